@@ -1,0 +1,100 @@
+"""Errors as values: a problem has a place, and one renderer; imports nothing of the package."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a problem is: a file, a line of it (1-based, 0 if unknown) and a YAML path."""
+
+    file: str = ""
+    line: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        position = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (position, self.path) if part)
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong, what was expected instead, and what to do about it."""
+
+    place: Place
+    what: str
+    expected: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = "; ".join(part for part in (self.what, self.expected, self.remedy) if part)
+        place = str(self.place)
+        return f"{place}: {text}" if place else text
+
+
+class PartitionError(Exception):
+    """A mistake of the user or of the surroundings, told without a traceback."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class RecipeError(PartitionError):
+    """A recipe, or a file it names, cannot be understood."""
+
+
+class ExportError(PartitionError):
+    """The model cannot be made, marked or exported."""
+
+
+class CutError(PartitionError):
+    """A segment cannot be cut out of the end2end model."""
+
+
+class ProofError(PartitionError):
+    """The segments, the end2end model and the PyTorch model do not agree."""
+
+
+class BuildError(PartitionError):
+    """A build cannot go on: a file, a checkpoint or the store is not as it must be."""
+
+
+def problem(where: str | Place, what: str, expected: str = "", remedy: str = "") -> Problem:
+    """Return the problem at `where`, which is a place or the words that name one."""
+    place = where if isinstance(where, Place) else Place(path=where)
+    return Problem(place, what, expected, remedy)
+
+
+def quoted(text: str) -> str:
+    """Return the text between single quotes, on one line and of bounded length."""
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    return "'" + "".join(char if char.isprintable() else _escaped(char) for char in shown) + "'"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `word` most looks like, or None if it looks like none."""
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the known name nearest to `word`, or an empty string."""
+    near = nearest(word, known)
+    return f"did you mean {quoted(near)}?" if near else ""
+
+
+def one_of(known: Iterable[str]) -> str:
+    """Return `expected one of 'a', 'b'`, the names sorted, for the middle of a message."""
+    names = ", ".join(quoted(name) for name in sorted(known))
+    return f"expected one of {names}" if names else "there is none to choose from"
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

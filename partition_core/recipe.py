@@ -1,0 +1,179 @@
+"""The recipe as immutable values, and its canonical JSON; reads no file and imports no library."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from partition_core.references import MarkReference
+
+DEFAULT_OPSET = 20
+DEFAULT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Deterministic weights, derived from `seed` and each tensor's name."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published state dict: a path or URL, and (a prefix of) its SHA-256."""
+
+    checkpoint: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """The weights that the factory of a `torch` source itself gives."""
+
+
+Weights = Seed | Checkpoint | OwnWeights
+
+
+@dataclass(frozen=True)
+class MmdetModel:
+    """A detector that an mmdet config describes.
+
+    `overrides` is sorted by its dotted key; each value is canonical JSON text, so that the
+    recipe stays hashable.
+    """
+
+    config: str
+    overrides: tuple[tuple[str, str], ...]
+    weights: Weights
+    source: Literal["mmdet"] = "mmdet"
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A module that a Python callable, `package.module:function`, returns.
+
+    `args` holds the callable's keyword arguments, sorted, each value as canonical JSON text.
+    """
+
+    factory: str
+    args: tuple[tuple[str, str], ...]
+    weights: Weights
+    source: Literal["torch"] = "torch"
+
+
+Model = MmdetModel | TorchModel
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input of the end2end model: its name, dims and dtype (ONNX names: `float32`, …)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class DynamicAxis:
+    """The dim `axis` of the tensor `tensor` is not fixed; it carries the symbol `symbol`."""
+
+    tensor: str
+    axis: int
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """How the model becomes ONNX."""
+
+    inputs: tuple[TensorSpec, ...]
+    output_names: tuple[str, ...]
+    dynamic_axes: tuple[DynamicAxis, ...]
+    opset: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A named place of the model: a function (`on`), a module (`module`) or a function that
+    the decorator `@mark` marks in Python (`decorator`), exactly one of them.
+
+    `on` is a dotted path, or the word `detector` for the whole detector of an mmdet model.
+    `inputs` and `outputs` name what is marked, by position; None marks every tensor found,
+    under the parameters' own names (outputs: `output`, or the keys of a returned dict), and
+    an empty tuple marks nothing on that side.
+    """
+
+    name: str
+    on: str | None
+    module: str | None
+    inputs: tuple[str, ...] | None
+    outputs: tuple[str, ...] | None
+    decorator: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A sub-graph between `start` and `end`, saved as `save_file` in the recipe's build folder.
+
+    `input_names` and `output_names` are empty, or name every boundary tensor in order.
+    """
+
+    save_file: str
+    start: tuple[MarkReference, ...]
+    end: tuple[MarkReference, ...]
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    dynamic_axes: tuple[DynamicAxis, ...] = ()
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The segments, in the order in which they run, and the name of the partition."""
+
+    type: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How the result is proven: `tolerance` is the largest allowed difference of a tensor of
+    end2end from eager PyTorch, relative to that tensor's largest magnitude; `images` are
+    paths of pictures (empty: a photograph that ships with a dependency)."""
+
+    tolerance: float
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a user says about one model; equal recipes have equal canonical JSON."""
+
+    name: str
+    model: Model
+    export: Export
+    marks: tuple[Mark, ...]
+    partition: Partition
+    proof: Proof
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a recipe, or of a part of it: sorted keys, no white space.
+
+    Mark references appear as the strings that a user would write.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, MarkReference):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
