@@ -1,0 +1,114 @@
+"""The checks of a recipe's model, export and proof, as a table; opens no file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.reading.recipe_draft import Check, Draft
+from partition_core.reading.yaml_tree import EVERY, Node
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+def _detector_inputs(draft: Draft) -> Iterator[Problem]:
+    source, inputs = draft.tree.get("model", "source"), draft.tree.get("export", "inputs")
+    if source is None or source.text != "mmdet" or inputs is None:
+        return
+    if len(inputs.entries) > 1:
+        what = f"has {len(inputs.entries)} inputs"
+        yield Problem(inputs.place, what, "expected exactly one for an mmdet model")
+    for tensor in inputs.entries.values():
+        shape = tensor.get("shape")
+        if shape is not None and isinstance(shape.value, tuple) and len(shape.items) != 4:
+            what = f"has {_count(len(shape.items), 'dim')}"
+            yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
+
+
+def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
+    inputs = draft.tree.get("export", "inputs")
+    known = inputs.entries if inputs is not None else {}
+    for axes in draft.tree.select("export", "dynamic_axes"):
+        for tensor, symbols in axes.entries.items():
+            if known and tensor not in known:
+                what = f"unknown input {quoted(tensor)}"
+                yield Problem(symbols.place, what, one_of(known), suggestion(tensor, known))
+            elif known:
+                yield from _axes_beyond_rank(symbols, known[tensor].get("shape"))
+
+
+def _axes_beyond_rank(symbols: Node, shape: Node | None) -> Iterator[Problem]:
+    if shape is None or not isinstance(shape.value, tuple):
+        return
+    rank = len(shape.items)
+    for axis, symbol in symbols.entries.items():
+        if axis.isdecimal() and int(axis) >= rank:
+            what = f"there is no axis {axis}: the input has {_count(rank, 'dim')}"
+            expected = f"expected an axis from 0 to {rank - 1}" if rank else ""
+            yield Problem(symbol.place, what, expected)
+
+
+def _checkpoint(draft: Draft) -> Iterator[Problem]:
+    for node in draft.tree.select("model", "weights", "checkpoint"):
+        text = node.text or ""
+        scheme = _SCHEME.match(text)
+        if scheme is None:
+            continue
+        if scheme[1].lower() not in ("http", "https"):
+            what = f"{quoted(scheme[1] + ':')} cannot be loaded from"
+            yield Problem(node.place, what, "expected an http or https URL, or a path")
+        elif not _has_host(text):
+            what = f"{quoted(text)} is not a complete URL"
+            yield Problem(node.place, what, "expected 'https://host/path'")
+
+
+def _escaping_paths(draft: Draft) -> Iterator[Problem]:
+    for steps in _INPUT_PATHS:
+        for node in draft.tree.select(*steps):
+            text = node.text or ""
+            if not _SCHEME.match(text) and not os.path.isabs(text) and _escapes(text):
+                what = f"{quoted(text)} leads out of the project"
+                remedy = "write an absolute path if that is meant"
+                yield Problem(node.place, what, "expected a path inside the project", remedy)
+
+
+_INPUT_PATHS = (("model", "config"), ("model", "weights", "checkpoint"))
+
+
+def _images(draft: Draft) -> Iterator[Problem]:
+    for node in draft.tree.select("proof", "images", EVERY):
+        if not node.text:
+            continue
+        if os.path.isabs(node.text) or _escapes(node.text):
+            what = f"{quoted(node.text)} is not inside the project"
+            yield Problem(node.place, what, "expected a path relative to the project's root")
+        elif not os.path.isfile(draft.root / node.text):
+            what = f"there is no file {quoted(node.text)}"
+            yield Problem(node.place, what, "expected a picture, relative to the project's root")
+
+
+def _escapes(path: str) -> bool:
+    return os.path.normpath(path).split(os.sep)[0] == os.pardir
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+MODEL_CHECKS: tuple[Check, ...] = (
+    _detector_inputs,
+    _dynamic_axes,
+    _checkpoint,
+    _escaping_paths,
+    _images,
+)

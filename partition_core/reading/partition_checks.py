@@ -1,0 +1,139 @@
+"""The checks of a recipe's marks and segments, as a table; opens no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.reading.recipe_draft import Check, Draft
+from partition_core.reading.yaml_tree import EVERY, Node
+from partition_core.references import GRAMMAR, MarkReference, parse_reference
+
+RESERVED_FILES = frozenset({"end2end.onnx"})
+
+
+def _repeated_names(draft: Draft) -> Iterator[Problem]:
+    for steps in _LISTS_OF_DISTINCT_NAMES:
+        for names in draft.tree.select(*steps):
+            yield from _repetitions(names.items, str)
+
+
+_LISTS_OF_DISTINCT_NAMES = (
+    ("export", "output_names"),
+    ("marks", EVERY, "inputs"),
+    ("marks", EVERY, "outputs"),
+    ("partition", "segments", EVERY, "input_names"),
+    ("partition", "segments", EVERY, "output_names"),
+    ("proof", "images"),
+)
+
+
+def _repeated_marks(draft: Draft) -> Iterator[Problem]:
+    yield from _repetitions(draft.tree.select("marks", EVERY, "name"), str)
+
+
+def _repeated_files(draft: Draft) -> Iterator[Problem]:
+    files = list(draft.tree.select("partition", "segments", EVERY, "save_file"))
+    yield from _repetitions(files, str.lower)
+    for file in files:
+        if file.text and file.text.lower() in RESERVED_FILES:
+            what = f"{quoted(file.text)} is the name of a file that every build makes"
+            yield Problem(file.place, what, "", "choose another name")
+
+
+def _detector_marks(draft: Draft) -> Iterator[Problem]:
+    source = draft.tree.get("model", "source")
+    if source is None or source.text != "torch":
+        return
+    for on in draft.tree.select("marks", EVERY, "on"):
+        if on.text == "detector":
+            expected = "expected a dotted path such as 'package.module.function'"
+            yield Problem(on.place, "'detector' is a mark of mmdet models only", expected)
+
+
+def _references(draft: Draft) -> Iterator[Problem]:
+    marks = dict(reversed(list(draft.marks())))
+    complete = _all_are_named(draft)
+    for segment in draft.segments():
+        for side in ("start", "end"):
+            for node in segment.select(side, EVERY):
+                if node.text is not None:
+                    yield from _reference_problems(node, node.text, marks, complete)
+            yield from _repetitions(segment.select(side, EVERY), _canonical)
+
+
+def _all_are_named(draft: Draft) -> bool:
+    """Return whether every mark has a name: one without may be the one that is meant."""
+    marks = draft.tree.get("marks")
+    named = len(list(draft.marks()))
+    return marks is not None and isinstance(marks.value, tuple) and named == len(marks.items)
+
+
+def _reference_problems(
+    node: Node, text: str, marks: dict[str, Node], complete: bool
+) -> Iterator[Problem]:
+    reference = parse_reference(text)
+    if reference is None:
+        what = f"{quoted(text)} is not a mark reference"
+        yield Problem(node.place, what, f"expected {GRAMMAR}")
+    elif reference.mark in marks:
+        yield from _unmarked_tensor(node, reference, marks[reference.mark])
+    elif complete:
+        what = f"unknown mark {quoted(reference.mark)}"
+        yield Problem(node.place, what, one_of(marks), suggestion(reference.mark, marks))
+
+
+def _unmarked_tensor(node: Node, reference: MarkReference, mark: Node) -> Iterator[Problem]:
+    declared = mark.get(f"{reference.side}s")
+    if declared is None or not isinstance(declared.value, tuple):
+        return
+    names = [name.text for name in declared.items if name.text]
+    if not declared.items:
+        what = f"mark '{reference.mark}' marks no {reference.side}s"
+        yield Problem(node.place, what, f"its '{reference.side}s' is an empty list")
+    elif reference.path and reference.path[0] not in names:
+        word = reference.path[0]
+        what = f"mark '{reference.mark}' has no {reference.side} {quoted(word)}"
+        yield Problem(node.place, what, one_of(names), suggestion(word, names))
+
+
+def _empty_segments(draft: Draft) -> Iterator[Problem]:
+    for segment in draft.segments():
+        start, end = segment.get("start"), segment.get("end")
+        if start is None or end is None:
+            continue
+        meanings = _meanings(start)
+        if meanings and meanings == _meanings(end):
+            what = "'start' and 'end' are the same, so that nothing lies between them"
+            yield Problem(end.place, what, "expected different mark references")
+
+
+def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[Problem]:
+    first: dict[str, tuple[str, Node]] = {}
+    for node in nodes:
+        if node.text is None:
+            continue
+        spelling, known = first.setdefault(key(node.text), (node.text, node))
+        if known is not node:
+            what = f"{quoted(node.text)} is there twice"
+            spelt = "" if spelling == node.text else f"{quoted(spelling)} "
+            earlier = f"the first is {spelt}at {known.place.file}:{known.place.line}"
+            yield Problem(node.place, what, earlier, "keep or rename one of them")
+
+
+def _meanings(references: Node) -> set[str]:
+    return {_canonical(node.text) for node in references.items if node.text is not None}
+
+
+def _canonical(text: str) -> str:
+    return str(parse_reference(text) or text)
+
+
+PARTITION_CHECKS: tuple[Check, ...] = (
+    _repeated_names,
+    _repeated_marks,
+    _repeated_files,
+    _detector_marks,
+    _references,
+    _empty_segments,
+)

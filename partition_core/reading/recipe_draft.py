@@ -1,0 +1,36 @@
+"""A recipe as it was written, for the checks that a schema cannot make; imports only yaml_tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from partition_core.errors import Problem
+from partition_core.reading.yaml_tree import EVERY, Node
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as it was written, after inheriting; any part of it may be missing or wrong.
+
+    `root` is the project's folder.
+    """
+
+    tree: Node
+    root: Path
+
+    def marks(self) -> Iterator[tuple[str, Node]]:
+        """Yield the name and the node of each mark that has a name."""
+        for mark in self.tree.select("marks", EVERY):
+            name = mark.get("name")
+            if name is not None and name.text:
+                yield name.text, mark
+
+    def segments(self) -> Iterator[Node]:
+        """Yield the node of each segment."""
+        return self.tree.select("partition", "segments", EVERY)
+
+
+Check: TypeAlias = Callable[[Draft], Iterator[Problem]]

@@ -1,0 +1,226 @@
+"""A recipe file, with all it inherits, to a `Recipe`; knows no torch, no doit and no build."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from partition_core.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
+from partition_core.reading.model_checks import MODEL_CHECKS
+from partition_core.reading.partition_checks import PARTITION_CHECKS
+from partition_core.reading.recipe_draft import Draft
+from partition_core.reading.recipe_names import recipe_names
+from partition_core.reading.recipe_schema import POLICY_SCHEMA, RECIPE_SCHEMA, schema_problems
+from partition_core.reading.recipe_values import recipe_value
+from partition_core.reading.yaml_text import YamlText, read_yaml
+from partition_core.reading.yaml_tree import Node, merge, path_text
+from partition_core.recipe import Recipe
+
+__all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
+
+MAX_EXTENDS = 8
+POLICIES = Path(__file__).parent.parent / "policies"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe, the files it was read from, and the place of each of its values.
+
+    `places` is keyed by the path of the value in the recipe; a value that was inherited has
+    the file, line and path at which it was written.
+    """
+
+    recipe: Recipe
+    file: str
+    places: Mapping[str, Place]
+    sources: tuple[Path, ...]
+
+    def place(self, path: str) -> Place:
+        """Return the place of the value at `path`, or else of the nearest value around it."""
+        while path and path not in self.places:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.places.get(path, Place(self.file))
+
+
+def read_recipe(path: Path, root: Path) -> RecipeFile:
+    """Read the recipe at `path`, in the project whose folder is `root`.
+
+    Raises a RecipeError that holds everything that is wrong with it, in the order written.
+    """
+    chain = _read_chain(path, root)
+    if chain.tree is None:
+        raise RecipeError(*chain.problems)
+    tree, policy, problems = _with_policy(chain.tree)
+    draft = Draft(tree, root)
+    problems = [*chain.problems, *problems]
+    checked = [problem for check in PARTITION_CHECKS + MODEL_CHECKS for problem in check(draft)]
+    # A check that finds a value the schema has already refused would say the same thing twice.
+    for found in (schema_problems(tree, RECIPE_SCHEMA), checked):
+        told = {problem.place for problem in problems}
+        problems += [problem for problem in found if problem.place not in told]
+    if problems:
+        raise RecipeError(*_in_file_order(problems, tree, chain.files))
+    return RecipeFile(
+        recipe=recipe_value(path.stem, tree.plain()),
+        file=chain.files[0],
+        places=MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
+        sources=(*chain.sources, *policy),
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A recipe file and those it extends, nearest first; `tree` is None if one is unusable."""
+
+    tree: Node | None
+    files: tuple[str, ...]
+    sources: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def _read_chain(path: Path, root: Path) -> _Chain:
+    folder = os.path.abspath(root)
+    sources = [os.path.abspath(path)]
+    problems = _name_problems(sources[0], folder)
+    tops: list[Node] = []
+    while len(tops) < len(sources):
+        text = _read_text(sources[-1], folder)
+        problems += text.problems
+        if text.root is None:
+            break
+        extends = text.root.get("extends")
+        if extends is not None:
+            wrong = _extends_problem(extends, sources, folder)
+            if wrong is not None:
+                problems.append(wrong)
+                break
+            sources.append(_target(extends, sources[-1]))
+        tops.append(text.root)
+    return _Chain(
+        tree=_merged(tops) if len(tops) == len(sources) else None,
+        files=tuple(_shown(source, folder) for source in sources),
+        sources=tuple(Path(source) for source in sources),
+        problems=tuple(problems),
+    )
+
+
+def _name_problems(source: str, folder: str) -> list[Problem]:
+    place = Place(_shown(source, folder))
+    problems = []
+    if not _is_inside(source, folder):
+        problems.append(Problem(place, "is not inside the project", f"expected it in {folder}"))
+    if not _NAME.fullmatch(Path(source).stem):
+        what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
+        expected = "expected letters, digits, '.', '_' and '-', starting with a letter or a digit"
+        problems.append(Problem(place, what, expected, "rename the file"))
+    return problems
+
+
+def _read_text(source: str, folder: str) -> YamlText:
+    path, file = Path(source), _shown(source, folder)
+    if os.path.exists(path):
+        return read_yaml(path, file)
+    known = recipe_names(path.parent)
+    near = suggestion(path.stem, known)
+    missing = Problem(Place(file), "there is no such file", one_of(known), near)
+    return YamlText(None, (missing,))
+
+
+def _extends_problem(extends: Node, sources: list[str], folder: str) -> Problem | None:
+    if extends.text is None:
+        return Problem(extends.place, "is not the name of a file", "expected text")
+    name, target = quoted(extends.text), _target(extends, sources[-1])
+    if os.path.isabs(extends.text) or not _is_inside(target, folder):
+        expected = "expected a path relative to this file"
+        return Problem(extends.place, f"{name} is not inside the project", expected)
+    if not target.endswith(".yaml"):
+        return Problem(extends.place, f"{name} is not a recipe", "expected a '.yaml' file")
+    if target in sources:
+        steps = [*sources[sources.index(target) :], target]
+        cycle = " → ".join(_shown(step, folder) for step in steps)
+        return Problem(extends.place, f"the recipe extends itself: {cycle}")
+    if len(sources) > MAX_EXTENDS:
+        what = "extends too many recipes, one through the other"
+        return Problem(extends.place, what, f"expected at most {MAX_EXTENDS}")
+    if not os.path.isfile(target):
+        known = [f"{stem}.yaml" for stem in recipe_names(Path(target).parent)]
+        what, near = f"there is no file {name}", suggestion(Path(target).name, known)
+        return Problem(extends.place, what, "expected a path relative to this file", near)
+    return None
+
+
+def _target(extends: Node, source: str) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(source), extends.text or ""))
+
+
+def _merged(tops: Iterable[Node]) -> Node | None:
+    merged: Node | None = None
+    for top in reversed(list(tops)):
+        own = {key: value for key, value in top.entries.items() if key != "extends"}
+        patch = Node(top.place, own)
+        # Only a recipe that extends another one has something for null to remove.
+        merged = patch if merged is None else merge(merged, patch)
+    return merged
+
+
+def _with_policy(tree: Node) -> tuple[Node, tuple[Path, ...], list[Problem]]:
+    """Return the tree with the marks and segments of the policy that it names, if it does."""
+    partition, label = tree.get("partition"), tree.get("partition", "type")
+    if partition is None or label is None or not label.text:
+        return tree, (), []
+    known = recipe_names(POLICIES)
+    if "segments" in partition.entries and label.text in known:
+        what = f"{quoted(label.text)} is the name of a shared policy, which has its own segments"
+        remedy = "choose another name, or remove 'segments'"
+        return tree, (), [Problem(label.place, what, "", remedy)]
+    if len(partition.entries) > 1:
+        return tree, (), []
+    if label.text not in known:
+        what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
+        remedy = suggestion(label.text, known) or "choose one, or write 'segments'"
+        return tree, (), [Problem(label.place, what, one_of(known), remedy)]
+    path = POLICIES / f"{label.text}.yaml"
+    text = read_yaml(path, f"partition_core/policies/{path.name}")
+    if text.root is None or text.problems:
+        return tree, (path,), list(text.problems)
+    problems = schema_problems(text.root, POLICY_SCHEMA)
+    return tree if problems else _graft(tree, text.root), (path,), problems
+
+
+def _graft(tree: Node, policy: Node) -> Node:
+    marks, partition = policy.entries["marks"], tree.entries["partition"]
+    own = tree.get("marks")
+    if own is None:
+        own = Node(marks.place, marks.value)
+    elif isinstance(own.value, tuple):
+        own = Node(own.place, marks.items + own.value)
+    segments = {**partition.entries, "segments": policy.entries["segments"]}
+    return Node(
+        tree.place,
+        {**tree.entries, "marks": own, "partition": Node(partition.place, segments)},
+    )
+
+
+def _in_file_order(problems: Iterable[Problem], tree: Node, files: Iterable[str]) -> list[Problem]:
+    rank = {file: index for index, file in enumerate(files)}
+    order = {node.place: index for index, (_, node) in enumerate(tree.walk())}
+
+    def position(problem: Problem) -> tuple[int, int, int]:
+        place = problem.place
+        return rank.get(place.file, len(rank)), place.line, order.get(place, len(order))
+
+    return sorted(problems, key=position)
+
+
+def _is_inside(source: str, folder: str) -> bool:
+    return Path(source).is_relative_to(folder)
+
+
+def _shown(source: str, folder: str) -> str:
+    return Path(source).relative_to(folder).as_posix() if _is_inside(source, folder) else source
