@@ -1,0 +1,183 @@
+"""Names and types the tensors at the boundary of a segment; must not import the walk or the cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from partition_core.cutting.graph_marks import MarkedTensor
+from partition_core.errors import Problem, one_of, problem, suggestion
+from partition_core.recipe import DynamicAxis
+
+Dim = int | str | None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A tensor that enters or leaves a segment, under its name there.
+
+    `dims` are sizes or symbols. While a boundary is being made a dim may be None, unknown and
+    without a symbol; `named` gives it one.
+    """
+
+    tensor: MarkedTensor
+    name: str
+    dtype: ir.DataType
+    dims: tuple[Dim, ...]
+
+    @property
+    def value(self) -> ir.Value:
+        """The root value of the end2end model that this tensor is."""
+        return self.tensor.value
+
+    def named(self, symbols: Mapping[str, str]) -> Boundary:
+        """Return this boundary after renaming `symbols`, each unknown dim with a symbol."""
+        dims = (
+            f"{self.name}_d{axis}" if dim is None else renamed(dim, symbols)
+            for axis, dim in enumerate(self.dims)
+        )
+        return replace(self, dims=tuple(dims))
+
+
+def renamed(dim: int | str, symbols: Mapping[str, str]) -> int | str:
+    """Return `dim` after renaming symbols, also those inside an expression such as `2*s0 + 1`."""
+    if isinstance(dim, int):
+        return dim
+    if dim in symbols:
+        return symbols[dim]
+    return re.sub(r"[^\W\d]\w*", lambda match: symbols.get(match[0], match[0]), dim)
+
+
+def boundary(tensor: MarkedTensor, name: str, at: str) -> Boundary | Problem:
+    """Return the boundary for `tensor`, or the problem that its dtype or rank is unknown.
+
+    The root value's own type wins, then what is known of the mark's output, then the attributes
+    of the mark.
+    """
+    marked = tensor.node.outputs[0]
+    types = [value.type for value in (tensor.value, marked) if value.type is not None]
+    if types and not isinstance(types[0], ir.TensorType):
+        return problem(at, f"'{tensor}' is not a tensor but {types[0]}", "", "mark its elements")
+    dtype = types[0].dtype if types else tensor.dtype
+    shapes = [value.shape for value in (tensor.value, marked) if value.shape is not None]
+    if dtype is None or dtype == ir.DataType.UNDEFINED:
+        return _unknown(tensor, "dtype", at)
+    if shapes:
+        dims = tuple(dim if isinstance(dim, int) else dim.value for dim in shapes[0])
+        return Boundary(tensor, name, dtype, dims)
+    if tensor.shape is None:
+        return _unknown(tensor, "rank", at)
+    return Boundary(tensor, name, dtype, tuple(None if dim < 0 else dim for dim in tensor.shape))
+
+
+def _unknown(tensor: MarkedTensor, what: str, at: str) -> Problem:
+    return problem(
+        at,
+        f"the {what} of '{tensor}' is not known",
+        "a boundary needs a dtype and a rank",
+        "run shape inference over the model, or set 'dtype' and 'shape' of the Mark node",
+    )
+
+
+def boundary_names(
+    tensors: Sequence[MarkedTensor], names: Sequence[str], at: str
+) -> tuple[str, ...] | Problem:
+    """Return the name of each of `tensors`: those of the recipe, or else their own.
+
+    `at` is the YAML path of `names`.
+    """
+    if not names:
+        return tuple(tensor.name for tensor in tensors)
+    if len(names) == len(tensors):
+        return tuple(names)
+    listed = ", ".join(f"'{tensor}'" for tensor in tensors)
+    what = f"{len(names)} {'names' if len(names) != 1 else 'name'} for {len(tensors)} "
+    what += "tensors" if len(tensors) != 1 else "tensor"
+    return problem(at, what, f"expected one for each of {listed}")
+
+
+def clashes(boundaries: Sequence[Boundary], at: str) -> list[Problem]:
+    """Return a problem for every name that several of `boundaries` have."""
+    groups: dict[str, list[str]] = {}
+    for item in boundaries:
+        groups.setdefault(item.name, []).append(f"'{item.tensor}'")
+    return [
+        problem(
+            at,
+            f"{len(group)} boundary tensors are named '{name}': {', '.join(group)}",
+            "expected different names",
+            "rename them with input_names or output_names",
+        )
+        for name, group in groups.items()
+        if len(group) > 1
+    ]
+
+
+def symbol_renames(
+    boundaries: Sequence[Boundary], axes: Sequence[DynamicAxis], taken: frozenset[str], at: str
+) -> tuple[dict[str, str], list[Boundary], list[Problem]]:
+    """Return the renames of symbols that `axes` ask for, the boundaries, and all problems.
+
+    `taken` are the symbols that the segment uses; a dim that has none gets its symbol here.
+    """
+    by_name = {item.name: item for item in boundaries}
+    symbols: dict[str, str] = {}
+    problems: list[Problem] = []
+    given: dict[str, str] = {}
+    for axis in axes:
+        where = _axis_place(at, axis)
+        found = _dim(by_name, axis, where)
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        item, dim = found
+        origin = f"{axis.tensor}.{axis.axis}" if dim is None else dim
+        if given.setdefault(axis.symbol, origin) != origin or (
+            axis.symbol != dim and axis.symbol in taken
+        ):
+            problems.append(_merged(axis, where))
+        elif dim is None:
+            dims = (*item.dims[: axis.axis], axis.symbol, *item.dims[axis.axis + 1 :])
+            by_name[axis.tensor] = replace(item, dims=dims)
+        elif symbols.setdefault(dim, axis.symbol) != axis.symbol:
+            problems.append(_split(axis, dim, symbols[dim], where))
+    return symbols, list(by_name.values()), problems
+
+
+def _axis_place(at: str, axis: DynamicAxis) -> str:
+    # As the reader writes a YAML path, so that the problem gets its line.
+    plain = re.fullmatch(r"[\w-]+", axis.tensor, re.ASCII)
+    return f"{at}.{axis.tensor}.{axis.axis}" if plain else f"{at}['{axis.tensor}'].{axis.axis}"
+
+
+def _dim(
+    by_name: Mapping[str, Boundary], axis: DynamicAxis, at: str
+) -> tuple[Boundary, str | None] | Problem:
+    item = by_name.get(axis.tensor)
+    if item is None:
+        what = f"the segment has no boundary tensor '{axis.tensor}'"
+        return problem(at, what, one_of(by_name), suggestion(axis.tensor, by_name))
+    if not 0 <= axis.axis < len(item.dims):
+        what = f"'{axis.tensor}' has no axis {axis.axis}"
+        rank = len(item.dims)
+        return problem(at, what, f"expected 0 to {rank - 1}" if rank else "it is a scalar")
+    dim = item.dims[axis.axis]
+    if isinstance(dim, int):
+        what = f"the exported model fixed dim {axis.axis} of '{axis.tensor}' at {dim}"
+        remedy = "set it in export.dynamic_axes instead"
+        return problem(at, what, "only a dim that is not fixed can be named", remedy)
+    return item, dim
+
+
+def _merged(axis: DynamicAxis, at: str) -> Problem:
+    what = f"'{axis.symbol}' already names another dim of the segment"
+    remedy = "use another name, or give both dims one name in export.dynamic_axes"
+    return problem(at, what, "a name stands for one size", remedy)
+
+
+def _split(axis: DynamicAxis, dim: str, first: str, at: str) -> Problem:
+    what = f"dim {axis.axis} of '{axis.tensor}' is '{dim}', which is already renamed '{first}'"
+    return problem(at, what, "equal dims have one name", f"call it '{first}' here too")

@@ -1,0 +1,203 @@
+"""Decides what of the end2end model belongs to a segment, and why it cannot be cut; must not
+build graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of, root
+from partition_core.cutting.graph_walk import Walk, dependents, nodes_within, reads, walk_back
+from partition_core.cutting.segment_boundary import (
+    Boundary,
+    boundary,
+    boundary_names,
+    clashes,
+    symbol_renames,
+)
+from partition_core.errors import CutError, Problem, problem
+from partition_core.recipe import Segment
+from partition_core.references import MarkReference
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A segment as parts of the end2end model: its boundary, and what is between.
+
+    The nodes of `walk` include the Mark nodes that are crossed. `symbols` maps each symbolic dim
+    that the segment renames to its new name.
+    """
+
+    segment: Segment
+    inputs: tuple[Boundary, ...]
+    outputs: tuple[Boundary, ...]
+    walk: Walk
+    symbols: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    # The tensors that one side of a segment lists, each with the index of its reference.
+    at: str
+    tensors: tuple[MarkedTensor, ...]
+    indexes: tuple[int, ...]
+
+    @property
+    def values(self) -> list[ir.Value]:
+        return [tensor.value for tensor in self.tensors]
+
+    def place(self, position: int) -> str:
+        return f"{self.at}[{self.indexes[position]}]"
+
+
+def scope_of(model: ir.Model, segment: Segment, at: str) -> Scope:
+    """Return the scope of `segment`; `at` is its YAML path, such as `partition.segments[0]`.
+
+    Raises CutError with every problem of the segment that can be told at once.
+    """
+    table = marks_of(model)
+    problems: list[Problem] = []
+    start = _choose(table, segment.start, f"{at}.start", problems)
+    end = _choose(table, segment.end, f"{at}.end", problems)
+    if not segment.end:
+        problems.append(problem(f"{at}.end", "the segment has no end", "expected a mark reference"))
+    _refuse(problems)
+    inputs = _boundaries(start, segment.input_names, f"{at}.input_names", problems)
+    outputs = _boundaries(end, segment.output_names, f"{at}.output_names", problems)
+    different = {item.value: item for item in reversed(inputs)}
+    problems += clashes([*reversed(different.values()), *outputs], at)
+    problems += _repeated(start)
+    walk = walk_back(model.graph, start.values, end.values)
+    problems += _unneeded(segment, start, walk)
+    problems += _unbounded(table, segment, end, walk)
+    _refuse(problems)
+    taken = frozenset(_symbols(walk, (*inputs, *outputs)))
+    symbols, items, problems = symbol_renames(
+        (*inputs, *outputs), segment.dynamic_axes, taken, f"{at}.dynamic_axes"
+    )
+    _refuse(problems)
+    named = tuple(item.named(symbols) for item in items)
+    return Scope(segment, named[: len(inputs)], named[len(inputs) :], walk, symbols)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise CutError(*problems)
+
+
+def _choose(
+    table: MarkTable, references: Sequence[MarkReference], at: str, problems: list[Problem]
+) -> _Chosen:
+    chosen: list[tuple[MarkedTensor, int]] = []
+    for index, reference in enumerate(references):
+        found = table.select(reference, f"{at}[{index}]")
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            chosen.extend((tensor, index) for tensor in found)
+    return _Chosen(at, tuple(tensor for tensor, _ in chosen), tuple(index for _, index in chosen))
+
+
+def _boundaries(
+    chosen: _Chosen, given: Sequence[str], at: str, problems: list[Problem]
+) -> list[Boundary]:
+    names = boundary_names(chosen.tensors, given, at)
+    if isinstance(names, Problem):
+        problems.append(names)
+        return []
+    made: list[Boundary] = []
+    for position, (tensor, name) in enumerate(zip(chosen.tensors, names, strict=True)):
+        item = boundary(tensor, name, chosen.place(position))
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            made.append(item)
+    return made
+
+
+def _repeated(start: _Chosen) -> Iterator[Problem]:
+    first: dict[ir.Value, MarkedTensor] = {}
+    for position, tensor in enumerate(start.tensors):
+        if tensor.value not in first:
+            first[tensor.value] = tensor
+            continue
+        what = f"'{tensor}' is the same tensor as '{first[tensor.value]}', listed before it"
+        yield problem(start.place(position), what, "", "list it once")
+
+
+def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]:
+    for index, reference in enumerate(segment.start):
+        pairs = zip(start.tensors, start.indexes, strict=True)
+        chosen = [tensor for tensor, position in pairs if position == index]
+        idle = [tensor for tensor in chosen if tensor.value not in walk.met]
+        needed = [tensor for tensor in chosen if tensor.value in walk.met]
+        what = f"nothing in segment '{segment.save_file}' needs "
+        if idle and needed:
+            what += f"{_listed(idle)}, which '{reference}' selects"
+            remedy = f"list the needed ones one by one: {_listed(needed)}"
+            yield problem(f"{start.at}[{index}]", what, "", remedy)
+        elif idle:
+            yield problem(f"{start.at}[{index}]", f"{what}'{reference}'", "", "remove it")
+
+
+def _unbounded(table: MarkTable, segment: Segment, end: _Chosen, walk: Walk) -> Iterator[Problem]:
+    for value in walk.inputs:
+        what = f"segment '{segment.save_file}' needs '{value.name}', which its start does not list"
+        # A mark that depends on a start would take that start's place instead of joining it.
+        found, everywhere = _nearest(table, end, walk, value, dependents(walk.nodes, walk.met))
+        if not everywhere:
+            found, everywhere = _nearest(table, end, walk, value, ())
+        suppliers = _listed(_supplier(table, segment, v) for v in table.by_root if v in found)
+        remedy = f"add {suppliers} to start" if suppliers else ""
+        if not everywhere:
+            mark = f"mark a tensor on every way from '{value.name}' to the end"
+            remedy = f"{remedy}, and {mark}" if remedy else f"{mark} and add it to start"
+        yield problem(f"{end.at.removesuffix('end')}start", what, "", remedy)
+
+
+def _nearest(
+    table: MarkTable, end: _Chosen, walk: Walk, source: ir.Value, avoid: Collection[ir.Value]
+) -> tuple[set[ir.Value], bool]:
+    # The marked values nearest to the end on the ways from `source`; whether each way has one.
+    ends = set(end.values)
+    behind = dependents(walk.nodes, [source], walk.met)
+    found: set[ir.Value] = set()
+    seen: set[ir.Value] = set()
+    everywhere = True
+    pending = list(end.values)
+    while pending:
+        value = root(pending.pop())
+        if value in seen or value not in behind:
+            continue
+        seen.add(value)
+        usable = value is source or (value not in ends and value not in avoid)
+        if usable and value in table.by_root:
+            found.add(value)
+        elif value is source:
+            everywhere = False
+        elif (node := value.producer()) is not None:
+            pending.extend(reads(node))
+    return found, everywhere
+
+
+def _supplier(table: MarkTable, segment: Segment, value: ir.Value) -> MarkedTensor:
+    listed = {(reference.mark, reference.call, reference.side) for reference in segment.start}
+    tensors = table.by_root[value]
+    return ([t for t in tensors if (t.mark, t.call, t.side) in listed] or tensors)[-1]
+
+
+def _symbols(walk: Walk, boundaries: Sequence[Boundary]) -> Iterator[str]:
+    for item in boundaries:
+        yield from (dim for dim in item.dims if isinstance(dim, str))
+    for top in walk.nodes:
+        for node in (top, *nodes_within(top)):
+            for value in node.outputs:
+                for dim in value.shape or ():
+                    if not isinstance(dim, int) and dim.value:
+                        yield dim.value
+
+
+def _listed(tensors: Iterable[MarkedTensor]) -> str:
+    return ", ".join(f"'{tensor}'" for tensor in tensors)

@@ -1,0 +1,739 @@
+"""Cutting a segment out of a marked model, and telling how the segments fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.checker
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from partition_core.cutting.boundaries import boundaries, coverage, edges
+from partition_core.cutting.cut import cut, graph_name
+from partition_core.errors import CutError
+from partition_core.recipe import DynamicAxis, Segment
+from partition_core.references import MarkReference, parse_reference
+
+AT = "partition.segments[0]"
+Arrays = dict[str, np.ndarray]
+
+# A backbone with two maps, a head that reads both, and a constant that both halves use.
+DETECTOR = """
+<ir_version: 10, opset_import: ["": 20, "partition": 1], producer_name: "test",
+ metadata_props: ["made": "here"]>
+detector (float[N,3] image) => (float[N,3] dets) <float[3] w = {1.0, 2.0, 3.0}, float[N,3] a> {
+  image_m = partition.Mark <func="net", func_id=0, type="input", name="input", id=0> (image)
+  [scale] a = Mul (image_m, w)
+  [flip] b = Neg (a)
+  a_m = partition.Mark <func="head", func_id=0, type="input", name="maps.0", id=0,
+                        dtype=1, shape=[-1,3]> (a)
+  b_m = partition.Mark <func="head", func_id=0, type="input", name="maps.1", id=1,
+                        dtype=1, shape=[-1,3]> (b)
+  [sum] c = Add (a_m, b_m)
+  [two] two = Constant <value_float=2.0> ()
+  [half] h = Div (w, two)
+  [shift] d = Sub (c, h)
+  dets = partition.Mark <func="net", func_id=0, type="output", name="dets", id=0> (d)
+}
+<domain: "partition", opset_import: ["": 20]>
+Mark <func, func_id, type, name, id, dtype, shape> (x) => (y) { y = Identity(x) }
+"""
+
+
+def refs(*texts: str) -> tuple[MarkReference, ...]:
+    found = tuple(parse_reference(text) for text in texts)
+    return tuple(item for item in found if item is not None)
+
+
+def segment(start: str, end: str, **more: object) -> Segment:
+    base = Segment("part.onnx", refs(*start.split()), refs(*end.split()))
+    return dataclasses.replace(base, **more)  # type: ignore[arg-type]  # fields by name
+
+
+def model_of(text: str) -> ir.Model:
+    return ir.from_onnx_text(text)
+
+
+def proto_of(model: ir.Model) -> onnx.ModelProto:
+    proto: onnx.ModelProto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def run(model: ir.Model, feeds: Arrays) -> Arrays:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        proto_of(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [item.name for item in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def names_of(values: list[ir.Value]) -> list[str | None]:
+    return [value.name for value in values]
+
+
+def message_of(text: str, part: Segment) -> str:
+    with pytest.raises(CutError) as caught:
+        cut(model_of(text), part, AT)
+    return str(caught.value)
+
+
+def test_segments_chain_by_name_and_equal_the_whole() -> None:
+    model = model_of(DETECTOR)
+    image = np.array([[1.0, -2.0, 3.5], [0.1, 0.2, 0.3]], np.float32)
+    whole = run(model, {"image": image})
+    maps = run(cut(model, segment("net:input", "head:input"), AT), {"input": image})
+    assert list(maps) == ["maps.0", "maps.1"]
+    parts = run(cut(model, segment("head:input", "net:output"), AT), maps)
+    assert list(parts) == ["dets"]
+    assert parts["dets"].tobytes() == whole["dets"].tobytes()
+    swapped = {"maps.0": maps["maps.1"] * 2, "maps.1": maps["maps.0"]}
+    wrong = run(cut(model, segment("head:input", "net:output"), AT), swapped)
+    assert wrong["dets"].tobytes() != whole["dets"].tobytes()
+
+
+def test_a_segment_holds_no_mark_and_keeps_what_belongs_to_it() -> None:
+    part = cut(model_of(DETECTOR), segment("head:input", "net:output"), AT)
+    assert [node.name for node in part.graph] == ["sum", "two", "half", "shift"]
+    assert list(part.graph.initializers) == ["w"]
+    assert (part.functions, part.opset_imports) == ({}, {"": 20})
+    assert (part.ir_version, part.producer_name) == (10, "test")
+    assert part.metadata_props == {"made": "here"}
+    assert part.graph.name == "part"
+    assert str(part.graph.inputs[0].shape) == "[N,3]"
+
+
+def test_the_model_is_not_changed_and_weights_are_shared() -> None:
+    model = model_of(DETECTOR)
+    before = ir.to_proto(model).SerializeToString()
+    part = cut(model, segment("net:input", "head:input"), AT)
+    ir.to_proto(part)
+    assert ir.to_proto(model).SerializeToString() == before
+    shared = model.graph.initializers["w"].const_value
+    assert part.graph.initializers["w"].const_value is shared
+
+
+def test_a_start_is_the_input_of_users_that_read_around_its_mark() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[2] x) => (float[2] y) {
+      a = Relu (x)
+      m = mmdeploy.Mark <func="mid", type="input", name="a", dtype=1, shape=[2]> (a)
+      b = Neg (a)
+      s = Add (m, b)
+      y = mmdeploy.Mark <func="net", type="output", name="y"> (s)
+    }
+    """
+    part = cut(model_of(text), segment("mid:input", "net:output"), AT)
+    assert [node.op_type for node in part.graph] == ["Neg", "Add"]
+    assert run(part, {"a": np.array([1, 2], np.float32)})["y"].tolist() == [0.0, 0.0]
+
+
+def test_a_file_of_mmdeploy_is_cut_by_the_same_code() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["": 11, "mmdeploy": 1], producer_name: "pytorch">
+    torch_jit (float[1,4] input) => (float[1,4] dets) <float[4] w = {1.0, 2.0, 3.0, 4.0}> {
+      i = mmdeploy.Mark <dtype=1, func="detector_forward", func_id=0, id=0, name="input",
+                         shape=[1,4], type="input"> (input)
+      [Mul_1] a = Mul (i, w)
+      p = mmdeploy.Mark <dtype=1, func="yolo_head", func_id=0, id=0, name="pred_maps.0",
+                         shape=[1,4], type="input"> (a)
+      q = mmdeploy.Mark <dtype=1, func="nms", func_id=0, id=0, name="boxes",
+                         shape=[1,4], type="input"> (p)
+      [Relu_4] d = Relu (q)
+      dets = mmdeploy.Mark <dtype=1, func="detector_forward", func_id=0, id=0, name="dets",
+                            shape=[1,4], type="output"> (d)
+    }
+    """
+    model = model_of(text)
+    first = cut(model, segment("detector_forward:input", "yolo_head:input"), AT)
+    second = cut(model, segment("yolo_head:input", "detector_forward:output"), AT)
+    image = np.array([[1, -1, 2, -2]], np.float32)
+    maps = run(first, {"input": image})
+    assert maps["pred_maps.0"].tolist() == [[1, -2, 6, -8]]
+    assert run(second, maps)["dets"].tolist() == [[1, 0, 6, 0]]
+    assert second.opset_imports == {"": 11}
+    assert str(second.graph.inputs[0].shape) == "[1,4]"
+
+
+def test_names_of_the_recipe_replace_those_of_the_marks() -> None:
+    part = segment("head:input", "net:output", input_names=("big", "small"), output_names=("out",))
+    made = cut(model_of(DETECTOR), part, AT)
+    assert (names_of(list(made.graph.inputs)), names_of(list(made.graph.outputs))) == (
+        ["big", "small"],
+        ["out"],
+    )
+    proto_of(made)
+
+
+SHADOWING = """
+<ir_version: 10, opset_import: ["": 20, "partition": 1]>
+g (float[2] x, bool c) => (float[2] y) <float[2] feat = {1.0, 1.0}> {
+  a = Add (x, feat)
+  m = partition.Mark <func="mid", func_id=0, type="input", name="feat", id=0, dtype=1,
+                      shape=[2]> (a)
+  cm = partition.Mark <func="mid", func_id=0, type="input", name="c", id=1> (c)
+  b = Add (m, feat)
+  out = If (cm) <
+    then_branch = yes () => (float[2] t) {
+      out_1 = Relu (m)
+      t = Add (out_1, b)
+    },
+    else_branch = no () => (float[2] e) { maps = Neg (m)  e = Mul (maps, b) }
+  >
+  y = partition.Mark <func="net", func_id=0, type="output", name="out_1", id=0> (out)
+}
+<domain: "partition", opset_import: ["": 20]>
+Mark <func, func_id, type, name, id, dtype, shape> (x) => (y) { y = Identity(x) }
+"""
+
+
+def test_inner_values_make_room_for_boundary_names_also_inside_bodies() -> None:
+    model = model_of(SHADOWING)
+    before = ir.to_proto(model).SerializeToString()
+    part = cut(model, segment("mid:input", "net:output"), AT)
+    feat = np.array([3, -4], np.float32)
+    for flag, expected in ((True, [7.0, -3.0]), (False, [-12.0, -12.0])):
+        made = run(part, {"feat": feat, "c": np.array(flag)})
+        assert made["out_1"].tolist() == expected
+    # Naming a value also names its tensor, which the whole model would share.
+    assert list(part.graph.initializers) == ["feat_1"]
+    assert model.graph.initializers["feat"].const_value.name == "feat"  # type: ignore[union-attr]
+    renamed = cut(model, segment("mid:input", "net:output", input_names=("maps", "c")), AT)
+    assert run(renamed, {"maps": feat, "c": np.array(False)})["out_1"].tolist() == [-12.0, -12.0]
+    assert ir.to_proto(model).SerializeToString() == before
+
+
+def test_initializers_keep_the_order_of_the_model_when_one_is_renamed() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "partition": 1]>
+    g (float[1] x) => (float[1] y) <float[1] p = {1.0}, float[1] feat = {2.0}, float[1] q = {3.0}> {
+      m = partition.Mark <func="mid", type="input", name="feat"> (x)
+      a = Sum (q, feat, p, m)
+      y = partition.Mark <func="net", type="output", name="y"> (a)
+    }
+    """
+    part = cut(model_of(text), segment("mid:input", "net:output"), AT)
+    assert list(part.graph.initializers) == ["p", "feat_1", "q"]
+
+
+def test_a_node_needed_for_its_other_output_does_not_hide_the_start() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[4] x) => (float[2] y) {
+      xm = mmdeploy.Mark <func="net", type="input", name="x"> (x)
+      a, b = Split <axis=0, num_outputs=2> (xm)
+      m = mmdeploy.Mark <func="mid", type="input", name="left", dtype=1, shape=[2]> (a)
+      s = Sub (m, b)
+      t = Add (a, s)
+      y = mmdeploy.Mark <func="net", type="output", name="y"> (t)
+    }
+    """
+    made = cut(model_of(text), segment("net:input mid:input", "net:output"), AT)
+    feeds = {"x": np.arange(4, dtype=np.float32), "left": np.array([9, 9], np.float32)}
+    # 9 + (9 - b); a copy that still reads Split's first output gives 0 + (0 - b).
+    assert run(made, feeds)["y"].tolist() == [16.0, 15.0]
+    part = segment("net:input mid:input", "net:output", input_names=("x", "a"))
+    same = cut(model_of(text), part, AT)
+    assert run(same, {"x": feeds["x"], "a": feeds["left"]})["y"].tolist() == [16.0, 15.0]
+
+
+def test_an_end_that_is_a_start_passes_through_under_its_own_name() -> None:
+    part = segment("head:input", "head:input.maps.0 net:output", output_names=("same", "dets"))
+    made = cut(model_of(DETECTOR), part, AT)
+    maps = {"maps.0": np.ones((1, 3), np.float32), "maps.1": np.zeros((1, 3), np.float32)}
+    result = run(made, maps)
+    assert list(result) == ["same", "dets"]
+    assert result["same"].tolist() == [[1, 1, 1]]
+
+
+def test_one_value_can_leave_under_two_names() -> None:
+    text = DETECTOR.replace('name="dets", id=0> (d)', 'name="dets", id=0> (a)')
+    part = segment("net:input", "head:input net:output")
+    result = run(cut(model_of(text), part, AT), {"input": np.ones((1, 3), np.float32)})
+    assert list(result) == ["maps.0", "maps.1", "dets"]
+    assert result["dets"].tolist() == result["maps.0"].tolist() == [[1, 2, 3]]
+
+
+def test_a_weight_can_leave_a_segment() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[1] x) => (float[1] y) <float[1] w = {5.0}> {
+      y = mmdeploy.Mark <func="net", type="output", name="y"> (w)
+    }
+    """
+    assert run(cut(model_of(text), segment("", "net:output"), AT), {})["y"].tolist() == [5.0]
+
+
+def test_a_weight_that_is_a_start_becomes_an_input_and_keeps_its_tensor() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[1] x) => (float[1] y) <float[1] w = {5.0}> {
+      m = mmdeploy.Mark <func="mid", type="input", name="scale"> (w)
+      a = Neg (m)
+      y = mmdeploy.Mark <func="net", type="output", name="y", dtype=1, shape=[1]> (a)
+    }
+    """
+    model = model_of(text)
+    part = cut(model, segment("mid:input", "net:output"), AT)
+    assert list(part.graph.initializers) == []
+    assert run(part, {"scale": np.array([2], np.float32)})["y"].tolist() == [-2.0]
+    assert model.graph.initializers["w"].const_value.name == "w"  # type: ignore[union-attr]
+
+
+MARKED_BODY = """
+<ir_version: 10, opset_import: ["": 20, "partition": 1, "local": 1]>
+g (float[2] x, bool c) => (float[2] y) {
+  xm = partition.Mark <func="net", func_id=0, type="input", name="x", id=0> (x)
+  cm = partition.Mark <func="net", func_id=0, type="input", name="c", id=1> (c)
+  a = local.twice (xm)
+  b = If (cm) <
+    then_branch = yes () => (float[2] t) {
+      t = partition.Mark <func="inner", func_id=0, type="input", name="t", id=0> (a)
+    },
+    else_branch = no () => (float[2] e) {
+      m = partition.Mark <func="inner", func_id=1, type="input", name="t", id=0> (a)
+      e = Neg (m)
+    }
+  >
+  y = partition.Mark <func="net", func_id=0, type="output", name="y", id=0> (b)
+}
+<domain: "partition", opset_import: ["": 20]>
+Mark <func, func_id, type, name, id> (x) => (y) { y = Identity(x) }
+<domain: "local", opset_import: ["": 20, "partition": 1, "local": 1]>
+twice (x) => (y) {
+  m = partition.Mark <func="deep", func_id=0, type="input", name="x", id=0> (x)
+  y = local.plus (m, x)
+}
+<domain: "local", opset_import: ["": 20]>
+plus (x, z) => (y) { y = Add (x, z) }
+<domain: "local", opset_import: ["": 20]>
+idle (x) => (y) { y = Neg (x) }
+"""
+
+
+def test_marks_vanish_from_bodies_and_functions_and_used_functions_stay() -> None:
+    part = cut(model_of(MARKED_BODY), segment("net:input", "net:output"), AT)
+    assert [key[:2] for key in part.functions] == [("local", "twice"), ("local", "plus")]
+    x = np.array([1, -2], np.float32)
+    for flag, expected in ((True, [2.0, -4.0]), (False, [-2.0, 4.0])):
+        assert run(part, {"x": x, "c": np.array(flag)})["y"].tolist() == expected
+    assert "Mark" not in str(ir.to_proto(part))
+    assert "partition" not in str(ir.to_proto(part))
+
+
+def test_values_that_a_loop_captures_belong_to_the_segment() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[2] x) => (float[2] y) <float[2] w = {1.0, 10.0}, int64 n = {3}> {
+      a = Relu (x)
+      am = mmdeploy.Mark <func="mid", type="input", name="a", dtype=1, shape=[2]> (a)
+      yes = Constant <value = bool {1}> ()
+      z = Sub (am, am)
+      r = Loop (n, yes, z) <
+        body = step (int64 i, bool go, float[2] acc) => (bool on, float[2] next) {
+          on = Identity (go)
+          t = Mul (a, w)
+          next = Add (acc, t)
+        }
+      >
+      y = mmdeploy.Mark <func="net", type="output", name="y", dtype=1, shape=[2]> (r)
+    }
+    """
+    part = cut(model_of(text), segment("mid:input", "net:output"), AT)
+    assert list(part.graph.initializers) == ["w", "n"]
+    assert run(part, {"a": np.array([2, 3], np.float32)})["y"].tolist() == [6.0, 90.0]
+
+
+def test_a_value_that_a_body_returns_untouched_belongs_to_the_segment() -> None:
+    model = model_of(MARKED_BODY)
+    branch = next(node for node in model.graph if node.op_type == "If")
+    body = branch.attributes["else_branch"].as_graph()
+    body.outputs[0] = next(node for node in model.graph if node.op_type == "twice").outputs[0]
+    body.remove(list(body))
+    branch.attributes.pop("then_branch")
+    part = cut(model, segment("net:input", "net:output"), AT)
+    assert [node.op_type for node in part.graph] == ["twice", "If"]
+
+
+def test_an_old_model_keeps_weights_that_are_also_inputs_as_weights() -> None:
+    text = """
+    <ir_version: 3, opset_import: ["": 9, "mmdeploy": 1]>
+    g (float[1] x, float[1] w = {2.0}) => (float[1] y) {
+      xm = mmdeploy.Mark <func="net", type="input", name="input"> (x)
+      a = Mul (xm, w)
+      y = mmdeploy.Mark <func="net", type="output", name="y"> (a)
+    }
+    """
+    part = cut(model_of(text), segment("net:input", "net:output"), AT)
+    assert names_of(list(part.graph.inputs)) == ["input", "w"]
+    assert run(part, {"input": np.array([4], np.float32)})["y"].tolist() == [8.0]
+    newer = model_of(text.replace("ir_version: 3", "ir_version: 8"))
+    assert names_of(list(cut(newer, segment("net:input", "net:output"), AT).graph.inputs)) == [
+        "input"
+    ]
+
+
+def test_a_boundary_takes_its_type_from_the_mark_when_the_value_has_none() -> None:
+    part = cut(model_of(DETECTOR), segment("head:input", "net:output"), AT)
+    assert [str(value.shape) for value in part.graph.inputs] == ["[N,3]", "[maps.1_d0,3]"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "what"),
+    [("dtype=1", "rank"), ("shape=[2]", "dtype"), ("id=0", "dtype")],
+)
+def test_an_untyped_boundary_is_refused(attributes: str, what: str) -> None:
+    text = f"""
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[2] x) => (float[2] y) {{
+      a = Relu (x)
+      m = mmdeploy.Mark <func="mid", type="input", name="a", {attributes}> (a)
+      b = Neg (m)
+      y = mmdeploy.Mark <func="net", type="output", name="y", dtype=1, shape=[2]> (b)
+    }}
+    """
+    assert message_of(text, segment("mid:input", "net:output")) == (
+        f"partition.segments[0].start[0]: the {what} of 'mid:input.a' is not known; "
+        "a boundary needs a dtype and a rank; "
+        "run shape inference over the model, or set 'dtype' and 'shape' of the Mark node"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (
+            segment("haed:input", "net:output.dat"),
+            (
+                "partition.segments[0].start[0]: the model has no mark 'haed'; "
+                "expected one of 'head', 'net'; did you mean 'head'?\n"
+                "partition.segments[0].end[0]: 'net:output.dat' selects no tensor; "
+                "expected one of 'net:output.dets'; did you mean 'net:output.dets'?"
+            ),
+        ),
+        (
+            segment("head:input.maps.1", "net:output"),
+            (
+                "partition.segments[0].start: segment 'part.onnx' needs 'image', "
+                "which its start does not list; add 'head:input.maps.0' to start"
+            ),
+        ),
+        (
+            segment("", "net:output"),
+            (
+                "partition.segments[0].start: segment 'part.onnx' needs 'image', "
+                "which its start does not list; "
+                "add 'head:input.maps.0', 'head:input.maps.1' to start"
+            ),
+        ),
+        (
+            segment("", "head:input.maps.0"),
+            (
+                "partition.segments[0].start: segment 'part.onnx' needs 'image', "
+                "which its start does not list; add 'net:input.input' to start"
+            ),
+        ),
+        (
+            segment("net:input head:input", "net:output"),
+            (
+                "partition.segments[0].start[0]: "
+                "nothing in segment 'part.onnx' needs 'net:input'; remove it"
+            ),
+        ),
+        (
+            segment("head:input", "head:input.maps.0", output_names=("o",)),
+            (
+                "partition.segments[0].start[0]: nothing in segment 'part.onnx' needs "
+                "'head:input.maps.1', which 'head:input' selects; "
+                "list the needed ones one by one: 'head:input.maps.0'"
+            ),
+        ),
+        (
+            segment("head:input head:input.maps.1", "net:output"),
+            (
+                "partition.segments[0].start[1]: 'head:input.maps.1' is the same tensor as "
+                "'head:input.maps.1', listed before it; list it once"
+            ),
+        ),
+        (
+            segment("head:input", "net:output", input_names=("a",), output_names=("b", "c")),
+            (
+                "partition.segments[0].input_names: 1 name for 2 tensors; "
+                "expected one for each of 'head:input.maps.0', 'head:input.maps.1'\n"
+                "partition.segments[0].output_names: 2 names for 1 tensor; "
+                "expected one for each of 'net:output.dets'"
+            ),
+        ),
+        (
+            segment("head:input", "head:input.maps.0 net:output"),
+            (
+                "partition.segments[0]: 2 boundary tensors are named 'maps.0': "
+                "'head:input.maps.0', 'head:input.maps.0'; expected different names; "
+                "rename them with input_names or output_names"
+            ),
+        ),
+        (
+            segment("head:input", ""),
+            "partition.segments[0].end: the segment has no end; expected a mark reference",
+        ),
+    ],
+)
+def test_a_segment_that_cannot_be_cut_is_told_what_to_do(part: Segment, expected: str) -> None:
+    assert message_of(DETECTOR, part) == expected
+
+
+def test_two_marks_of_one_tensor_cannot_both_be_starts() -> None:
+    text = DETECTOR.replace("(b)\n", "(a)\n")
+    assert message_of(text, segment("head:input", "net:output")) == (
+        "partition.segments[0].start[0]: 'head:input.maps.1' is the same tensor as "
+        "'head:input.maps.0', listed before it; list it once"
+    )
+
+
+SKIP = """
+<ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+g (float[1] x, float[1] z) => (float[1] y) {{
+  xm = mmdeploy.Mark <func="net", type="input", name="x", id=0> (x)
+  a = Relu (xm)
+  am = mmdeploy.Mark <func="one", type="output", name="feat", dtype=1, shape=[1]> (a)
+  b = Exp (am)
+  bm = mmdeploy.Mark <func="two", type="output", name="feat", dtype=1, shape=[1]> (b)
+  c = Add (bm, {skip})
+  cm = mmdeploy.Mark <func="three", type="output", name="sum", dtype=1, shape=[1]> (c)
+  d = Neg (cm)
+  y = mmdeploy.Mark <func="net", type="output", name="y"> (d)
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("skip", "remedy"),
+    [
+        # 'three' is nearer to the end, but would make the listed start needless.
+        ("a", "needs 'x', which its start does not list; add 'one:output.feat' to start"),
+        ("x", "needs 'x', which its start does not list; add 'net:input.x' to start"),
+        # 'z' itself has no mark; 'three' is the one that stands between.
+        ("z", "needs 'z', which its start does not list; add 'three:output.sum' to start"),
+    ],
+)
+def test_an_unbounded_segment_is_told_the_mark_that_joins_its_start(skip: str, remedy: str) -> None:
+    told = message_of(SKIP.format(skip=skip), segment("two:output", "net:output"))
+    assert told == f"partition.segments[0].start: segment 'part.onnx' {remedy}"
+
+
+def test_an_unbounded_segment_without_marks_on_the_way_says_so() -> None:
+    told = message_of(SKIP.format(skip="z"), segment("one:output", "three:output"))
+    assert told == (
+        "partition.segments[0].start: segment 'part.onnx' needs 'z', which its start does not "
+        "list; mark a tensor on every way from 'z' to the end and add it to start"
+    )
+
+
+def test_equal_names_of_two_marks_are_an_error_that_says_how_to_rename() -> None:
+    part = segment("one:output two:output", "net:output")
+    text = SKIP.format(skip="am")
+    assert message_of(text, part) == (
+        "partition.segments[0]: 2 boundary tensors are named 'feat': 'one:output.feat', "
+        "'two:output.feat'; expected different names; rename them with input_names or output_names"
+    )
+    made = cut(model_of(text), dataclasses.replace(part, input_names=("p", "q")), AT)
+    assert names_of(list(made.graph.inputs)) == ["p", "q"]
+
+
+def axes(*items: tuple[str, int, str]) -> tuple[DynamicAxis, ...]:
+    return tuple(DynamicAxis(*item) for item in items)
+
+
+def test_a_renamed_dim_is_renamed_everywhere_in_the_segment() -> None:
+    text = DETECTOR.replace("float[N,3] a>", "float[N,3] a, float[N,3] b>")
+    part = segment("net:input", "head:input", dynamic_axes=axes(("input", 0, "batch")))
+    made = cut(model_of(text), part, AT)
+    shapes = [str(value.shape) for value in (*made.graph.inputs, *made.graph.outputs)]
+    assert shapes == ["[batch,3]"] * 3
+    assert "N" not in [dim.dim_param for info in proto_of(made).graph.value_info
+                       for dim in info.type.tensor_type.shape.dim]  # fmt: skip
+
+
+def test_a_symbol_inside_an_expression_is_renamed_as_a_whole_word() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>
+    g (float[s0,s01] x) => (float[n,1] y) {
+      xm = mmdeploy.Mark <func="net", type="input", name="x"> (x)
+      a = Relu (xm)
+      y = mmdeploy.Mark <func="net", type="output", name="y"> (a)
+    }
+    """
+    model = model_of(text)
+    model.graph[1].outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    model.graph[1].outputs[0].shape = ir.Shape(["2*s0 + s01", "s0"])
+    part = segment("net:input", "net:output", dynamic_axes=axes(("x", 0, "b")))
+    made = cut(model, part, AT)
+    assert made.graph.inputs[0].shape == ["b", "s01"]
+    assert made.graph.outputs[0].shape == ["2*b + s01", "b"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        (
+            ("input", 1, "w"),
+            (
+                "input.1: the exported model fixed dim 1 of 'input' at 3; only a dim that is not "
+                "fixed can be named; set it in export.dynamic_axes instead"
+            ),
+        ),
+        (("input", 2, "w"), "input.2: 'input' has no axis 2; expected 0 to 1"),
+        (
+            ("inptu", 0, "w"),
+            (
+                "inptu.0: the segment has no boundary tensor 'inptu'; "
+                "expected one of 'input', 'maps.0', 'maps.1'; did you mean 'input'?"
+            ),
+        ),
+    ],
+)
+def test_an_axis_that_cannot_be_named_is_refused(axis: tuple[str, int, str], expected: str) -> None:
+    part = segment("net:input", "head:input", dynamic_axes=axes(axis))
+    assert message_of(DETECTOR, part) == f"partition.segments[0].dynamic_axes.{expected}"
+
+
+def test_one_dim_cannot_have_two_names_nor_two_dims_one() -> None:
+    text = DETECTOR.replace("float[N,3] a>", "float[N,3] a, float[M,3] b>")
+    two = segment("head:input", "net:output",
+                  dynamic_axes=axes(("maps.0", 0, "b"), ("dets", 0, "c")))  # fmt: skip
+    assert message_of(text, two) == (
+        "partition.segments[0].dynamic_axes.dets.0: dim 0 of 'dets' is 'N', which is already "
+        "renamed 'b'; equal dims have one name; call it 'b' here too"
+    )
+    one = dataclasses.replace(two, dynamic_axes=axes(("maps.0", 0, "M")))
+    assert message_of(text, one) == (
+        "partition.segments[0].dynamic_axes['maps.0'].0: 'M' already names another dim of the "
+        "segment; a name stands for one size; use another name, or give both dims one name in "
+        "export.dynamic_axes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("save_file", "name"),
+    [
+        ("yolov3.onnx", "yolov3"),
+        ("sub/post-process.v2.onnx", "post_process_v2"),
+        ("3d.onnx", "segment_3d"),
+        ("static.onnx", "segment_static"),
+        ("größe.onnx", "gr__e"),
+    ],
+)
+def test_the_graph_is_named_by_a_c_identifier(save_file: str, name: str) -> None:
+    assert graph_name(save_file) == name
+
+
+MANY_WEIGHTS = """
+import hashlib, sys
+import numpy as np, onnx_ir as ir
+from partition_core.cutting.cut import cut
+from partition_core.recipe import Segment
+from partition_core.references import parse_reference
+lines = ["m = mmdeploy.Mark <func=\\"net\\", type=\\"input\\", name=\\"w7\\"> (x)", "v0 = Relu (m)"]
+for i in range(300):
+    lines.append(f"v{i + 1} = Add (v{i}, w{(i * 37) % 300})")
+lines.append("y = mmdeploy.Mark <func=\\"net\\", type=\\"output\\", name=\\"v9\\"> (v300)")
+weights = ", ".join(f"float[1] w{i} = {{{i}.0}}" for i in range(300))
+text = f'<ir_version: 10, opset_import: ["": 20, "mmdeploy": 1]>' \\
+    f"g (float[1] x) => (float[1] y) <{weights}> {{ {' '.join(lines)} }}"
+part = Segment("p.onnx", (parse_reference("net:input"),), (parse_reference("net:output"),))
+made = ir.to_proto(cut(ir.from_onnx_text(text), part, "at")).SerializeToString()
+print(hashlib.sha256(made).hexdigest())
+"""
+
+
+def test_the_bytes_of_a_segment_are_equal_in_every_process_and_hash_seed() -> None:
+    root = Path(__file__).parents[2]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", MANY_WEIGHTS],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("0", "1", "2", "77")
+    ]
+    digests = [process.communicate()[0].strip() for process in running]
+    assert len(digests[0]) == len(hashlib.sha256().hexdigest())
+    assert len(set(digests)) == 1
+
+
+FIRST = segment("net:input", "head:input", save_file="first.onnx")
+LAST = segment("head:input", "net:output", save_file="last.onnx", input_names=("p", "q"))
+
+
+def test_the_boundary_of_each_segment_is_told_as_plain_values() -> None:
+    first, last = boundaries(model_of(DETECTOR), [FIRST, LAST])
+    assert json.loads(json.dumps(dataclasses.asdict(first))) == {
+        "save_file": "first.onnx",
+        "inputs": [
+            {"name": "input", "dtype": "float32", "dims": ["N", 3], "reference": "net:input.input"}
+        ],
+        "outputs": [
+            {"name": "maps.0", "dtype": "float32", "dims": ["N", 3],
+             "reference": "head:input.maps.0"},
+            {"name": "maps.1", "dtype": "float32", "dims": ["maps.1_d0", 3],
+             "reference": "head:input.maps.1"},
+        ],
+    }  # fmt: skip
+    assert [item.name for item in last.inputs] == ["p", "q"]
+
+
+def routes(text: str, *parts: Segment) -> list[str]:
+    return [
+        f"{edge.producer}/{edge.output} -> {edge.consumer}/{edge.input}"
+        for edge in edges(model_of(text), parts)
+    ]
+
+
+def test_edges_follow_the_tensor_and_not_its_name() -> None:
+    assert routes(DETECTOR, FIRST, LAST) == [
+        "end2end input/image -> first.onnx/input",
+        "first.onnx/maps.0 -> last.onnx/p",
+        "first.onnx/maps.1 -> last.onnx/q",
+        "last.onnx/dets -> end2end output/dets",
+    ]
+
+
+def test_an_input_that_no_earlier_segment_gives_is_a_gap() -> None:
+    assert routes(DETECTOR, LAST, FIRST)[:2] == ["/ -> last.onnx/p", "/ -> last.onnx/q"]
+
+
+def test_coverage_counts_what_depends_on_the_input_and_no_mark() -> None:
+    told = coverage(model_of(DETECTOR), [FIRST, LAST])
+    assert (told.nodes, told.uncovered, told.shared) == (4, (), ())
+    assert told.counts == (("first.onnx", 2), ("last.onnx", 2))
+    only = coverage(model_of(DETECTOR), [LAST])
+    assert only.uncovered == ("scale", "flip")
+    whole = segment("net:input", "net:output", save_file="whole.onnx")
+    both = coverage(model_of(DETECTOR), [FIRST, whole])
+    assert both.shared == (
+        ("scale", ("first.onnx", "whole.onnx")),
+        ("flip", ("first.onnx", "whole.onnx")),
+    )
+
+
+def test_the_problems_of_all_segments_are_told_at_once() -> None:
+    bad = segment("haed:input", "net:output")
+    with pytest.raises(CutError) as caught:
+        edges(model_of(DETECTOR), [bad, FIRST, bad])
+    assert [item.place.path for item in caught.value.problems] == [
+        "partition.segments[0].start[0]",
+        "partition.segments[2].start[0]",
+    ]
