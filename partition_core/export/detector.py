@@ -1,0 +1,164 @@
+"""An mmdet detector as a plain module: a prepared picture in, `dets` and `labels` out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from partition_core.errors import ExportError, Place, problem, suggestion
+from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.mmdet_configs import find_config
+from partition_core.recipe import MmdetModel, canonical_json
+
+
+class Detector(nn.Module):
+    """mmdet's own `predict` of `detector`, in the coordinates of the input picture.
+
+    input: (N, C, H, W), normalized as the model's data preprocessor does it. Returns `dets`
+    (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, and `labels`
+    (N, num_dets) int64. With N > 1 a picture with fewer detections than another ends in
+    rows of zeros with label -1.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return `dets` and `labels` of a batch of pictures."""
+        from mmdet.structures import DetDataSample
+
+        count, _, height, width = input.shape
+        shape = (height, width)
+        samples = [
+            DetDataSample(
+                metainfo={
+                    "img_shape": shape,
+                    "ori_shape": shape,
+                    "pad_shape": shape,
+                    "batch_input_shape": shape,
+                    "scale_factor": (1.0, 1.0),
+                }
+            )
+            for _ in range(count)
+        ]
+        results = self.detector.predict(input, samples, rescale=False)  # type: ignore[operator]  # reason: mmdet's method, seen by torch's stubs as a tensor
+        found = [result.pred_instances for result in results]
+        dets = [torch.cat([one.bboxes, one.scores[:, None]], dim=1) for one in found]
+        labels = [one.labels for one in found]
+        return {"dets": _stacked(dets, 0), "labels": _stacked(labels, -1)}
+
+
+def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
+    """Return (N, max K, …) from N tensors (K, …), filled up with `filler` at the end."""
+    if len(rows) == 1:
+        return rows[0][None]
+    longest = reduce(torch.sym_max, (row.shape[0] for row in rows))
+    widths = [(*[0, 0] * (row.dim() - 1), 0, longest - row.shape[0]) for row in rows]
+    padded = [
+        nn.functional.pad(row, width, value=filler) for row, width in zip(rows, widths, strict=True)
+    ]
+    return torch.stack(padded)
+
+
+def build_detector(model: MmdetModel, root: Path, place: Place) -> tuple[Detector, Any]:
+    """Return the detector of an mmdet config, in eval mode, its weights as built, and the config.
+
+    Raises ExportError if the config cannot be found, read, changed or built.
+    """
+    path = find_config(model.config, root, place)
+    with quiet_mmdet():
+        provide_compiled_ops()
+        from mmdet.registry import MODELS
+        from mmengine.config import Config
+        from mmengine.registry import init_default_scope
+
+        with _told(place, f"config '{model.config}' cannot be read"):
+            config = Config.fromfile(str(path))
+        _override(config, model, place)
+        with _told(place, f"config '{model.config}' cannot be built"):
+            init_default_scope(config.get("default_scope", "mmdet"))
+            _drop_pretrained(config.model)
+            built = MODELS.build(config.model)
+    return Detector(built).eval(), config
+
+
+@contextlib.contextmanager
+def quiet_mmdet() -> Iterator[None]:
+    """Keep the chatter of mmdet and its dependencies from the terminal; errors still pass."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _told(place: Place, what: str) -> Iterator[None]:
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:  # a config is Python: building it may raise anything
+        reason = " ".join(str(error).split())
+        raise ExportError(problem(place, what, f"{type(error).__name__}: {reason}")) from error
+
+
+def _override(config: Any, model: MmdetModel, place: Place) -> None:
+    for key, text in model.overrides:
+        known = _keys(config, key)
+        if known is not None:
+            raise ExportError(
+                problem(
+                    place,
+                    f"config '{model.config}' has no '{key}' to override",
+                    "expected the dotted path of a value that the config has",
+                    suggestion(key, known),
+                )
+            )
+        config.merge_from_dict({key: json.loads(text)})
+
+
+def _keys(config: Any, key: str) -> list[str] | None:
+    """Return None if `config` has `key`, else the keys beside the first step that is missing."""
+    here, walked = config, ""
+    for step in key.split("."):
+        names = (
+            [str(index) for index in range(len(here))]
+            if isinstance(here, list | tuple)
+            else list(here)
+            if hasattr(here, "keys")
+            else []
+        )
+        if step not in names:
+            return [f"{walked}{name}" for name in names]
+        here = here[int(step)] if isinstance(here, list | tuple) else here[step]
+        walked += f"{step}."
+    return None
+
+
+def _drop_pretrained(config: Any) -> None:
+    """Remove the backbones' own checkpoints: a recipe's `weights` are the only weights."""
+    if isinstance(config, dict):
+        init = config.get("init_cfg")
+        if isinstance(init, dict) and init.get("type") == "Pretrained":
+            config["init_cfg"] = None
+        if config.get("pretrained"):
+            config["pretrained"] = None
+        for value in config.values():
+            _drop_pretrained(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _drop_pretrained(value)
+
+
+def config_identity(config: Any) -> str:
+    """Return the resolved config, bases expanded, as canonical JSON."""
+    return canonical_json(config.to_dict())

@@ -1,0 +1,302 @@
+"""Marks placed on functions and modules of a PyTorch model for the length of one `with` block."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from partition_core.decorator import ACTIVE_PLACER
+from partition_core.errors import ExportError, Place, Problem, problem, suggestion
+from partition_core.export.mark_op import mark_tensor
+from partition_core.export.replaced import replaced
+from partition_core.recipe import Mark
+from partition_core.references import MarkReference, Side
+from partition_core.structure import TensorPath, map_tensors, tensors
+
+PlaceOf = Callable[[str], Place]
+"""From a YAML path of the recipe to its file and line."""
+
+
+class Placement:
+    """The marks of one recipe while its model runs, with every tensor that they met.
+
+    `tensors` maps each mark reference, in the order of the calls, to a copy of what the mark
+    saw (its own result while a graph is traced, where a copy would become a node).
+    """
+
+    def __init__(self, marks: tuple[Mark, ...], place_of: PlaceOf, traced: bool) -> None:
+        self.tensors: dict[MarkReference, torch.Tensor] = {}
+        self._traced = traced
+        self._places = {mark.name: place_of(f"marks[{i}]") for i, mark in enumerate(marks)}
+        self._calls: Counter[str] = Counter()
+
+    def call(self, mark: Mark, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function` with its marked arguments and return its marked result."""
+        if mark.name not in self._places:
+            return function(*args, **kwargs)
+        number = self._calls[mark.name]
+        self._calls[mark.name] += 1
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        for name, parameter in self._input_names(mark, function, bound).items():
+            bound.arguments[parameter] = self._marked(
+                mark, number, "input", (name,), bound.arguments[parameter]
+            )
+        result = function(*bound.args, **bound.kwargs)
+        return self._marked_result(mark, number, result)
+
+    def check_all_called(self, marks: tuple[Mark, ...]) -> None:
+        """Raise ExportError naming every mark whose function or module was never called."""
+        silent = [mark for mark in marks if not self._calls[mark.name]]
+        if silent:
+            raise ExportError(*(self._problem(mark, _NEVER_CALLED) for mark in silent))
+
+    def _input_names(
+        self, mark: Mark, function: Callable[..., Any], bound: inspect.BoundArguments
+    ) -> dict[str, str]:
+        parameters = [name for name in inspect.signature(function).parameters if name != "self"]
+        if mark.inputs is None:
+            return {name: name for name in parameters if _has_tensor(bound.arguments.get(name))}
+        if len(mark.inputs) > len(parameters):
+            found = ", ".join(parameters) or "none"
+            raise ExportError(
+                self._problem(
+                    mark,
+                    f"names {len(mark.inputs)} inputs, and the function has "
+                    f"{len(parameters)} parameters ({found})",
+                )
+            )
+        named = dict(zip(mark.inputs, parameters, strict=False))
+        for name, parameter in named.items():
+            if not _has_tensor(bound.arguments.get(parameter)):
+                raise ExportError(
+                    self._problem(
+                        mark,
+                        f"finds no tensor in input '{name}' (parameter '{parameter}')",
+                        "a mark needs a tensor, or a list, tuple or dict of tensors",
+                    )
+                )
+        return named
+
+    def _marked_result(self, mark: Mark, number: int, result: Any) -> Any:
+        if mark.outputs == ():
+            return result
+        if not _has_tensor(result):
+            raise ExportError(
+                self._problem(
+                    mark,
+                    f"finds no tensor in its output, which is a {type(result).__name__}",
+                    "a mark needs a tensor, or a list, tuple or dict of tensors",
+                    "mark another function, or write 'outputs: []'",
+                )
+            )
+        names = self._output_names(mark, result)
+
+        def change(tensor: torch.Tensor, path: TensorPath) -> torch.Tensor:
+            return self._mark(mark, number, "output", names(path), tensor)
+
+        return map_tensors(result, _is_tensor, change)
+
+    def _output_names(self, mark: Mark, result: Any) -> Callable[[TensorPath], TensorPath]:
+        if mark.outputs is None:
+            named = isinstance(result, dict)
+            return lambda path: path if named else ("output", *path)
+        if len(mark.outputs) == 1 and not (isinstance(result, dict) and len(result) == 1):
+            (only,) = mark.outputs
+            return lambda path: (only, *path)
+        items = list(result) if isinstance(result, list | tuple | dict) else [result]
+        if len(items) != len(mark.outputs):
+            raise ExportError(
+                self._problem(
+                    mark,
+                    f"names {len(mark.outputs)} outputs ({', '.join(mark.outputs)}), "
+                    f"and the function returned {len(items)}",
+                )
+            )
+        keys = list(result) if isinstance(result, dict) else range(len(items))
+        names = {str(key): name for key, name in zip(keys, mark.outputs, strict=True)}
+        return lambda path: (names[path[0]], *path[1:])
+
+    def _marked(self, mark: Mark, number: int, side: Side, prefix: TensorPath, value: Any) -> Any:
+        def change(tensor: torch.Tensor, path: TensorPath) -> torch.Tensor:
+            return self._mark(mark, number, side, (*prefix, *path), tensor)
+
+        return map_tensors(value, _is_tensor, change)
+
+    def _mark(
+        self, mark: Mark, number: int, side: Side, path: TensorPath, tensor: torch.Tensor
+    ) -> torch.Tensor:
+        index = sum(
+            1
+            for known in self.tensors
+            if (known.mark, known.call, known.side) == (mark.name, number, side)
+        )
+        marked: torch.Tensor = mark_tensor(tensor, mark.name, number, side, ".".join(path), index)
+        seen = marked if self._traced else tensor.clone()
+        self.tensors[MarkReference(mark.name, side, number, path)] = seen
+        return marked
+
+    def _problem(self, mark: Mark, what: str, expected: str = "", remedy: str = "") -> Problem:
+        return problem(self._places[mark.name], f"mark '{mark.name}' {what}", expected, remedy)
+
+
+_NEVER_CALLED = "is never called when the model runs"
+
+
+@contextlib.contextmanager
+def placed(
+    marks: tuple[Mark, ...], model: torch.nn.Module, place_of: PlaceOf, traced: bool = False
+) -> Iterator[Placement]:
+    """Put `marks` on `model` and on the functions they name; take them away at the end.
+
+    Raises ExportError, all problems at once, for a target that cannot be found.
+    """
+    placement = Placement(marks, place_of, traced)
+    targets = _targets(marks, model, place_of)
+    token = ACTIVE_PLACER.set(placement)
+    with contextlib.ExitStack() as undo:
+        undo.callback(ACTIVE_PLACER.reset, token)
+        for mark, owner, attribute in targets:
+            undo.enter_context(
+                replaced(owner, attribute, _wrapper(placement, mark, owner, attribute))
+            )
+        yield placement
+
+
+def _targets(
+    marks: tuple[Mark, ...], model: torch.nn.Module, place_of: PlaceOf
+) -> list[tuple[Mark, Any, str]]:
+    targets: list[tuple[Mark, Any, str]] = []
+    problems: list[Problem] = []
+    for index, mark in enumerate(marks):
+        place = place_of(f"marks[{index}]")
+        if mark.decorator:
+            continue
+        try:
+            if mark.module is not None:
+                targets.append((mark, _submodule(model, mark.module, place), "forward"))
+            elif mark.on == "detector":
+                targets.append((mark, model, "forward"))
+            else:
+                targets.append((mark, *_function_owner(mark, place)))
+        except ExportError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ExportError(*problems)
+    return targets
+
+
+def _submodule(model: torch.nn.Module, path: str, place: Place) -> torch.nn.Module:
+    modules: dict[str, torch.nn.Module] = dict(marked_root(model).named_modules())
+    if path in modules and path:
+        return modules[path]
+    siblings = {name for name in modules if name and name.count(".") <= path.count(".")}
+    raise ExportError(
+        problem(
+            place,
+            f"the model has no module '{path}'",
+            f"at the top are {_listed(name for name in siblings if '.' not in name)}",
+            suggestion(path, siblings),
+        )
+    )
+
+
+def marked_root(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the module in which the paths of a recipe start: the user's own model."""
+    inner = getattr(model, "detector", model)
+    return inner if isinstance(inner, torch.nn.Module) else model
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+
+
+def _function_owner(mark: Mark, place: Place) -> tuple[Any, str]:
+    """Return the module or class that holds the function that `mark.on` names, and its name."""
+    steps = str(mark.on).split(".")
+    owner, rest = _import_longest(steps, mark, place)
+    for step in rest[:-1]:
+        owner = _member(owner, step, mark, place)
+    target = _member(owner, rest[-1], mark, place)
+    if not callable(target):
+        raise ExportError(
+            problem(
+                place,
+                f"mark '{mark.name}' is on '{mark.on}', which is a {type(target).__name__}",
+                "a mark's 'on' names a function or a method",
+            )
+        )
+    return owner, rest[-1]
+
+
+def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, list[str]]:
+    module, count = None, 0
+    for end in range(1, len(steps)):
+        name = ".".join(steps[:end])
+        try:
+            module, count = importlib.import_module(name), end
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise _cannot_import(mark, name, error, place) from error
+            break
+        except Exception as error:  # a user's module may raise anything while it is imported
+            raise _cannot_import(mark, name, error, place) from error
+    if module is None:
+        raise ExportError(
+            problem(
+                place,
+                f"mark '{mark.name}' is on '{mark.on}', and there is no module '{steps[0]}'",
+                "a mark's 'on' is the dotted path of a function that can be imported",
+            )
+        )
+    return module, steps[count:]
+
+
+def _cannot_import(mark: Mark, name: str, error: Exception, place: Place) -> ExportError:
+    return ExportError(
+        problem(
+            place,
+            f"mark '{mark.name}' is on '{mark.on}', and importing '{name}' fails with "
+            f"{type(error).__name__}: {error}",
+        )
+    )
+
+
+def _member(owner: Any, name: str, mark: Mark, place: Place) -> Any:
+    if hasattr(owner, name):
+        return getattr(owner, name)
+    kind = "module" if inspect.ismodule(owner) else "class"
+    raise ExportError(
+        problem(
+            place,
+            f"mark '{mark.name}' is on '{mark.on}', and {kind} '{owner.__name__}' has no '{name}'",
+            "",
+            suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
+        )
+    )
+
+
+def _wrapper(placement: Placement, mark: Mark, owner: Any, attribute: str) -> Any:
+    static = inspect.getattr_static(owner, attribute)
+    function = static.__func__ if isinstance(static, staticmethod | classmethod) else None
+    function = function or getattr(owner, attribute)
+
+    @functools.wraps(function)
+    def marked(*args: Any, **kwargs: Any) -> Any:
+        return placement.call(mark, function, *args, **kwargs)
+
+    return type(static)(marked) if isinstance(static, staticmethod | classmethod) else marked
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _has_tensor(value: Any) -> bool:
+    return next(tensors(value, _is_tensor), None) is not None

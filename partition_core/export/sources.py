@@ -1,0 +1,182 @@
+"""The sources of models: a recipe's `model` and `export.inputs` become a module and its samples."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from partition_core.errors import ExportError, Place, problem, suggestion
+from partition_core.export.placing import PlaceOf
+from partition_core.export.weights import seed_weights
+from partition_core.recipe import Checkpoint, MmdetModel, Recipe, Seed, TensorSpec, TorchModel
+
+Sample = tuple[torch.Tensor, ...]
+"""One set of inputs, in the order in which the module takes them."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module in eval mode with its weights, and the samples on which it is proven.
+
+    `inputs` are the recipe's, in the order in which `module` takes them. `own` is the user's
+    model inside `module`, `typical` an input like those it was made for,
+    and `init` applies its own initialization. `identity` is what the source resolved to, as
+    canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
+    outputs are `dets` and `labels`; `rules` gives what the source needs while it is traced.
+    """
+
+    module: nn.Module
+    own: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    samples: tuple[Sample, ...]
+    typical: Sample
+    init: Callable[[], None]
+    identity: str
+    detects: bool
+    rules: Callable[[], AbstractContextManager[None]]
+
+
+def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
+    """Return the module that `recipe.model` describes, with its weights.
+
+    `checkpoint` is the verified file of a recipe whose weights are a checkpoint. Raises
+    ExportError for a model that cannot be built or weights that do not fit it.
+    """
+    torch.manual_seed(0)
+    source = recipe.model
+    if isinstance(source, MmdetModel):
+        subject = _mmdet_subject(recipe, source, root, place_of)
+    else:
+        subject = _torch_subject(recipe, source, place_of)
+    match source.weights:
+        case Seed(seed):
+            seed_weights(subject.own, seed, subject.init, lambda: subject.module(*subject.typical))
+        case Checkpoint() as named:
+            from partition_core.export.state_dict import load_state
+
+            load_state(subject.own, named, checkpoint, place_of("model.weights"))
+    return subject
+
+
+def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
+    from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
+    from partition_core.export.mmdet_rules import mmdet_rules
+    from partition_core.export.pictures import imaginary_sample, picture_samples
+
+    module, config = build_detector(source, root, place_of("model.config"))
+    own = module.detector
+
+    def init() -> None:
+        with quiet_mmdet():
+            own.init_weights()  # type: ignore[operator]  # reason: mmengine's method, seen by torch's stubs as a tensor
+
+    return Subject(
+        module,
+        own,
+        inputs=recipe.export.inputs,
+        samples=picture_samples(recipe, own, root, place_of),
+        typical=imaginary_sample(recipe, own),
+        init=init,
+        identity=config_identity(config.model),
+        detects=True,
+        rules=mmdet_rules,
+    )
+
+
+def _torch_subject(recipe: Recipe, source: TorchModel, place_of: PlaceOf) -> Subject:
+    place = place_of("model.factory")
+    module = _made(source, place).eval()
+    inputs = _ordered(recipe.export.inputs, module, place_of)
+    typical, *samples = (_noise(inputs, seed) for seed in range(3))
+    return Subject(
+        module,
+        module,
+        inputs=inputs,
+        samples=tuple(samples),
+        typical=typical,
+        init=lambda: None,
+        identity="",
+        detects=False,
+        rules=contextlib.nullcontext,
+    )
+
+
+def _made(source: TorchModel, place: Place) -> nn.Module:
+    module_name, _, name = source.factory.partition(":")
+    arguments = {key: json.loads(text) for key, text in source.args}
+    try:
+        owner = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise _factory_error(source, f"importing '{module_name}' fails", error, place) from error
+    factory = getattr(owner, name, None)
+    if not callable(factory):
+        raise ExportError(
+            problem(
+                place,
+                f"module '{module_name}' has no function '{name}'",
+                "expected a callable that returns a torch.nn.Module",
+                suggestion(name, (known for known in vars(owner) if not known.startswith("_"))),
+            )
+        )
+    try:
+        module = factory(**arguments)
+    except Exception as error:  # so may the factory
+        raise _factory_error(source, "calling it fails", error, place) from error
+    if not isinstance(module, nn.Module):
+        raise ExportError(
+            problem(
+                place,
+                f"'{source.factory}' returned a {type(module).__name__}",
+                "expected a torch.nn.Module",
+            )
+        )
+    return module
+
+
+def _factory_error(source: TorchModel, what: str, error: Exception, place: Place) -> ExportError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return ExportError(problem(place, f"factory '{source.factory}': {what}", reason))
+
+
+def _ordered(
+    inputs: tuple[TensorSpec, ...], module: nn.Module, place_of: PlaceOf
+) -> tuple[TensorSpec, ...]:
+    """Return the inputs in the order of the module's `forward`; refuse names it does not have."""
+    parameters = inspect.signature(module.forward).parameters
+    needed = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
+    given = {spec.name: spec for spec in inputs}
+    taken = [name for name in parameters if name in given]
+    if set(needed) <= set(given) and taken == list(parameters)[: len(given)]:
+        return tuple(given[name] for name in taken)
+    raise ExportError(
+        problem(
+            place_of("export.inputs"),
+            f"the inputs are {', '.join(given)}",
+            f"the model's forward takes {', '.join(parameters) or 'nothing'}",
+            "name the inputs like its parameters",
+        )
+    )
+
+
+def _noise(inputs: tuple[TensorSpec, ...], seed: int) -> Sample:
+    """Return one random set of inputs: floats normally distributed, integers 0 or 1."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    return tuple(torch.from_numpy(_draw(spec, generator)) for spec in inputs)
+
+
+def _draw(spec: TensorSpec, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+    dtype = np.dtype(spec.dtype)
+    if np.issubdtype(dtype, np.floating):
+        return generator.standard_normal(spec.shape, dtype=np.float32).astype(dtype)
+    return generator.integers(0, 2, spec.shape).astype(dtype)

@@ -1,0 +1,149 @@
+"""Deterministic weights from a seed: what a detector gives looks like detections.
+
+Each tensor is drawn from its own generator (Philox, keyed by the seed and the tensor's name).
+The weights of each filter sum to zero (Huang et al., "Centered Weight Normalization", ICCV
+2017): what all channels have in common would otherwise drown, layer by layer, what differs from
+place to place. Each layer is then scaled so that its output keeps a standard deviation near 1
+(Mishkin and Matas, "All you need is a good init", ICLR 2016), by a power of two, so that
+rounding differences between machines do not reach the weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+_PRIOR_BELOW = -1.5
+_CLASS_BIAS = -3.0
+_CLASS_STD = 2.0
+_BOX_STD = 0.5
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def seed_weights(
+    model: nn.Module, seed: int, init: Callable[[], None], run: Callable[[], Any]
+) -> None:
+    """Give every parameter and running statistic of `model` a value that `seed` decides.
+
+    `init` applies the model's own initialization, which tells the channels that stand for
+    classes: it starts them with a low prior probability (Lin et al., "Focal Loss", 2017).
+    `run` runs the model once on a typical input. Buffers that are no statistics, such as
+    anchors or index tables, keep the values the model gave them.
+    """
+    torch.manual_seed(seed)
+    init()
+    with torch.no_grad():
+        priors = _prior_channels(model)
+        for name, module in model.named_modules():
+            for tensor_name, tensor in _own_tensors(module):
+                _draw(module, tensor_name, tensor, f"{seed}:{name}.{tensor_name}")
+        with _scaled_while_running(model, priors):
+            run()
+
+
+def _own_tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    statistics = [(name, b) for name, b in module.named_buffers(recurse=False) if "running" in name]
+    return [*module.named_parameters(recurse=False), *statistics]
+
+
+def _prior_channels(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return, by module name, which output channels start with a low prior probability."""
+    priors = {}
+    for name, module in model.named_modules():
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, torch.Tensor) and _is_weighted(module):
+            low = bias < _PRIOR_BELOW
+            if bool(low.any()):
+                priors[name] = low
+    return priors
+
+
+def _is_weighted(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    plain = not isinstance(module, (*_NORMS, nn.Embedding))
+    return isinstance(weight, torch.Tensor) and weight.dim() >= 2 and plain
+
+
+def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
+    """Fill `tensor` with the values for its role in `module`, from the generator of `key`."""
+    if isinstance(module, _NORMS):
+        mean, std = (1.0, 0.05) if name in ("weight", "running_var") else (0.0, 0.05)
+    elif isinstance(module, nn.Embedding):
+        mean, std = 0.0, 1.0
+    elif tensor.dim() >= 2:
+        mean, std = 0.0, 1.0 / math.sqrt(max(1, tensor[0].numel()))
+    elif name.endswith("bias"):
+        mean, std = 0.0, 0.1
+    else:
+        return  # a scale or a gain: the model's own start value is what its formula expects
+    digest = hashlib.sha256(key.encode()).digest()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
+    drawn = generator.standard_normal(tuple(tensor.shape), dtype=np.float32)
+    if _is_weighted(module) and name == "weight" and tensor[0].numel() > 1:
+        drawn -= drawn.mean(axis=tuple(range(1, drawn.ndim)), keepdims=True)
+    tensor.copy_(torch.from_numpy(np.asarray(drawn)).mul_(std).add_(mean))
+
+
+@contextlib.contextmanager
+def _scaled_while_running(model: nn.Module, priors: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Scale each weighted layer at its first call, so that what follows sees its new output."""
+    with contextlib.ExitStack() as undo:
+        for name, module in model.named_modules():
+            if _is_weighted(module):
+                hook = _ScaleOnce(priors.get(name))
+                undo.callback(module.register_forward_hook(hook).remove)
+        yield
+
+
+class _ScaleOnce:
+    """A forward hook that scales a layer's weight by a power of two, once."""
+
+    def __init__(self, prior: torch.Tensor | None) -> None:
+        self._prior = prior
+        self._done = False
+
+    def __call__(self, module: Any, _inputs: Any, output: Any) -> Any:
+        if self._done or not isinstance(output, torch.Tensor) or output.numel() < 2:
+            return None
+        self._done = True
+        bias = getattr(module, "bias", None)
+        shift = _along_channels(bias, output) if isinstance(bias, torch.Tensor) else 0.0
+        weighted = output - shift
+        spread = _spread(weighted)
+        if not math.isfinite(spread) or spread == 0.0:
+            return None
+        if self._prior is None:
+            factor = torch.tensor(_power_of_two(1.0 / spread))
+            module.weight.mul_(factor)
+            return weighted * factor + shift
+        factor = torch.where(
+            self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
+        )
+        bias = torch.where(self._prior, _CLASS_BIAS, module.bias)
+        module.weight.mul_(factor.reshape(-1, *[1] * (module.weight.dim() - 1)))
+        module.bias.copy_(bias)
+        return weighted * _along_channels(factor, output) + _along_channels(bias, output)
+
+
+def _spread(output: torch.Tensor) -> float:
+    """Return the standard deviation of a layer's output from place to place, within channels."""
+    axes = (0, 2, 3) if output.dim() == 4 else tuple(range(output.dim() - 1))
+    return float((output - output.mean(dim=axes, keepdim=True)).std())
+
+
+def _along_channels(vector: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """Return `vector` (C,) shaped to broadcast over the channel axis of a layer's output."""
+    if output.dim() == 4:
+        return vector.reshape(1, -1, 1, 1)
+    return vector if output.dim() != 3 or output.shape[-1] == len(vector) else vector[:, None]
+
+
+def _power_of_two(factor: float) -> float:
+    return float(2.0 ** round(math.log2(factor)))
