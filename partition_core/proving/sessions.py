@@ -1,0 +1,61 @@
+"""The door to onnxruntime: models run without optimizations, with any inner tensor as an output."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from partition_core.errors import ProofError, problem
+
+Array = np.ndarray[Any, Any]
+
+
+class Session:
+    """A model loaded for proving: graph optimizations off, on the CPU, tensors by name."""
+
+    def __init__(self, model: Path, called: str) -> None:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        self._called = called
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise self._refused("cannot be loaded", error) from error
+        self.inputs = [value.name for value in self._session.get_inputs()]
+        self.outputs = [value.name for value in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return all outputs by name."""
+        try:
+            results = self._session.run(None, dict(inputs))
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise self._refused("cannot be run", error) from error
+        return dict(zip(self.outputs, results, strict=True))
+
+    def _refused(self, what: str, error: Exception) -> ProofError:
+        return ProofError(
+            problem(self._called, f"{what} by onnxruntime", " ".join(str(error).split()))
+        )
+
+
+def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:
+    """Write a copy of `model` to `target` whose inner tensors `names` are outputs as well.
+
+    The weights are copied as they lie in the file: a protobuf message may be written in pieces
+    (Protocol Buffers, "Encoding": last one wins, and repeated fields are joined).
+    """
+    extra = onnx.ModelProto()
+    extra.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    shutil.copyfile(model, target)
+    with target.open("ab") as stream:
+        stream.write(extra.SerializeToString())
+    return target
