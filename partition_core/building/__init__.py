@@ -1,0 +1,1 @@
+"""From a recipe to its build folder: steps, their fingerprints, the store, the checkpoint."""

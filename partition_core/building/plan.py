@@ -1,0 +1,127 @@
+"""What a recipe's build consists of: steps with their fingerprints, and what is known of them.
+
+Nothing is carried out here; `work` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from partition_core.building.inputs import cut_inputs, export_inputs, proof_inputs
+from partition_core.building.project import Project
+from partition_core.fingerprint import Fingerprint
+from partition_core.reading.recipe_reader import RecipeFile
+from partition_core.recipe import Segment, canonical_json
+from partition_core.store import Result, StoredFile
+
+END2END = "end2end.onnx"
+MANIFEST = "manifest.json"
+REFERENCE = "reference.npz"
+PROOF = "proof.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work: its name in messages, its fingerprint and the files it must give."""
+
+    name: str
+    fingerprint: Fingerprint
+    files: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The key of the step's result in the store."""
+        return self.fingerprint.key
+
+
+@dataclass
+class Plan:
+    """The steps of one recipe in one project.
+
+    A step is None as long as the results that it starts from are not known. What was found out
+    is remembered for the life of the plan; `found` takes the result of a step just carried out.
+    """
+
+    project: Project
+    file: RecipeFile
+    _steps: dict[str, Step] = field(default_factory=dict)
+    _results: dict[str, Result] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> str:
+        """The recipe's name."""
+        return self.file.recipe.name
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The recipe's segments, in order."""
+        return self.file.recipe.partition.segments
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """The names of the files in the build folder, in the order in which they appear."""
+        return (END2END, *(segment.save_file for segment in self.segments), MANIFEST)
+
+    def result(self, step: Step | None) -> Result | None:
+        """Return what the store holds of a step, or None."""
+        if step is None:
+            return None
+        if step.name not in self._results:
+            result = self.project.store.find(step.key)
+            if result is None:
+                return None
+            self._results[step.name] = result
+        return self._results[step.name]
+
+    def found(self, step: Step, result: Result) -> None:
+        """Take the result of a step that was carried out just now."""
+        self._results[step.name] = result
+
+    def export(self) -> Step:
+        """Return the export; raises PartitionError for an input that is missing or wrong."""
+        if "export" not in self._steps:
+            entries = tuple(export_inputs(self.project, self.file))
+            self._steps["export"] = Step("export", Fingerprint(entries), (END2END, REFERENCE))
+        return self._steps["export"]
+
+    def cut(self, segment: Segment) -> Step | None:
+        """Return the cut of a segment."""
+        exported = self.result(self.export())
+        if exported is None:
+            return None
+        entries = (
+            ("recipe segment", canonical_json(segment)),
+            (END2END, exported.files[END2END].digest),
+            *cut_inputs(self.project),
+        )
+        name = f"cut {segment.save_file}"
+        return self._steps.setdefault(name, Step(name, Fingerprint(entries), (segment.save_file,)))
+
+    def prove(self) -> Step | None:
+        """Return the proof of the whole partition."""
+        files = self.models()
+        exported = self.result(self.export())
+        if files is None or exported is None:
+            return None
+        entries = (
+            ("recipe segments", canonical_json(self.segments)),
+            ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
+            *((name, file.digest) for name, file in files.items()),
+            (REFERENCE, exported.files[REFERENCE].digest),
+            *proof_inputs(self.project),
+        )
+        return self._steps.setdefault("prove", Step("prove", Fingerprint(entries), (PROOF,)))
+
+    def models(self) -> Mapping[str, StoredFile] | None:
+        """Return the stored end2end model and segments by name, or None if one is not made yet."""
+        exported = self.result(self.export())
+        if exported is None:
+            return None
+        files = {END2END: exported.files[END2END]}
+        for segment in self.segments:
+            made = self.result(self.cut(segment))
+            if made is None:
+                return None
+            files[segment.save_file] = made.files[segment.save_file]
+        return files

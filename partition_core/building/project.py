@@ -1,0 +1,76 @@
+"""A project: a folder with `recipes/` and `build/`, and the store that its builds share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from partition_core.disk import Digests
+from partition_core.errors import Place, RecipeError, one_of, problem, suggestion
+from partition_core.reading.recipe_names import recipe_names
+from partition_core.store import Store, default_folder
+
+RECIPES = "recipes"
+BUILD = "build"
+STATE = ".partition"
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of a project, its store and the digests known of its files."""
+
+    root: Path
+    store: Store
+    digests: Digests
+
+    @classmethod
+    def at(cls, root: Path) -> Project:
+        """Return the project in the folder `root`; nothing is made on the disk."""
+        digests = Digests(root / BUILD / STATE / "digests.json")
+        return cls(root, Store(default_folder()), digests)
+
+    @property
+    def state(self) -> Path:
+        """The folder of what only saves time: everything in it may be deleted at any moment."""
+        return self.root / BUILD / STATE
+
+    def build_folder(self, recipe: str) -> Path:
+        """Return the folder of the artifacts of a recipe."""
+        return self.root / BUILD / recipe
+
+    def recipe_path(self, recipe: str) -> Path:
+        """Return the file of a recipe."""
+        return self.root / RECIPES / f"{recipe}.yaml"
+
+    def chosen_recipes(self, chosen: str | None) -> list[str]:
+        """Return the names of the recipes that `chosen` lists, with commas between; None: all.
+
+        Raises RecipeError for a name that is unknown and for a project without recipes.
+        """
+        known = recipe_names(self.root / RECIPES)
+        if not known:
+            raise RecipeError(
+                problem(
+                    Place(f"{RECIPES}/"),
+                    "there is no recipe",
+                    f"expected at least one file '{RECIPES}/<name>.yaml'",
+                    "see the README for a first recipe",
+                )
+            )
+        if chosen is None:
+            return known
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            raise RecipeError(
+                *(
+                    problem(
+                        f"recipe={chosen}",
+                        f"there is no recipe '{name}'",
+                        one_of(known),
+                        suggestion(name, known),
+                    )
+                    for name in unknown or [chosen]
+                )
+            )
+        return list(dict.fromkeys(names))

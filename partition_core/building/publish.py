@@ -1,0 +1,110 @@
+"""The build folder: artifacts restored from the store, and the manifest that describes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
+from partition_core.disk import digest_of, write_whole
+from partition_core.errors import BuildError, problem
+from partition_core.recipe import canonical_json
+from partition_core.store import Result, StoredFile
+
+
+def is_published(plan: Plan, artifact: str) -> bool:
+    """Return whether the build folder holds exactly the artifact that the recipe gives now."""
+    digest = plan.project.digests.of(plan.project.build_folder(plan.recipe) / artifact)
+    if digest is None or plan.result(plan.prove()) is None:
+        return False
+    if artifact == MANIFEST:
+        return digest == digest_of(manifest_text(plan).encode())
+    models = plan.models()
+    return models is not None and models[artifact].digest == digest
+
+
+def publish(plan: Plan, artifact: str) -> None:
+    """Put one artifact into the build folder, whole and verified; the proof must have passed.
+
+    The manifest comes last and removes the artifacts of a former partition.
+    """
+    target = plan.project.build_folder(plan.recipe) / artifact
+    if artifact == MANIFEST:
+        _remove_former(plan, target)
+        write_whole(target, manifest_text(plan).encode())
+    elif not plan.project.store.restore(_proven(plan)[artifact], target):
+        raise BuildError(
+            problem(
+                str(Path("build") / plan.recipe / artifact),
+                "its copy in the store was damaged and has been removed",
+                "",
+                "build again: it will be made anew",
+            )
+        )
+
+
+def _proven(plan: Plan) -> Mapping[str, StoredFile]:
+    models = plan.models()
+    if models is None or plan.result(plan.prove()) is None:
+        raise BuildError(problem(plan.recipe, "is not proven yet", "", "build again"))
+    return models
+
+
+def _remove_former(plan: Plan, manifest: Path) -> None:
+    try:
+        former = json.loads(manifest.read_bytes())["artifacts"]
+        names = [str(name) for name in former]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in names:
+        if name not in plan.artifacts and Path(name).name == name:
+            (manifest.parent / name).unlink(missing_ok=True)
+
+
+def manifest_text(plan: Plan) -> str:
+    """Return the manifest as JSON: artifacts, segments, edges, coverage, proof, fingerprints.
+
+    The same artifacts have the same manifest; it holds no time and no path of the machine.
+    """
+    models = _proven(plan)
+    steps = {step.name: step for step in _steps(plan)}
+    results = {name: _result(plan, step) for name, step in steps.items()}
+    proof = results["prove"].files[PROOF]
+    proven = _stored_json(plan, proof)
+    content = {
+        "format": 1,
+        "recipe": json.loads(canonical_json(plan.file.recipe)),
+        "artifacts": {
+            name: {"sha256": file.digest, "bytes": file.size} for name, file in models.items()
+        },
+        **proven,
+        "export": {k: v for k, v in results["export"].notes.items() if k != "fingerprint"},
+        "summary": results["prove"].notes["summary"],
+        "fingerprints": {
+            name: {"key": steps[name].key, "entries": result.notes["fingerprint"]}
+            for name, result in results.items()
+        },
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _steps(plan: Plan) -> list[Step]:
+    steps = [plan.export(), *(plan.cut(segment) for segment in plan.segments), plan.prove()]
+    return [step for step in steps if step is not None]
+
+
+def _result(plan: Plan, step: Step) -> Result:
+    result = plan.result(step)
+    if result is None:
+        raise BuildError(problem(step.name, "its result left the store", "", "build again"))
+    return result
+
+
+def _stored_json(plan: Plan, file: StoredFile) -> dict[str, Any]:
+    path = plan.project.store.verified_path(file)
+    if path is None:
+        raise BuildError(problem("store", "the proof was removed", "", "build again"))
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content

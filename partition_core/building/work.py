@@ -1,0 +1,217 @@
+"""Carries out steps: look up, work in a private folder, check what came out, keep it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
+from partition_core.errors import BuildError, CutError, Place, Problem, problem
+from partition_core.recipe import Segment
+from partition_core.store import Result, StoredFile
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Say = Callable[[str], None]
+Notes = Mapping[str, Any]
+
+
+def export(plan: Plan, say: Say) -> None:
+    """Export the recipe's model, unless the store has it; raises PartitionError."""
+    from partition_core.building.checkpoint import checkpoint_file
+
+    def work(folder: Path) -> Notes:
+        checkpoint = checkpoint_file(plan.project, plan.file)
+        from partition_core.export.exporter import export_recipe
+        from partition_core.export.files import save_export
+
+        exported = export_recipe(
+            plan.file.recipe,
+            plan.project.root,
+            plan.file.place,
+            checkpoint[0] if checkpoint else None,
+            lambda part: _phase(f"{plan.recipe}: export: {part}", say),
+        )
+        save_export(exported, folder / END2END, folder / REFERENCE)
+        found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
+        return {**exported.notes, **found}
+
+    _carry_out(plan, plan.export(), work)
+
+
+def cut(plan: Plan, segment: Segment, say: Say) -> None:
+    """Cut one segment out of the exported model; raises CutError with the recipe's lines."""
+    step = _known(plan.cut(segment), f"cut {segment.save_file}")
+
+    def work(folder: Path) -> Notes:
+        from partition_core.cutting.cut import cut as cut_segment
+        from partition_core.cutting.files import save_model
+
+        at = f"partition.segments[{plan.segments.index(segment)}]"
+        with _phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
+            save_model(cut_segment(_end2end(plan), segment, at), folder / segment.save_file)
+        return {}
+
+    _carry_out(plan, step, work)
+
+
+def prove(plan: Plan, say: Say) -> None:
+    """Prove the partition; raises ProofError, and then nothing of it is published."""
+    step = _known(plan.prove(), "prove")
+
+    def work(folder: Path) -> Notes:
+        from partition_core.cutting.boundaries import boundaries, coverage, edges
+        from partition_core.proving.proof import Chain
+        from partition_core.proving.proof import prove as prove_chain
+        from partition_core.reference import load_reference
+
+        models = {name: _stored(plan, file) for name, file in (plan.models() or {}).items()}
+        exported = plan.result(plan.export())
+        if exported is None:
+            raise _lost(END2END)
+        model = _end2end(plan)
+        with _in_recipe(plan):
+            chain = Chain(
+                {segment.save_file: models[segment.save_file] for segment in plan.segments},
+                boundaries(model, plan.segments),
+                edges(model, plan.segments),
+            )
+            covered = coverage(model, plan.segments)
+        with _phase(f"{plan.recipe}: prove", say):
+            figures = prove_chain(
+                models[END2END],
+                model,
+                chain,
+                load_reference(_stored(plan, exported.files[REFERENCE])),
+                tolerance=plan.file.recipe.proof.tolerance,
+                detects=bool(exported.notes["detects"]),
+                scratch=folder,
+            )
+        content = _plain(
+            {
+                "proof": figures,
+                "segments": chain.boundaries,
+                "edges": chain.edges,
+                "coverage": covered,
+            }
+        )
+        (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
+        return {"summary": summary(figures)}
+
+    _carry_out(plan, step, work)
+
+
+def summary(figures: Mapping[str, Any]) -> str:
+    """Return the proof's figures in one line."""
+    samples = figures["samples"]
+    worst = max(
+        (
+            tensor["largest_difference"] / (tensor["largest_value"] or 1.0)
+            for sample in samples
+            for tensor in (*sample["marks"].values(), *sample["outputs"].values())
+        ),
+        default=0.0,
+    )
+    found = [str(p["pairs"]) for sample in samples for p in sample.get("detections", [])]
+    detections = f"; detections equal to PyTorch's: {', '.join(found)}" if found else ""
+    return (
+        f"proven on {len(samples)} inputs: the segments in a chain equal end2end bit for bit "
+        f"({figures['tensors']} boundary tensors), end2end equals PyTorch within {worst:.1e} "
+        f"of each tensor's largest value{detections}"
+    )
+
+
+def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> Result:
+    store = plan.project.store
+    with store.locked(step.key):
+        result = store.find(step.key)
+        if result is None:
+            with store.private_folder() as folder:
+                notes = work(folder)
+                _check_outputs(step, folder)
+                files = {name: folder / name for name in step.files}
+                entries = [list(entry) for entry in step.fingerprint.entries]
+                result = store.keep(step.key, files, {**notes, "fingerprint": entries})
+    plan.found(step, result)
+    return result
+
+
+def _check_outputs(step: Step, folder: Path) -> None:
+    missing = [name for name in step.files if not (folder / name).is_file()]
+    if missing:
+        raise BuildError(problem(step.name, f"made no file '{missing[0]}'"))
+
+
+def _known(step: Step | None, name: str) -> Step:
+    if step is None:
+        raise BuildError(
+            problem(name, "what it starts from is not in the store any more", "", "build again")
+        )
+    return step
+
+
+def _end2end(plan: Plan) -> ir.Model:
+    import onnx_ir as ir
+
+    exported = plan.result(plan.export())
+    if exported is None:
+        raise _lost(END2END)
+    return ir.load(_stored(plan, exported.files[END2END]))
+
+
+def _stored(plan: Plan, file: StoredFile) -> Path:
+    path = plan.project.store.verified_path(file)
+    if path is None:
+        raise _lost(file.digest)
+    return path
+
+
+def _lost(name: str) -> BuildError:
+    return BuildError(
+        problem(
+            "store",
+            f"'{name}' was removed or damaged while it was needed",
+            "",
+            "build again: it will be made anew",
+        )
+    )
+
+
+@contextlib.contextmanager
+def _in_recipe(plan: Plan) -> Iterator[None]:
+    """Give the problems of a cut the file and line of the recipe that their YAML path has."""
+    try:
+        yield
+    except CutError as error:
+        raise CutError(*(_placed(plan, one) for one in error.problems)) from error
+
+
+def _placed(plan: Plan, one: Problem) -> Problem:
+    place = plan.file.place(one.place.path)
+    return Problem(
+        Place(place.file, place.line, one.place.path), one.what, one.expected, one.remedy
+    )
+
+
+@contextlib.contextmanager
+def _phase(what: str, say: Say) -> Iterator[None]:
+    say(f"{what} …")
+    start = time.monotonic()
+    yield
+    say(f"{what}: {time.monotonic() - start:.1f} s")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

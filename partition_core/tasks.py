@@ -1,0 +1,193 @@
+"""The tasks that doit runs: one door to doit, and nothing but names, order and messages in it.
+
+A project's `dodo.py` imports all names of `__all__` from here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from doit import doit_cmd
+from doit.exceptions import InvalidDodoFile, TaskFailed
+
+from partition_core.building import publish, work
+from partition_core.building.plan import Plan, Step
+from partition_core.building.project import BUILD, Project
+from partition_core.errors import (
+    PartitionError,
+    Problem,
+    RecipeError,
+    one_of,
+    problem,
+    suggestion,
+)
+from partition_core.reporter import BuildReporter
+
+__all__ = ["DOIT_CONFIG", "task_build", "task_cut", "task_export", "task_prove"]
+
+Task = dict[str, Any]
+
+_VARIABLES = ("recipe",)
+
+DOIT_CONFIG = {
+    "default_tasks": ["build"],
+    "backend": "sqlite3",
+    "dep_file": ".doit.db",
+    "reporter": BuildReporter,
+}
+
+
+def task_build() -> Iterator[Task]:
+    """Build recipes: export, cut, prove, then publish the artifacts in build/<recipe>/."""
+    for plan in _plans():
+        names = [f"{plan.recipe}:{artifact}" for artifact in plan.artifacts]
+        yield {
+            "name": plan.recipe,
+            "doc": _described(plan),
+            "actions": None,
+            "task_dep": [f"build:{name}" for name in names],
+        }
+        for artifact, name in zip(plan.artifacts, names, strict=True):
+            target = f"{BUILD}/{plan.recipe}/{artifact}"
+            # The manifest names the other artifacts, so it is published after them.
+            before = names[:-1] if artifact == plan.artifacts[-1] else []
+            yield _task(
+                plan,
+                name,
+                f"Publish {target} once it is proven.",
+                functools.partial(publish.publish, plan, artifact),
+                functools.partial(publish.is_published, plan, artifact),
+                [f"prove:{plan.recipe}", *(f"build:{other}" for other in before)],
+                targets=[target],
+                clean=True,
+            )
+
+
+def task_export() -> Iterator[Task]:
+    """Export the models of recipes to ONNX, with their marks (into the store)."""
+    for plan in _plans():
+        yield _task(
+            plan,
+            plan.recipe,
+            f"Export the model of '{plan.recipe}' to ONNX.",
+            functools.partial(work.export, plan, _say),
+            functools.partial(_is_done, plan, plan.export),
+            [],
+        )
+
+
+def task_cut() -> Iterator[Task]:
+    """Cut the segments of recipes out of their exported models (into the store)."""
+    for plan in _plans():
+        for segment in plan.segments:
+            yield _task(
+                plan,
+                f"{plan.recipe}:{segment.save_file}",
+                f"Cut {segment.save_file} out of the model of '{plan.recipe}'.",
+                functools.partial(work.cut, plan, segment, _say),
+                functools.partial(_is_done, plan, functools.partial(plan.cut, segment)),
+                [f"export:{plan.recipe}"],
+            )
+
+
+def task_prove() -> Iterator[Task]:
+    """Prove that segments equal the whole, and the whole equals PyTorch."""
+    for plan in _plans():
+        yield _task(
+            plan,
+            plan.recipe,
+            f"Prove the segments of '{plan.recipe}'.",
+            functools.partial(work.prove, plan, _say),
+            functools.partial(_is_done, plan, plan.prove),
+            [f"cut:{plan.recipe}:{segment.save_file}" for segment in plan.segments],
+        )
+
+
+def _task(
+    plan: Plan,
+    name: str,
+    doc: str,
+    act: Callable[[], None],
+    is_done: Callable[[], bool],
+    after: list[str],
+    **more: Any,
+) -> Task:
+    return {
+        "name": name,
+        "doc": doc,
+        "actions": [(_attempt, [act])],
+        "uptodate": [is_done],
+        "task_dep": after,
+        "verbosity": 2,
+        "meta": {"recipe": plan.recipe, "plan": plan},
+        **more,
+    }
+
+
+def _attempt(act: Callable[[], None]) -> TaskFailed | None:
+    try:
+        act()
+    except PartitionError as error:
+        return TaskFailed(str(error), report=True)
+    return None
+
+
+def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
+    return plan.result(step()) is not None
+
+
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+def _described(plan: Plan) -> str:
+    count = len(plan.segments)
+    return f"{plan.file.recipe.partition.type}: {count} segment{'s' if count != 1 else ''}."
+
+
+def _plans() -> list[Plan]:
+    """Return the plans of the chosen recipes, made once for all tasks of one run of doit."""
+    variables = dict(doit_cmd._CMDLINE_VARS or {})
+    try:
+        _check_variables(variables)
+        return list(_plans_of(Path.cwd(), variables.get("recipe")))
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _plans_of(root: Path, chosen: str | None) -> tuple[Plan, ...]:
+    from partition_core.reading.recipe_reader import read_recipe
+
+    project = Project.at(root)
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    for name in project.chosen_recipes(chosen):
+        try:
+            plan = Plan(project, read_recipe(project.recipe_path(name), root))
+            plan.export()
+            plans.append(plan)
+        except PartitionError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise RecipeError(*problems)
+    return tuple(plans)
+
+
+def _check_variables(variables: Mapping[str, str]) -> None:
+    unknown = [name for name in variables if name not in _VARIABLES]
+    if unknown:
+        raise RecipeError(
+            *(
+                problem(
+                    f"{name}={variables[name]}",
+                    f"unknown variable '{name}'",
+                    one_of(_VARIABLES),
+                    suggestion(name, _VARIABLES),
+                )
+                for name in unknown
+            )
+        )

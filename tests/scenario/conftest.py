@@ -1,0 +1,168 @@
+"""A project in a temporary folder, on which the tests run doit as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+import torch
+from torch import nn
+
+
+class Head(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.small = nn.Conv2d(width, 6, 1)
+        self.large = nn.Conv2d(width, 6, 1)
+
+    def forward(self, features):
+        return [self.small(features[0]), self.large(features[1])]
+
+
+class Tiny(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.ReLU())
+        self.head = Head(width)
+
+    def forward(self, image):
+        low = self.stem(image)
+        return decode(self.head([low, self.body(low)]))
+
+
+def decode(maps):
+    flat = [one.flatten(2).sigmoid() for one in maps]
+    return torch.cat(flat, dim=2)
+
+
+def build(width=8):
+    return Tiny(width)
+"""
+
+RECIPE = """\
+# yaml-language-server: $schema=../schema/recipe.schema.json
+model:
+  source: torch
+  factory: tiny:build
+  args: {width: 8}
+  weights: {seed: 0}
+export:
+  inputs: {image: {shape: [1, 3, 32, 32]}}
+marks:
+  - {name: whole, on: tiny.Tiny.forward, inputs: [image], outputs: [scores]}
+  - {name: decode, on: tiny.decode, inputs: [maps], outputs: []}
+partition:
+  type: tiny_partition
+  segments:
+    - {save_file: body.onnx, start: ['whole:input'], end: ['decode:input']}
+    - {save_file: tail.onnx, start: ['decode:input'], end: ['whole:output']}
+"""
+
+
+@dataclass
+class Scratch:
+    """A project of a user: a folder with `dodo.py`, `tiny.py` and recipes, and a store."""
+
+    folder: Path
+    store: Path
+    package_root: Path = ROOT
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Write the files of the project."""
+        (self.folder / "recipes").mkdir(parents=True)
+        (self.folder / "dodo.py").write_text((ROOT / "dodo.py").read_text())
+        self.write("tiny.py", TINY)
+        self.write("recipes/tiny.yaml", RECIPE)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the project."""
+        (self.folder / name).write_text(text)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text that occurs in a file of the project."""
+        text = (self.folder / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line that runs doit."""
+        return [sys.executable, "-m", "doit", *arguments]
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment in which doit runs."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(self.package_root),
+            "PARTITION_CORE_STORE": str(self.store),
+            "OMP_NUM_THREADS": "2",
+            **self.environment,
+        }
+
+    def doit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run doit in the project; its output is in `stdout`, and its errors too."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def built(self, *arguments: str) -> str:
+        """Run doit, which must succeed, and return what it said."""
+        run = self.doit(*(arguments or ("build",)))
+        assert run.returncode == 0, run.stdout
+        return run.stdout
+
+    def artifacts(self, recipe: str = "tiny") -> dict[str, bytes]:
+        """Return the bytes of every file in a recipe's build folder, by name."""
+        folder = self.folder / "build" / recipe
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+_ORDER = ("export", "cut body.onnx", "cut tail.onnx", "cut decoded.onnx", "prove")
+
+
+def steps(output: str) -> list[str]:
+    """Return which steps of the tiny recipe ran, in order: `export`, `cut body.onnx`, `prove`."""
+    ended = [line for line in output.splitlines() if line.endswith(" s") and line.count(": ") > 1]
+    names = [line.split(": ")[1] for line in ended]
+    return sorted(set(names), key=_ORDER.index)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, tiny_store: Path) -> Scratch:
+    """Return a project whose store already holds the build of its unchanged recipe."""
+    import shutil
+
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    return Scratch(tmp_path / "project", store)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that holds the build of the tiny recipe, made once for all tests."""
+    folder = tmp_path_factory.mktemp("tiny")
+    project = Scratch(folder / "project", folder / "store")
+    project.built()
+    return project.store
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Scratch:
+    """Return a project with an empty store."""
+    return Scratch(tmp_path / "project", tmp_path / "store")
