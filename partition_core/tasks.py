@@ -16,6 +16,7 @@ from doit.exceptions import InvalidDodoFile, TaskFailed
 from partition_core.building import publish, work
 from partition_core.building.plan import Plan, Step
 from partition_core.building.project import BUILD, Project
+from partition_core.building.recipes import Recipes
 from partition_core.errors import (
     PartitionError,
     Problem,
@@ -160,20 +161,20 @@ def _plans() -> list[Plan]:
 
 @functools.lru_cache(maxsize=1)
 def _plans_of(root: Path, chosen: str | None) -> tuple[Plan, ...]:
-    from partition_core.reading.recipe_reader import read_recipe
-
     project = Project.at(root)
+    recipes = Recipes(project)
     plans: list[Plan] = []
     problems: list[Problem] = []
     for name in project.chosen_recipes(chosen):
         try:
-            plan = Plan(project, read_recipe(project.recipe_path(name), root))
+            plan = Plan(project, recipes.open(name))
             plan.export()
             plans.append(plan)
         except PartitionError as error:
             problems.extend(error.problems)
     if problems:
         raise RecipeError(*problems)
+    recipes.save()
     return tuple(plans)
 
 

@@ -11,7 +11,7 @@ from partition_core.building.inputs import is_url, wrong_checkpoint
 from partition_core.building.project import Project
 from partition_core.disk import Digest, file_digest
 from partition_core.errors import BuildError, problem
-from partition_core.reading.recipe_reader import RecipeFile
+from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Checkpoint
 
 _TIMEOUT = 30.0

@@ -13,7 +13,7 @@ from partition_core.building.local_modules import local_modules
 from partition_core.building.project import Project
 from partition_core.errors import BuildError, problem
 from partition_core.mmdet_configs import config_closure, config_label, find_config
-from partition_core.reading.recipe_reader import RecipeFile
+from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Checkpoint, MmdetModel, canonical_json
 
 Entries = Iterator[tuple[str, str]]

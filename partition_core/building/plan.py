@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from partition_core.building.inputs import cut_inputs, export_inputs, proof_inputs
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
-from partition_core.reading.recipe_reader import RecipeFile
+from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Segment, canonical_json
 from partition_core.store import Result, StoredFile
 

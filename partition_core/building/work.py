@@ -110,14 +110,17 @@ def prove(plan: Plan, say: Say) -> None:
 def summary(figures: Mapping[str, Any]) -> str:
     """Return the proof's figures in one line."""
     samples = figures["samples"]
-    worst = max(
-        (
-            tensor["largest_difference"] / (tensor["largest_value"] or 1.0)
-            for sample in samples
-            for tensor in (*sample["marks"].values(), *sample["outputs"].values())
-        ),
-        default=0.0,
-    )
+    pairs = [
+        (tensor["largest_difference"], tensor["largest_value"])
+        for sample in samples
+        for tensor in (*sample["marks"].values(), *sample["outputs"].values())
+    ]
+    pairs += [
+        (picture["difference"], picture["largest_value"])
+        for sample in samples
+        for picture in sample.get("detections", [])
+    ]
+    worst = max((difference / (scale or 1.0) for difference, scale in pairs), default=0.0)
     found = [str(p["pairs"]) for sample in samples for p in sample.get("detections", [])]
     detections = f"; detections equal to PyTorch's: {', '.join(found)}" if found else ""
     return (

@@ -258,7 +258,14 @@ def _detections(
         match = match_detections(
             dets[real], labels[real], our_dets[ours], our_labels[ours], tolerance
         )
-        found.append({"pytorch": int(real.sum()), "end2end": int(ours.sum()), **asdict(match)})
+        found.append(
+            {
+                "pytorch": int(real.sum()),
+                "end2end": int(ours.sum()),
+                "largest_value": magnitude(dets[real]),
+                **asdict(match),
+            }
+        )
         if not match.holds:
             problems.append(
                 problem(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +13,11 @@ from partition_core.errors import Place, Problem, RecipeError, one_of, quoted, s
 from partition_core.reading.model_checks import MODEL_CHECKS
 from partition_core.reading.partition_checks import PARTITION_CHECKS
 from partition_core.reading.recipe_draft import Draft
+from partition_core.reading.recipe_file import RecipeFile
 from partition_core.reading.recipe_names import recipe_names
 from partition_core.reading.recipe_schema import POLICY_SCHEMA, RECIPE_SCHEMA, schema_problems
-from partition_core.reading.recipe_values import recipe_value
 from partition_core.reading.yaml_text import YamlText, read_yaml
 from partition_core.reading.yaml_tree import Node, merge, path_text
-from partition_core.recipe import Recipe
 
 __all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
 
@@ -26,26 +25,6 @@ MAX_EXTENDS = 8
 POLICIES = Path(__file__).parent.parent / "policies"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-
-
-@dataclass(frozen=True)
-class RecipeFile:
-    """A recipe, the files it was read from, and the place of each of its values.
-
-    `places` is keyed by the path of the value in the recipe; a value that was inherited has
-    the file, line and path at which it was written.
-    """
-
-    recipe: Recipe
-    file: str
-    places: Mapping[str, Place]
-    sources: tuple[Path, ...]
-
-    def place(self, path: str) -> Place:
-        """Return the place of the value at `path`, or else of the nearest value around it."""
-        while path and path not in self.places:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return self.places.get(path, Place(self.file))
 
 
 def read_recipe(path: Path, root: Path) -> RecipeFile:
@@ -66,11 +45,12 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
         problems += [problem for problem in found if problem.place not in told]
     if problems:
         raise RecipeError(*_in_file_order(problems, tree, chain.files))
-    return RecipeFile(
-        recipe=recipe_value(path.stem, tree.plain()),
-        file=chain.files[0],
-        places=MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
-        sources=(*chain.sources, *policy),
+    return RecipeFile.of(
+        path.stem,
+        chain.files[0],
+        tree.plain(),
+        MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
+        (*chain.sources, *policy),
     )
 
 
