@@ -28,16 +28,17 @@ def export(plan: Plan, say: Say) -> None:
 
     def work(folder: Path) -> Notes:
         checkpoint = checkpoint_file(plan.project, plan.file)
-        from partition_core.export.exporter import export_recipe
-        from partition_core.export.files import save_export
+        with _packages_of(plan):
+            from partition_core.export.exporter import export_recipe
+            from partition_core.export.files import save_export
 
-        exported = export_recipe(
-            plan.file.recipe,
-            plan.project.root,
-            plan.file.place,
-            checkpoint[0] if checkpoint else None,
-            lambda part: _phase(f"{plan.recipe}: export: {part}", say),
-        )
+            exported = export_recipe(
+                plan.file.recipe,
+                plan.project.root,
+                plan.file.place,
+                checkpoint[0] if checkpoint else None,
+                lambda part: _phase(f"{plan.recipe}: export: {part}", say),
+            )
         save_export(exported, folder / END2END, folder / REFERENCE)
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
@@ -184,6 +185,23 @@ def _lost(name: str) -> BuildError:
             "build again: it will be made anew",
         )
     )
+
+
+@contextlib.contextmanager
+def _packages_of(plan: Plan) -> Iterator[None]:
+    """Tell a package that is missing, or that a library of the system is missing for."""
+    source = plan.file.recipe.model.source
+    try:
+        yield
+    except ImportError as error:
+        raise BuildError(
+            problem(
+                plan.file.place("model.source"),
+                f"source '{source}' needs a package that cannot be imported: {error}",
+                f"it is installed with `pip install 'partition-core[{source}]'`",
+                "for 'libGL.so.1' install the system's package libgl1",
+            )
+        ) from error
 
 
 @contextlib.contextmanager
