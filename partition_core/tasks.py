@@ -5,15 +5,19 @@ A project's `dodo.py` imports all names of `__all__` from here.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from doit import doit_cmd
+from doit import doit_cmd, task_params
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
-from partition_core.building import publish, work
+from partition_core.building import explain, publish, work
 from partition_core.building.plan import Plan, Step
 from partition_core.building.project import BUILD, Project
 from partition_core.building.recipes import Recipes
@@ -33,6 +37,8 @@ Task = dict[str, Any]
 
 _VARIABLES = ("recipe",)
 
+_PR_SET_PDEATHSIG = 1
+
 DOIT_CONFIG = {
     "default_tasks": ["build"],
     "backend": "sqlite3",
@@ -41,9 +47,28 @@ DOIT_CONFIG = {
 }
 
 
-def task_build() -> Iterator[Task]:
+@task_params(  # type: ignore[untyped-decorator]  # reason: doit has no types
+    [
+        {
+            "name": "dry_run",
+            "long": "dry-run",
+            "type": bool,
+            "default": False,
+            "help": "tell what would be done for each step, and why; change nothing",
+        }
+    ]
+)
+def task_build(dry_run: bool) -> Iterator[Task]:
     """Build recipes: export, cut, prove, then publish the artifacts in build/<recipe>/."""
     for plan in _plans():
+        if dry_run:
+            yield {
+                "name": plan.recipe,
+                "doc": _described(plan),
+                "actions": [(_explain, [plan])],
+                "verbosity": 2,
+            }
+            continue
         names = [f"{plan.recipe}:{artifact}" for artifact in plan.artifacts]
         yield {
             "name": plan.recipe,
@@ -128,16 +153,29 @@ def _task(
     }
 
 
+def _explain(plan: Plan) -> None:
+    for line in explain.explanation(plan):
+        _say(line)
+
+
 def _attempt(act: Callable[[], None]) -> TaskFailed | None:
     try:
         act()
     except PartitionError as error:
         return TaskFailed(str(error), report=True)
+    except OSError as error:
+        where = str(error.filename or "disk")
+        return TaskFailed(str(problem(where, error.strerror or str(error))), report=True)
     return None
 
 
 def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
-    return plan.result(step()) is not None
+    return publish.is_all_published(plan) or plan.is_done(step())
+
+
+def _die_with_parent() -> None:
+    """Let a worker process of `doit -n` end when doit is killed, instead of working on alone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _say(message: str) -> None:
@@ -192,3 +230,7 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                 for name in unknown
             )
         )
+
+
+if sys.platform == "linux":
+    os.register_at_fork(after_in_child=_die_with_parent)

@@ -56,7 +56,6 @@ def _fetch(url: str, target: Path, weights: Checkpoint, file: RecipeFile) -> Non
     have changed in between.
     """
     part = target.with_name(f"{target.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
     resumed = part.exists()
     _download(url, part, file)
     if resumed and not file_digest(part).startswith(weights.sha256):

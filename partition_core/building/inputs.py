@@ -35,6 +35,7 @@ _PROOF_PACKAGES = ("onnx", "onnx-ir", "numpy", "onnxruntime")
 def export_inputs(project: Project, file: RecipeFile) -> Entries:
     """Yield what the export of a recipe depends on; raises PartitionError for a missing file."""
     recipe = file.recipe
+    yield from _salt(project)
     yield "recipe name", recipe.name
     yield "recipe model", canonical_json(recipe.model)
     yield "recipe export", canonical_json(recipe.export)
@@ -59,14 +60,21 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
 
 def cut_inputs(project: Project) -> Entries:
     """Yield what every cut depends on, besides its segment and the end2end model."""
+    yield from _salt(project)
     yield from versions(_CUT_PACKAGES)
     yield from own_code(project, "cut")
 
 
 def proof_inputs(project: Project) -> Entries:
     """Yield what every proof depends on, besides the models and the reference."""
+    yield from _salt(project)
     yield from versions(_PROOF_PACKAGES)
     yield from own_code(project, "prove")
+
+
+def _salt(project: Project) -> Entries:
+    if project.settings.salt:
+        yield "salt", project.settings.salt
 
 
 def own_code(project: Project, kind: str) -> Entries:

@@ -13,7 +13,7 @@ from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Segment, canonical_json
-from partition_core.store import Result, StoredFile
+from partition_core.store.entry import Result, StoredFile
 
 END2END = "end2end.onnx"
 MANIFEST = "manifest.json"
@@ -40,13 +40,15 @@ class Plan:
     """The steps of one recipe in one project.
 
     A step is None as long as the results that it starts from are not known. What was found out
-    is remembered for the life of the plan; `found` takes the result of a step just carried out.
+    is remembered for the life of the plan, and so is `is_all_published`, that there was nothing
+    left to do; `found` takes the result of a step just carried out.
     """
 
     project: Project
     file: RecipeFile
     _steps: dict[str, Step] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
+    is_all_published: bool = False
 
     @property
     def recipe(self) -> str:
@@ -64,7 +66,7 @@ class Plan:
         return (END2END, *(segment.save_file for segment in self.segments), MANIFEST)
 
     def result(self, step: Step | None) -> Result | None:
-        """Return what the store holds of a step, or None."""
+        """Return what is known on this machine of a step, or None; its files may be gone."""
         if step is None:
             return None
         if step.name not in self._results:
@@ -74,9 +76,22 @@ class Plan:
             self._results[step.name] = result
         return self._results[step.name]
 
+    def is_done(self, step: Step | None) -> bool:
+        """Return whether the result of a step is here with all its files, fetched if need be."""
+        if step is None:
+            return False
+        result = self.project.store.fetch(step.key)
+        if result is not None:
+            self._results[step.name] = result
+        return result is not None
+
     def found(self, step: Step, result: Result) -> None:
         """Take the result of a step that was carried out just now."""
         self._results[step.name] = result
+
+    def afresh(self) -> Plan:
+        """Return the plan of the same recipe with nothing remembered."""
+        return Plan(self.project, self.file)
 
     def export(self) -> Step:
         """Return the export; raises PartitionError for an input that is missing or wrong."""

@@ -1,14 +1,17 @@
-"""A project: a folder with `recipes/` and `build/`, and the store that its builds share."""
+"""A project: a folder with `recipes/` and `build/`, and the stores that its builds share."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from partition_core.building.settings import Settings, read_settings
 from partition_core.disk import Digests
 from partition_core.errors import Place, RecipeError, one_of, problem, suggestion
 from partition_core.reading.recipe_names import recipe_names
-from partition_core.store import Store, default_folder
+from partition_core.store.local import LocalStore
+from partition_core.store.tiers import Remote, Store
 
 RECIPES = "recipes"
 BUILD = "build"
@@ -20,14 +23,26 @@ class Project:
     """The folders of a project, its store and the digests known of its files."""
 
     root: Path
+    settings: Settings
     store: Store
     digests: Digests
 
     @classmethod
     def at(cls, root: Path) -> Project:
-        """Return the project in the folder `root`; nothing is made on the disk."""
-        digests = Digests(root / BUILD / STATE / "digests.json")
-        return cls(root, Store(default_folder()), digests)
+        """Return the project in the folder `root`; nothing is made on the disk.
+
+        Raises BuildError for wrong settings.
+        """
+        state = root / BUILD / STATE
+        settings = read_settings(root)
+        digests = Digests(state / "digests.json")
+        store = Store(
+            LocalStore(settings.store, digests, warn),
+            LocalStore(state / "store", digests, warn),
+            _remote(settings),
+            warn,
+        )
+        return cls(root, settings, store, digests)
 
     @property
     def state(self) -> Path:
@@ -74,3 +89,18 @@ class Project:
                 )
             )
         return list(dict.fromkeys(names))
+
+
+def warn(message: str) -> None:
+    """Tell the user of something that the build goes on without."""
+    print(f"WARNING: {message}", file=sys.stderr, flush=True)
+
+
+def _remote(settings: Settings) -> Remote | None:
+    if not settings.remote:
+        return None
+    # What moves bytes over a network is not needed by a build that stays on this machine.
+    from partition_core.store.remote import SharedStore
+    from partition_core.store.transports import transport_of
+
+    return SharedStore(transport_of(settings.remote), settings.remote_write, warn)

@@ -8,21 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
-from partition_core.disk import digest_of, write_whole
+from partition_core.building.project import BUILD
+from partition_core.disk import digest_of, remove_parts, write_whole
 from partition_core.errors import BuildError, problem
 from partition_core.recipe import canonical_json
-from partition_core.store import Result, StoredFile
+from partition_core.store.entry import Result, StoredFile
 
 
 def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder holds exactly the artifact that the recipe gives now."""
     digest = plan.project.digests.of(plan.project.build_folder(plan.recipe) / artifact)
-    if digest is None or plan.result(plan.prove()) is None:
-        return False
-    if artifact == MANIFEST:
-        return digest == digest_of(manifest_text(plan).encode())
+    proof = plan.result(plan.prove())
     models = plan.models()
-    return models is not None and models[artifact].digest == digest
+    if digest is None or proof is None or models is None:
+        return False
+    if artifact != MANIFEST:
+        return models[artifact].digest == digest
+    if plan.project.store.path_of(proof.files[PROOF]) is None:
+        return False
+    return digest == digest_of(manifest_text(plan).encode())
+
+
+def is_all_published(plan: Plan) -> bool:
+    """Return whether nothing is left to do for a recipe, whatever the store still holds."""
+    if not plan.is_all_published:
+        plan.is_all_published = all(is_published(plan, artifact) for artifact in plan.artifacts)
+    return plan.is_all_published
 
 
 def publish(plan: Plan, artifact: str) -> None:
@@ -31,18 +42,23 @@ def publish(plan: Plan, artifact: str) -> None:
     The manifest comes last and removes the artifacts of a former partition.
     """
     target = plan.project.build_folder(plan.recipe) / artifact
-    if artifact == MANIFEST:
-        _remove_former(plan, target)
-        write_whole(target, manifest_text(plan).encode())
-    elif not plan.project.store.restore(_proven(plan)[artifact], target):
-        raise BuildError(
-            problem(
-                str(Path("build") / plan.recipe / artifact),
-                "its copy in the store was damaged and has been removed",
-                "",
-                "build again: it will be made anew",
+    with plan.project.store.locked(digest_of(str(target).encode())):
+        remove_parts(target)
+        if artifact == MANIFEST:
+            _remove_former(plan, target)
+            write_whole(target, manifest_text(plan).encode())
+            return
+        file = _proven(plan)[artifact]
+        if not plan.project.store.restore(file, target):
+            raise BuildError(
+                problem(
+                    f"{BUILD}/{plan.recipe}/{artifact}",
+                    "its copy in the store was removed or damaged",
+                    "",
+                    "build again: it will be made anew",
+                )
             )
-        )
+        plan.project.digests.learn(target, file.digest)
 
 
 def _proven(plan: Plan) -> Mapping[str, StoredFile]:
@@ -103,7 +119,7 @@ def _result(plan: Plan, step: Step) -> Result:
 
 
 def _stored_json(plan: Plan, file: StoredFile) -> dict[str, Any]:
-    path = plan.project.store.verified_path(file)
+    path = plan.project.store.path_of(file)
     if path is None:
         raise BuildError(problem("store", "the proof was removed", "", "build again"))
     content: dict[str, Any] = json.loads(path.read_bytes())

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
 from partition_core.errors import BuildError, CutError, Place, Problem, problem
+from partition_core.fingerprint import changes
 from partition_core.recipe import Segment
-from partition_core.store import Result, StoredFile
+from partition_core.store.entry import Origin, StoredFile
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,7 +44,7 @@ def export(plan: Plan, say: Say) -> None:
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
-    _carry_out(plan, plan.export(), work)
+    _carry_out(plan, plan.export(), work, Plan.export)
 
 
 def cut(plan: Plan, segment: Segment, say: Say) -> None:
@@ -59,7 +60,7 @@ def cut(plan: Plan, segment: Segment, say: Say) -> None:
             save_model(cut_segment(_end2end(plan), segment, at), folder / segment.save_file)
         return {}
 
-    _carry_out(plan, step, work)
+    _carry_out(plan, step, work, lambda afresh: afresh.cut(segment))
 
 
 def prove(plan: Plan, say: Say) -> None:
@@ -84,7 +85,10 @@ def prove(plan: Plan, say: Say) -> None:
                 edges(model, plan.segments),
             )
             covered = coverage(model, plan.segments)
-        with _phase(f"{plan.recipe}: prove", say):
+        with (
+            _phase(f"{plan.recipe}: prove", say),
+            plan.project.store.private_folder() as scratch,
+        ):
             figures = prove_chain(
                 models[END2END],
                 model,
@@ -92,7 +96,7 @@ def prove(plan: Plan, say: Say) -> None:
                 load_reference(_stored(plan, exported.files[REFERENCE])),
                 tolerance=plan.file.recipe.proof.tolerance,
                 detects=bool(exported.notes["detects"]),
-                scratch=folder,
+                scratch=scratch,
             )
         content = _plain(
             {
@@ -105,7 +109,7 @@ def prove(plan: Plan, say: Say) -> None:
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         return {"summary": summary(figures)}
 
-    _carry_out(plan, step, work)
+    _carry_out(plan, step, work, Plan.prove)
 
 
 def summary(figures: Mapping[str, Any]) -> str:
@@ -131,25 +135,55 @@ def summary(figures: Mapping[str, Any]) -> str:
     )
 
 
-def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> Result:
+def _carry_out(
+    plan: Plan,
+    step: Step,
+    work: Callable[[Path], Notes],
+    again: Callable[[Plan], Step | None],
+) -> None:
+    """Do the work of a step unless its result is there by now, and keep what it gives.
+
+    One process at a time works on a key; the others then find its result. `again` gives the same
+    step of another plan: if its fingerprint is another one after the work, an input changed
+    meanwhile and nothing is kept.
+    """
     store = plan.project.store
     with store.locked(step.key):
-        result = store.find(step.key)
+        result = store.fetch(step.key)
         if result is None:
             with store.private_folder() as folder:
+                start = time.monotonic()
                 notes = work(folder)
                 _check_outputs(step, folder)
-                files = {name: folder / name for name in step.files}
-                entries = [list(entry) for entry in step.fingerprint.entries]
-                result = store.keep(step.key, files, {**notes, "fingerprint": entries})
+                _check_inputs(step, again(plan.afresh()))
+                result = store.keep(
+                    step.key,
+                    {name: folder / name for name in step.files},
+                    {**notes, "fingerprint": [list(entry) for entry in step.fingerprint.entries]},
+                    Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
+                )
     plan.found(step, result)
-    return result
 
 
 def _check_outputs(step: Step, folder: Path) -> None:
-    missing = [name for name in step.files if not (folder / name).is_file()]
-    if missing:
-        raise BuildError(problem(step.name, f"made no file '{missing[0]}'"))
+    made = {path.name for path in folder.iterdir()}
+    wrong = [f"'{name}' is missing" for name in step.files if name not in made]
+    wrong += [f"'{name}' is not declared" for name in sorted(made - set(step.files))]
+    if wrong:
+        raise BuildError(problem(step.name, "; ".join(wrong), "expected what the step declares"))
+
+
+def _check_inputs(before: Step, after: Step | None) -> None:
+    if after is None or after.key != before.key:
+        told = changes(before.fingerprint, after.fingerprint) if after else ["its start is gone"]
+        raise BuildError(
+            problem(
+                before.name,
+                f"while it ran, {'; '.join(told)}",
+                "what it gave belongs to neither state and is not kept",
+                "build again",
+            )
+        )
 
 
 def _known(step: Step | None, name: str) -> Step:
@@ -170,7 +204,7 @@ def _end2end(plan: Plan) -> ir.Model:
 
 
 def _stored(plan: Plan, file: StoredFile) -> Path:
-    path = plan.project.store.verified_path(file)
+    path = plan.project.store.path_of(file)
     if path is None:
         raise _lost(file.digest)
     return path

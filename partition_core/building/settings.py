@@ -1,0 +1,78 @@
+"""Where a project's stores are: `partition.toml`, and variables that have the last word."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from partition_core.errors import BuildError, Place, one_of, problem, suggestion
+
+FILE = "partition.toml"
+FOLDER_VARIABLE = "PARTITION_CORE_STORE"
+REMOTE_VARIABLE = "PARTITION_CORE_REMOTE"
+WRITE_VARIABLE = "PARTITION_CORE_REMOTE_WRITE"
+
+_KEYS: dict[str, type] = {"store": str, "remote": str, "remote_write": bool, "salt": str}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all recipes of a project share.
+
+    `store` is the folder of the machine's store. `remote` is the URL of a store shared with
+    others, or empty; results of this machine are sent to it if `remote_write`. `salt` is part
+    of every key: another salt is another world of results.
+    """
+
+    store: Path
+    remote: str = ""
+    remote_write: bool = False
+    salt: str = ""
+
+
+def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of the project in `root`; raises BuildError for a wrong file."""
+    variables = os.environ if environment is None else environment
+    written = _written(root / FILE)
+    folder = variables.get(FOLDER_VARIABLE) or written.get("store")
+    flag = variables.get(WRITE_VARIABLE)
+    writes = flag not in ("", "0") if flag is not None else bool(written.get("remote_write"))
+    return Settings(
+        store=root / str(folder) if folder else _default_folder(variables),
+        remote=str(variables.get(REMOTE_VARIABLE, written.get("remote", ""))),
+        remote_write=flag not in ("", "0")
+        if flag is not None
+        else bool(written.get("remote_write")),
+        salt=str(written.get("salt", "")),
+    )
+
+
+def _default_folder(variables: Mapping[str, str]) -> Path:
+    """Return a folder in the user's cache (XDG Base Directory Specification)."""
+    cache = variables.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "partition-core"
+
+
+def _written(path: Path) -> dict[str, object]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BuildError(problem(Place(FILE), f"cannot be read: {error}")) from error
+    problems = [
+        problem(Place(FILE), f"unknown key '{key}'", one_of(_KEYS), suggestion(key, _KEYS))
+        for key in content
+        if key not in _KEYS
+    ]
+    problems += [
+        problem(Place(FILE), f"'{key}' is {content[key]!r}", f"expected a {kind.__name__}")
+        for key, kind in _KEYS.items()
+        if key in content and not isinstance(content[key], kind)
+    ]
+    if problems:
+        raise BuildError(*problems)
+    return content

@@ -1,0 +1,1 @@
+"""Results of steps by key and files by digest: on this machine, and shared with others."""

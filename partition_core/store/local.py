@@ -1,0 +1,152 @@
+"""A store in one folder: `ac/<key>` holds entries, `cas/<digest>` files, verified when served."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+
+from partition_core.disk import (
+    READ_ONLY,
+    Digest,
+    Digests,
+    copy_verified,
+    file_digest,
+    link_whole,
+    write_whole,
+)
+from partition_core.store.entry import Result, StoredFile, decode, encode
+
+LAYOUT = "v1"
+_ABANDONED_AFTER = 24 * 3600.0
+_USED_AGAIN_AFTER = 3600.0
+
+
+class LocalStore:
+    """Entries and files below `folder`, each written once, whole, and never changed.
+
+    Methods raise OSError where the disk refuses.
+    """
+
+    def __init__(self, folder: Path, digests: Digests, warn: Callable[[str], None]) -> None:
+        self.folder = folder / LAYOUT
+        self._digests = digests
+        self._warn = warn
+
+    def entry(self, key: str) -> Result | None:
+        """Return the result of `key`, or None; of its files nothing is looked at.
+
+        An entry that is damaged is put into quarantine.
+        """
+        path = self.entry_path(key)
+        try:
+            content = path.read_bytes()
+            result = decode(key, content)
+            if result is None:
+                self._quarantine(path)
+                return None
+            if time.time() - path.stat().st_mtime > _USED_AGAIN_AFTER:
+                with contextlib.suppress(OSError):
+                    os.utime(path)  # tells when it was used last
+        except OSError:
+            return None
+        return result
+
+    def has(self, file: StoredFile) -> bool:
+        """Return whether the bytes of `file` are here; damaged ones are put into quarantine."""
+        return self.path_of(file) is not None
+
+    def path_of(self, file: StoredFile) -> Path | None:
+        """Return where the bytes of `file` are kept, verified, for reading only; None without."""
+        path = self.file_path(file.digest)
+        found = self._digests.of(path)
+        if found is None:
+            return None
+        if found == file.digest:
+            return path
+        self._quarantine(path)
+        return None
+
+    def put_file(self, path: Path) -> StoredFile:
+        """Keep the bytes of the file at `path`, which nobody may change from now on."""
+        digest = file_digest(path)
+        file = StoredFile(digest, path.stat().st_size)
+        target = self.file_path(digest)
+        if not self.has(file):
+            link_whole(path, target)
+        self._digests.learn(target, digest)
+        return file
+
+    def put_entry(self, key: str, result: Result) -> None:
+        """Keep the entry of `key`; its files must be here already."""
+        write_whole(self.entry_path(key), encode(key, result), mode=READ_ONLY)
+
+    def restore(self, file: StoredFile, target: Path) -> bool:
+        """Copy `file` to `target`, whole and verified while it is copied; False without it."""
+        source = self.path_of(file)
+        if source is None:
+            return False
+        if copy_verified(source, target, file.digest):
+            return True
+        self._quarantine(source)
+        return False
+
+    def entries(self) -> Iterator[tuple[str, Path]]:
+        """Yield the key and the path of every entry, sorted."""
+        yield from ((path.name, path) for path in sorted((self.folder / "ac").glob("??/*")))
+
+    def files(self) -> Iterator[tuple[Digest, Path]]:
+        """Yield the digest and the path of every stored file, sorted."""
+        found = sorted((self.folder / "cas").glob("??/*"))
+        yield from ((Digest(p.name), p) for p in found if not p.name.startswith("."))
+
+    @contextlib.contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Let one process at a time work on `key`; the others wait. A dead one holds nothing."""
+        folder = self.folder / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):
+            yield
+
+    @contextlib.contextmanager
+    def private_folder(self) -> Iterator[Path]:
+        """Yield an empty folder on the store's disk; at the end it is gone."""
+        parent = self.folder / "work"
+        parent.mkdir(parents=True, exist_ok=True)
+        self._remove_abandoned(parent)
+        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def checkpoint_path(self, pinned: str, name: str) -> Path:
+        """Return where the checkpoint `name` with the pinned digest is, or will be."""
+        return self.folder / "checkpoints" / f"{pinned[:16]}-{name}"
+
+    def entry_path(self, key: str) -> Path:
+        """Return where the entry of `key` is, or will be."""
+        return self.folder / "ac" / key[:2] / key
+
+    def file_path(self, digest: str) -> Path:
+        """Return where the file with `digest` is, or will be."""
+        return self.folder / "cas" / digest[:2] / digest
+
+    def _quarantine(self, path: Path) -> None:
+        """Take a damaged file out of the way without destroying what it may tell."""
+        target = self.folder / "quarantine" / f"{path.name}.{time.time_ns()}"
+        self._warn(f"store: '{path.name}' is damaged; it was put into '{target.parent}'")
+        with contextlib.suppress(OSError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+
+    @staticmethod
+    def _remove_abandoned(parent: Path) -> None:
+        """Remove private folders that a killed process left a day ago or longer."""
+        for folder in parent.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER:
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,152 @@
+"""The store that a build uses: a folder on this machine, a fall-back, and one shared with others.
+
+Nothing that goes wrong with a store fails a build that can go on without it: it is a miss, and a
+warning, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from partition_core.store.entry import Origin, Result, StoredFile
+from partition_core.store.local import LocalStore
+
+Warn = Callable[[str], None]
+T = TypeVar("T")
+
+
+class Remote(Protocol):
+    """A store that several machines share. No method raises: a fault is a miss and a warning."""
+
+    def fetch(self, key: str, into: LocalStore) -> Result | None:
+        """Return the result of `key` after its entry and files were put into `into`, verified."""
+
+    def offers(self, key: str) -> bool:
+        """Return whether there is an entry of `key`; nothing is transferred but the entry."""
+
+    def send(self, key: str, result: Result, source: LocalStore) -> bool:
+        """Give an entry and its files to the others; return whether all arrived."""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether results of this machine are sent."""
+
+
+class Store:
+    """Results by key: from the machine's store, from the fall-back in the project, from a remote.
+
+    The fall-back takes results that the machine's store refuses (full, read-only, gone).
+    """
+
+    def __init__(
+        self, main: LocalStore, fallback: LocalStore, remote: Remote | None, warn: Warn
+    ) -> None:
+        self._tiers = (main, fallback)
+        self._remote = remote
+        self._warn = warn
+        self._warned = False
+
+    def find(self, key: str) -> Result | None:
+        """Return the result of `key` if its entry is on this machine; see `is_complete`."""
+        for tier in self._tiers:
+            result = tier.entry(key)
+            if result is not None:
+                return result
+        return None
+
+    def fetch(self, key: str) -> Result | None:
+        """Return the result of `key` with all its files on this machine, from afar if need be."""
+        result = self.find(key)
+        if result is not None and self.is_complete(result):
+            return result
+        if self._remote is None:
+            return None
+        remote = self._remote
+        return self._tried(lambda tier: remote.fetch(key, tier))
+
+    def offers(self, key: str) -> bool:
+        """Return whether `fetch` would find `key` afar; nothing is stored."""
+        return self._remote is not None and self._remote.offers(key)
+
+    def is_complete(self, result: Result) -> bool:
+        """Return whether all files of `result` are on this machine, verified."""
+        return all(self.path_of(file) is not None for file in result.files.values())
+
+    def path_of(self, file: StoredFile) -> Path | None:
+        """Return where the bytes of `file` are kept, verified, for reading only; None without."""
+        for tier in self._tiers:
+            path = tier.path_of(file)
+            if path is not None:
+                return path
+        return None
+
+    def restore(self, file: StoredFile, target: Path) -> bool:
+        """Copy `file` to `target`, whole and verified; False if no tier has its bytes.
+
+        Raises OSError only for the target's disk.
+        """
+        return any(tier.restore(file, target) for tier in self._tiers)
+
+    def keep(
+        self, key: str, files: Mapping[str, Path], notes: Mapping[str, object], origin: Origin
+    ) -> Result:
+        """Keep the result of a step: `files` are its outputs, by name, in a private folder.
+
+        Raises OSError if not even the fall-back can hold them.
+        """
+        kept: list[LocalStore] = []
+
+        def into(tier: LocalStore) -> Result:
+            stored = {name: tier.put_file(path) for name, path in files.items()}
+            result = Result(stored, notes, origin)
+            tier.put_entry(key, result)
+            kept.append(tier)
+            return result
+
+        result = self._tried(into)
+        if self._remote is not None and self._remote.is_written:
+            self._remote.send(key, result, kept[0])
+        return result
+
+    @contextlib.contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Let one process at a time work on `key`."""
+        with contextlib.ExitStack() as held:
+            self._tried(lambda tier: held.enter_context(tier.locked(key)))
+            yield
+
+    @contextlib.contextmanager
+    def private_folder(self) -> Iterator[Path]:
+        """Yield an empty folder; at the end it is gone."""
+        with contextlib.ExitStack() as held:
+            yield self._tried(lambda tier: held.enter_context(tier.private_folder()))
+
+    def checkpoint_path(self, pinned: str, name: str) -> Path:
+        """Return where the checkpoint `name` with the pinned digest is, or will be."""
+        paths = [tier.checkpoint_path(pinned, name) for tier in self._tiers]
+        here = next((path for path in paths if path.exists()), None)
+
+        def made(tier: LocalStore) -> Path:
+            path = tier.checkpoint_path(pinned, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path
+
+        return here or self._tried(made)
+
+    def _tried(self, action: Callable[[LocalStore], T]) -> T:
+        """Return what `action` gives on the machine's store, or else on the fall-back."""
+        main, fallback = self._tiers
+        try:
+            return action(main)
+        except OSError as error:
+            if not self._warned:
+                reason = error.strerror or str(error)
+                self._warn(
+                    f"store '{main.folder}': {reason}; this build goes on without it, "
+                    f"in '{fallback.folder}'"
+                )
+                self._warned = True
+            return action(fallback)
