@@ -43,9 +43,7 @@ def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
     return Settings(
         store=root / str(folder) if folder else _default_folder(variables),
         remote=str(variables.get(REMOTE_VARIABLE, written.get("remote", ""))),
-        remote_write=flag not in ("", "0")
-        if flag is not None
-        else bool(written.get("remote_write")),
+        remote_write=writes,
         salt=str(written.get("salt", "")),
     )
 
