@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -114,6 +115,14 @@ def _run(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
 def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:
     found = list(tensors(result, lambda value: isinstance(value, torch.Tensor)))
     names = [".".join(path if isinstance(result, dict) else ("output", *path)) for path, _ in found]
+    if not names:
+        raise ExportError(
+            problem(
+                place_of("model"),
+                f"the model returns no tensor, but a {type(result).__name__}",
+                "expected a tensor, or a list, tuple or dict of tensors",
+            )
+        )
     given = recipe.export.output_names
     if given and len(given) != len(names):
         raise ExportError(
@@ -123,4 +132,16 @@ def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, 
                 f"the model returns {', '.join(names)}",
             )
         )
-    return dict(zip(given or names, (tensor for _, tensor in found), strict=True))
+    chosen = given or tuple(names)
+    inputs = [spec.name for spec in recipe.export.inputs]
+    taken = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
+    if taken:
+        raise ExportError(
+            problem(
+                place_of("export.output_names"),
+                f"two inputs or outputs of the model are called '{taken[0]}'",
+                f"the inputs are {', '.join(inputs)}, the outputs {', '.join(chosen)}",
+                "give the outputs other names in 'export.output_names'",
+            )
+        )
+    return dict(zip(chosen, (tensor for _, tensor in found), strict=True))

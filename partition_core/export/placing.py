@@ -60,7 +60,7 @@ class Placement:
     def _input_names(
         self, mark: Mark, function: Callable[..., Any], bound: inspect.BoundArguments
     ) -> dict[str, str]:
-        parameters = [name for name in inspect.signature(function).parameters if name != "self"]
+        parameters = [name for name in inspect.signature(function).parameters if name not in _OWNER]
         if mark.inputs is None:
             return {name: name for name in parameters if _has_tensor(bound.arguments.get(name))}
         if len(mark.inputs) > len(parameters):
@@ -119,6 +119,16 @@ class Placement:
                     f"and the function returned {len(items)}",
                 )
             )
+        values = result.values() if isinstance(result, dict) else items
+        for name, value in zip(mark.outputs, values, strict=True):
+            if not _has_tensor(value):
+                raise ExportError(
+                    self._problem(
+                        mark,
+                        f"finds no tensor in output '{name}', which is a {type(value).__name__}",
+                        "a mark needs a tensor, or a list, tuple or dict of tensors",
+                    )
+                )
         keys = list(result) if isinstance(result, dict) else range(len(items))
         names = {str(key): name for key, name in zip(keys, mark.outputs, strict=True)}
         return lambda path: (names[path[0]], *path[1:])
@@ -147,6 +157,7 @@ class Placement:
 
 
 _NEVER_CALLED = "is never called when the model runs"
+_OWNER = ("self", "cls")
 
 
 @contextlib.contextmanager
@@ -224,15 +235,24 @@ def _function_owner(mark: Mark, place: Place) -> tuple[Any, str]:
     for step in rest[:-1]:
         owner = _member(owner, step, mark, place)
     target = _member(owner, rest[-1], mark, place)
-    if not callable(target):
+    kind = "class" if inspect.isclass(target) else type(target).__name__
+    if kind == "class" or not callable(target) or not _has_signature(target):
         raise ExportError(
             problem(
                 place,
-                f"mark '{mark.name}' is on '{mark.on}', which is a {type(target).__name__}",
-                "a mark's 'on' names a function or a method",
+                f"mark '{mark.name}' is on '{mark.on}', which is a {kind}",
+                "a mark's 'on' names a function or a method that is written in Python",
             )
         )
     return owner, rest[-1]
+
+
+def _has_signature(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):
+        return False  # a function of C that does not tell its parameters
+    return True
 
 
 def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, list[str]]:
@@ -242,7 +262,7 @@ def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, li
         try:
             module, count = importlib.import_module(name), end
         except ModuleNotFoundError as error:
-            if error.name is None or not name.startswith(error.name):
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise _cannot_import(mark, name, error, place) from error
             break
         except Exception as error:  # a user's module may raise anything while it is imported
@@ -272,10 +292,11 @@ def _member(owner: Any, name: str, mark: Mark, place: Place) -> Any:
     if hasattr(owner, name):
         return getattr(owner, name)
     kind = "module" if inspect.ismodule(owner) else "class"
+    called = getattr(owner, "__name__", type(owner).__name__)
     raise ExportError(
         problem(
             place,
-            f"mark '{mark.name}' is on '{mark.on}', and {kind} '{owner.__name__}' has no '{name}'",
+            f"mark '{mark.name}' is on '{mark.on}', and {kind} '{called}' has no '{name}'",
             "",
             suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
         )

@@ -68,10 +68,21 @@ def decide_size(question: sympy.Basic, source: str) -> Decision | None:
     if not isinstance(question, sympy.core.relational.Relational):
         return None
     ordered = question.reversed if question.lhs.is_number else question
+    if not _is_count(ordered.lhs):
+        return None
     for row in SIZE_QUESTIONS:
         if row.asks(ordered) and source.startswith(row.source):
             return Decision(source, str(ordered), row.answer, row.reason)
     return None
+
+
+def _is_count(number: sympy.Basic) -> bool:
+    """Return whether `number` counts rows or elements: it grows with each size, from zero on."""
+    if number.is_Symbol:
+        return bool(number.is_integer)
+    if isinstance(number, sympy.Add | sympy.Mul) or number.func.__name__ in ("Min", "Max"):
+        return all(_is_count(part) for part in number.args)
+    return bool(number.is_Integer and number.is_positive)
 
 
 def decide_mask(method: str, source: str) -> Decision:

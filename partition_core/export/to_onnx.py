@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -23,7 +25,7 @@ from partition_core.export.mark_op import (
 from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.placing import PlaceOf
 from partition_core.export.questions import Decision
-from partition_core.export.tracing import traceable
+from partition_core.export.tracing import asking_line, input_dims, traceable
 from partition_core.recipe import DynamicAxis, Export
 
 _MODULE_PATH = "pkg.torch.onnx.name_scopes"
@@ -56,11 +58,12 @@ def trace(
 
 def _refused(error: Exception, place_of: PlaceOf) -> ExportError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else ""
+    reason = lines[0].partition(" (unhinted: ")[0] if lines else ""
+    source = asking_line(traceback.extract_tb(error.__traceback__))
     return ExportError(
         problem(
             place_of("model"),
-            "torch.export cannot trace the model",
+            f"torch.export cannot trace the model{f', at {source}' if source else ''}",
             f"{type(error).__name__}: {reason}",
             "mark and export a part of it, or change the model where it depends on its input",
         )
@@ -100,7 +103,7 @@ def translate(
     model: ir.Model = exported.model
     model.graph.name = name
     _strip(model)
-    _name_dims(model, export, place_of)
+    _name_dims(model, export, input_dims(program), place_of)
     complete_marks(model, export.opset)
     return model
 
@@ -118,12 +121,26 @@ def _strip(model: ir.Model) -> None:
         node.metadata_props.clear()
         node.doc_string = None
         if scopes:
-            node.metadata_props[_MODULE] = _module_path(scopes)
+            node.metadata_props[_MODULE] = _owner_of_weight(node) or _module_path(scopes)
         for value in node.outputs:
             value.metadata_props.clear()
             value.doc_string = None
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
+
+
+def _owner_of_weight(node: ir.Node) -> str:
+    """Return the module whose weight a convolution or linear node holds, or an empty string.
+
+    A node that took in a BatchNorm carries the scopes of that one.
+    """
+    weight = node.inputs[1] if node.op_type in _TAKES_IN_A_NORM else None
+    if weight is None or not weight.is_initializer():
+        return ""
+    return str(weight.name).rpartition(".")[0]
+
+
+_TAKES_IN_A_NORM = ("Conv", "ConvTranspose", "Gemm")
 
 
 def _module_path(scopes: str) -> str:
@@ -133,34 +150,55 @@ def _module_path(scopes: str) -> str:
     return modules[-1] if modules else ""
 
 
-def _name_dims(model: ir.Model, export: Export, place_of: PlaceOf) -> None:
+def _name_dims(
+    model: ir.Model, export: Export, traced: list[tuple[int | str, ...]], place_of: PlaceOf
+) -> None:
     """Give the symbols of dims their names from the recipe, and the outputs' sizes theirs."""
     names: dict[str, str] = {}
-    inputs = {value.name: value for value in model.graph.inputs}
+    inputs = {
+        value.name: (value, dims) for value, dims in zip(model.graph.inputs, traced, strict=True)
+    }
     for axis in export.dynamic_axes:
-        names[_symbol(inputs[axis.tensor], axis, place_of)] = axis.symbol
+        value, dims = inputs[axis.tensor]
+        symbol = _free_symbol(dims[axis.axis], axis, place_of)
+        if names.setdefault(symbol, axis.symbol) != axis.symbol:
+            raise _always_equal(names[symbol], axis, place_of)
+        dim = value.shape[axis.axis] if value.shape is not None else None
+        if isinstance(dim, ir.SymbolicDim) and dim.value:
+            names[dim.value] = axis.symbol
     known = set(names.values())
     for value in model.graph.outputs:
-        for dim in value.shape.dims if value.shape is not None else ():
-            if isinstance(dim, ir.SymbolicDim) and dim.value and not dim.value.isidentifier():
-                fresh = f"num_{value.name}"
-                if dim.value not in names and fresh not in known:
-                    names[dim.value] = fresh
-                    known.add(fresh)
+        for number, dim in enumerate(value.shape.dims if value.shape is not None else ()):
+            if isinstance(dim, ir.SymbolicDim) and dim.value and dim.value not in names:
+                fresh = f"num_{value.name}".replace(".", "_")
+                names[dim.value] = f"{fresh}_{number}" if fresh in known else fresh
+                known.add(fresh)
     if names:
         _rename_dims(model, names)
 
 
-def _symbol(value: ir.Value, axis: DynamicAxis, place_of: PlaceOf) -> str:
-    dim = value.shape[axis.axis] if value.shape is not None else None
-    if isinstance(dim, ir.SymbolicDim) and dim.value:
-        return dim.value
+def _free_symbol(dim: int | str, axis: DynamicAxis, place_of: PlaceOf) -> str:
+    if isinstance(dim, str):
+        return dim
+    # torch.export takes a size of 1 for a number, whatever the model does with it.
+    one = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
     raise ExportError(
         problem(
             place_of(f"export.dynamic_axes.{axis.tensor}"),
             f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
             "a dim can be dynamic if no code of the model depends on its value",
-            f"leave '{axis.symbol}' out, or change the model",
+            f"{one}leave '{axis.symbol}' out, or change the model",
+        )
+    )
+
+
+def _always_equal(known: str, axis: DynamicAxis, place_of: PlaceOf) -> ExportError:
+    return ExportError(
+        problem(
+            place_of(f"export.dynamic_axes.{axis.tensor}"),
+            f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
+            "expected one symbol for one size",
+            f"write '{known}' instead of '{axis.symbol}'",
         )
     )
 
@@ -188,12 +226,22 @@ def _rename_dims(model: ir.Model, names: dict[str, str]) -> None:
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
     """Keep the exporter's notes from the terminal; its errors are raised, not logged."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        # torch.export prints the graph traced so far before it raises.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_LOUD = (
+    "torch.onnx",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._export.non_strict_utils",
+)

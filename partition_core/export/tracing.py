@@ -42,9 +42,11 @@ def _answering(decisions: list[Decision]) -> Callable[[torch.SymBool], bool]:
             return True
         if statically_known_false(question):
             return False
-        if not free_unbacked_symbols(question):
+        symbols = free_unbacked_symbols(question)
+        # A number read out of a tensor is a symbol as well, but not one of a size.
+        if not symbols or not symbols <= question.node.shape_env.size_like:
             return ask(question)
-        decision = decide_size(question.node.expr, _asking_line())
+        decision = decide_size(question.node.expr, asking_line(traceback.extract_stack()))
         if decision is None:
             return ask(question)
         _note(decisions, decision)
@@ -64,7 +66,9 @@ class _TensorQuestions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.__bool__ and id(args[0]) in self._asked:
-            decision = decide_mask(self._asked[id(args[0])][1], _asking_line())
+            decision = decide_mask(
+                self._asked[id(args[0])][1], asking_line(traceback.extract_stack())
+            )
             _note(self._decisions, decision)
             return decision.answer
         result = func(*args, **(kwargs or {}))
@@ -79,15 +83,41 @@ def _note(decisions: list[Decision], decision: Decision) -> None:
         decisions.append(decision)
 
 
-def _asking_line() -> str:
-    """Return the innermost line of mmdet, mmcv or user code, without a folder of the machine."""
-    outside = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
-    for frame in reversed(traceback.extract_stack()):
-        if not frame.filename.startswith(outside):
-            path = Path(frame.filename)
-            for package in ("mmdet", "mmcv", "mmengine"):
-                if package in path.parts:
-                    start = len(path.parts) - 1 - path.parts[::-1].index(package)
-                    return f"{'/'.join(path.parts[start:])}:{frame.lineno}"
-            return f"{path.name}:{frame.lineno}"
+def input_dims(program: torch.export.ExportedProgram) -> list[tuple[int | str, ...]]:
+    """Return the dims of each input of a traced program: a number, or a symbol if not fixed."""
+    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    found = []
+    for name in program.graph_signature.user_inputs:
+        # A symbol that turned out to be a number while tracing prints as that number.
+        dims = [str(dim) for dim in placeholders[str(name)].meta["val"].shape]
+        found.append(tuple(int(dim) if dim.isdecimal() else dim for dim in dims))
+    return found
+
+
+def asking_line(stack: traceback.StackSummary) -> str:
+    """Return the innermost line of mmdet, mmcv or user code, without a folder of the machine.
+
+    Empty if `stack`, outermost first, has no such line.
+    """
+    for frame in reversed(stack):
+        path = Path(frame.filename)
+        if frame.filename.startswith("<") or _is_machinery(path):
+            continue
+        for package in ("mmdet", "mmcv", "mmengine"):
+            if package in path.parts:
+                start = len(path.parts) - 1 - path.parts[::-1].index(package)
+                return f"{'/'.join(path.parts[start:])}:{frame.lineno}"
+        return f"{path.name}:{frame.lineno}"
     return ""
+
+
+def _is_machinery(path: Path) -> bool:
+    """Return whether a file is torch's, Python's own or one of this package."""
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    if path.is_relative_to(_STANDARD_LIBRARY) and not installed:
+        return True
+    return any(path.is_relative_to(folder) for folder in _MACHINERY)
+
+
+_STANDARD_LIBRARY = Path(traceback.__file__).parent
+_MACHINERY = (Path(torch.__file__).parent, Path(__file__).parents[1])

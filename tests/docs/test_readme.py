@@ -1,0 +1,94 @@
+"""The README is true: its recipe is the recipe, its message is the message, its commands exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of the README in a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_recipe_in_the_readme_is_the_recipe() -> None:
+    (recipe,) = blocks("yaml")
+    assert recipe == (ROOT / "recipes" / "yolov3.yaml").read_text(encoding="utf-8")
+
+
+def test_the_mistake_in_the_readme_gives_the_message_in_the_readme(tmp_path: Path) -> None:
+    (message,) = blocks("text")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    shutil.copy(ROOT / "dodo.py", tmp_path)
+    recipe = tmp_path / "recipes" / "yolov3.yaml"
+    recipe.write_text(recipe.read_text().replace("end: ['yolo_head:", "end: ['yolo_hed:"))
+    run = subprocess.run(
+        [sys.executable, "-m", "doit", "build", "recipe=yolov3"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PARTITION_CORE_STORE": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stderr == f"ERROR: {message}"
+    assert run.returncode != 0
+    assert not (tmp_path / "build").exists()
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    build, test = blocks("sh")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "python -m pytest" in test
+    assert "python -m pytest" in script
+    assert "doit build recipe=yolov3" in build
+    for command in (build, test):
+        assert "-c constraints.txt" in command
+    assert "--constraint constraints.txt" in script
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"`((?:recipes|schema|docs)/[\w./-]+|[A-Z]+\.md|dodo\.py)`", README))
+    assert len(named) > 4
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_every_dependency_that_can_change_an_artifact_is_pinned() -> None:
+    from partition_core.building import inputs
+
+    pinned = {
+        re.sub(r"[-_.]+", "-", line.split("==")[0]).lower()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    packages = {*inputs._TORCH_PACKAGES, *inputs._MMDET_PACKAGES, *inputs._PROOF_PACKAGES}
+    assert packages - pinned == {"mmcv"}  # the compiled one, which takes mmcv-lite's place
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
+
+
+def test_the_wheel_holds_schema_and_policies(tmp_path: Path) -> None:
+    import zipfile
+
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns("build", ".*"))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, source],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "partition_core/schema/recipe.schema.json",
+        "partition_core/schema/policy.schema.json",
+        "partition_core/policies/single_stage.yaml",
+        "partition_core/py.typed",
+    } <= names
+    schema = zipfile.ZipFile(wheel).read("partition_core/schema/recipe.schema.json")
+    assert json.loads(schema) == json.loads((ROOT / "schema" / "recipe.schema.json").read_text())

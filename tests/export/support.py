@@ -1,0 +1,128 @@
+"""Recipes of small torch models, exported by hand, and their models run in onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+
+from partition_core.cutting.files import save_model
+from partition_core.errors import Place
+from partition_core.export.exporter import Export as Exported
+from partition_core.export.exporter import export_recipe
+from partition_core.recipe import (
+    DynamicAxis,
+    Export,
+    Mark,
+    OwnWeights,
+    Partition,
+    Proof,
+    Recipe,
+    TensorSpec,
+    TorchModel,
+    Weights,
+)
+
+ROOT = Path(__file__).parents[2]
+MODELS = "tests.export.models"
+IMAGE = {"image": (1, 3, 16, 16)}
+
+Shapes = Mapping[str, tuple[int, ...] | tuple[tuple[int, ...], str]]
+
+
+def place_of(path: str) -> Place:
+    return Place(path=path)
+
+
+@contextlib.contextmanager
+def quietly(_part: str) -> Iterator[None]:
+    yield
+
+
+def mark(name: str, on: str | None = None, **more: Any) -> Mark:
+    target = on if on is None or on.startswith((f"{MODELS}.", "tests.")) else f"{MODELS}.{on}"
+    return Mark(
+        name,
+        target,
+        more.get("module"),
+        more.get("inputs"),
+        more.get("outputs"),
+        more.get("decorator", False),
+    )
+
+
+def torch_recipe(
+    factory: str,
+    inputs: Shapes,
+    *marks: Mark,
+    args: tuple[tuple[str, str], ...] = (),
+    weights: Weights | None = None,
+    output_names: tuple[str, ...] = (),
+    dynamic_axes: tuple[DynamicAxis, ...] = (),
+    opset: int = 20,
+) -> Recipe:
+    specs = []
+    for name, given in sorted(inputs.items()):
+        shape, dtype = given if given and isinstance(given[-1], str) else (given, "float32")
+        specs.append(TensorSpec(name, tuple(shape), str(dtype)))  # type: ignore[arg-type]
+    path = factory if ":" in factory else f"{MODELS}:{factory}"
+    return Recipe(
+        "small-model",
+        TorchModel(path, args, weights or OwnWeights()),
+        Export(tuple(specs), output_names, dynamic_axes, opset),
+        marks,
+        Partition("nothing", ()),
+        Proof(1e-4, ()),
+    )
+
+
+def export(recipe: Recipe, root: Path = ROOT, checkpoint: Path | None = None) -> Exported:
+    return export_recipe(recipe, root, place_of, checkpoint, quietly)
+
+
+def saved(model: ir.Model, folder: Path) -> Path:
+    path = folder / "end2end.onnx"
+    save_model(model, path)
+    return path
+
+
+def run(model: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 2
+    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+
+def sample(exported: Exported, kind: str, number: int = 0) -> dict[str, np.ndarray]:
+    start = f"{number}/{kind}/"
+    return {
+        key.removeprefix(start): array
+        for key, array in exported.reference.items()
+        if key.startswith(start)
+    }
+
+
+def in_new_process(code: str, *arguments: str, **environment: str) -> str:
+    """Run Python code in a process that has imported nothing yet; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
