@@ -1,7 +1,7 @@
 """A store shared with others: what comes from it is verified, what goes wrong is a miss.
 
 The form is that of Bazel's remote caches: `ac/<key>` holds entries and `cas/<sha256>` files.
-How bytes travel is the transport's part: HTTP, or any file system of fsspec.
+How bytes travel is the transport's part: HTTP, a folder, or any file system of fsspec.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
-from tqdm import tqdm
-from tqdm.utils import CallbackIOWrapper
-
+from partition_core.disk import Digest
 from partition_core.store.entry import Result, StoredFile, decode, encode
 from partition_core.store.local import LocalStore
 
@@ -26,120 +24,196 @@ T = TypeVar("T")
 
 
 class RemoteError(Exception):
-    """The transport failed: no answer, a refusal, a broken connection."""
+    """One thing cannot be moved: it is refused, cut short, damaged or not there."""
+
+
+class RemoteDownError(RemoteError):
+    """There is no answer at all, and trying once more would only cost time."""
 
 
 class Transport(Protocol):
     """Moves bytes under names such as `cas/<digest>`; each method raises RemoteError."""
 
+    @property
+    def place(self) -> str:
+        """What messages call it: its URL without credentials."""
+
     def read(self, name: str) -> contextlib.AbstractContextManager[Iterator[bytes] | None]:
-        """Open the bytes under `name` in chunks; None if there are none."""
+        """Open the bytes under `name` in chunks, which raise RemoteError too; None without."""
 
     def write(self, name: str, stream: BinaryIO, size: int) -> None:
-        """Put `size` bytes of `stream` under `name`."""
+        """Put the `size` bytes of `stream` under `name`, whole or not at all."""
 
-    def has(self, name: str) -> bool:
-        """Return whether there are bytes under `name`."""
+    def has(self, name: str, size: int) -> bool:
+        """Return whether there are `size` bytes under `name`, as far as can be told."""
+
+
+class Files(Protocol):
+    """Where the bytes of results are read."""
+
+    def path_of(self, file: StoredFile) -> Path | None:
+        """Return where the bytes of `file` are; None without them."""
 
 
 class SharedStore:
-    """Entries and files at the other end of a transport, read-only unless `is_written`."""
+    """Entries and files at the other end of a transport, read-only unless `is_written`.
+
+    `fetch`, `offers` and `send` are for builds: what goes wrong afar is told once and is a miss,
+    and after no answer nothing is tried any more. The others raise RemoteError.
+    """
 
     def __init__(self, transport: Transport, is_written: bool, warn: Callable[[str], None]) -> None:
         self._transport = transport
         self.is_written = is_written
         self._warn = warn
+        self._told: set[str] = set()
+        self._is_down = False
 
-    def fetch(self, key: str, into: LocalStore, names: Iterable[str] = ()) -> Result | None:
+    def fetch(self, key: str, into: LocalStore) -> Result | None:
         """Return the result of `key` after its files, and then its entry, were put into `into`.
 
-        `names` limits the files that are fetched; the entry is kept only with all of them.
-        Whatever fails, is cut short or has another digest is a miss and a warning.
+        Raises OSError if the disk of `into` refuses.
         """
-        return self._tried(key, lambda: self._fetched(key, into, set(names)))
+
+        def fetched() -> Result | None:
+            result = self.entry(key)
+            if result is None or not all(self.bring(n, f, into) for n, f in result.files.items()):
+                return None
+            into.put_entry(key, result)
+            return result
+
+        return self._tried(fetched)
 
     def offers(self, key: str) -> bool:
-        """Return whether there is an entry of `key`, whole."""
-        return self._tried(key, lambda: self._entry(key)) is not None
+        """Return whether there is an entry of `key`, whole, and all its files seem to be there."""
 
-    def send(self, key: str, result: Result, source: LocalStore) -> bool:
+        def offered() -> bool:
+            result = self.entry(key)
+            return result is not None and all(map(self._has, result.files.values()))
+
+        return self._tried(offered) is True
+
+    def send(self, key: str, result: Result, source: Files) -> bool:
         """Give the files of a result and then its entry; return whether all arrived."""
-        return self._tried(key, lambda: self._sent(key, result, source)) is True
 
-    def _fetched(self, key: str, into: LocalStore, names: set[str]) -> Result | None:
-        result = self._entry(key)
-        if result is None:
-            return None
-        wanted = names or set(result.files)
-        for name, file in result.files.items():
-            if name in wanted and not into.has(file):
-                self._fetch_file(name, file, into)
-        if wanted >= set(result.files):
-            into.put_entry(key, result)
-        return result
+        def sent() -> bool:
+            try:
+                self.give(key, result, source)
+            except OSError as error:
+                raise RemoteError(f"a file to send cannot be read: {error}") from error
+            return True
 
-    def _sent(self, key: str, result: Result, source: LocalStore) -> bool:
-        for name, file in result.files.items():
-            path = source.path_of(file)
-            if path is None:
-                raise RemoteError(f"'{name}' is not in the store")
-            if not self._transport.has(f"cas/{file.digest}"):
-                with path.open("rb") as stream, _shown(f"push {name}", file.size) as bar:
-                    counted = cast(BinaryIO, CallbackIOWrapper(bar.update, stream, "read"))
-                    self._transport.write(f"cas/{file.digest}", counted, file.size)
-        content = encode(key, result)
-        self._transport.write(f"ac/{key}", io.BytesIO(content), len(content))
-        return True
+        return self._tried(sent) is True
 
-    def _entry(self, key: str) -> Result | None:
+    def entry(self, key: str) -> Result | None:
+        """Return the result of `key`, of which no file is transferred; None without."""
         with self._transport.read(f"ac/{key}") as chunks:
             if chunks is None:
                 return None
-            content = b""
+            content = bytearray()
             for chunk in chunks:
                 content += chunk
                 if len(content) > LARGEST_ENTRY:
-                    raise RemoteError("the entry is too long")
-        result = decode(key, content)
+                    raise RemoteError(f"ac/{key} is too long for an entry")
+        result = decode(key, bytes(content))
         if result is None:
-            raise RemoteError("the entry is damaged")
+            raise RemoteError(f"ac/{key} is damaged or belongs to another key")
         return result
 
-    def _fetch_file(self, name: str, file: StoredFile, into: LocalStore) -> None:
+    def bring(self, name: str, file: StoredFile, into: LocalStore) -> bool:
+        """Put the bytes of `file` into `into`, verified, unless they are there; False without."""
+        path = into.path_of(file)
+        if path is not None:
+            if path.stat().st_size != file.size:
+                raise RemoteError(f"its entry tells a wrong size of '{name}'")
+            return True
         with into.private_folder() as folder:
             path = folder / "file"
             with self._transport.read(f"cas/{file.digest}") as chunks:
                 if chunks is None:
-                    raise RemoteError(f"it has no '{name}'")
+                    return False
                 with _shown(f"pull {name}", file.size) as bar:
-                    digest = _saved(chunks, path, file, bar.update)
-            if digest != file.digest:
-                raise RemoteError(f"'{name}' has other bytes than its entry says")
+                    found = _saved(chunks, path, file.size, bar.update)
+            if found != (file.digest, file.size):
+                raise RemoteError(f"'{name}' is not what its entry says (cas/{file.digest})")
             into.put_file(path)
+        return True
 
-    def _tried(self, key: str, action: Callable[[], T]) -> T | None:
+    def give(
+        self, key: str, result: Result, source: Files, names: Collection[str] | None = None
+    ) -> list[str]:
+        """Give files of a result, and then its entry; return the names of those it lacked.
+
+        All files, unless `names` picks some. Raises OSError for a file that cannot be read.
+        """
+        moved = []
+        for name, file in result.files.items():
+            if (names is None or name in names) and not self._has(file):
+                self._give_file(name, file, source)
+                moved.append(name)
+        content = encode(key, result)
+        self._transport.write(f"ac/{key}", io.BytesIO(content), len(content))
+        return moved
+
+    def _has(self, file: StoredFile) -> bool:
+        return self._transport.has(f"cas/{file.digest}", file.size)
+
+    def _give_file(self, name: str, file: StoredFile, source: Files) -> None:
+        path = source.path_of(file)
+        if path is None:
+            raise RemoteError(f"'{name}' left the store of this machine")
+        with path.open("rb") as stream, _shown(f"push {name}", file.size) as bar:
+            counted = _Counted(stream, bar.update)
+            self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
+
+    def _tried(self, action: Callable[[], T]) -> T | None:
+        if self._is_down:
+            return None
         try:
             return action()
         except RemoteError as error:
-            self._warn(f"shared store: ac/{key}: {error}; going on without it")
+            self._is_down = isinstance(error, RemoteDownError)
+            if str(error) not in self._told:
+                rest = "; nothing more is tried" if self._is_down else ""
+                self._warn(
+                    f"shared store '{self._transport.place}': {error}; going on without it{rest}"
+                )
+            self._told.add(str(error))
             return None
 
 
+class _Counted:
+    """A stream that tells how many bytes were read from it."""
+
+    def __init__(self, stream: BinaryIO, moved: Callable[[int], object]) -> None:
+        self._stream = stream
+        self._moved = moved
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._moved(len(chunk))
+        return chunk
+
+
 def _shown(what: str, size: int) -> Any:
-    return tqdm(desc=what, total=size, unit="B", unit_scale=True, disable=None)
+    """Return a progress bar, silent where nobody looks at a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(desc=what, total=size, unit="B", unit_scale=True, leave=False, disable=None)
 
 
 def _saved(
-    chunks: Iterable[bytes], path: Path, file: StoredFile, moved: Callable[[int], object]
-) -> str:
+    chunks: Iterable[bytes], path: Path, most: int, moved: Callable[[int], object]
+) -> tuple[Digest, int]:
+    """Write chunks to `path`, `most` bytes and a little; return the digest and the count."""
     sha256 = hashlib.sha256()
-    received = 0
+    count = 0
     with path.open("wb") as stream:
         for chunk in chunks:
-            received += len(chunk)
-            if received > file.size:
-                raise RemoteError("it sends more bytes than its entry says")
+            count += len(chunk)
             sha256.update(chunk)
             stream.write(chunk)
             moved(len(chunk))
-    return sha256.hexdigest()
+            if count > most:
+                break
+    return Digest(sha256.hexdigest()), count

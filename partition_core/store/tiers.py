@@ -65,7 +65,7 @@ class Store:
         if self._remote is None:
             return None
         remote = self._remote
-        return self._tried(lambda tier: remote.fetch(key, tier))
+        return self.on_disk(lambda tier: remote.fetch(key, tier))
 
     def offers(self, key: str) -> bool:
         """Return whether `fetch` would find `key` afar; nothing is stored."""
@@ -106,7 +106,7 @@ class Store:
             kept.append(tier)
             return result
 
-        result = self._tried(into)
+        result = self.on_disk(into)
         if self._remote is not None and self._remote.is_written:
             self._remote.send(key, result, kept[0])
         return result
@@ -115,14 +115,14 @@ class Store:
     def locked(self, key: str) -> Iterator[None]:
         """Let one process at a time work on `key`."""
         with contextlib.ExitStack() as held:
-            self._tried(lambda tier: held.enter_context(tier.locked(key)))
+            self.on_disk(lambda tier: held.enter_context(tier.locked(key)))
             yield
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:
         """Yield an empty folder; at the end it is gone."""
         with contextlib.ExitStack() as held:
-            yield self._tried(lambda tier: held.enter_context(tier.private_folder()))
+            yield self.on_disk(lambda tier: held.enter_context(tier.private_folder()))
 
     def checkpoint_path(self, pinned: str, name: str) -> Path:
         """Return where the checkpoint `name` with the pinned digest is, or will be."""
@@ -134,10 +134,13 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             return path
 
-        return here or self._tried(made)
+        return here or self.on_disk(made)
 
-    def _tried(self, action: Callable[[LocalStore], T]) -> T:
-        """Return what `action` gives on the machine's store, or else on the fall-back."""
+    def on_disk(self, action: Callable[[LocalStore], T]) -> T:
+        """Return what `action` gives on the machine's store, or else on the fall-back.
+
+        Raises OSError if both refuse.
+        """
         main, fallback = self._tiers
         try:
             return action(main)

@@ -1,7 +1,89 @@
-"""Placeholder"""
+"""Which transport a URL of a shared store asks for; what it needs is imported only then."""
 
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from partition_core.errors import BuildError, one_of, problem, quoted, suggestion
 from partition_core.store.remote import Transport
+
+TIMEOUT_VARIABLE = "PARTITION_CORE_REMOTE_TIMEOUT"
+PATIENCE = 30.0
+"""Seconds that a server may be silent."""
+
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
+"""Schemes of object storage and the packages that fsspec needs; our extras are named like them."""
+_SCHEMES = ("http", "https", "file", *_PACKAGES)
 
 
 def transport_of(url: str) -> Transport:
-    raise NotImplementedError
+    """Return the transport to a shared store at a URL, or in a folder; nothing is contacted.
+
+    Raises BuildError for a URL that cannot be used here.
+    """
+    if "://" not in url:
+        return _folder(url)
+    try:
+        parts = urlsplit(url)
+        scheme, _ = parts.scheme, parts.port
+    except ValueError as error:
+        raise _wrong("the URL of the shared store cannot be read", str(error)) from error
+    if scheme not in _SCHEMES:
+        raise _wrong(
+            f"there is no shared store at '{scheme}://'",
+            f"{one_of(_SCHEMES)}, or a folder",
+            suggestion(scheme, _SCHEMES),
+        )
+    place = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+    if parts.query or parts.fragment or not (parts.hostname or scheme == "file"):
+        raise _wrong(f"{quoted(place)} is no place of a store", "expected scheme://host/path")
+    if scheme == "file":
+        return _folder(unquote(parts.path))
+    if scheme in _PACKAGES:
+        return _object_storage(scheme, place)
+    return _http(place, parts)
+
+
+def _http(place: str, parts: SplitResult) -> Transport:
+    from partition_core.store.http_transport import HttpTransport
+
+    login = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return HttpTransport(place, login, _patience())
+
+
+def _folder(path: str) -> Transport:
+    from partition_core.store.folder_transport import FolderTransport
+
+    return FolderTransport(Path(path))
+
+
+def _object_storage(scheme: str, place: str) -> Transport:
+    package = _PACKAGES[scheme]
+    if importlib.util.find_spec("fsspec") is None or importlib.util.find_spec(package) is None:
+        raise _wrong(
+            f"a shared store at '{scheme}://' needs the package '{package}'",
+            f"install it with `pip install 'partition-core[{scheme}]'`",
+        )
+    from partition_core.store.fsspec_transport import FsspecTransport
+
+    return FsspecTransport(place, _patience())
+
+
+def _patience() -> float:
+    text = os.environ.get(TIMEOUT_VARIABLE, str(PATIENCE))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < sys.maxsize:
+        what = f"the value {quoted(text)} is no time-out"
+        raise BuildError(problem(TIMEOUT_VARIABLE, what, "expected seconds, more than 0"))
+    return seconds
+
+
+def _wrong(what: str, expected: str, remedy: str = "") -> BuildError:
+    return BuildError(problem("remote", what, expected, remedy))

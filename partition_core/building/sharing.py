@@ -1,0 +1,164 @@
+"""Results given to the shared store, and taken from it, by command: all of a recipe's, or some."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
+from partition_core.building.project import BUILD, warn
+from partition_core.building.publish import publish
+from partition_core.building.settings import FILE, REMOTE_VARIABLE
+from partition_core.errors import BuildError, one_of, problem, suggestion
+from partition_core.store.entry import Result
+from partition_core.store.remote import RemoteError, SharedStore
+from partition_core.store.transports import transport_of
+
+
+def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
+    """Give a recipe's results to the shared store; return in lines what was moved.
+
+    All of them, or what a pull of the artifacts `names` needs. Being asked for, it is done
+    whether or not builds write. Raises BuildError for a recipe that is not built.
+    """
+    chosen = _chosen(plan, names)
+    shared, place = _shared(plan)
+    # All that is to be sent is looked up before any of it is.
+    parcels = [(s, _here(plan, s, files), files) for s, files in _steps(plan, chosen)]
+    lines = []
+    with _told(place):
+        for step, result, files in parcels:
+            moved = shared.give(step.key, result, plan.project.store, files)
+            told = f"sent {', '.join(moved)}" if moved else "was there"
+            lines.append(f"{plan.recipe}: {step.name}: {told}")
+    return lines
+
+
+def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
+    """Take a recipe's artifacts from the shared store into the build folder, verified.
+
+    All of them, or only the artifacts `names`: then no bytes of the others are transferred.
+    Returns in lines what was moved. Raises BuildError if the shared store lacks something; the
+    build folder is then as it was.
+    """
+    chosen = _chosen(plan, names)
+    shared, place = _shared(plan)
+    lines = []
+    with _told(place):
+        for step, files in _steps(plan, chosen):
+            result = plan.result(step) or shared.entry(step.key)
+            if result is None or set(result.files) != set(step.files):
+                raise _not_there(plan, place, f"result of '{step.name}'")
+            plan.found(step, result)
+            moved = [name for name in files if _brought(plan, shared, place, result, name)]
+            if plan.project.store.is_complete(result):
+                _keep(plan, step, result)
+            if files:
+                told = f"got {', '.join(moved)}" if moved else "was here"
+                lines.append(f"{plan.recipe}: {step.name}: {told}")
+    for artifact in chosen:
+        publish(plan, artifact)
+    return [*lines, f"{plan.recipe}: {', '.join(chosen)} in {BUILD}/{plan.recipe}"]
+
+
+def _keep(plan: Plan, step: Step, result: Result) -> None:
+    plan.project.store.on_disk(lambda tier: tier.put_entry(step.key, result))
+
+
+def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: str) -> bool:
+    """Put one file of a result into the store; return whether it was not there."""
+    file = result.files[name]
+    if plan.project.store.path_of(file) is not None:
+        return False
+    if not plan.project.store.on_disk(lambda tier: shared.bring(name, file, tier)):
+        raise _not_there(plan, place, f"'{name}'")
+    return True
+
+
+def _steps(plan: Plan, chosen: Sequence[str]) -> Iterator[tuple[Step, list[str]]]:
+    """Yield each step, and its files that the chosen artifacts are made of.
+
+    The next step is known only if the result of the one before is found.
+    """
+    everything = tuple(chosen) == plan.artifacts
+    wanted = {*chosen, *([PROOF] if MANIFEST in chosen else [])}
+    cuts = [functools.partial(plan.cut, segment) for segment in plan.segments]
+    steps: list[Callable[[], Step | None]] = [plan.export, *cuts, plan.prove]
+    for known in steps:
+        step = known()
+        if step is None:
+            raise _not_built(plan)
+        yield step, [name for name in step.files if everything or name in wanted]
+
+
+def _here(plan: Plan, step: Step, files: Sequence[str]) -> Result:
+    result = plan.result(step)
+    if result is None or any(plan.project.store.path_of(result.files[n]) is None for n in files):
+        raise _not_built(plan)
+    return result
+
+
+def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the artifacts to move, in the order in which they are published."""
+    if names is None:
+        return plan.artifacts
+    unknown = [name for name in names if name not in plan.artifacts]
+    if unknown or not names:
+        raise BuildError(
+            *(
+                problem(
+                    f"artifact={','.join(names)}",
+                    f"recipe '{plan.recipe}' has no artifact '{name}'",
+                    one_of(plan.artifacts),
+                    suggestion(name, plan.artifacts),
+                )
+                for name in unknown or [""]
+            )
+        )
+    return tuple(artifact for artifact in plan.artifacts if artifact in names)
+
+
+def _shared(plan: Plan) -> tuple[SharedStore, str]:
+    url = plan.project.settings.remote
+    if not url:
+        raise BuildError(
+            problem(
+                FILE,
+                "there is no shared store",
+                'expected a line such as `remote = "https://host/path"`',
+                f"write it, or set the variable {REMOTE_VARIABLE}",
+            )
+        )
+    transport = transport_of(url)
+    return SharedStore(transport, True, warn), f"shared store '{transport.place}'"
+
+
+@contextlib.contextmanager
+def _told(place: str) -> Iterator[None]:
+    try:
+        yield
+    except RemoteError as error:
+        raise BuildError(problem(place, str(error))) from error
+
+
+def _not_built(plan: Plan) -> BuildError:
+    return BuildError(
+        problem(
+            plan.recipe,
+            "not everything that it gives is in the store of this machine",
+            "expected a recipe that is built",
+            f"run `doit build recipe={plan.recipe}`",
+        )
+    )
+
+
+def _not_there(plan: Plan, place: str, what: str) -> BuildError:
+    return BuildError(
+        problem(
+            place,
+            f"it has no {what} for recipe '{plan.recipe}' as it is here",
+            "expected what was built from the same recipe, inputs and versions",
+            f"run `doit push recipe={plan.recipe}` where it is built, or build it here",
+        )
+    )
