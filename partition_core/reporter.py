@@ -8,6 +8,7 @@ from doit.reporter import ConsoleReporter
 
 from partition_core.building.plan import MANIFEST, Plan
 from partition_core.building.project import BUILD
+from partition_core.wording import counted, size_text
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has no types
@@ -51,7 +52,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
                 self.write(f"{recipe}: {_proof(plan)}\n")
                 self.write(f"{recipe}: built {_sized(plan, published)} in {BUILD}/{recipe}\n")
             elif kept:
-                count = f"{len(kept)} artifact{'s' if len(kept) != 1 else ''}"
+                count = counted(len(kept), "artifact")
                 self.write(f"{recipe}: up to date ({count} in {BUILD}/{recipe})\n")
             plan.project.digests.save()
         for message in self.runtime_errors:
@@ -66,13 +67,8 @@ def _proof(plan: Plan) -> str:
 def _sized(plan: Plan, artifacts: list[str]) -> str:
     models = plan.models() or {}
     return ", ".join(
-        name if name == MANIFEST or name not in models else f"{name} ({_size(models[name].size)})"
+        name
+        if name == MANIFEST or name not in models
+        else f"{name} ({size_text(models[name].size)})"
         for name in artifacts
     )
-
-
-def _size(count: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} B"

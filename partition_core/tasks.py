@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd, task_params
-from doit.exceptions import InvalidDodoFile, TaskFailed
+from doit.exceptions import InvalidDodoFile
 
+from partition_core.actions import attempt, say
 from partition_core.building import explain, publish, work
 from partition_core.building.plan import Plan, Step
 from partition_core.building.project import BUILD, Project
@@ -30,8 +31,20 @@ from partition_core.errors import (
     suggestion,
 )
 from partition_core.reporter import BuildReporter
+from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
+from partition_core.wording import counted
 
-__all__ = ["DOIT_CONFIG", "task_build", "task_cut", "task_export", "task_prove"]
+__all__ = [
+    "DOIT_CONFIG",
+    "task_build",
+    "task_cut",
+    "task_export",
+    "task_origin",
+    "task_prove",
+    "task_prune",
+    "task_store",
+    "task_verify",
+]
 
 Task = dict[str, Any]
 
@@ -99,7 +112,7 @@ def task_export() -> Iterator[Task]:
             plan,
             plan.recipe,
             f"Export the model of '{plan.recipe}' to ONNX.",
-            functools.partial(work.export, plan, _say),
+            functools.partial(work.export, plan, say),
             functools.partial(_is_done, plan, plan.export),
             [],
         )
@@ -113,7 +126,7 @@ def task_cut() -> Iterator[Task]:
                 plan,
                 f"{plan.recipe}:{segment.save_file}",
                 f"Cut {segment.save_file} out of the model of '{plan.recipe}'.",
-                functools.partial(work.cut, plan, segment, _say),
+                functools.partial(work.cut, plan, segment, say),
                 functools.partial(_is_done, plan, functools.partial(plan.cut, segment)),
                 [f"export:{plan.recipe}"],
             )
@@ -126,7 +139,7 @@ def task_prove() -> Iterator[Task]:
             plan,
             plan.recipe,
             f"Prove the segments of '{plan.recipe}'.",
-            functools.partial(work.prove, plan, _say),
+            functools.partial(work.prove, plan, say),
             functools.partial(_is_done, plan, plan.prove),
             [f"cut:{plan.recipe}:{segment.save_file}" for segment in plan.segments],
         )
@@ -144,7 +157,7 @@ def _task(
     return {
         "name": name,
         "doc": doc,
-        "actions": [(_attempt, [act])],
+        "actions": [(attempt, [act])],
         "uptodate": [is_done],
         "task_dep": after,
         "verbosity": 2,
@@ -155,18 +168,7 @@ def _task(
 
 def _explain(plan: Plan) -> None:
     for line in explain.explanation(plan):
-        _say(line)
-
-
-def _attempt(act: Callable[[], None]) -> TaskFailed | None:
-    try:
-        act()
-    except PartitionError as error:
-        return TaskFailed(str(error), report=True)
-    except OSError as error:
-        where = str(error.filename or "disk")
-        return TaskFailed(str(problem(where, error.strerror or str(error))), report=True)
-    return None
+        say(line)
 
 
 def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
@@ -178,13 +180,8 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _say(message: str) -> None:
-    print(message, flush=True)
-
-
 def _described(plan: Plan) -> str:
-    count = len(plan.segments)
-    return f"{plan.file.recipe.partition.type}: {count} segment{'s' if count != 1 else ''}."
+    return f"{plan.file.recipe.partition.type}: {counted(len(plan.segments), 'segment')}."
 
 
 def _plans() -> list[Plan]:

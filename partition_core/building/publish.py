@@ -47,6 +47,7 @@ def publish(plan: Plan, artifact: str) -> None:
         if artifact == MANIFEST:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
+            plan.project.store.add_user(plan.project.root)
             return
         file = _proven(plan)[artifact]
         if not plan.project.store.restore(file, target):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from partition_core.disk import (
     Digest,
     Digests,
     copy_verified,
+    digest_of,
     file_digest,
     link_whole,
     write_whole,
@@ -24,6 +26,7 @@ from partition_core.disk import (
 from partition_core.store.entry import Result, StoredFile, decode, encode
 
 LAYOUT = "v1"
+_USE = "use.lock"
 _ABANDONED_AFTER = 24 * 3600.0
 _USED_AGAIN_AFTER = 3600.0
 
@@ -38,6 +41,7 @@ class LocalStore:
         self.folder = folder / LAYOUT
         self._digests = digests
         self._warn = warn
+        self._use: int | None = None
 
     def entry(self, key: str) -> Result | None:
         """Return the result of `key`, or None; of its files nothing is looked at.
@@ -45,11 +49,12 @@ class LocalStore:
         An entry that is damaged is put into quarantine.
         """
         path = self.entry_path(key)
+        self._hold()
         try:
             content = path.read_bytes()
             result = decode(key, content)
             if result is None:
-                self._quarantine(path)
+                self.quarantine(path)
                 return None
             if time.time() - path.stat().st_mtime > _USED_AGAIN_AFTER:
                 with contextlib.suppress(OSError):
@@ -70,7 +75,7 @@ class LocalStore:
             return None
         if found == file.digest:
             return path
-        self._quarantine(path)
+        self.quarantine(path)
         return None
 
     def put_file(self, path: Path) -> StoredFile:
@@ -94,7 +99,7 @@ class LocalStore:
             return False
         if copy_verified(source, target, file.digest):
             return True
-        self._quarantine(source)
+        self.quarantine(source)
         return False
 
     def entries(self) -> Iterator[tuple[str, Path]]:
@@ -106,11 +111,52 @@ class LocalStore:
         found = sorted((self.folder / "cas").glob("??/*"))
         yield from ((Digest(p.name), p) for p in found if not p.name.startswith("."))
 
+    def checkpoints(self) -> Iterator[Path]:
+        """Yield the path of every checkpoint, whole or in part, sorted."""
+        yield from sorted((self.folder / "checkpoints").glob("*"))
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield what is of no use while no build runs: quarantine, private folders and locks."""
+        for name in ("quarantine", "work", "locks"):
+            yield from sorted((self.folder / name).glob("*"))
+        yield from sorted(self.folder.glob("*/*/.*.part"))
+
+    def add_user(self, root: Path) -> None:
+        """Remember the project in the folder `root` as one whose artifacts are to be kept."""
+        path = self.folder / "users" / digest_of(str(root).encode())[:16]
+        if not path.exists():
+            write_whole(path, str(root).encode())
+
+    def users(self) -> Iterator[Path]:
+        """Yield the folder of every project that was built with this store and still exists."""
+        for path in sorted((self.folder / "users").glob("*")):
+            root = Path(path.read_text(encoding="utf-8"))
+            if root.is_dir():
+                yield root
+
+    def _hold(self) -> None:
+        """Let nobody be `alone` for as long as this process lives."""
+        if self._use is None and self.folder.is_dir():
+            with contextlib.suppress(OSError):
+                self._use = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
+                fcntl.flock(self._use, fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for the builds that use the store, and let others wait meanwhile."""
+        handle = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
         """Let one process at a time work on `key`; the others wait. A dead one holds nothing."""
         folder = self.folder / "locks"
         folder.mkdir(parents=True, exist_ok=True)
+        self._hold()
         with FileLock(folder / f"{key}.lock"):
             yield
 
@@ -135,7 +181,7 @@ class LocalStore:
         """Return where the file with `digest` is, or will be."""
         return self.folder / "cas" / digest[:2] / digest
 
-    def _quarantine(self, path: Path) -> None:
+    def quarantine(self, path: Path) -> None:
         """Take a damaged file out of the way without destroying what it may tell."""
         target = self.folder / "quarantine" / f"{path.name}.{time.time_ns()}"
         self._warn(f"store: '{path.name}' is damaged; it was put into '{target.parent}'")

@@ -44,14 +44,14 @@ class Store:
     def __init__(
         self, main: LocalStore, fallback: LocalStore, remote: Remote | None, warn: Warn
     ) -> None:
-        self._tiers = (main, fallback)
+        self.tiers = (main, fallback)
         self._remote = remote
         self._warn = warn
         self._warned = False
 
     def find(self, key: str) -> Result | None:
         """Return the result of `key` if its entry is on this machine; see `is_complete`."""
-        for tier in self._tiers:
+        for tier in self.tiers:
             result = tier.entry(key)
             if result is not None:
                 return result
@@ -77,7 +77,7 @@ class Store:
 
     def path_of(self, file: StoredFile) -> Path | None:
         """Return where the bytes of `file` are kept, verified, for reading only; None without."""
-        for tier in self._tiers:
+        for tier in self.tiers:
             path = tier.path_of(file)
             if path is not None:
                 return path
@@ -88,7 +88,7 @@ class Store:
 
         Raises OSError only for the target's disk.
         """
-        return any(tier.restore(file, target) for tier in self._tiers)
+        return any(tier.restore(file, target) for tier in self.tiers)
 
     def keep(
         self, key: str, files: Mapping[str, Path], notes: Mapping[str, object], origin: Origin
@@ -124,9 +124,13 @@ class Store:
         with contextlib.ExitStack() as held:
             yield self.on_disk(lambda tier: held.enter_context(tier.private_folder()))
 
+    def add_user(self, root: Path) -> None:
+        """Remember the project in the folder `root` as one whose artifacts are to be kept."""
+        self.on_disk(lambda tier: tier.add_user(root))
+
     def checkpoint_path(self, pinned: str, name: str) -> Path:
         """Return where the checkpoint `name` with the pinned digest is, or will be."""
-        paths = [tier.checkpoint_path(pinned, name) for tier in self._tiers]
+        paths = [tier.checkpoint_path(pinned, name) for tier in self.tiers]
         here = next((path for path in paths if path.exists()), None)
 
         def made(tier: LocalStore) -> Path:
@@ -141,7 +145,7 @@ class Store:
 
         Raises OSError if both refuse.
         """
-        main, fallback = self._tiers
+        main, fallback = self.tiers
         try:
             return action(main)
         except OSError as error:

@@ -150,6 +150,7 @@ def scratch(tmp_path: Path, tiny_store: Path) -> Scratch:
 
     store = tmp_path / "store"
     shutil.copytree(tiny_store, store)
+    shutil.rmtree(store / "v1" / "users")
     return Scratch(tmp_path / "project", store)
 
 

@@ -1,0 +1,178 @@
+"""The store for people: what is in it, whether it is sound, what may go, what made a file."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from partition_core.building.plan import MANIFEST
+from partition_core.building.project import BUILD, Project
+from partition_core.disk import Digest, file_digest
+from partition_core.errors import BuildError, problem
+from partition_core.store import upkeep
+from partition_core.store.entry import is_digest
+from partition_core.store.local import LocalStore
+from partition_core.store.upkeep import DAY, Held, Limits
+from partition_core.wording import counted, size_text
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def show(project: Project, now: float | None = None) -> Iterator[str]:
+    """Yield a line for each result in the stores of a project, and their sizes."""
+    clock = time.time() if now is None else now
+    for store in _stores(project):
+        kept = keys_in_use(store)
+        results = upkeep.held(store)
+        rows = [_row(one, one.key in kept, clock) for one in results]
+        yield from _table([("recipe", "step", "size", "made in", "used", ""), *rows])
+        checkpoints = upkeep.size_of(store.checkpoints())
+        more = f", {size_text(checkpoints)} of them checkpoints" if checkpoints else ""
+        yield (
+            f"{counted(len(results), 'result')} in '{store.folder}', "
+            f"{size_text(upkeep.occupied(store))}{more}"
+        )
+
+
+def verify(project: Project, progress: Callable[[Iterable[Path]], Any]) -> Iterator[str]:
+    """Read all that the stores hold and yield what was found; raises BuildError for damage."""
+    for store in _stores(project):
+        paths = [path for _, path in (*store.files(), *store.entries())]
+        with progress(paths) as bar:
+            sound, problems = upkeep.verify(store, lambda path: bar.update(path.stat().st_size))
+        if problems:
+            raise BuildError(*(problem(str(store.folder), one) for one in problems))
+        yield f"{counted(sound, 'file')} in '{store.folder}', all sound"
+
+
+def prune(project: Project, days: float | None, down_to: int | None, is_dry: bool) -> Iterator[str]:
+    """Remove what no build folder holds, within limits, and yield what went.
+
+    `days` spares what was used since; `down_to` is how many bytes may stay. What is cheapest to
+    make again, for each byte, goes first. Waits until no build uses the store.
+    """
+    limits_of = _limits(days, down_to)
+    for store in _stores(project):
+        with store.alone():
+            before = upkeep.occupied(store)
+            chosen = upkeep.prunable(store, limits_of(keys_in_use(store)), time.time())
+            for one in chosen:
+                origin = one.result.origin
+                yield f"{origin.recipe}: {origin.step}: {size_text(one.size)}"
+            if is_dry:
+                yield f"would remove {counted(len(chosen), 'result')} from '{store.folder}'"
+                continue
+            upkeep.remove(store, chosen)
+            freed = before - upkeep.occupied(store)
+        yield (
+            f"removed {counted(len(chosen), 'result')} and {size_text(freed)} from '{store.folder}'"
+        )
+
+
+def origin(project: Project, path: Path) -> Iterator[str]:
+    """Yield which recipe and inputs made a file; raises BuildError for a file not made here."""
+    digest = file_digest(path)
+    results = [(s, *found) for s in _stores(project) for found in upkeep.origins(s, digest)]
+    if not results:
+        raise BuildError(
+            problem(
+                str(path),
+                f"no step on this machine made this file (sha256 {digest})",
+                "expected a file as it was built",
+                "look at its manifest, or ask where it was built",
+            )
+        )
+    for store, name, one in results:
+        yield f"{path} is {_called(name, one)} (sha256 {digest})"
+        yield from _inputs(store, one, {digest})
+
+
+def keys_in_use(store: LocalStore) -> set[str]:
+    """Return the keys of the results that build folders of this machine were made of."""
+    return {key for root in store.users() for key in _keys_of(root)}
+
+
+def bytes_in(text: str) -> int:
+    """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise BuildError(problem("down-to", f"'{text}' is no size", "expected one such as 20GB"))
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _limits(days: float | None, down_to: int | None) -> Callable[[set[str]], Limits]:
+    unused_for = None if days is None else days * DAY
+    return lambda kept: Limits(unused_for, down_to, kept)
+
+
+def _stores(project: Project) -> list[LocalStore]:
+    """Return the stores that exist; raises BuildError if there is none."""
+    main, fallback = project.store.tiers
+    found = [store for store in (main, fallback) if store.folder.is_dir()]
+    if not found:
+        raise BuildError(problem(str(main.folder), "there is no store yet", "", "build something"))
+    return found
+
+
+def _keys_of(root: Path) -> Iterator[str]:
+    for manifest in (root / BUILD).glob(f"*/{MANIFEST}"):
+        try:
+            steps = json.loads(manifest.read_bytes())["fingerprints"]
+            yield from [str(step["key"]) for step in steps.values()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # not a manifest of ours: it holds nothing
+
+
+def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:
+    origin = one.result.origin
+    return (
+        origin.recipe,
+        origin.step,
+        size_text(one.size),
+        f"{origin.seconds:.1f} s",
+        _ago(now - one.used),
+        "in use" if is_used else "",
+    )
+
+
+def _ago(seconds: float) -> str:
+    days = int(seconds / DAY)
+    return "today" if days < 1 else f"{counted(days, 'day')} ago"
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _called(name: str, one: Held) -> str:
+    origin = one.result.origin
+    return (
+        f"'{name}' of step '{origin.step}' of recipe '{origin.recipe}', made in {origin.seconds} s"
+    )
+
+
+def _inputs(store: LocalStore, one: Held, told: set[str]) -> Iterator[str]:
+    """Yield the entries of a result's fingerprint, then those of the results it was made of."""
+    own = 0
+    earlier: list[Digest] = []
+    for label, text in one.result.notes.get("fingerprint", []):
+        if label.startswith("code partition_core/"):
+            own += 1
+            continue
+        yield f"  {label}: {text}"
+        if text not in told and is_digest(text) and store.file_path(text).exists():
+            earlier.append(Digest(text))
+    yield f"  {counted(own, 'file')} of partition_core's code"
+    for digest in earlier:
+        told.add(digest)
+        for name, maker in upkeep.origins(store, digest):
+            yield f"made of {_called(name, maker)}"
+            yield from _inputs(store, maker, told)

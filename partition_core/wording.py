@@ -1,0 +1,18 @@
+"""Numbers in messages: sizes and counts as people write them. Pure."""
+
+from __future__ import annotations
+
+_SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes with its unit: `246.8 MB`."""
+    for unit, scale in _SIZES:
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count and its noun, in the plural where it is one: `2 files`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
