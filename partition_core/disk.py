@@ -82,8 +82,7 @@ class Digests:
             for name, (identity, digest, read) in self._known.items()
             if os.path.exists(name) and read - _changed(identity) > _SETTLED_AFTER
         }
-        with contextlib.suppress(OSError):
-            write_whole(self._memory, json.dumps(kept).encode())
+        write_memory(self._memory, json.dumps(kept).encode())
         self._new = False
 
 
@@ -139,6 +138,16 @@ def remove_parts(target: Path) -> None:
     with contextlib.suppress(OSError):
         for part in target.parent.glob(f".{target.name}.*.part"):
             part.unlink(missing_ok=True)
+
+
+def write_memory(target: Path, content: bytes) -> None:
+    """Write what only saves time to `target`; a disk that refuses costs that time.
+
+    Two processes may do so at once: one of them wins.
+    """
+    remove_parts(target)
+    with contextlib.suppress(OSError):
+        write_whole(target, content)
 
 
 def copy_verified(source: Path, target: Path, digest: Digest) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any
 
 import partition_core
 from partition_core.building.project import Project
-from partition_core.disk import digest_of, write_whole
+from partition_core.disk import digest_of, write_memory
 from partition_core.errors import PartitionError, Place
 from partition_core.reading.recipe_file import RecipeFile
 
@@ -52,8 +51,7 @@ class Recipes:
     def save(self) -> None:
         """Remember what was read for the next run; a disk that refuses costs only time."""
         if self._new:
-            with contextlib.suppress(OSError):
-                write_whole(self._memory, json.dumps(self._known).encode())
+            write_memory(self._memory, json.dumps(self._known).encode())
 
     def _recall(self, name: str) -> RecipeFile | None:
         known = self._known.get(name)

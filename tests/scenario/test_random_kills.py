@@ -1,0 +1,184 @@
+"""Builds that are killed at random instants, alone and eight at a time.
+
+`PARTITION_CORE_KILLS` and `PARTITION_CORE_STORM_SECONDS` ask for more than a test run does.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from partition_core.store.entry import decode
+
+from .conftest import RECIPE, Scratch, steps
+
+KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "24"))
+STORM_SECONDS = float(os.environ.get("PARTITION_CORE_STORM_SECONDS", "15"))
+STEPS = ("export", "cut body.onnx", "cut tail.onnx", "prove")
+
+
+def finished(store: Path) -> set[str]:
+    """Return the steps whose results are in the store, whole."""
+    found = set()
+    for path in (store / "v1" / "ac").glob("??/*"):
+        result = decode(path.name, path.read_bytes())
+        assert result is not None, f"half an entry: {path.name}"
+        for file in result.files.values():
+            assert (store / "v1" / "cas" / file.digest[:2] / file.digest).exists()
+        found.add(result.origin.step)
+    return found
+
+
+def forget(store: Path, gone: set[str]) -> None:
+    for path in list((store / "v1" / "ac").glob("??/*")):
+        result = decode(path.name, path.read_bytes())
+        if result is not None and result.origin.step in gone:
+            path.unlink()
+
+
+def killed_after(project: Scratch, seconds: float) -> bool:
+    """Run a build and kill all its processes after a while; return whether it was killed."""
+    with subprocess.Popen(
+        project.command("build"),
+        cwd=project.folder,
+        env=project.variables(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as build:
+        try:
+            build.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(build.pid, signal.SIGKILL)
+    return build.returncode == -signal.SIGKILL
+
+
+def duration(project: Scratch, gone: set[str]) -> float:
+    """Return how many seconds a build takes for which some steps are gone."""
+    forget(project.store, gone)
+    shutil.rmtree(project.folder / "build")
+    start = time.monotonic()
+    project.built()
+    return time.monotonic() - start
+
+
+def parts(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.part") if path.is_file()]
+
+
+def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(scratch: Scratch) -> None:
+    scratch.built()
+    expected = scratch.artifacts()
+    lasts = [duration(scratch, set(STEPS[start:])) for start in range(len(STEPS) + 1)]
+    chance = random.Random(20)
+    kills: Counter[tuple[str, ...]] = Counter()
+    while kills.total() < KILLS:
+        # Most runs start behind the export, which takes nearly all the time of a build.
+        start = chance.choice((0, 1, 1, 1, 2, 3, 4))
+        gone = set(STEPS[start:])
+        forget(scratch.store, gone)
+        if chance.random() < 0.7:
+            shutil.rmtree(scratch.folder / "build")
+        if not killed_after(scratch, chance.uniform(0.0, lasts[start])):
+            continue
+        done = finished(scratch.store)
+        kills[tuple(sorted(done - (set(STEPS) - gone)))] += 1
+        for name, content in expected.items():
+            path = scratch.folder / "build" / "tiny" / name
+            assert not path.exists() or path.read_bytes() == content
+        output = scratch.built()
+        assert not done & set(steps(output)), output
+        assert scratch.artifacts() == expected
+        assert parts(scratch.folder) == []
+    assert len(kills) > 1, "every kill struck in front of the first step's end"
+    print(f"{kills.total()} kills by the steps that were finished: {dict(kills)}")
+
+
+class Storm:
+    """Builds at the same time of a few recipes in a few folders, some of them killed."""
+
+    def __init__(self, folder: Path, projects: int, recipes: int) -> None:
+        self.chance = random.Random(8)
+        self.store = folder / "store"
+        self.recipes = [f"tiny{number}" for number in range(recipes)]
+        self.projects = [Scratch(folder / f"p{n}", self.store) for n in range(projects)]
+        for project in self.projects:
+            (project.folder / "recipes" / "tiny.yaml").unlink()
+            for number, name in enumerate(self.recipes):
+                text = RECIPE.replace("seed: 0", f"seed: {number}")
+                project.write(f"recipes/{name}.yaml", text)
+        self.outputs: list[str] = []
+        self.failures: list[str] = []
+        self.kills = 0
+
+    def run(self, seconds: float, workers: int) -> None:
+        end = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=self._work, args=(self.projects[n % len(self.projects)], end))
+            for n in range(workers)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self, project: Scratch, end: float) -> None:
+        while time.monotonic() < end:
+            recipes = ",".join(self.chance.sample(self.recipes, k=self.chance.choice((1, 2))))
+            patience = self.chance.choice((None, None, self.chance.uniform(0.2, 8.0)))
+            with subprocess.Popen(
+                project.command("build", f"recipe={recipes}"),
+                cwd=project.folder,
+                env=project.variables(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            ) as build:
+                killer = threading.Timer(patience or 600.0, os.killpg, (build.pid, signal.SIGKILL))
+                killer.start()
+                output = build.communicate()[0]
+                killer.cancel()
+            self.outputs.append(output)
+            if build.returncode == -signal.SIGKILL:
+                self.kills += 1
+            elif build.returncode != 0:
+                self.failures.append(output)
+
+    def artifacts(self) -> Iterator[tuple[str, str, bytes]]:
+        for project in self.projects:
+            for recipe in self.recipes:
+                for name, content in project.artifacts(recipe).items():
+                    yield recipe, name, content
+
+
+def test_eight_builds_at_once_with_kills_work_once_and_agree(tmp_path: Path) -> None:
+    storm = Storm(tmp_path, projects=3, recipes=4)
+    storm.run(STORM_SECONDS, workers=8)
+    assert storm.failures == []
+    begun = sum(text.count(": export: build the model …") for text in storm.outputs)
+    assert begun <= len(storm.recipes) + storm.kills
+    for project in storm.projects:
+        project.built()
+    found: dict[tuple[str, str], set[bytes]] = {}
+    for recipe, name, content in storm.artifacts():
+        found.setdefault((recipe, name), set()).add(content)
+    assert len(found) == 4 * len(storm.recipes)
+    assert all(len(contents) == 1 for contents in found.values())
+    alone = Scratch(tmp_path / "alone", tmp_path / "another store")
+    alone.edit("recipes/tiny.yaml", "seed: 0", "seed: 1")
+    os.rename(alone.folder / "recipes/tiny.yaml", alone.folder / "recipes/tiny1.yaml")
+    alone.built()
+    for name, content in alone.artifacts("tiny1").items():
+        assert found["tiny1", name] == {content}
+    assert storm.projects[0].built("verify").endswith("all sound\n")
+    assert parts(tmp_path) == []
+    print(f"{len(storm.outputs)} builds, {storm.kills} kills, {begun} exports begun")
