@@ -17,7 +17,9 @@ from typing import NewType
 Digest = NewType("Digest", str)
 """The SHA-256 of some bytes, as 64 lower-case hex digits."""
 
-_SETTLED_AFTER = 1.0
+SETTLED_AFTER = 1.0
+"""Seconds after its change from which on a file's times tell whether it changed again."""
+
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409
 _SHARED = 0o644
@@ -80,7 +82,7 @@ class Digests:
         kept = {
             name: [identity, digest, read]
             for name, (identity, digest, read) in self._known.items()
-            if os.path.exists(name) and read - _changed(identity) > _SETTLED_AFTER
+            if os.path.exists(name) and read - _changed(identity) > SETTLED_AFTER
         }
         write_memory(self._memory, json.dumps(kept).encode())
         self._new = False

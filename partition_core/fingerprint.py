@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 FORMAT = "1"
 
@@ -39,8 +41,30 @@ def changes(old: Fingerprint, new: Fingerprint) -> list[str]:
 
 
 _LONGEST_SHOWN = 40
+_MOST_SHOWN = 3
 
 
 def _detail(old: str, new: str) -> str:
+    if old[:1] in "[{" and new[:1] in "[{":
+        return _detail_of_values(dict(_leaves(json.loads(old))), dict(_leaves(json.loads(new))))
     short = max(len(old), len(new)) <= _LONGEST_SHOWN
     return f": {old} -> {new}" if short else ""
+
+
+def _detail_of_values(old: dict[str, str], new: dict[str, str]) -> str:
+    paths = [path for path in {**old, **new} if old.get(path) != new.get(path)]
+    told = [f"{path} {old.get(path, 'nothing')} -> {new.get(path, 'nothing')}" for path in paths]
+    more = f" and {len(told) - _MOST_SHOWN} more" if len(told) > _MOST_SHOWN else ""
+    return f": {', '.join(told[:_MOST_SHOWN])}{more}" if told else ""
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each plain value: `marks[1].name`, `"decode"`."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, json.dumps(value, ensure_ascii=False)
