@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NewType
 
+from partition_core.identity import MISSING, SETTLED_AFTER, changed, identity
+
 Digest = NewType("Digest", str)
 """The SHA-256 of some bytes, as 64 lower-case hex digits."""
-
-SETTLED_AFTER = 1.0
-"""Seconds after its change from which on a file's times tell whether it changed again."""
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409
@@ -40,35 +39,51 @@ def file_digest(path: Path) -> Digest:
 class Digests:
     """Digests of files, remembered across runs in the file `memory`.
 
-    A digest is believed for as long as the file's identity, size, and times of change of
-    content and of status are the same; no program can set the last of them.
+    A digest is believed for as long as the file's identity is the same. `seen` has the identity
+    of each path when it was asked for last.
     """
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
         self._known = _read_memory(memory)
         self._new = False
+        self.seen: dict[str, str] = {}
 
     def of(self, path: Path) -> Digest | None:
         """Return the digest of the file at `path`, or None if there is no such file."""
+        name, told = os.path.abspath(path), self.look(path)
+        known, digest, _ = self._known.get(name, ("", "", 0.0))
+        if known == told:
+            return Digest(digest)
         try:
-            identity = _identity(path)
-            known, digest, _ = self._known.get(os.path.abspath(path), ("", "", 0.0))
-            if known == identity:
-                return Digest(digest)
             found = file_digest(path)
         except OSError:
             return None
-        self._remember(path, identity, found)
+        self._remember(name, told, found)
         return found
+
+    def look(self, path: Path) -> str:
+        """Return the identity of a file, or of what is in its place, without reading it."""
+        self.seen[os.path.abspath(path)] = told = identity(path)
+        return told
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[dict[str, str]]:
+        """Yield a dict which gets the identity of each path that is asked for meanwhile."""
+        before, self.seen = self.seen, {}
+        try:
+            yield self.seen
+        finally:
+            self.seen = {**before, **self.seen}
 
     def learn(self, path: Path, digest: Digest) -> None:
         """Take the digest of a file that has just been written, read or verified."""
-        with contextlib.suppress(OSError):
-            self._remember(path, _identity(path), digest)
+        told = identity(path)
+        if told != MISSING:
+            self._remember(os.path.abspath(path), told, digest)
 
-    def _remember(self, path: Path, identity: str, digest: Digest) -> None:
-        self._known[os.path.abspath(path)] = (identity, digest, time.time())
+    def _remember(self, name: str, told: str, digest: Digest) -> None:
+        self._known[name] = (told, digest, time.time())
         self._new = True
 
     def save(self) -> None:
@@ -80,29 +95,20 @@ class Digests:
         if not self._new:
             return
         kept = {
-            name: [identity, digest, read]
-            for name, (identity, digest, read) in self._known.items()
-            if os.path.exists(name) and read - _changed(identity) > SETTLED_AFTER
+            name: [told, digest, read]
+            for name, (told, digest, read) in self._known.items()
+            if os.path.exists(name) and read - changed(told) > SETTLED_AFTER
         }
         write_memory(self._memory, json.dumps(kept).encode())
         self._new = False
-
-
-def _identity(path: Path) -> str:
-    stat = path.stat()
-    return f"{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
-
-
-def _changed(identity: str) -> float:
-    return int(identity.rsplit(":", 1)[1]) / 1e9
 
 
 def _read_memory(memory: Path) -> dict[str, tuple[str, str, float]]:
     try:
         content = json.loads(memory.read_bytes())
         return {
-            str(name): (str(identity), str(digest), float(read))
-            for name, (identity, digest, read) in content.items()
+            str(name): (str(told), str(digest), float(read))
+            for name, (told, digest, read) in content.items()
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # a memory that cannot be read is an empty one

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.reporter import ConsoleReporter
 
-from partition_core.building.plan import MANIFEST, Plan
-from partition_core.building.project import BUILD
+from partition_core.building.folders import BUILD
 from partition_core.wording import counted, size_text
+
+if TYPE_CHECKING:
+    from partition_core.building.run import RecipeBuild
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has no types
@@ -20,7 +22,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         super().__init__(outstream, options)
         self._published: dict[str, list[str]] = {}
         self._up_to_date: dict[str, list[str]] = {}
-        self._plans: dict[str, Plan] = {}
+        self._builds: dict[str, RecipeBuild] = {}
 
     def execute_task(self, task: Any) -> None:
         """Say nothing: the actions tell what they do."""
@@ -34,41 +36,39 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         self._note(task, self._up_to_date)
 
     def _note(self, task: Any, artifacts: dict[str, list[str]]) -> None:
-        meta = task.meta or {}
-        if "plan" in meta:
-            self._plans[meta["recipe"]] = meta["plan"]
+        build = (task.meta or {}).get("build")
+        if build is not None:
+            self._builds[build.name] = build
             for target in task.targets:
-                artifacts.setdefault(meta["recipe"], []).append(target.rsplit("/", 1)[1])
+                artifacts.setdefault(build.name, []).append(target.rsplit("/", 1)[1])
 
     def _write_failure(self, result: Any, write_exception: bool = True) -> None:
         self.write(f"ERROR: {result['exception'].get_msg().strip()}\n")
 
     def complete_run(self) -> None:
         """Tell what became of each recipe."""
-        for recipe, plan in self._plans.items():
+        for recipe, build in self._builds.items():
             published = self._published.get(recipe, [])
             kept = self._up_to_date.get(recipe, [])
             if published:
-                self.write(f"{recipe}: {_proof(plan)}\n")
-                self.write(f"{recipe}: built {_sized(plan, published)} in {BUILD}/{recipe}\n")
+                self.write(f"{recipe}: {_proof(build)}\n")
+                self.write(f"{recipe}: built {_sized(build, published)} in {BUILD}/{recipe}\n")
             elif kept:
                 count = counted(len(kept), "artifact")
                 self.write(f"{recipe}: up to date ({count} in {BUILD}/{recipe})\n")
-            plan.project.digests.save()
+        for run in {id(build.run): build.run for build in self._builds.values()}.values():
+            run.finish()
         for message in self.runtime_errors:
             self.write(f"ERROR: {message}\n")
 
 
-def _proof(plan: Plan) -> str:
-    result = plan.result(plan.prove())
+def _proof(build: RecipeBuild) -> str:
+    result = build.plan.result(build.plan.prove())
     return str(result.notes["summary"]) if result else "not proven"
 
 
-def _sized(plan: Plan, artifacts: list[str]) -> str:
-    models = plan.models() or {}
+def _sized(build: RecipeBuild, artifacts: list[str]) -> str:
+    models = build.plan.models() or {}
     return ", ".join(
-        name
-        if name == MANIFEST or name not in models
-        else f"{name} ({size_text(models[name].size)})"
-        for name in artifacts
+        f"{name} ({size_text(models[name].size)})" if name in models else name for name in artifacts
     )

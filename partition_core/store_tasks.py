@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from partition_core.actions import attempt, say_all
-from partition_core.building.project import Project
+
+if TYPE_CHECKING:
+    from partition_core.building.project import Project
 
 Task = dict[str, Any]
 
@@ -72,16 +74,13 @@ _PRUNE_PARAMS = [
 
 def _task(lines: Callable[..., Iterable[str]]) -> Task:
     def action(**given: Any) -> Any:
-        return attempt(lambda: say_all(lines(_upkeep(), Project.at(Path.cwd()), **given)))
+        # Builds with nothing to do should not pay for what only these tasks need.
+        from partition_core.building import upkeep
+        from partition_core.building.project import Project
+
+        return attempt(lambda: say_all(lines(upkeep, Project.at(Path.cwd()), **given)))
 
     return {"actions": [action], "verbosity": 2}
-
-
-def _upkeep() -> Any:
-    # Only these tasks need it, and builds with nothing to do should not pay for it.
-    from partition_core.building import upkeep
-
-    return upkeep
 
 
 def _progress(paths: Iterable[Path]) -> Any:

@@ -5,34 +5,26 @@ A project's `dodo.py` imports all names of `__all__` from here.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit import doit_cmd, task_params
 from doit.exceptions import InvalidDodoFile
 
 from partition_core.actions import attempt, say
-from partition_core.building import explain, publish, work
-from partition_core.building.plan import Plan, Step
-from partition_core.building.project import BUILD, Project
-from partition_core.building.recipes import Recipes
-from partition_core.errors import (
-    PartitionError,
-    Problem,
-    RecipeError,
-    one_of,
-    problem,
-    suggestion,
-)
+from partition_core.building.folders import BUILD
+from partition_core.building.run import RecipeBuild, Run
+from partition_core.errors import PartitionError, RecipeError, one_of, problem, suggestion
 from partition_core.reporter import BuildReporter
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
-from partition_core.wording import counted
+
+if TYPE_CHECKING:
+    from partition_core.building.plan import Plan, Step
 
 __all__ = [
     "DOIT_CONFIG",
@@ -73,33 +65,33 @@ DOIT_CONFIG = {
 )
 def task_build(dry_run: bool) -> Iterator[Task]:
     """Build recipes: export, cut, prove, then publish the artifacts in build/<recipe>/."""
-    for plan in _plans():
+    for build in _builds():
+        recipe, doc, _, artifacts = build.outline
         if dry_run:
-            yield {
-                "name": plan.recipe,
-                "doc": _described(plan),
-                "actions": [(_explain, [plan])],
-                "verbosity": 2,
-            }
+            explain = functools.partial(build.explain, say)
+            yield {"name": recipe, "doc": doc, "actions": [(attempt, [explain])], "verbosity": 2}
             continue
-        names = [f"{plan.recipe}:{artifact}" for artifact in plan.artifacts]
+        names = [f"{recipe}:{artifact}" for artifact in artifacts]
         yield {
-            "name": plan.recipe,
-            "doc": _described(plan),
+            "name": recipe,
+            "doc": doc,
             "actions": None,
             "task_dep": [f"build:{name}" for name in names],
         }
-        for artifact, name in zip(plan.artifacts, names, strict=True):
-            target = f"{BUILD}/{plan.recipe}/{artifact}"
-            # The manifest names the other artifacts, so it is published after them.
-            before = names[:-1] if artifact == plan.artifacts[-1] else []
+        for artifact, name in zip(artifacts, names, strict=True):
+            target = f"{BUILD}/{recipe}/{artifact}"
+            after = []
+            if not build.is_settled:
+                # The manifest names the other artifacts, so it is published after them.
+                others = names[:-1] if artifact == artifacts[-1] else []
+                after = [f"prove:{recipe}", *(f"build:{other}" for other in others)]
             yield _task(
-                plan,
+                build,
                 name,
                 f"Publish {target} once it is proven.",
-                functools.partial(publish.publish, plan, artifact),
-                functools.partial(publish.is_published, plan, artifact),
-                [f"prove:{plan.recipe}", *(f"build:{other}" for other in before)],
+                functools.partial(build.publish, artifact, say),
+                functools.partial(build.is_published, artifact),
+                after,
                 targets=[target],
                 clean=True,
             )
@@ -107,46 +99,46 @@ def task_build(dry_run: bool) -> Iterator[Task]:
 
 def task_export() -> Iterator[Task]:
     """Export the models of recipes to ONNX, with their marks (into the store)."""
-    for plan in _plans():
+    for build in _builds():
         yield _task(
-            plan,
-            plan.recipe,
-            f"Export the model of '{plan.recipe}' to ONNX.",
-            functools.partial(work.export, plan, say),
-            functools.partial(_is_done, plan, plan.export),
+            build,
+            build.name,
+            f"Export the model of '{build.name}' to ONNX.",
+            functools.partial(build.export, say),
+            functools.partial(build.is_done, lambda plan: plan.export()),
             [],
         )
 
 
 def task_cut() -> Iterator[Task]:
     """Cut the segments of recipes out of their exported models (into the store)."""
-    for plan in _plans():
-        for segment in plan.segments:
+    for build in _builds():
+        for save_file in build.outline.segments:
             yield _task(
-                plan,
-                f"{plan.recipe}:{segment.save_file}",
-                f"Cut {segment.save_file} out of the model of '{plan.recipe}'.",
-                functools.partial(work.cut, plan, segment, say),
-                functools.partial(_is_done, plan, functools.partial(plan.cut, segment)),
-                [f"export:{plan.recipe}"],
+                build,
+                f"{build.name}:{save_file}",
+                f"Cut {save_file} out of the model of '{build.name}'.",
+                functools.partial(build.cut, save_file, say),
+                functools.partial(build.is_done, functools.partial(_cut_of, save_file)),
+                [f"export:{build.name}"],
             )
 
 
 def task_prove() -> Iterator[Task]:
     """Prove that segments equal the whole, and the whole equals PyTorch."""
-    for plan in _plans():
+    for build in _builds():
         yield _task(
-            plan,
-            plan.recipe,
-            f"Prove the segments of '{plan.recipe}'.",
-            functools.partial(work.prove, plan, say),
-            functools.partial(_is_done, plan, plan.prove),
-            [f"cut:{plan.recipe}:{segment.save_file}" for segment in plan.segments],
+            build,
+            build.name,
+            f"Prove the segments of '{build.name}'.",
+            functools.partial(build.prove, say),
+            functools.partial(build.is_done, lambda plan: plan.prove()),
+            [f"cut:{build.name}:{save_file}" for save_file in build.outline.segments],
         )
 
 
 def _task(
-    plan: Plan,
+    build: RecipeBuild,
     name: str,
     doc: str,
     act: Callable[[], None],
@@ -158,59 +150,36 @@ def _task(
         "name": name,
         "doc": doc,
         "actions": [(attempt, [act])],
-        "uptodate": [is_done],
+        "uptodate": [build.is_settled or is_done],
         "task_dep": after,
         "verbosity": 2,
-        "meta": {"recipe": plan.recipe, "plan": plan},
+        "meta": {"build": build},
         **more,
     }
 
 
-def _explain(plan: Plan) -> None:
-    for line in explain.explanation(plan):
-        say(line)
-
-
-def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
-    return publish.is_all_published(plan) or plan.is_done(step())
+def _cut_of(save_file: str, plan: Plan) -> Step | None:
+    return plan.cut(plan.segment(save_file))
 
 
 def _die_with_parent() -> None:
     """Let a worker process of `doit -n` end when doit is killed, instead of working on alone."""
+    import ctypes
+
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _described(plan: Plan) -> str:
-    return f"{plan.file.recipe.partition.type}: {counted(len(plan.segments), 'segment')}."
-
-
-def _plans() -> list[Plan]:
-    """Return the plans of the chosen recipes, made once for all tasks of one run of doit."""
+def _builds() -> list[RecipeBuild]:
+    """Return the builds of the chosen recipes, made once for all tasks of one run of doit."""
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         _check_variables(variables)
-        return list(_plans_of(Path.cwd(), variables.get("recipe")))
+        return _run(Path.cwd(), variables.get("recipe")).builds
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
 
 
-@functools.lru_cache(maxsize=1)
-def _plans_of(root: Path, chosen: str | None) -> tuple[Plan, ...]:
-    project = Project.at(root)
-    recipes = Recipes(project)
-    plans: list[Plan] = []
-    problems: list[Problem] = []
-    for name in project.chosen_recipes(chosen):
-        try:
-            plan = Plan(project, recipes.open(name))
-            plan.export()
-            plans.append(plan)
-        except PartitionError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise RecipeError(*problems)
-    recipes.save()
-    return tuple(plans)
+_run = functools.lru_cache(maxsize=1)(Run)
 
 
 def _check_variables(variables: Mapping[str, str]) -> None:

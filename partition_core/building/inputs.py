@@ -48,9 +48,13 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
     yield from _weights_entry(project, file)
     if isinstance(recipe.model, MmdetModel):
         place = file.place("model.config")
+        project.digests.look(project.root / recipe.model.config)  # would go before a shipped one
         for path in config_closure(find_config(recipe.model.config, project.root, place)):
             yield f"config {config_label(path)}", _digest(project, path, "model.config", file)
-    for path in local_modules(_dotted_names(file), project.root):
+    modules, missing = local_modules(_dotted_names(file), project.root)
+    for path in missing:
+        project.digests.look(path)
+    for path in modules:
         label = path.relative_to(project.root).as_posix()
         yield f"code {label}", _digest(project, path, "model", file)
     mmdet = _MMDET_PACKAGES if isinstance(recipe.model, MmdetModel) else ()
@@ -79,12 +83,18 @@ def _salt(project: Project) -> Entries:
 
 def own_code(project: Project, kind: str) -> Entries:
     """Yield the digests of the files of this package that a kind of step runs."""
+    for label, path in _code_files(kind):
+        yield f"code partition_core/{label}", project.digests.of(path) or ""
+
+
+@functools.cache
+def _code_files(kind: str) -> list[tuple[str, Path]]:
     package = Path(partition_core.__file__).parent
+    found: list[Path] = []
     for name in _CODE[kind]:
         path = package / name
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            label = source.relative_to(package).as_posix()
-            yield f"code partition_core/{label}", project.digests.of(source) or ""
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return [(path.relative_to(package).as_posix(), path) for path in found]
 
 
 def versions(packages: tuple[str, ...]) -> Entries:

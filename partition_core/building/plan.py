@@ -60,6 +60,10 @@ class Plan:
         """The recipe's segments, in order."""
         return self.file.recipe.partition.segments
 
+    def segment(self, save_file: str) -> Segment:
+        """Return the segment that is saved as `save_file`, which must be one of them."""
+        return next(segment for segment in self.segments if segment.save_file == save_file)
+
     @property
     def artifacts(self) -> tuple[str, ...]:
         """The names of the files in the build folder, in the order in which they appear."""
@@ -102,23 +106,24 @@ class Plan:
 
     def cut(self, segment: Segment) -> Step | None:
         """Return the cut of a segment."""
+        name = f"cut {segment.save_file}"
         exported = self.result(self.export())
-        if exported is None:
-            return None
+        if name in self._steps or exported is None:
+            return self._steps.get(name)
         entries = (
             ("recipe segment", canonical_json(segment)),
             (END2END, exported.files[END2END].digest),
             *cut_inputs(self.project),
         )
-        name = f"cut {segment.save_file}"
-        return self._steps.setdefault(name, Step(name, Fingerprint(entries), (segment.save_file,)))
+        self._steps[name] = Step(name, Fingerprint(entries), (segment.save_file,))
+        return self._steps[name]
 
     def prove(self) -> Step | None:
         """Return the proof of the whole partition."""
         files = self.models()
         exported = self.result(self.export())
-        if files is None or exported is None:
-            return None
+        if "prove" in self._steps or files is None or exported is None:
+            return self._steps.get("prove")
         entries = (
             ("recipe segments", canonical_json(self.segments)),
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
@@ -126,7 +131,8 @@ class Plan:
             (REFERENCE, exported.files[REFERENCE].digest),
             *proof_inputs(self.project),
         )
-        return self._steps.setdefault("prove", Step("prove", Fingerprint(entries), (PROOF,)))
+        self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
+        return self._steps["prove"]
 
     def models(self) -> Mapping[str, StoredFile] | None:
         """Return the stored end2end model and segments by name, or None if one is not made yet."""

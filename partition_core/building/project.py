@@ -6,16 +6,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from partition_core.building.folders import BUILD, RECIPES, STATE
 from partition_core.building.settings import Settings, read_settings
 from partition_core.disk import Digests
-from partition_core.errors import Place, RecipeError, one_of, problem, suggestion
-from partition_core.reading.recipe_names import recipe_names
 from partition_core.store.local import LocalStore
 from partition_core.store.tiers import Remote, Store
-
-RECIPES = "recipes"
-BUILD = "build"
-STATE = ".partition"
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class Project:
 
         Raises BuildError for wrong settings.
         """
-        state = root / BUILD / STATE
+        state = root / STATE
         settings = read_settings(root)
         digests = Digests(state / "digests.json")
         store = Store(
@@ -46,8 +41,8 @@ class Project:
 
     @property
     def state(self) -> Path:
-        """The folder of what only saves time: everything in it may be deleted at any moment."""
-        return self.root / BUILD / STATE
+        """The folder of what only saves time."""
+        return self.root / STATE
 
     def build_folder(self, recipe: str) -> Path:
         """Return the folder of the artifacts of a recipe."""
@@ -56,39 +51,6 @@ class Project:
     def recipe_path(self, recipe: str) -> Path:
         """Return the file of a recipe."""
         return self.root / RECIPES / f"{recipe}.yaml"
-
-    def chosen_recipes(self, chosen: str | None) -> list[str]:
-        """Return the names of the recipes that `chosen` lists, with commas between; None: all.
-
-        Raises RecipeError for a name that is unknown and for a project without recipes.
-        """
-        known = recipe_names(self.root / RECIPES)
-        if not known:
-            raise RecipeError(
-                problem(
-                    Place(f"{RECIPES}/"),
-                    "there is no recipe",
-                    f"expected at least one file '{RECIPES}/<name>.yaml'",
-                    "see the README for a first recipe",
-                )
-            )
-        if chosen is None:
-            return known
-        names = [name.strip() for name in chosen.split(",") if name.strip()]
-        unknown = [name for name in names if name not in known]
-        if unknown or not names:
-            raise RecipeError(
-                *(
-                    problem(
-                        f"recipe={chosen}",
-                        f"there is no recipe '{name}'",
-                        one_of(known),
-                        suggestion(name, known),
-                    )
-                    for name in unknown or [chosen]
-                )
-            )
-        return list(dict.fromkeys(names))
 
 
 def warn(message: str) -> None:

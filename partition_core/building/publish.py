@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from partition_core.building.folders import BUILD
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
-from partition_core.building.project import BUILD
 from partition_core.disk import digest_of, remove_parts, write_whole
 from partition_core.errors import BuildError, problem
 from partition_core.recipe import canonical_json

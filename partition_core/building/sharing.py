@@ -6,8 +6,9 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
+from partition_core.building.folders import BUILD
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
-from partition_core.building.project import BUILD, warn
+from partition_core.building.project import warn
 from partition_core.building.publish import publish
 from partition_core.building.settings import FILE, REMOTE_VARIABLE
 from partition_core.errors import BuildError, one_of, problem, suggestion

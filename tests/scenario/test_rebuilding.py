@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+
+from partition_core.identity import SETTLED_AFTER
 
 from .conftest import ROOT, Scratch, steps
 
@@ -184,3 +188,57 @@ def test_the_manifest_tells_digests_edges_coverage_proof_and_fingerprints(scratc
         "torch",
         "code partition_core/export/exporter.py",
     } <= set(labels)
+
+
+def settle(scratch: Scratch) -> None:
+    """Build until the project remembers that nothing is to be done for the recipe."""
+    scratch.built()
+    time.sleep(SETTLED_AFTER + 0.1)  # what changed just now is not remembered
+    scratch.built()
+    assert "tiny" in json.loads((scratch.folder / SETTLED).read_bytes())["recipes"]
+
+
+SETTLED = "build/.partition/settled.json"
+NOTHING = "tiny: up to date (4 artifacts in build/tiny)\n"
+
+
+def test_what_was_settled_is_looked_at_again_after_any_change(scratch: Scratch) -> None:
+    settle(scratch)
+    before = scratch.artifacts()
+    assert scratch.built() == NOTHING
+    body = scratch.folder / "build" / "tiny" / "body.onnx"
+    flipped = bytearray(before["body.onnx"])
+    flipped[100] ^= 1
+    stat = body.stat()
+    body.write_bytes(flipped)
+    os.utime(body, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert "built body.onnx" in scratch.built()
+    assert scratch.artifacts() == before
+
+    settle(scratch)
+    (scratch.folder / "build" / "tiny" / "manifest.json").unlink()
+    assert "built manifest.json" in scratch.built()
+
+    settle(scratch)
+    scratch.edit("tiny.py", "sigmoid()", "tanh()")
+    assert steps(scratch.built()) == ALL
+    scratch.edit("tiny.py", "tanh()", "sigmoid()")
+
+    settle(scratch)
+    package = scratch.folder / "tiny" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text((scratch.folder / "tiny.py").read_text().replace("sigmoid()", "tanh()"))
+    # Python takes the package before the module; that model was cut above.
+    assert steps(scratch.built()) == ["export"]
+    shutil.rmtree(package.parent)
+
+    settle(scratch)
+    scratch.write("partition.toml", 'salt = "pepper"\n')
+    assert steps(scratch.built()) == ALL
+
+
+def test_asking_for_a_settled_task_again_publishes_it_again(scratch: Scratch) -> None:
+    settle(scratch)
+    output = scratch.built("run", "--always-execute", "build")
+    assert steps(output) == []
+    assert "built end2end.onnx" in output

@@ -1,0 +1,213 @@
+"""One run of doit in a project: the chosen recipes, of which those that need nothing stay closed.
+
+What carries out steps is imported when the first of them is to be done.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partition_core.building.folders import RECIPES, STATE
+from partition_core.building.settled import Outline, Settled
+from partition_core.errors import (
+    PartitionError,
+    Place,
+    Problem,
+    RecipeError,
+    one_of,
+    problem,
+    suggestion,
+)
+from partition_core.reading.recipe_names import recipe_names
+from partition_core.wording import counted
+
+if TYPE_CHECKING:
+    from partition_core.building.plan import Plan, Step
+    from partition_core.building.project import Project
+    from partition_core.building.recipes import Recipes
+
+Say = Callable[[str], None]
+
+
+class Run:
+    """The builds of the recipes that `chosen` lists, with commas between; None means all.
+
+    Raises RecipeError with everything that is wrong with them.
+    """
+
+    def __init__(self, root: Path, chosen: str | None) -> None:
+        self.root = root
+        self._settled = Settled(root, root / STATE / "settled.json")
+        names = chosen_recipes(root, chosen)
+        self.builds = [RecipeBuild(self, name, self._settled.outline(name)) for name in names]
+        problems: list[Problem] = []
+        for build in self.builds:
+            try:
+                build.open_if_needed()
+            except PartitionError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise RecipeError(*problems)
+
+    @functools.cached_property
+    def project(self) -> Project:
+        """The project, with its store; raises BuildError for wrong settings."""
+        from partition_core.building.project import Project
+
+        return Project.at(self.root)
+
+    @functools.cached_property
+    def recipes(self) -> Recipes:
+        """The recipes, with a memory of those that were checked."""
+        from partition_core.building.recipes import Recipes
+
+        return Recipes(self.project)
+
+    def finish(self) -> None:
+        """Remember what was found out for the next run."""
+        for build in self.builds:
+            files = build.settled_files()
+            if files:
+                self._settled.note(build.outline, files)
+        if "project" in vars(self):
+            self.project.digests.save()
+            self.recipes.save()
+        self._settled.save()
+
+
+class RecipeBuild:
+    """The build of one recipe in a run: what it consists of, what is done and how to do it."""
+
+    def __init__(self, run: Run, name: str, settled: Outline | None) -> None:
+        self.run = run
+        self.name = name
+        self.is_settled = settled is not None
+        self._settled = settled
+        self._files: dict[str, str] = {}
+
+    @functools.cached_property
+    def outline(self) -> Outline:
+        """What doit must know of the recipe."""
+        if self._settled is not None:
+            return self._settled
+        partition = self.plan.file.recipe.partition
+        return Outline(
+            self.name,
+            f"{partition.type}: {counted(len(partition.segments), 'segment')}.",
+            tuple(segment.save_file for segment in partition.segments),
+            self.plan.artifacts,
+        )
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """The plan of the recipe; raises PartitionError for a recipe or an input that is wrong."""
+        from partition_core.building.plan import Plan
+
+        with self.run.project.digests.watched() as files:
+            plan = Plan(self.run.project, self.run.recipes.open(self.name))
+            plan.export()
+        self._files = files
+        return plan
+
+    def open_if_needed(self) -> None:
+        """Read the recipe unless nothing is to be done for it."""
+        if not self.is_settled:
+            self.plan.export()
+
+    def settled_files(self) -> dict[str, str]:
+        """Return the identities of all files that tell that nothing is to be done; else none."""
+        if self.is_settled or "plan" not in vars(self) or not self.plan.is_all_published:
+            return {}
+        folder = self.run.project.build_folder(self.name)
+        seen = self.run.project.digests.seen
+        return self._files | {
+            str(path): seen[str(path)] for path in map(folder.joinpath, self.plan.artifacts)
+        }
+
+    def is_done(self, step: Callable[[Plan], Step | None]) -> bool:
+        """Return whether there is nothing to do for a step of the plan."""
+        from partition_core.building.publish import is_all_published
+
+        return is_all_published(self.plan) or self.plan.is_done(step(self.plan))
+
+    def is_published(self, artifact: str) -> bool:
+        """Return whether the build folder holds the artifact that the recipe gives now."""
+        from partition_core.building.publish import is_published
+
+        return is_published(self.plan, artifact)
+
+    def export(self, say: Say) -> None:
+        """Export the model; raises PartitionError."""
+        from partition_core.building.work import export
+
+        export(self.plan, say)
+
+    def cut(self, save_file: str, say: Say) -> None:
+        """Cut one segment; raises PartitionError."""
+        from partition_core.building.work import cut
+
+        cut(self.plan, self.plan.segment(save_file), say)
+
+    def prove(self, say: Say) -> None:
+        """Prove the partition; raises PartitionError."""
+        from partition_core.building.work import prove
+
+        prove(self.plan, say)
+
+    def publish(self, artifact: str, say: Say) -> None:
+        """Put one artifact into the build folder; raises PartitionError.
+
+        If that was not needed but is asked for, its task has no others in front of it.
+        """
+        from partition_core.building.publish import publish
+
+        if self.is_settled:
+            self.export(say)
+            for save_file in self.outline.segments:
+                self.cut(save_file, say)
+            self.prove(say)
+        publish(self.plan, artifact)
+
+    def explain(self, say: Say) -> None:
+        """Tell what would be done and why."""
+        from partition_core.building.explain import explanation
+
+        for line in explanation(self.plan):
+            say(line)
+
+
+def chosen_recipes(root: Path, chosen: str | None) -> list[str]:
+    """Return the names of the recipes that `chosen` lists, with commas between; None: all.
+
+    Raises RecipeError for a name that is unknown and for a project without recipes.
+    """
+    known = recipe_names(root / RECIPES)
+    if not known:
+        raise RecipeError(
+            problem(
+                Place(f"{RECIPES}/"),
+                "there is no recipe",
+                f"expected at least one file '{RECIPES}/<name>.yaml'",
+                "see the README for a first recipe",
+            )
+        )
+    if chosen is None:
+        return known
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise RecipeError(
+            *(
+                problem(
+                    f"recipe={chosen}",
+                    f"there is no recipe '{name}'",
+                    one_of(known),
+                    suggestion(name, known),
+                )
+                for name in unknown or [chosen]
+            )
+        )
+    return list(dict.fromkeys(names))
