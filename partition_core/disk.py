@@ -11,15 +11,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import NewType
 
-from partition_core.identity import MISSING, SETTLED_AFTER, changed, identity
+from partition_core.identity import MISSING, SETTLED_AFTER, boot, changed, identity
 
 Digest = NewType("Digest", str)
 """The SHA-256 of some bytes, as 64 lower-case hex digits."""
 
-_CHUNK = 1 << 20
+_BUFFER = 256 << 10
+_PART = 16 << 20
 _FICLONE = 0x40049409
 _SHARED = 0o644
 READ_ONLY = 0o444
@@ -39,8 +41,8 @@ def file_digest(path: Path) -> Digest:
 class Digests:
     """Digests of files, remembered across runs in the file `memory`.
 
-    A digest is believed for as long as the file's identity is the same. `seen` has the identity
-    of each path when it was asked for last.
+    A digest is believed for as long as the file's identity is the same and the machine runs.
+    `seen` has the identity of each path when it was asked for last.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -99,27 +101,32 @@ class Digests:
             for name, (told, digest, read) in self._known.items()
             if os.path.exists(name) and read - changed(told) > SETTLED_AFTER
         }
-        write_memory(self._memory, json.dumps(kept).encode())
+        content = {"boot": boot(), "digests": kept}
+        write_memory(self._memory, json.dumps(content).encode())
         self._new = False
 
 
 def _read_memory(memory: Path) -> dict[str, tuple[str, str, float]]:
     try:
         content = json.loads(memory.read_bytes())
+        if content["boot"] != boot():
+            return {}
         return {
             str(name): (str(told), str(digest), float(read))
-            for name, (told, digest, read) in content.items()
+            for name, (told, digest, read) in content["digests"].items()
         }
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}  # a memory that cannot be read is an empty one
 
 
 @contextlib.contextmanager
-def written_whole(target: Path, mode: int = _SHARED) -> Iterator[Path]:
+def written_whole(
+    target: Path, mode: int = _SHARED, survives_power_loss: bool = True
+) -> Iterator[Path]:
     """Yield a path to write to; at the end, without an error, it becomes `target` at once.
 
     The file is made in the target's folder, synced to the disk and renamed. After an error
-    there is no trace of it.
+    there is no trace of it. A file that need not survive a loss of power is not synced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
@@ -127,10 +134,12 @@ def written_whole(target: Path, mode: int = _SHARED) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        _sync(part)
+        if survives_power_loss:
+            _sync(part)
         part.chmod(mode & ~_umask())
         part.replace(target)
-        _sync(target.parent)
+        if survives_power_loss:
+            _sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -162,9 +171,10 @@ def copy_verified(source: Path, target: Path, digest: Digest) -> bool:
     """Copy `source` to `target`, whole; return False, without a copy, if it has another digest.
 
     Where the file system can, the copy shares its blocks with the source until one is written.
+    A loss of power may damage the copy; no digest is believed after a restart of the machine.
     """
     try:
-        with written_whole(target) as part:
+        with written_whole(target, survives_power_loss=not boot()) as part:
             found = file_digest(part) if _cloned(source, part) else _copied(source, part)
             if found != digest:
                 raise _OtherDigestError
@@ -205,12 +215,42 @@ def _cloned(source: Path, target: Path) -> bool:
 
 
 def _copied(source: Path, target: Path) -> Digest:
+    """Copy the bytes and return the digest of the copy, which another thread reads meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
     sha256 = hashlib.sha256()
-    with source.open("rb") as reader, target.open("wb") as writer:
-        while chunk := reader.read(_CHUNK):
-            sha256.update(chunk)
-            writer.write(chunk)
+    with (
+        source.open("rb", buffering=0) as reader,
+        target.open("w+b", buffering=0) as writer,
+        ThreadPoolExecutor(1) as other,
+    ):
+        buffer = memoryview(bytearray(_BUFFER))
+
+        def hash_part(start: int, end: int) -> None:
+            while start < end:
+                count = os.preadv(writer.fileno(), [buffer[: end - start]], start)
+                sha256.update(buffer[:count])
+                start += count
+
+        parts, copied = [], 0
+        while count := _copy_part(reader, writer):
+            parts.append(other.submit(hash_part, copied, copied + count))
+            copied += count
+        for part in parts:
+            part.result()
     return Digest(sha256.hexdigest())
+
+
+def _copy_part(reader: FileIO, writer: FileIO) -> int:
+    """Copy the next bytes, inside the kernel where it can; return how many."""
+    try:
+        return os.copy_file_range(reader.fileno(), writer.fileno(), _PART)
+    except (AttributeError, OSError):  # another system, or another disk
+        rest = memoryview(reader.read(_BUFFER))
+        count = len(rest)
+        while rest:
+            rest = rest[writer.write(rest) :]
+        return count
 
 
 def _sync(path: Path) -> None:

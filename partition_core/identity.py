@@ -29,3 +29,15 @@ def identity(path: str | os.PathLike[str]) -> str:
 def changed(told: str) -> float:
     """Return when the file of an identity was changed last, in seconds since 1970; 0 for none."""
     return int(told.rsplit(":", 1)[1]) / 1e9 if ":" in told else 0.0
+
+
+def boot() -> str:
+    """Return what names the time since the machine was started; empty where nothing tells it.
+
+    After a loss of power a file may have its old identity and lack bytes that were written.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""

@@ -32,8 +32,8 @@ class Project:
         settings = read_settings(root)
         digests = Digests(state / "digests.json")
         store = Store(
-            LocalStore(settings.store, digests, warn),
-            LocalStore(state / "store", digests, warn),
+            LocalStore(settings.store, warn),
+            LocalStore(state / "store", warn),
             _remote(settings),
             warn,
         )

@@ -74,6 +74,7 @@ class Run:
                 self._settled.note(build.outline, files)
         if "project" in vars(self):
             self.project.digests.save()
+            self.project.store.save()
             self.recipes.save()
         self._settled.save()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from partition_core.identity import SETTLED_AFTER, changed, identity
+from partition_core.identity import SETTLED_AFTER, boot, changed, identity
 
 _PACKAGE = str(Path(__file__).parents[1])
 _VARIABLES = "PARTITION_CORE_"
@@ -88,6 +88,7 @@ def _read(memory: Path, world: list[str]) -> dict[str, Any]:
 def _world(root: Path) -> list[str]:
     """Return what has a say in every recipe: Python, packages, our own code, the settings."""
     return [
+        boot(),
         sys.version,
         str(root),
         *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
@@ -37,11 +38,20 @@ class LocalStore:
     Methods raise OSError where the disk refuses.
     """
 
-    def __init__(self, folder: Path, digests: Digests, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self.folder = folder / LAYOUT
-        self._digests = digests
         self._warn = warn
         self._use: int | None = None
+
+    @functools.cached_property
+    def _digests(self) -> Digests:
+        """Digests of the store's files, which all projects of the machine remember together."""
+        return Digests(self.folder / "digests.json")
+
+    def save(self) -> None:
+        """Remember for the next process which files were verified."""
+        if "_digests" in vars(self):
+            self._digests.save()
 
     def entry(self, key: str) -> Result | None:
         """Return the result of `key`, or None; of its files nothing is looked at.

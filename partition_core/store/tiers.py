@@ -124,6 +124,11 @@ class Store:
         with contextlib.ExitStack() as held:
             yield self.on_disk(lambda tier: held.enter_context(tier.private_folder()))
 
+    def save(self) -> None:
+        """Remember for the next process which files were verified."""
+        for tier in self.tiers:
+            tier.save()
+
     def add_user(self, root: Path) -> None:
         """Remember the project in the folder `root` as one whose artifacts are to be kept."""
         self.on_disk(lambda tier: tier.add_user(root))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition_core.disk import Digests
 from partition_core.store import upkeep
 from partition_core.store.entry import Origin
 from partition_core.store.local import LocalStore
@@ -24,9 +23,8 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.warnings: list[str] = []
-        digests = Digests(folder / "digests.json")
-        self.local = LocalStore(folder / "store", digests, self.warnings.append)
-        other = LocalStore(folder / "other", digests, self.warnings.append)
+        self.local = LocalStore(folder / "store", self.warnings.append)
+        other = LocalStore(folder / "other", self.warnings.append)
         self.store = Store(self.local, other, None, self.warnings.append)
 
     def put(self, recipe: str, seconds: float, used: float = NOW, **files: bytes) -> str:
