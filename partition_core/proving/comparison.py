@@ -33,7 +33,7 @@ def largest_difference(left: Array, right: Array) -> float:
     with np.errstate(invalid="ignore"):
         difference = np.abs(wide_left - wide_right)
     alike = (wide_left == wide_right) | (np.isnan(wide_left) & np.isnan(wide_right))
-    return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf)).max())
+    return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
 
 
 def magnitude(array: Array) -> float:
@@ -101,6 +101,7 @@ class Match:
         return self.different == 0
 
 
+@np.errstate(invalid="ignore")
 def match_detections(left: Detections, right: Detections, tolerance: float, limit: int) -> Match:
     """Match the detections of one picture with those of another run; `left` is the reference.
 
@@ -184,11 +185,14 @@ def _was_cut(
 
 
 def _overlap(left: Array, right: Array) -> Array:
-    """Return which boxes of two lists share more than half of their union, (L, R)."""
+    """Return which boxes of two lists share more than half of their union, (L, R).
+
+    A box with a value that is no finite number is taken to overlap with all.
+    """
     low = np.maximum(left[:, None, :2], right[None, :, :2])
     high = np.minimum(left[:, None, 2:], right[None, :, 2:])
     shared = np.clip(high - low, 0.0, None).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (left, right)]
     same = (left[:, None] == right[None]).all(axis=2)
-    overlapping: Array = same | (shared > (areas[0][:, None] + areas[1][None] - shared) / 2)
+    overlapping: Array = same | ~(shared <= (areas[0][:, None] + areas[1][None] - shared) / 2)
     return overlapping
