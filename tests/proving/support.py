@@ -109,13 +109,17 @@ class Subject:
 def with_node(source: Path, target: Path, output: str, kind: str, *operands: np.ndarray) -> Path:
     """Write the model in `source` to `target` with one more node in front of `output`."""
     model = onnx.load(source)
-    inner = f"{output}.before"
+    inner = f"{output}.before{len(model.graph.node)}"
     for node in model.graph.node:
         for names in (node.input, node.output):
             names[:] = [inner if name == output else name for name in names]
-    names = [f"operand{index}" for index in range(len(operands))]
+    names = [f"{inner}.{index}" for index in range(len(operands))]
     for name, operand in zip(names, operands, strict=True):
         model.graph.initializer.append(onnx.numpy_helper.from_array(operand, name))
     model.graph.node.append(onnx.helper.make_node(kind, [inner, *names], [output]))
+    for value in model.graph.output:
+        if value.name == output and kind == "CastLike":
+            dtype = onnx.helper.np_dtype_to_tensor_dtype(operands[0].dtype)
+            value.type.tensor_type.elem_type = dtype
     onnx.save(model, target)
     return target
