@@ -71,6 +71,7 @@ def prove(plan: Plan, say: Say) -> None:
         from partition_core.cutting.boundaries import boundaries, coverage, edges
         from partition_core.proving.proof import Chain
         from partition_core.proving.proof import prove as prove_chain
+        from partition_core.proving.summary import summary
         from partition_core.reference import load_reference
 
         models = {name: _stored(plan, file) for name, file in (plan.models() or {}).items()}
@@ -110,29 +111,6 @@ def prove(plan: Plan, say: Say) -> None:
         return {"summary": summary(figures)}
 
     _carry_out(plan, step, work, Plan.prove)
-
-
-def summary(figures: Mapping[str, Any]) -> str:
-    """Return the proof's figures in one line."""
-    samples = figures["samples"]
-    pairs = [
-        (tensor["largest_difference"], tensor["largest_value"])
-        for sample in samples
-        for tensor in (*sample["marks"].values(), *sample["outputs"].values())
-    ]
-    pairs += [
-        (picture["difference"], picture["largest_value"])
-        for sample in samples
-        for picture in sample.get("detections", [])
-    ]
-    worst = max((difference / (scale or 1.0) for difference, scale in pairs), default=0.0)
-    found = [str(p["pairs"]) for sample in samples for p in sample.get("detections", [])]
-    detections = f"; detections equal to PyTorch's: {', '.join(found)}" if found else ""
-    return (
-        f"proven on {len(samples)} inputs: the segments in a chain equal end2end bit for bit "
-        f"({figures['tensors']} boundary tensors), end2end equals PyTorch within {worst:.1e} "
-        f"of each tensor's largest value{detections}"
-    )
 
 
 def _carry_out(

@@ -9,7 +9,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_SCORE_TIE = 1e-5
+_MOST_CUT = 10
 
 
 def same_bits(left: Array, right: Array) -> bool:
@@ -33,7 +33,7 @@ def largest_difference(left: Array, right: Array) -> float:
     with np.errstate(invalid="ignore"):
         difference = np.abs(wide_left - wide_right)
     alike = (wide_left == wide_right) | (np.isnan(wide_left) & np.isnan(wide_right))
-    return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf)).max())
+    return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
 
 
 def magnitude(array: Array) -> float:
@@ -43,25 +43,57 @@ def magnitude(array: Array) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def is_constant(array: Array) -> bool:
-    """Return whether an array of several elements holds only one value."""
-    return array.size > 1 and bool((array == array.flat[0]).all())
+def emptiness(array: Array) -> str:
+    """Return why comparing this array proves nothing: what it holds (empty if it proves something).
+
+    A single value proves something.
+    """
+    if array.size == 0:
+        return "it holds no value"
+    if array.dtype.kind == "f" and not np.isfinite(array).any():
+        return "it holds no finite value"
+    if array.size > 1 and bool((array == array.flat[0]).all()):
+        return "all its values are equal"
+    return ""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections of one picture: boxes (K, 4), scores (K,), both float64, and labels (K,)."""
+
+    boxes: Array
+    scores: Array
+    labels: Array
+
+    @classmethod
+    def of(cls, dets: Array, labels: Array) -> Detections:
+        """Return the rows of `dets` (N, 5) and `labels` (N,) that are no filling (label -1)."""
+        real = labels >= 0
+        wide = dets[real].astype(np.float64)
+        return cls(wide[:, :4], wide[:, 4], labels[real])
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
 class Match:
     """How two lists of detections of one picture agree.
 
-    `pairs` detections are the same in both; `moved` of them stand elsewhere because scores tie;
-    `cut` are in one list only because a tie was cut at its end; `different` have no
-    counterpart. `difference` is the largest difference of a coordinate, in pixels, or score.
+    `pairs` detections are in both; `moved` of them stand elsewhere because scores tie; `cut` of
+    each list are not in the other because a tie stood at its end; `different`, counted in both
+    lists, are neither. The differences are the largest of the pairs, in pixels and in scores;
+    `largest_coordinate` and `largest_score` are what the tolerance is relative to.
     """
 
     pairs: int
     moved: int
     cut: int
     different: int
-    difference: float
+    box_difference: float
+    score_difference: float
+    largest_coordinate: float
+    largest_score: float
 
     @property
     def holds(self) -> bool:
@@ -69,48 +101,98 @@ class Match:
         return self.different == 0
 
 
-def match_detections(
-    left: Array, left_labels: Array, right: Array, right_labels: Array, tolerance: float
-) -> Match:
-    """Match detections (K, 5) and labels (K,) of one picture, best first, with another run's.
+@np.errstate(invalid="ignore")
+def match_detections(left: Detections, right: Detections, tolerance: float, limit: int) -> Match:
+    """Match the detections of one picture with those of another run; `left` is the reference.
 
     Two detections are the same if their labels are equal, their boxes differ by at most
-    `tolerance` times the largest coordinate and their scores by at most `tolerance`. They may
-    stand in different places only where scores tie within 1e-5.
+    `tolerance` of the largest coordinate and their scores by at most `tolerance` of the largest
+    score. Let d be the largest difference of a score that is found among them. Two scores *tie*
+    if they lie within 2 d: runs whose scores differ by up to d can order only such scores
+    differently. So d, and not the tolerance, says what may change:
+
+    * two detections may stand in another order only if their scores tie;
+    * a detection may be in one list only if the list was cut there: both lists are equally long
+      and not shorter than `limit` (the most detections of any picture), its score ties with the
+      last score of the other list, nothing that is in the other list alone lies at its place (it
+      would be this detection, changed), and at most a tenth of the list is like that.
     """
-    allowed = tolerance * max(1.0, magnitude(left[:, :4]))
-    free = list(range(len(right)))
-    pairs, moved, difference = 0, 0, 0.0
-    lonely: list[float] = []
-    for index in range(len(left)):
-        found = next(
-            (
-                other
-                for other in sorted(free, key=lambda other: (abs(other - index), other))
-                if left_labels[index] == right_labels[other]
-                and abs(left[index, 4] - right[other, 4]) <= tolerance
-                and largest_difference(left[index, :4], right[other, :4]) <= allowed
-            ),
-            None,
-        )
-        if found is None:
-            lonely.append(float(left[index, 4]))
-            continue
-        free.remove(found)
-        pairs += 1
-        difference = max(difference, largest_difference(left[index], right[found]))
-        if found != index:
-            moved += 1
-            if not _ties(left, index, found):
-                lonely.append(np.inf)
-    lonely += [float(right[other, 4]) for other in free]
-    last = min([*left[-1:, 4], *right[-1:, 4]], default=0.0)
-    cut = sum(score - last <= _SCORE_TIE for score in lonely) if len(left) == len(right) else 0
-    return Match(pairs, moved, cut, len(lonely) - cut, difference)
+    coordinate, score = magnitude(left.boxes), magnitude(left.scores)
+    apart = np.abs(left.boxes[:, None] - right.boxes[None]).max(axis=2, initial=0.0)
+    gaps = np.abs(left.scores[:, None] - right.scores[None])
+    distance = np.maximum(apart / (coordinate or 1.0), gaps / (score or 1.0))
+    alike = (left.labels[:, None] == right.labels[None]) & (distance <= tolerance)
+    ours, theirs = _nearest_pairs(distance, alike)
+    noise = float(gaps[ours, theirs].max(initial=0.0))
+    alone = (_others(len(left), ours), _others(len(right), theirs))
+    cut = len(alone[0]) if _was_cut(left, right, alone, 2 * noise, limit) else 0
+    return Match(
+        pairs=len(ours),
+        moved=int((ours != theirs).sum()),
+        cut=cut,
+        different=_misplaced(left.scores[ours], right.scores[theirs], theirs, 2 * noise)
+        + (0 if cut else len(alone[0]) + len(alone[1])),
+        box_difference=float(apart[ours, theirs].max(initial=0.0)),
+        score_difference=noise,
+        largest_coordinate=coordinate,
+        largest_score=score,
+    )
 
 
-def _ties(dets: Array, index: int, found: int) -> bool:
-    """Return whether the detections from place `index` to place `found` have one score."""
-    low, high = sorted((index, min(found, len(dets) - 1)))
-    scores = dets[low : high + 1, 4]
-    return bool(scores.max() - scores.min() <= _SCORE_TIE)
+def _nearest_pairs(distance: Array, alike: Array) -> tuple[Array, Array]:
+    """Return the places, in both lists, of the pairs made nearest first, by the left place."""
+    rows, columns = np.nonzero(alike)
+    order = np.lexsort((np.abs(rows - columns), distance[rows, columns]))
+    left: dict[int, int] = {}
+    taken: set[int] = set()
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in left and column not in taken:
+            left[row] = column
+            taken.add(column)
+    ours = sorted(left)
+    return np.array(ours, dtype=int), np.array([left[row] for row in ours], dtype=int)
+
+
+def _others(count: int, places: Array) -> Array:
+    return np.setdiff1d(np.arange(count), places)
+
+
+def _misplaced(left: Array, right: Array, places: Array, tie: float) -> int:
+    """Return how many pairs stand in another order to a pair whose score does not tie with theirs.
+
+    `left` and `right` are the scores of the pairs in the order of the left list, `places` their
+    places in the right list.
+    """
+    swapped = np.triu(places[:, None] > places[None])
+    gap = np.maximum(np.abs(left[:, None] - left[None]), np.abs(right[:, None] - right[None]))
+    wrong = swapped & (gap > tie)
+    return int((wrong | wrong.T).any(axis=1).sum())
+
+
+def _was_cut(
+    left: Detections, right: Detections, alone: tuple[Array, Array], tie: float, limit: int
+) -> bool:
+    """Return whether ties at the end of both lists explain the detections that stand `alone`."""
+    ours, theirs = alone
+    if not len(ours) or len(left) != len(right) or len(left) < limit:
+        return False
+    if len(ours) * _MOST_CUT > len(left):
+        return False
+    near_end = (np.abs(left.scores[ours] - right.scores[-1]) <= tie).all() and (
+        np.abs(right.scores[theirs] - left.scores[-1]) <= tie
+    ).all()
+    return bool(near_end) and not _overlap(left.boxes[ours], right.boxes[theirs]).any()
+
+
+def _overlap(left: Array, right: Array) -> Array:
+    """Return which boxes of two lists share more than half of their union, (L, R).
+
+    A box with a value that is no finite number is taken to overlap with all.
+    """
+    low = np.maximum(left[:, None, :2], right[None, :, :2])
+    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (left, right)]
+    same = (left[:, None] == right[None]).all(axis=2)
+    overlapping: Array = same | ~(shared <= (areas[0][:, None] + areas[1][None] - shared) / 2)
+    return overlapping

@@ -19,7 +19,8 @@ from partition_core.cutting.graph_walk import dependents
 from partition_core.errors import Problem, ProofError, problem
 from partition_core.proving.comparison import (
     Array,
-    is_constant,
+    Detections,
+    emptiness,
     largest_difference,
     magnitude,
     match_detections,
@@ -62,13 +63,15 @@ def prove(
     sessions = {name: Session(file, name) for name, file in chain.files.items()}
     samples = []
     problems: list[Problem] = []
-    for number, (inputs, eager) in enumerate(_samples(reference)):
+    given = _samples(reference)
+    matched = frozenset({*observed.chosen, *_DETECTIONS}) if detects else frozenset()
+    limit = _most_detections([eager for _, eager in given]) if detects else 0
+    for number, (inputs, eager) in enumerate(given):
         whole = observed.run(inputs)
         problems += _unequal_segments(number, sessions, chain, whole, inputs)
-        chosen = observed.chosen if detects else frozenset()
-        figures = _against_eager(number, whole, eager, tolerance, chosen, problems)
+        figures = _against_eager(number, whole, eager, tolerance, matched, problems)
         if detects:
-            figures["detections"] = _detections(number, whole, eager, tolerance, problems)
+            figures["detections"] = _detections(number, whole, eager, tolerance, limit, problems)
         problems += _vacuous(number, whole, eager, detects)
         samples.append({**figures, "nms": whole.suppressions})
     problems += _unmoved(reference)
@@ -78,6 +81,10 @@ def prove(
         "samples": samples,
         "tolerance": tolerance,
         "tensors": sum(len(boundary.outputs) for boundary in chain.boundaries),
+        "given_by_end2end": [
+            f"{edge.consumer}: {edge.input}" for edge in chain.edges if not edge.producer
+        ],
+        "matched_as_detections": sorted(matched),
     }
 
 
@@ -201,21 +208,21 @@ def _against_eager(
     whole: Whole,
     eager: Eager,
     tolerance: float,
-    chosen: frozenset[str],
+    matched: frozenset[str],
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
 
-    Tensors behind a choice of a detector are left out: near ties order their rows differently,
-    and `_detections` compares what becomes of them.
+    Left out are `matched`, the detections of a detector and what its choices give: near ties
+    order their rows differently, and `_detections` compares what becomes of them.
     """
     marks, outputs = {}, {}
     for name, array in eager.marks.items():
-        if name not in chosen:
+        if name not in matched:
             where, ours = f"mark '{name}'", whole.marks[name]
             marks[name] = _close(where, number, ours, array, tolerance, problems)
     for name, array in eager.outputs.items():
-        if not (chosen and name in _DETECTIONS):
+        if name not in matched:
             where, ours = f"output '{name}'", whole.outputs[name]
             outputs[name] = _close(where, number, ours, array, tolerance, problems)
     return {"marks": marks, "outputs": outputs}
@@ -235,51 +242,75 @@ def _close(
         return {}
     largest = largest_difference(ours, theirs)
     scale = magnitude(theirs)
-    if largest > tolerance * scale:
+    allowed = tolerance * scale if theirs.dtype.kind == "f" else 0.0
+    if largest > allowed:
         problems.append(
             problem(
                 f"{where}, sample {number}",
                 f"end2end differs from PyTorch by {largest:.3g}",
-                f"expected at most {tolerance * scale:.3g}, "
-                f"{tolerance:g} of its largest value {scale:.3g}",
+                f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
+                if allowed
+                else "expected no difference",
             )
         )
     return {"largest_difference": largest, "largest_value": scale}
 
 
+def _most_detections(samples: Sequence[Eager]) -> int:
+    """Return the most detections of a picture: what a limit on their number is at least."""
+    counts = [(eager.outputs["labels"] >= 0).sum(axis=-1) for eager in samples]
+    return max((int(count.max(initial=0)) for count in counts), default=0)
+
+
 def _detections(
-    number: int, whole: Whole, eager: Eager, tolerance: float, problems: list[Problem]
+    number: int,
+    whole: Whole,
+    eager: Eager,
+    tolerance: float,
+    limit: int,
+    problems: list[Problem],
 ) -> list[dict[str, Any]]:
+    """Match the detections of each picture of a sample; filling at the end does not count."""
+    if odd := [_form(name, whole, eager) for name in _DETECTIONS if _form(name, whole, eager)]:
+        problems.append(
+            problem(
+                f"detections, sample {number}",
+                "end2end and PyTorch give different tensors",
+                "; ".join(odd),
+            )
+        )
+        return []
     found = []
     columns = [given.outputs[name] for given in (eager, whole) for name in _DETECTIONS]
-    pictures = zip(*columns, strict=True)
-    for picture, (dets, labels, our_dets, our_labels) in enumerate(pictures):
-        real, ours = labels >= 0, our_labels >= 0
-        match = match_detections(
-            dets[real], labels[real], our_dets[ours], our_labels[ours], tolerance
-        )
-        found.append(
-            {
-                "pytorch": int(real.sum()),
-                "end2end": int(ours.sum()),
-                "largest_value": magnitude(dets[real]),
-                **asdict(match),
-            }
-        )
+    for picture, (dets, labels, our_dets, our_labels) in enumerate(zip(*columns, strict=True)):
+        theirs, ours = Detections.of(dets, labels), Detections.of(our_dets, our_labels)
+        match = match_detections(theirs, ours, tolerance, limit)
+        found.append({"pytorch": len(theirs), "end2end": len(ours), **asdict(match)})
         if not match.holds:
             problems.append(
                 problem(
                     f"detections, sample {number}, picture {picture}",
-                    f"{match.different} differ between end2end ({int(ours.sum())}) "
-                    f"and PyTorch ({int(real.sum())})",
-                    "expected the same boxes, scores and labels in the same order, up to ties",
+                    f"{match.different} differ between end2end ({len(ours)}) "
+                    f"and PyTorch ({len(theirs)})",
+                    "expected the same labels in the same order up to ties, boxes within "
+                    f"{tolerance * match.largest_coordinate:.3g} pixels and scores within "
+                    f"{tolerance * match.largest_score:.3g}",
                 )
             )
     return found
 
 
+def _form(name: str, whole: Whole, eager: Eager) -> str:
+    """Return how the dtype or shape of an output differs (empty if not; dim 1 is their number)."""
+    ours, theirs = whole.outputs[name], eager.outputs[name]
+    fixed = [array.shape[:1] + array.shape[2:] for array in (ours, theirs)]
+    if ours.dtype == theirs.dtype and ours.ndim == theirs.ndim and fixed[0] == fixed[1]:
+        return ""
+    return f"'{name}': {_difference(ours, theirs)}"
+
+
 def _vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Problem]:
-    """Return why a sample proves nothing: no detection survives, or an output is constant."""
+    """Return why a sample proves nothing: no detection survives, or an output holds nothing."""
     if detects:
         none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
         return [
@@ -294,11 +325,11 @@ def _vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Pro
     return [
         problem(
             f"output '{name}', sample {number}",
-            "all its values are equal, which proves nothing",
+            f"{nothing}, which proves nothing",
             "expected values that depend on the input",
         )
         for name, array in whole.outputs.items()
-        if is_constant(array)
+        if (nothing := emptiness(array))
     ]
 
 

@@ -1,0 +1,47 @@
+"""The proof in one line, from its figures; must not run anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def summary(figures: Mapping[str, Any]) -> str:
+    """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly."""
+    pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
+    lent = figures["given_by_end2end"]
+    gaps = f", {len(lent)} inputs that no segment gives were taken from end2end" if lent else ""
+    return (
+        f"proven on {len(figures['samples'])} inputs: "
+        f"the segments in a chain equal end2end bit for bit "
+        f"({figures['tensors']} boundary tensors{gaps}), end2end equals PyTorch within "
+        f"{_worst(figures['samples'], pictures):.1e} of each tensor's largest value"
+        f"{_detections(pictures)}"
+    )
+
+
+def _worst(samples: list[Mapping[str, Any]], pictures: list[Mapping[str, Any]]) -> float:
+    """Return the largest difference, each relative to its tensor's largest value."""
+    pairs = [
+        (tensor["largest_difference"], tensor["largest_value"])
+        for sample in samples
+        for tensor in (*sample["marks"].values(), *sample["outputs"].values())
+    ]
+    pairs += [
+        (picture[f"{what}_difference"], picture[f"largest_{scale}"])
+        for picture in pictures
+        for what, scale in (("box", "coordinate"), ("score", "score"))
+    ]
+    return max((difference / (scale or 1.0) for difference, scale in pairs), default=0.0)
+
+
+def _detections(pictures: list[Mapping[str, Any]]) -> str:
+    if not pictures:
+        return ""
+    equal = ", ".join(str(picture["pairs"]) for picture in pictures)
+    counts = {
+        what: sum(picture[key] for picture in pictures)
+        for key, what in (("moved", "in another place"), ("cut", "others at the end"))
+    }
+    ties = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"; detections equal to PyTorch's: {equal}" + (f" ({ties} by a tie)" if ties else "")

@@ -1,0 +1,34 @@
+"""One small YOLOv3 for two pictures at a time, and one small network, each exported once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.export.support import IMAGE, export, mark, saved, torch_recipe
+from tests.mmdet.conftest import SEGMENTS, build
+from tests.proving.support import Subject, segment
+
+
+@pytest.fixture(scope="session")
+def yolo(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    folder = tmp_path_factory.mktemp("yolo")
+    built = build(folder, pictures=2, **{"model.test_cfg.max_per_img": "20"})
+    return Subject(built.file, built.exported.model, built.exported.reference, SEGMENTS, True)
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    recipe = torch_recipe(
+        "Net",
+        IMAGE,
+        mark("whole", "Net.forward", inputs=["image"]),
+        mark("stem", module="stem"),
+        mark("decode", "decode", inputs=["maps"]),
+    )
+    exported = export(recipe)
+    file = saved(exported.model, tmp_path_factory.mktemp("net"))
+    segments = (
+        segment("body.onnx", "whole:input", "decode:input"),
+        segment("decode.onnx", "decode:input", "whole:output"),
+    )
+    return Subject(file, exported.model, exported.reference, segments, False)

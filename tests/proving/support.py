@@ -1,0 +1,125 @@
+"""Exported models whose reference, segments or partition a test changes before they are proven."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from partition_core.cutting.boundaries import boundaries, edges
+from partition_core.cutting.cut import cut
+from partition_core.cutting.files import save_model
+from partition_core.errors import ProofError
+from partition_core.proving.proof import Chain, prove
+from partition_core.recipe import Segment
+from partition_core.references import MarkReference, parse_reference
+from tests.export.support import run
+
+Arrays = dict[str, np.ndarray]
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def reference_of(text: str) -> MarkReference:
+    found = parse_reference(text)
+    assert found is not None
+    return found
+
+
+def segment(file: str, start: str, end: str) -> Segment:
+    return Segment(file, (reference_of(start),), (reference_of(end),))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An exported model, as the proof gets it, and the segments of its recipe."""
+
+    file: Path
+    model: ir.Model
+    reference: Arrays
+    segments: Sequence[Segment]
+    detects: bool
+    cuts: dict[str, Path] = field(default_factory=dict)
+
+    def cut(self, one: Segment) -> Path:
+        key = f"{one}"
+        if key not in self.cuts:
+            folder = self.file.parent / f"cut{len(self.cuts)}"
+            folder.mkdir()
+            self.cuts[key] = folder / one.save_file
+            save_model(cut(self.model, one, "at"), self.cuts[key])
+        return self.cuts[key]
+
+    def prove(
+        self,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        segments: Sequence[Segment] | None = None,
+        files: Mapping[str, Path] | None = None,
+        end2end: Path | None = None,
+        tolerance: float = 1e-4,
+    ) -> dict[str, Any]:
+        """Prove the model; `changes` replace eager results, `files` replace segments."""
+        given = self.segments if segments is None else segments
+        cuts = {one.save_file: self.cut(one) for one in given}
+        chain = Chain(
+            {**cuts, **(files or {})}, boundaries(self.model, given), edges(self.model, given)
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            return prove(
+                end2end or self.file,
+                self.model,
+                chain,
+                {**self.reference, **(changes or {})},
+                tolerance=tolerance,
+                detects=self.detects,
+                scratch=Path(scratch),
+            )
+
+    def refused(self, changes: Mapping[str, Any] | None = None, **more: Any) -> str:
+        """Return the problems, one a line, of a proof that must fail (empty if it holds)."""
+        try:
+            self.prove(changes, **more)
+        except ProofError as error:
+            return str(error)
+        return ""
+
+    def keys(self, start: str) -> list[str]:
+        return [key for key in self.reference if key.startswith(start)]
+
+    def maps(self, number: int, change: Change) -> Arrays:
+        """Return what eager PyTorch would give if `change` were done to its maps, and no mark.
+
+        The post-processing of the changed maps is what the segment computes.
+        """
+        start = f"{number}/mark/yolo_head:input."
+        fed = {
+            key.removeprefix(start): np.ascontiguousarray(change(self.reference[key]))
+            for key in self.keys(start)
+        }
+        made = run(self.cut(self.segments[1]), fed)
+        return {f"{number}/output/{name}": array for name, array in made.items()}
+
+
+def with_node(source: Path, target: Path, output: str, kind: str, *operands: np.ndarray) -> Path:
+    """Write the model in `source` to `target` with one more node in front of `output`."""
+    model = onnx.load(source)
+    inner = f"{output}.before{len(model.graph.node)}"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [inner if name == output else name for name in names]
+    names = [f"{inner}.{index}" for index in range(len(operands))]
+    for name, operand in zip(names, operands, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(operand, name))
+    model.graph.node.append(onnx.helper.make_node(kind, [inner, *names], [output]))
+    for value in model.graph.output:
+        if value.name == output and kind == "CastLike":
+            dtype = onnx.helper.np_dtype_to_tensor_dtype(operands[0].dtype)
+            value.type.tensor_type.elem_type = dtype
+    onnx.save(model, target)
+    return target
