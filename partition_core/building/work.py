@@ -108,7 +108,7 @@ def prove(plan: Plan, say: Say) -> None:
             }
         )
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
-        return {"summary": summary(figures)}
+        return {"summary": summary(figures, len(covered.uncovered))}
 
     _carry_out(plan, step, work, Plan.prove)
 

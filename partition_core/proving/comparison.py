@@ -10,6 +10,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 _MOST_CUT = 10
+_SAME_COORDINATES = 3
 
 
 def same_bits(left: Array, right: Array) -> bool:
@@ -125,7 +126,9 @@ def match_detections(left: Detections, right: Detections, tolerance: float, limi
     ours, theirs = _nearest_pairs(distance, alike)
     noise = float(gaps[ours, theirs].max(initial=0.0))
     alone = (_others(len(left), ours), _others(len(right), theirs))
-    cut = len(alone[0]) if _was_cut(left, right, alone, 2 * noise, limit) else 0
+    changed = _at_one_place(left.boxes[alone[0]], right.boxes[alone[1]], tolerance * coordinate)
+    cut_off = not changed.any() and _was_cut(left, right, alone, 2 * noise, limit)
+    cut = len(alone[0]) if cut_off else 0
     return Match(
         pairs=len(ours),
         moved=int((ours != theirs).sum()),
@@ -178,21 +181,21 @@ def _was_cut(
         return False
     if len(ours) * _MOST_CUT > len(left):
         return False
-    near_end = (np.abs(left.scores[ours] - right.scores[-1]) <= tie).all() and (
-        np.abs(right.scores[theirs] - left.scores[-1]) <= tie
-    ).all()
-    return bool(near_end) and not _overlap(left.boxes[ours], right.boxes[theirs]).any()
+    ends = (left.scores[ours] - right.scores[-1], right.scores[theirs] - left.scores[-1])
+    return all(bool((np.abs(gaps) <= tie).all()) for gaps in ends)
 
 
-def _overlap(left: Array, right: Array) -> Array:
-    """Return which boxes of two lists share more than half of their union, (L, R).
+def _at_one_place(left: Array, right: Array, allowed: float) -> Array:
+    """Return which boxes of two lists are one box, perhaps changed, (L, R).
 
-    A box with a value that is no finite number is taken to overlap with all.
+    They share more than half of their union or three coordinates, or one holds a value that is no
+    finite number.
     """
     low = np.maximum(left[:, None, :2], right[None, :, :2])
     high = np.minimum(left[:, None, 2:], right[None, :, 2:])
     shared = np.clip(high - low, 0.0, None).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (left, right)]
-    same = (left[:, None] == right[None]).all(axis=2)
-    overlapping: Array = same | ~(shared <= (areas[0][:, None] + areas[1][None] - shared) / 2)
-    return overlapping
+    apart = shared <= (areas[0][:, None] + areas[1][None] - shared) / 2
+    common = (np.abs(left[:, None] - right[None]) <= allowed).sum(axis=2)
+    alike: Array = ~apart | (common >= _SAME_COORDINATES)
+    return alike

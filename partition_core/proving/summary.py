@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def summary(figures: Mapping[str, Any]) -> str:
-    """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly."""
+def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
+    """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly.
+
+    `uncovered` is the number of nodes of end2end that no segment runs.
+    """
     pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
     lent = figures["given_by_end2end"]
     gaps = f", {len(lent)} inputs that no segment gives were taken from end2end" if lent else ""
+    gaps += f", {uncovered} nodes are in no segment" if uncovered else ""
     return (
         f"proven on {len(figures['samples'])} inputs: "
         f"the segments in a chain equal end2end bit for bit "

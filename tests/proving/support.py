@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from partition_core.references import MarkReference, parse_reference
 from tests.export.support import run
 
 Arrays = dict[str, np.ndarray]
+_TURNED = {"maps.0": "maps.1", "maps.1": "maps.0"}
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -62,14 +63,21 @@ class Subject:
         segments: Sequence[Segment] | None = None,
         files: Mapping[str, Path] | None = None,
         end2end: Path | None = None,
+        crossed: bool = False,
         tolerance: float = 1e-4,
     ) -> dict[str, Any]:
-        """Prove the model; `changes` replace eager results, `files` replace segments."""
+        """Prove the model; `changes` replace eager results, `files` replace segments.
+
+        `crossed` joins the first two maps of a network the wrong way round.
+        """
         given = self.segments if segments is None else segments
         cuts = {one.save_file: self.cut(one) for one in given}
-        chain = Chain(
-            {**cuts, **(files or {})}, boundaries(self.model, given), edges(self.model, given)
-        )
+        joints = edges(self.model, given)
+        if crossed:
+            joints = tuple(
+                replace(one, output=_TURNED.get(one.output, one.output)) for one in joints
+            )
+        chain = Chain({**cuts, **(files or {})}, boundaries(self.model, given), joints)
         with tempfile.TemporaryDirectory() as scratch:
             return prove(
                 end2end or self.file,

@@ -166,6 +166,11 @@ def test_another_dtype_from_a_segment_is_refused(net: Subject, tmp_path: Path) -
     assert "found float64[1, 6, 8, 8], not float32[1, 6, 8, 8]" in told
 
 
+def test_the_segments_are_fed_by_each_other_and_not_by_end2end(net: Subject) -> None:
+    told = net.refused(crossed=True)
+    assert told.startswith("segment 'decode.onnx': its output 'output' is not what end2end")
+
+
 def test_a_gap_is_told(net: Subject) -> None:
     """Nothing is between the stem and decode: the last segment is fed by end2end."""
     figures = net.prove(segments=[STEM, DECODE])
@@ -216,10 +221,18 @@ def test_a_difference_is_never_told_as_none(net: Subject) -> None:
     assert "within 5.0e-46 of" in summary(figures)
 
 
-def test_ties_are_told() -> None:
-    picture = {"box_difference": 0.032, "largest_coordinate": 320.0, "score_difference": 5e-7}
+def test_nodes_in_no_segment_are_told(net: Subject) -> None:
+    figures = net.prove(segments=[STEM])
+    assert "bit for bit (1 boundary tensors, 7 nodes are in no segment), end2end" in summary(
+        figures, uncovered=7
+    )
+
+
+def test_the_largest_difference_and_ties_are_told() -> None:
+    picture = {"box_difference": 0.016, "largest_coordinate": 320.0, "score_difference": 5e-7}
     picture |= {"largest_score": 0.5, "pairs": 99, "moved": 4, "cut": 1}
-    sample = {"marks": {}, "outputs": {}, "detections": [picture, {**picture, "cut": 0}]}
+    higher = {**picture, "score_difference": 5e-5, "box_difference": 0.001, "cut": 0}
+    sample = {"marks": {}, "outputs": {}, "detections": [picture, higher]}
     line = summary({"samples": [sample], "tensors": 2, "given_by_end2end": []})
     assert line.endswith(
         "within 1.0e-04 of each tensor's largest value; detections equal to PyTorch's: 99, 99 "
