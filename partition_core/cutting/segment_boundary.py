@@ -6,14 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import onnx_ir as ir
-
 from partition_core.cutting.graph_marks import MarkedTensor
+from partition_core.cutting.onnx_file.graph import Value
+from partition_core.cutting.onnx_file.value_type import DTYPES, Dim, ValueType, symbols_in, type_of
 from partition_core.errors import Problem, one_of, problem, suggestion
 from partition_core.recipe import DynamicAxis
-
-Dim = int | str | None
-
 
 @dataclass(frozen=True)
 class Boundary:
@@ -29,7 +26,7 @@ class Boundary:
     dims: tuple[Dim, ...]
 
     @property
-    def value(self) -> ir.Value:
+    def value(self) -> Value:
         """The root value of the end2end model that this tensor is."""
         return self.tensor.value
 
