@@ -4,24 +4,42 @@ disk access or the cut."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from partition_core.cutting.graph_walk import nodes_within
+from partition_core.cutting.graph_walk import all_nodes, nodes_within
 from partition_core.cutting.onnx_file.attributes import Attribute, attributes_of
+from partition_core.cutting.onnx_file.byte_range import content_of
 from partition_core.cutting.onnx_file.graph import Model, Node, Value
+from partition_core.cutting.onnx_file.graph_reader import (
+    ATTRIBUTES,
+    DOMAIN,
+    NODE_INPUT,
+    NODE_OUTPUT,
+    OP_TYPE,
+    OVERLOAD,
+)
 from partition_core.cutting.onnx_file.value_type import DTYPES
+from partition_core.cutting.onnx_file.wire import named, without
 from partition_core.errors import CutError, Problem, one_of, problem, suggestion
 from partition_core.references import MarkReference, Side
 
 MARK_OP = "Mark"
 MARK_DOMAINS = ("partition", "mmdeploy")
+_OF_A_MARK = (NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTES, DOMAIN, OVERLOAD)
 _SIDES: dict[str, Side] = {"input": "input", "output": "output"}
 
 
 def is_mark(node: Node) -> bool:
     """Return whether `node` is a Mark node, ours or MMDeploy's."""
     return node.op_type == MARK_OP and node.domain in MARK_DOMAINS
+
+
+def as_identity(node: Node) -> Node:
+    """Return a node that reads and makes what the Mark node `node` does, without being a mark."""
+    kept = without(content_of(node.message), *_OF_A_MARK)
+    message = kept + named(OP_TYPE, "Identity")
+    return replace(node, message=message, op_type="Identity", domain="", overload="", given=())
 
 
 def root(value: Value) -> Value:
@@ -37,9 +55,9 @@ def root(value: Value) -> Value:
 class MarkedTensor:
     """One tensor of one side of one call of a mark, as its Mark node describes it.
 
-    `value` is the root value that the node carries, `seen` what it makes of it. `enclosing` names the top-level node or the
-    function that holds the node, and is empty for a node of the main graph. `dtype` and `shape`
-    are the node's own attributes; None if it has none.
+    `value` is the root value that the node carries, `seen` what it makes of it. `enclosing`
+    names the top-level node or the function that holds the node, and is empty for a node of the
+    main graph. `dtype` and `shape` are the node's own attributes; None if it has none.
     """
 
     mark: str
@@ -147,9 +165,9 @@ def _marks(model: Model) -> Iterator[tuple[Node, str]]:
             if is_mark(node):
                 yield node, f"{top.op_type} node '{top.name}'"
     for function in model.functions.values():
-        for node in function.all_nodes():
+        for node in all_nodes(function.graph):
             if is_mark(node):
-                yield node, f"function '{function.domain}.{function.name}'"
+                yield node, f"function '{function.key[0]}.{function.key[1]}'"
 
 
 def _marked_tensor(node: Node, enclosing: str) -> MarkedTensor | Problem:

@@ -30,6 +30,13 @@ def nodes_within(node: Node) -> Iterator[Node]:
             yield from nodes_within(inner)
 
 
+def all_nodes(graph: Graph) -> Iterator[Node]:
+    """Yield every node of `graph`, each before those of its bodies."""
+    for node in graph:
+        yield node
+        yield from nodes_within(node)
+
+
 def reads(node: Node) -> Iterator[Value]:
     """Yield every value of the node's own graph, or one around it, that running `node` reads."""
     yield from (value for value in node.inputs if value is not None)

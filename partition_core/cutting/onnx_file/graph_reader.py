@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from partition_core.cutting.onnx_file.byte_range import File, Memory, Piece, Range, content_of
-from partition_core.cutting.onnx_file.graph import Annotation, Function, Graph, Key, Model, Node, Value
+from partition_core.cutting.onnx_file.graph import (
+    Annotation,
+    Function,
+    Graph,
+    Key,
+    Model,
+    Node,
+    Value,
+)
 from partition_core.cutting.onnx_file.tensor import Folder, read_sparse_tensor, read_tensor
 from partition_core.cutting.onnx_file.value_type import type_of
 from partition_core.cutting.onnx_file.wire import (

@@ -14,7 +14,6 @@ from partition_core.cutting.onnx_file.graph import Function, Graph, Model, Node,
 from partition_core.cutting.onnx_file.tensor import Tensor, read_tensor
 from partition_core.cutting.onnx_file.value_type import with_name
 from partition_core.cutting.onnx_file.wire import (
-    Field,
     changed,
     counted,
     fields,
@@ -108,7 +107,7 @@ def _sparse(content: Piece, name: str | None, weights: Weights) -> list[Piece]:
 def _infos(graph: Graph) -> Iterator[bytes]:
     outputs = set(graph.outputs)
     for value in graph.initializers:
-        if not value.is_input and (info := value.info or value.tensor and value.tensor.info):
+        if not value.is_input and (info := value.info or (value.tensor and value.tensor.info)):
             yield _renamed(info, value.name)
     for node in graph.nodes:
         for value in node.outputs:
@@ -136,7 +135,7 @@ def _node(node: Node, weights: Weights) -> bytes | list[Piece]:
         for index, name in enumerate(names)
     ]
     bodies = iter(node.bodies)
-    renames = dict(zip(node.given, names, strict=True))
+    renames = dict(zip(node.given, names, strict=False))
     for key, value in fields(node.message):
         kind = key >> 3
         if kind in (at.NODE_INPUT, at.NODE_OUTPUT):

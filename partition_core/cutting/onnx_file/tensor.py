@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -166,5 +165,3 @@ class Folder:
             remedy = "keep the file beside the model"
             raise CutError(problem(where, what, "", remedy)) from error
         return self._files[location]
-
-

@@ -1,4 +1,4 @@
-"""Reads and rewrites what an ONNX file says of a value: its ValueInfoProto; must not know graphs."""
+"""Reads and rewrites what a file says of a value, its ValueInfoProto; must not know graphs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ _ELEMENT, _SHAPE, _MAP_VALUE = 1, 2, 2
 _DIM = 1
 _SIZE, _SYMBOL = 1, 2
 _WITH_SHAPE = (_TENSOR, _SPARSE)
-_AROUND = {_SEQUENCE: ("seq", _ELEMENT), _OPTIONAL: ("optional", _ELEMENT), _MAP: ("map", _MAP_VALUE)}
+_AROUND = {
+    _SEQUENCE: ("seq", _ELEMENT),
+    _OPTIONAL: ("optional", _ELEMENT),
+    _MAP: ("map", _MAP_VALUE),
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class ValueType:
     text: str
     dtype: int = 0
     dims: tuple[Dim, ...] | None = None
+
+    @property
+    def composed(self) -> bool:
+        """Whether it is something else than a tensor: a sequence, an optional, a map."""
+        return "(" in self.text or self.text == "opaque"
 
 
 def byte_size(dtype: int, dims: Sequence[int]) -> int | None:
@@ -110,7 +119,7 @@ def with_symbols(info: bytes, rename: Callable[[str], str]) -> bytes:
     def around(inner: int) -> Callable[[bytes], bytes]:
         return lambda content: changed(content, {inner: any_type})
 
-    kinds = dict.fromkeys(_WITH_SHAPE, tensor)
+    kinds: dict[int, Callable[[bytes], bytes]] = dict.fromkeys(_WITH_SHAPE, tensor)
     kinds |= {kind: around(inner) for kind, (_, inner) in _AROUND.items()}
     return changed(info, {_TYPE: any_type})
 
