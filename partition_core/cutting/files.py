@@ -66,6 +66,7 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
     files = [(data, place.pieces)] if isinstance(place, Beside) and place.pieces else []
     files.append((target, pieces))
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         for (_, content), part in zip(files, parts, strict=True):
             write_pieces(content, part)

@@ -25,6 +25,6 @@ def _inferred(model: Model) -> dict[str, bytes]:
         made = onnx.shape_inference.infer_shapes(skeleton_bytes(model), data_prop=True)
     except onnx.shape_inference.InferenceError:
         return {}  # the check of what is cut tells what is wrong
-    graph = read_model(made).graph
+    graph = read_model(made.SerializeToString()).graph
     values = [value for node in graph for value in node.outputs]
     return {value.name: value.info for value in (*graph.inputs, *values) if value.info}

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx.checker
-import onnx_ir as ir
 import onnxruntime as ort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partition_core.cutting.boundaries import coverage, edges
 from partition_core.cutting.cut import cut
+from partition_core.cutting.onnx_file.graph import Model
 from partition_core.recipe import Segment
 from partition_core.references import parse_reference
+from tests.cutting.support import content_of, model_of
 
 Arrays = dict[str, np.ndarray]
 FUNCTION = """
@@ -134,15 +135,13 @@ def draw_model(rng: random.Random) -> tuple[str, list[Segment]]:
     return graph, [Segment(f"part{i}.onnx", found[i], found[i + 1]) for i in range(len(found) - 1)]
 
 
-def run(model: ir.Model, feeds: Arrays) -> Arrays:
-    proto: onnx.ModelProto = ir.to_proto(model)
-    onnx.checker.check_model(proto, full_check=True)
+def run(model: Model, feeds: Arrays) -> Arrays:
+    content = content_of(model)
+    onnx.checker.check_model(content, full_check=True)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))
 
@@ -152,11 +151,11 @@ def image_of(seed: int) -> Arrays:
     return {"x0": values[0], "x1": values[1]}
 
 
-def run_chain(parts: list[ir.Model], feeds: Arrays) -> Arrays:
+def run_chain(parts: list[Model], feeds: Arrays) -> Arrays:
     known = dict(feeds)
     for part in parts:
-        known |= run(part, {str(v.name): known[str(v.name)] for v in part.graph.inputs})
-    return {str(v.name): known[str(v.name)] for v in parts[-1].graph.outputs}
+        known |= run(part, {v.name: known[v.name] for v in part.graph.inputs})
+    return {v.name: known[v.name] for v in parts[-1].graph.outputs}
 
 
 def same_bits(whole: Arrays, chained: Arrays) -> bool:
@@ -174,7 +173,7 @@ quick = settings(
 @given(randoms, st.integers(0, 99))
 def test_chained_segments_equal_the_whole_bit_for_bit(rng: random.Random, image: int) -> None:
     text, segments = draw_model(rng)
-    model = ir.from_onnx_text(text)
+    model = model_of(text)
     parts = [cut(model, item, f"segments[{i}]") for i, item in enumerate(segments)]
     assert same_bits(run(model, image_of(image)), run_chain(parts, image_of(image)))
 
@@ -183,21 +182,21 @@ def test_chained_segments_equal_the_whole_bit_for_bit(rng: random.Random, image:
 @given(randoms)
 def test_a_cut_is_pure_and_repeatable_and_leaves_no_mark(rng: random.Random) -> None:
     text, segments = draw_model(rng)
-    model, twin = ir.from_onnx_text(text), ir.from_onnx_text(text)
-    before = ir.to_proto(model).SerializeToString()
+    model, twin = model_of(text), model_of(text)
+    before = content_of(model)
     for item in segments:
-        made = ir.to_proto(cut(model, item, "at"))
-        assert made.SerializeToString() == ir.to_proto(cut(model, item, "at")).SerializeToString()
-        assert made.SerializeToString() == ir.to_proto(cut(twin, item, "at")).SerializeToString()
-        assert "Mark" not in str(made)
-    assert ir.to_proto(model).SerializeToString() == before
+        made = content_of(cut(model, item, "at"))
+        assert made == content_of(cut(model, item, "at"))
+        assert made == content_of(cut(twin, item, "at"))
+        assert b"Mark" not in made
+    assert content_of(model) == before
 
 
 @quick
 @given(randoms)
 def test_chained_segments_leave_no_gap_and_run_every_node_once(rng: random.Random) -> None:
     text, segments = draw_model(rng)
-    model = ir.from_onnx_text(text)
+    model = model_of(text)
     told = coverage(model, segments)
     # What decides for every If is needed by no one when no If is drawn.
     assert told.uncovered in ((), ("r", "c"))
@@ -211,7 +210,7 @@ def test_the_comparison_detects_a_wrong_cut() -> None:
     detected = {"input": 0, "node": 0}
     for seed in range(rounds):
         text, segments = draw_model(random.Random(seed))
-        model = ir.from_onnx_text(text)
+        model = model_of(text)
         parts = [cut(model, item, "at") for item in segments]
         whole = run(model, image_of(seed))
         assert same_bits(whole, run_chain(parts, image_of(seed)))
@@ -221,7 +220,7 @@ def test_the_comparison_detects_a_wrong_cut() -> None:
         wrong = image_of(seed)
         wrong["x0"] = np.roll(wrong["x0"], 1)
         detected["input"] += not same_bits(whole, run_chain(parts, wrong))
-        first = parts[0].graph[0]
-        first.replace_input_with(0, first.inputs[1])
+        first = parts[0].graph.nodes[0]
+        first.inputs[0] = first.inputs[1]
         detected["node"] += not same_bits(whole, run_chain(parts, image_of(seed)))
     assert detected == {"input": rounds, "node": rounds}
