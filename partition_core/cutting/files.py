@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from partition_core.cutting.cut import cut
 from partition_core.cutting.graph_marks import MarkTable
+from partition_core.cutting.named_tensors import between
 from partition_core.cutting.onnx_file.byte_mover import write_pieces
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
@@ -44,10 +46,25 @@ def cut_file(
     `cut`. Raises CutError, also if the segment is not valid ONNX (see `check_model`), and
     OSError if the disk refuses; then there is no file.
     """
-    model = cut(read_model(source), segment, at, table)
-    if check:
-        check_model(model, target.name)
-    return save(model, target, weights)
+    return _cut_and_save(read_model(source), segment, at, table, target, weights, check)
+
+
+def cut_between(
+    source: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    target: Path,
+    *,
+    weights: Form = "inline",
+    check: bool = True,
+) -> list[Path]:
+    """Cut what lies between the tensors `inputs` and `outputs` of `source` into `target`.
+
+    Everything else is as in `cut_file`.
+    """
+    model = read_model(source)
+    segment, table = between(model, inputs, outputs, target.name)
+    return _cut_and_save(model, segment, "segment", table, target, weights, check)
 
 
 def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
@@ -111,6 +128,21 @@ def save_model(model: ir.Model, target: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())
         raise CutError(problem(target.name, "is not a valid ONNX model", reason)) from error
+
+
+def _cut_and_save(
+    model: Model,
+    segment: Segment,
+    at: str,
+    table: MarkTable | None,
+    target: Path,
+    weights: Form,
+    check: bool,
+) -> list[Path]:
+    made = cut(model, segment, at, table)
+    if check:
+        check_model(made, target.name)
+    return save(made, target, weights)
 
 
 def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Beside | Referred:

@@ -57,7 +57,8 @@ class MarkedTensor:
 
     `value` is the root value that the node carries, `seen` what it makes of it. `enclosing`
     names the top-level node or the function that holds the node, and is empty for a node of the
-    main graph. `dtype` and `shape` are the node's own attributes; None if it has none.
+    main graph. `dtype` and `shape` are the node's own attributes; None if it has none. `label` is
+    what messages call it, if not by its reference.
     """
 
     mark: str
@@ -70,6 +71,7 @@ class MarkedTensor:
     enclosing: str
     dtype: int | None
     shape: tuple[int, ...] | None
+    label: str = ""
 
     @property
     def name(self) -> str:
@@ -82,8 +84,8 @@ class MarkedTensor:
         return MarkReference(self.mark, self.side, self.call, self.path)
 
     def __str__(self) -> str:
-        """Return the reference as a user would write it."""
-        return str(self.reference)
+        """Return what a user would write for it."""
+        return self.label or str(self.reference)
 
 
 @dataclass(frozen=True)

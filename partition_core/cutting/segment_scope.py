@@ -146,7 +146,8 @@ def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]
             remedy = f"list the needed ones one by one: {_listed(needed)}"
             yield problem(f"{start.at}[{index}]", what, "", remedy)
         elif idle:
-            yield problem(f"{start.at}[{index}]", f"{what}'{reference}'", "", "remove it")
+            told = _listed(idle) if idle[0].label else f"'{reference}'"
+            yield problem(f"{start.at}[{index}]", f"{what}{told}", "", "remove it")
 
 
 def _unbounded(table: MarkTable, segment: Segment, end: _Chosen, walk: Walk) -> Iterator[Problem]:
