@@ -104,9 +104,11 @@ def _infos_of(functions: Iterable[Key], graph: Graph) -> Iterator[tuple[str, byt
 
 
 def _set_outputs(graph: Graph, scope: Scope, copy: Copy) -> None:
+    entered = {(item.value, item.name) for item in scope.inputs}
     for item in scope.outputs:
         value = copy.of[item.value]
-        if value.producer is None or value in graph.outputs:
+        passes = (item.value, item.name) in entered
+        if value in graph.outputs or (value.producer is None and not passes):
             # An input or a weight cannot leave under a name of its own, nor one value twice.
             name = f"output_{item.name}"
             node = Node(

@@ -188,7 +188,8 @@ def symbol_renames(
             by_name[axis.tensor] = replace(item, dims=dims)
         elif symbols.setdefault(dim, axis.symbol) != axis.symbol:
             problems.append(_split(axis, dim, symbols[dim], where))
-    return symbols, list(by_name.values()), problems
+    items = [replace(item, dims=by_name[item.name].dims) for item in boundaries]
+    return symbols, items, problems
 
 
 def _axis_place(at: str, axis: DynamicAxis) -> str:

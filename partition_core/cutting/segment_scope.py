@@ -74,7 +74,9 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
     outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
     different = {item.value: item for item in reversed(inputs)}
-    problems += clashes([*reversed(different.values()), *outputs], at)
+    passing = [item for item in outputs if _passes(item, inputs)]
+    new = [item for item in outputs if item not in passing]
+    problems += clashes([*reversed(different.values()), *new], at)
     problems += _repeated(start)
     walk = walk_back(model.graph, start.values, end.values)
     problems += _unneeded(segment, start, walk)
@@ -122,6 +124,11 @@ def _boundaries(
         else:
             made.append(item)
     return made
+
+
+def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:
+    # An input that is also an output, under one name: ONNX allows it.
+    return any((item.value, item.name) == (output.value, output.name) for item in inputs)
 
 
 def _repeated(start: _Chosen) -> Iterator[Problem]:
