@@ -107,8 +107,9 @@ def _sparse(content: Piece, name: str | None, weights: Weights) -> list[Piece]:
 def _infos(graph: Graph) -> Iterator[bytes]:
     outputs = set(graph.outputs)
     for value in graph.initializers:
-        if not value.is_input and (info := value.info or (value.tensor and value.tensor.info)):
-            yield _renamed(info, value.name)
+        tensor = value.tensor
+        if tensor is not None and not tensor.sparse and not value.is_input:
+            yield _renamed(value.info or tensor.info, value.name)
     for node in graph.nodes:
         for value in node.outputs:
             if value.info and value not in outputs:

@@ -59,15 +59,13 @@ class Tensor:
 
     @property
     def info(self) -> bytes:
-        """The ValueInfoProto of a value that holds this tensor."""
-        return b"" if self.sparse else tensor_info(self.name, self.dtype, self.dims)
+        """The ValueInfoProto of a value that holds this tensor; a sparse one reads as dense."""
+        return tensor_info(self.name, self.dtype, self.dims)
 
     @property
     def weight(self) -> int:
-        """The number of its bytes, wherever they lie."""
-        if self.external is None:
-            return len(self.message)
-        return self.external.length or byte_size(self.dtype, self.dims) or 0
+        """The number of bytes that it has in memory, or in its message if it holds strings."""
+        return byte_size(self.dtype, self.dims) or len(self.message)
 
 
 def tensor_fields(message: Piece) -> list[Field]:
