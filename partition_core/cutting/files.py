@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +32,19 @@ LARGEST = (1 << 31) - 1
 """The bytes of the largest file that protobuf, and so everyone, can load."""
 
 
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    # Every object of a graph stays until the end: looking for cycles among them again and again
+    # would make the time grow faster than the graph.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def cut_file(
     source: Path,
     segment: Segment,
@@ -46,7 +61,8 @@ def cut_file(
     `cut`. Raises CutError, also if the segment is not valid ONNX (see `check_model`), and
     OSError if the disk refuses; then there is no file.
     """
-    return _cut_and_save(read_model(source), segment, at, table, target, weights, check)
+    with _no_collections():
+        return _cut_and_save(read_model(source), segment, at, table, target, weights, check)
 
 
 def cut_between(
@@ -62,9 +78,10 @@ def cut_between(
 
     Everything else is as in `cut_file`.
     """
-    model = read_model(source)
-    segment, table = between(model, inputs, outputs, target.name)
-    return _cut_and_save(model, segment, "segment", table, target, weights, check)
+    with _no_collections():
+        model = read_model(source)
+        segment, table = between(model, inputs, outputs, target.name)
+        return _cut_and_save(model, segment, "segment", table, target, weights, check)
 
 
 def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:

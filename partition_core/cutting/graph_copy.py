@@ -36,7 +36,7 @@ class Copy:
         return a value from outside it, nor one value twice.
         """
         kept = [node for node in nodes if not is_mark(node) or node.outputs[0] in results]
-        made = [replace(as_identity(n) if is_mark(n) else n, outputs=[]) for n in kept]
+        made = [(as_identity(node) if is_mark(node) else node).twin() for node in kept]
         for node, twin in zip(kept, made, strict=True):
             for value in node.outputs:
                 output = self._twin(value)
@@ -45,7 +45,8 @@ class Copy:
                 self.of.setdefault(value, output)
         for node, twin in zip(kept, made, strict=True):
             twin.inputs = [None if value is None else self.read(value) for value in node.inputs]
-            twin.bodies = [self.graph(body) for body in node.bodies]
+            if node.bodies:
+                twin.bodies = [self.graph(body) for body in node.bodies]
         return made
 
     def graph(self, graph: Graph) -> Graph:

@@ -201,7 +201,7 @@ def test_segments_can_refer_to_the_files_of_the_whole(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.data"))
 
     inside = tmp_path / "parts" / "first.onnx"
-    with pytest.raises(CutError, match="outside the folder of 'first.onnx'; ONNX refers to files"):
+    with pytest.raises(CutError, match=r"outside the folder of .*; ONNX refers to files"):
         cut_between(file, ["x"], ["b"], inside, weights="referred")
     moved = tmp_path / "up"
     (moved / "below").mkdir(parents=True)
@@ -441,7 +441,7 @@ def test_names_that_bound_nothing_are_told_by_their_names(tmp_path: Path) -> Non
     with pytest.raises(CutError) as caught:
         cut_between(file, ["x"], ["y"], tmp_path / "part.onnx")
     assert "segment 'part.onnx' needs 'z', which its start does not list" in str(caught.value)
-    with pytest.raises(CutError, match="nothing in segment 'part.onnx' needs 'z'; remove it"):
+    with pytest.raises(CutError, match=r"nothing in segment .* needs 'z'; remove it"):
         cut_between(file, ["x", "z"], ["a"], tmp_path / "part.onnx")
     assert sorted(tmp_path.iterdir()) == [file]
 

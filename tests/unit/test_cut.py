@@ -483,14 +483,6 @@ def test_an_untyped_boundary_is_refused(attributes: str, what: str) -> None:
             ),
         ),
         (
-            segment("head:input", "head:input.maps.0 net:output"),
-            (
-                "partition.segments[0]: 2 boundary tensors are named 'maps.0': "
-                "'head:input.maps.0', 'head:input.maps.0'; expected different names; "
-                "rename them with input_names or output_names"
-            ),
-        ),
-        (
             segment("head:input", ""),
             "partition.segments[0].end: the segment has no end; expected a mark reference",
         ),

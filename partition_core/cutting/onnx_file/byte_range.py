@@ -73,25 +73,3 @@ Piece = bytes | Range
 def content_of(piece: Piece) -> bytes:
     """Return the bytes of `piece`, which may be large; raises EOFError as `Range.read` does."""
     return piece.read() if isinstance(piece, Range) else piece
-
-
-class Window:
-    """Reads a store at growing positions: much at once in a row, little after a jump."""
-
-    _IN_A_ROW = 1 << 18
-    _AFTER_A_JUMP = 1 << 12
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._start = 0
-        self._content = b""
-
-    def bytes_at(self, start: int, length: int) -> bytes:
-        """Return up to `length` bytes from `start` on, fewer only at the end of the store."""
-        at = start - self._start
-        if at < 0 or at + length > len(self._content):
-            in_a_row = 0 <= at <= len(self._content) and self._content
-            chunk = self._IN_A_ROW if in_a_row else self._AFTER_A_JUMP
-            self._content = self._store.read(start, max(length, chunk))
-            self._start, at = start, 0
-        return self._content[at : at + length]

@@ -54,6 +54,21 @@ class Node:
     bodies: list[Graph] = field(default_factory=list)
     external: bool = False
 
+    def twin(self) -> Node:
+        """Return a node like this one that reads and makes nothing yet."""
+        return Node(
+            self.message,
+            self.name,
+            self.op_type,
+            self.domain,
+            self.overload,
+            [],
+            [],
+            self.given,
+            [],
+            self.external,
+        )
+
     @property
     def key(self) -> Key:
         """The key of the function that the node calls, if there is one."""

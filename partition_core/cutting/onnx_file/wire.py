@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from partition_core.cutting.onnx_file.byte_range import Piece, Range, Window, content_of
+from partition_core.cutting.onnx_file.byte_range import Piece, Range, content_of
 
 VARINT, FIXED64, SIZED, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _LONGEST_HEAD = 20
 _READ_WHOLE = 1 << 16
+_IN_A_ROW = 1 << 18
+_AFTER_A_JUMP = 1 << 12
 _NOTHING: frozenset[int] = frozenset()
 
 Field = tuple[int, int | Piece]
@@ -77,32 +79,36 @@ def _fields_of_bytes(data: bytes) -> list[Field]:
 
 def _fields_of_range(message: Range, left: Collection[int]) -> list[Field]:
     found: list[Field] = []
-    window = Window(message.store)
+    store = message.store
+    start, data = message.start, b""
     at, end = message.start, message.start + message.length
     while at < end:
-        head = window.bytes_at(at, min(_LONGEST_HEAD, end - at))
+        index = at - start
+        if index + _LONGEST_HEAD > len(data) and start + len(data) < end:
+            # After a jump over bytes that are left where they are, only a little is read.
+            chunk = _IN_A_ROW if data and index <= len(data) else _AFTER_A_JUMP
+            start, data, index = at, store.read(at, min(chunk, end - at)), 0
         try:
-            key, used = varint_at(head, 0)
-            if key & 7 in _FIXED:
-                value = _fixed_size(key & 7)
+            key, after = varint_at(data, index)
+            kind = key & 7
+            if kind in (SIZED, VARINT):
+                value, after = varint_at(data, after)
             else:
-                value, used = varint_at(head, used)
+                value = _fixed_size(kind)
         except IndexError:
             raise WireError("a field is longer than its message") from None
-        at += used
-        if key & 7 == VARINT:
+        at += after - index
+        if kind == VARINT:
             found.append((key, value))
             continue
-        if key & 7 != SIZED:
-            _fixed_size(key & 7)
         if at + value > end:
             raise WireError("a field is longer than its message")
         if value > _READ_WHOLE or key >> 3 in left:
-            found.append((key, Range(message.store, at, value)))
+            found.append((key, Range(store, at, value)))
+        elif after + value <= len(data):
+            found.append((key, data[after : after + value]))
         else:
-            found.append((key, window.bytes_at(at, value)))
-            if len(found[-1][1]) < value:  # type: ignore[arg-type]  # these are bytes
-                raise EOFError("the file ends too early")
+            found.append((key, Range(store, at, value).read()))
         at += value
     return found
 
@@ -163,9 +169,11 @@ def integers(values: Iterable[Field], number: int) -> list[int]:
 
 def text(value: int | Piece) -> str:
     """Return the text of a string field; bytes that are not UTF-8 survive a round trip."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     if isinstance(value, int):
         raise WireError("a number stands where a text is expected")
-    return content_of(value).decode("utf-8", "surrogateescape")
+    return value.read().decode("utf-8", "surrogateescape")
 
 
 def piece(value: int | Piece) -> Piece:
