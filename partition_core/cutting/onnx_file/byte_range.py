@@ -17,6 +17,12 @@ class Store:
         """Return up to `length` bytes from `start` on, fewer only at the end."""
         raise NotImplementedError
 
+    def read_into(self, room: memoryview, start: int) -> int:
+        """Put bytes from `start` on into `room`; return how many, 0 only at the end."""
+        content = self.read(start, len(room))
+        room[: len(content)] = content
+        return len(content)
+
 
 class Memory(Store):
     """Bytes in memory."""
@@ -42,6 +48,10 @@ class File(Store):
     def read(self, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start` on, fewer only at the end."""
         return os.pread(self.descriptor, length, start)
+
+    def read_into(self, room: memoryview, start: int) -> int:
+        """Put bytes from `start` on into `room`; return how many, 0 only at the end."""
+        return os.preadv(self.descriptor, [room], start)
 
 
 @dataclass(frozen=True, slots=True)
