@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.checker
+import onnx.numpy_helper
+import onnx.parser
 import onnxruntime as ort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partition_core.cutting.boundaries import coverage, edges
 from partition_core.cutting.cut import cut
+from partition_core.cutting.files import Form, cut_file
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.recipe import Segment
 from partition_core.references import parse_reference
@@ -23,6 +28,12 @@ Arrays = dict[str, np.ndarray]
 FUNCTION = """
 <domain: "partition", opset_import: ["": 20]>
 Mark <func, func_id, type, name, id, dtype, shape> (x) => (y) { y = Identity(x) }
+<domain: "own", opset_import: ["": 20, "own": 1]>
+outer (x, y) => (z) { a = own.inner (x)  z = Sub (a, y) }
+<domain: "own", opset_import: ["": 20]>
+inner (x) => (y) { y = Tanh (x) }
+<domain: "own", opset_import: ["": 20]>
+idle (x) => (y) { y = Abs (x) }
 """
 CONDITION = -1
 
@@ -72,6 +83,16 @@ class Text:
                 f'{{ m{first} = partition.Mark <func="in", type="input", name="m"> ({rest[1]}) '
                 f"e{first}_o = Add (m{first}, w0) }}>"
             )
+        elif step.kind == "Loop":
+            inner = f"v{step.reads[1] + 1000}"
+            self.lines.append(
+                f"v{first} = Loop (two, yes, {rest[0]}) <body = l{first} (int64 i{first}, bool "
+                f"d{first}, float[3] s{first}) => (bool q{first}, float[3] o{first}) {{ "
+                f"{inner} = Add (s{first}, {one}) q{first} = Identity (d{first}) "
+                f"o{first} = Mul ({inner}, w1) }}>"
+            )
+        elif step.kind == "Call":
+            self.lines.append(f"v{first} = own.outer ({one}, {rest[0]})")
         elif step.kind == "Split":
             self.lines.append(f"c{first} = Concat <axis=0> ({one}, {rest[0]})")
             self.lines.append(f"v{first}, v{first + 1} = Split <axis=0, num_outputs=2> (c{first})")
@@ -85,7 +106,7 @@ class Text:
 def draw_steps(rng: random.Random, size: int) -> list[Step]:
     known, steps = [0, 1, 2], []
     for _ in range(size):
-        kind = rng.choice(["Tanh", "Neg", "Add", "Sub", "Mul", "Split", "If"])
+        kind = rng.choice(["Tanh", "Neg", "Add", "Sub", "Mul", "Split", "If", "Loop", "Call"])
         one, two, following = rng.choice(known), rng.choice(known), known[-1] + 1
         reads = {"Tanh": (one,), "Neg": (one,), "Mul": (one,), "If": (CONDITION, one, two)}
         makes = (following, following + 1) if kind == "Split" else (following,)
@@ -125,9 +146,11 @@ def draw_model(rng: random.Random) -> tuple[str, list[Segment]]:
     results = [text.mark(v, "net", "output", f"y{v}", order=i) for i, v in enumerate(sinks)]
     weights = ", ".join(f"float[3] w{i} = {{{i}.5, -1.25, {i}.75}}" for i in range(3))
     graph = (
-        '<ir_version: 10, opset_import: ["": 20, "partition": 1]>\n'
+        '<ir_version: 10, opset_import: ["": 20, "partition": 1, "own": 1]>\n'
         f"g (float[3] x0, float[3] x1) => ({', '.join(f'float[3] {name}' for name in results)}) "
-        f"<{weights}, bool c> {{\n" + "\n".join(text.lines) + f"\n}}{FUNCTION}"
+        f"<{weights}, int64 two = {{2}}, bool yes = {{1}}, bool c> {{\n"
+        + "\n".join(text.lines)
+        + f"\n}}{FUNCTION}"
     )
     points = [("net", "input"), ("cut0", "input"), ("cut1", "input"), ("net", "output")]
     references = [parse_reference(f"{mark}:{side}") for mark, side in points]
@@ -138,10 +161,17 @@ def draw_model(rng: random.Random) -> tuple[str, list[Segment]]:
 def run(model: Model, feeds: Arrays) -> Arrays:
     content = content_of(model)
     onnx.checker.check_model(content, full_check=True)
+    return run_file(content, feeds)
+
+
+def run_file(model: Path | bytes, feeds: Arrays) -> Arrays:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3
+    file = model if isinstance(model, bytes) else str(model)
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    feeds = {item.name: feeds[item.name] for item in session.get_inputs()}
     names = [item.name for item in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))
 
@@ -176,6 +206,47 @@ def test_chained_segments_equal_the_whole_bit_for_bit(rng: random.Random, image:
     model = model_of(text)
     parts = [cut(model, item, f"segments[{i}]") for i, item in enumerate(segments)]
     assert same_bits(run(model, image_of(image)), run_chain(parts, image_of(image)))
+
+
+@quick
+@given(randoms, st.integers(0, 99))
+def test_segments_of_a_file_with_its_weights_elsewhere_chain_in_every_form(
+    rng: random.Random, image: int
+) -> None:
+    text, segments = draw_model(rng)
+    form: Form = rng.choice(["inline", "external", "referred"])
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "whole.onnx"
+        model = onnx.parser.parse_model(text)
+        scatter(model, Path(name), rng)
+        source.write_bytes(model.SerializeToString())
+        known, made = image_of(image), {}
+        for part in segments:
+            target = Path(name) / part.save_file
+            cut_file(source, part, target, weights=form)
+            onnx.checker.check_model(str(target), full_check=True)
+            made = run_file(target, known)
+            known |= made
+        assert same_bits(run_file(source, image_of(image)), made)
+
+
+def scatter(model: onnx.ModelProto, folder: Path, rng: random.Random) -> None:
+    """Move some weights of `model` into a few files of `folder`, at any offset."""
+    for tensor in model.graph.initializer:
+        if tensor.name in ("two", "yes") or rng.random() < 0.3:
+            continue
+        location = rng.choice(["a.bin", "b.bin", "sub/a.bin"])
+        file = folder / location
+        file.parent.mkdir(exist_ok=True)
+        before = (file.read_bytes() if file.exists() else b"") + bytes(rng.randrange(9))
+        content = onnx.numpy_helper.to_array(tensor).tobytes()
+        file.write_bytes(before + content)
+        entries = {"location": location, "offset": len(before), "length": len(content)}
+        tensor.ClearField("float_data")
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
 
 
 @quick
