@@ -8,16 +8,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
 from partition_core.errors import BuildError, CutError, Place, Problem, problem
 from partition_core.fingerprint import changes
 from partition_core.recipe import Segment
 from partition_core.store.entry import Origin, StoredFile
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 Say = Callable[[str], None]
 Notes = Mapping[str, Any]
@@ -52,12 +49,11 @@ def cut(plan: Plan, segment: Segment, say: Say) -> None:
     step = _known(plan.cut(segment), f"cut {segment.save_file}")
 
     def work(folder: Path) -> Notes:
-        from partition_core.cutting.cut import cut as cut_segment
-        from partition_core.cutting.files import save_model
+        from partition_core.cutting.files import cut_file
 
         at = f"partition.segments[{plan.segments.index(segment)}]"
         with _phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
-            save_model(cut_segment(_end2end(plan), segment, at), folder / segment.save_file)
+            cut_file(_end2end(plan), segment, folder / segment.save_file, at=at)
         return {}
 
     _carry_out(plan, step, work, lambda afresh: afresh.cut(segment))
@@ -69,6 +65,7 @@ def prove(plan: Plan, say: Say) -> None:
 
     def work(folder: Path) -> Notes:
         from partition_core.cutting.boundaries import boundaries, coverage, edges
+        from partition_core.cutting.onnx_file.graph_reader import read_model
         from partition_core.proving.proof import Chain
         from partition_core.proving.proof import prove as prove_chain
         from partition_core.proving.summary import summary
@@ -78,7 +75,7 @@ def prove(plan: Plan, say: Say) -> None:
         exported = plan.result(plan.export())
         if exported is None:
             raise _lost(END2END)
-        model = _end2end(plan)
+        model = read_model(_end2end(plan))
         with _in_recipe(plan):
             chain = Chain(
                 {segment.save_file: models[segment.save_file] for segment in plan.segments},
@@ -172,13 +169,11 @@ def _known(step: Step | None, name: str) -> Step:
     return step
 
 
-def _end2end(plan: Plan) -> ir.Model:
-    import onnx_ir as ir
-
+def _end2end(plan: Plan) -> Path:
     exported = plan.result(plan.export())
     if exported is None:
         raise _lost(END2END)
-    return ir.load(_stored(plan, exported.files[END2END]))
+    return _stored(plan, exported.files[END2END])
 
 
 def _stored(plan: Plan, file: StoredFile) -> Path:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import onnx_ir as ir
-
 from partition_core.cutting.graph_marks import is_mark, root
 from partition_core.cutting.graph_walk import dependents, reads
+from partition_core.cutting.onnx_file.graph import Model, Node, Value
 from partition_core.cutting.segment_boundary import Boundary
 from partition_core.cutting.segment_scope import Scope, scope_of
 from partition_core.errors import CutError, Problem
@@ -17,7 +16,6 @@ from partition_core.recipe import Segment
 MODEL_INPUT = "end2end input"
 MODEL_OUTPUT = "end2end output"
 SEGMENTS_AT = "partition.segments"
-_WIDE_NAMES = {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Coverage:
 
 
 def boundaries(
-    model: ir.Model, segments: Sequence[Segment], at: str = SEGMENTS_AT
+    model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT
 ) -> tuple[SegmentBoundary, ...]:
     """Return the boundary of every segment; raises CutError with the problems of all segments."""
     return tuple(
@@ -84,17 +82,17 @@ def boundaries(
     )
 
 
-def edges(model: ir.Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> tuple[Edge, ...]:
+def edges(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> tuple[Edge, ...]:
     """Return every edge between segments, in their order, and from and to the end2end model.
 
     Tensors are matched by what they are, not by name; a segment takes them from the earliest
     segment before it that gives them. Raises CutError with the problems of all segments.
     """
-    made: dict[ir.Value, tuple[str, str]] = {
+    made: dict[Value, tuple[str, str]] = {
         value: (MODEL_INPUT, value.name or "") for value in model.graph.inputs
     }
     found: list[Edge] = []
-    gives: dict[ir.Value, tuple[str, Boundary]] = {}
+    gives: dict[Value, tuple[str, Boundary]] = {}
     for scope in _scopes(model, segments, at):
         for item in scope.inputs:
             producer = made.get(item.value, ("", ""))
@@ -109,16 +107,16 @@ def edges(model: ir.Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -
     return tuple(found)
 
 
-def coverage(model: ir.Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> Coverage:
+def coverage(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> Coverage:
     """Return which nodes of `model` the segments cover; raises CutError as `edges` does."""
-    sources = [value for value in model.graph.inputs if not value.is_initializer()]
+    sources = [value for value in model.graph.inputs if value.tensor is None]
     live = dependents(model.graph, sources)
     counted = [
         node
         for node in model.graph
         if not is_mark(node) and any(value in live for value in reads(node))
     ]
-    files: dict[ir.Node, list[str]] = {node: [] for node in counted}
+    files: dict[Node, list[str]] = {node: [] for node in counted}
     for scope in _scopes(model, segments, at):
         for node in scope.walk.nodes:
             if node in files:
@@ -134,7 +132,7 @@ def coverage(model: ir.Model, segments: Sequence[Segment], at: str = SEGMENTS_AT
     )
 
 
-def _scopes(model: ir.Model, segments: Sequence[Segment], at: str) -> list[Scope]:
+def _scopes(model: Model, segments: Sequence[Segment], at: str) -> list[Scope]:
     scopes: list[Scope] = []
     problems: list[Problem] = []
     for index, segment in enumerate(segments):
@@ -147,14 +145,13 @@ def _scopes(model: ir.Model, segments: Sequence[Segment], at: str) -> list[Scope
     return scopes
 
 
-def _name(node: ir.Node) -> str:
+def _name(node: Node) -> str:
     return node.name or node.outputs[0].name or ""
 
 
 def _plain(item: Boundary) -> BoundaryTensor:
     dims = tuple(dim for dim in item.dims if dim is not None)
-    dtype = _WIDE_NAMES.get(item.dtype, item.dtype.name.lower())
-    return BoundaryTensor(item.name, dtype, dims, str(item.tensor))
+    return BoundaryTensor(item.name, item.text, dims, str(item.tensor))
 
 
 def _edge(producer: tuple[str, str], consumer: tuple[str, str], item: Boundary) -> Edge:

@@ -1,17 +1,18 @@
-"""Cuts a segment out of the end2end model, graph in and graph out; must not touch disk or torch."""
+"""Cuts a segment out of a model, graph in and graph out; must not touch disk or torch."""
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-import onnx_ir as ir
-
-from partition_core.cutting.graph_marks import MARK_DOMAINS, is_mark
-from partition_core.cutting.graph_walk import bodies
-from partition_core.cutting.segment_boundary import Boundary, renamed
+from partition_core.cutting.graph_copy import Copy, copied_function
+from partition_core.cutting.graph_marks import MARK_DOMAINS, MarkTable, is_mark
+from partition_core.cutting.graph_walk import all_nodes
+from partition_core.cutting.onnx_file.graph import Function, Graph, Key, Model, Node, Value
+from partition_core.cutting.onnx_file.wire import named
+from partition_core.cutting.segment_boundary import renamed
 from partition_core.cutting.segment_scope import Scope, scope_of
 from partition_core.recipe import Segment
 
@@ -24,38 +25,29 @@ void volatile while
 _RESERVED = frozenset(re.findall(r"\w+", _C_WORDS))
 
 
-def cut(model: ir.Model, segment: Segment, at: str) -> ir.Model:
+def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None) -> Model:
     """Return `segment` of `model` as a model of its own, without Mark nodes.
 
-    `at` is the YAML path of the segment, such as `partition.segments[0]`. Equal models give equal
+    `at` is the YAML path of the segment, such as `partition.segments[0]`; `table` are the marks
+    that its references select from, the model's own if it is left out. Equal models give equal
     bytes; `model` is not changed and its weights are shared by reference. Raises CutError with
     all problems of the segment.
     """
-    scope = scope_of(model, segment, at)
-    graph, copies = _copied(model.graph, scope)
-    _apart(graph, scope.inputs, copies)
+    scope = scope_of(model, segment, at, table)
+    graph, copy = _copied(model.graph, scope)
     functions = _used_functions(model, graph)
-    for part in (graph, *(function.graph for function in functions)):
-        _collapse_marks(part)
-        _drop_mark_imports(part)
-    for value in _values(graph):
-        _rename_symbols(value, scope.symbols)
-    _set_outputs(graph, scope.outputs, copies)
+    _set_outputs(graph, scope, copy)
     _name_boundary(graph, scope)
     graph.name = graph_name(segment.save_file)
+    graph.other_infos = list(_infos_of(functions, model.graph))
     if model.ir_version <= _INITIALIZERS_ARE_INPUTS_UP_TO:
-        graph.inputs.extend(graph.initializers.values())
-    return ir.Model(
-        graph,
-        ir_version=model.ir_version,
-        producer_name=model.producer_name,
-        producer_version=model.producer_version,
-        domain=model.domain,
-        model_version=model.model_version,
-        doc_string=model.doc_string,
-        functions=functions,
-        metadata_props=dict(model.metadata_props),
-        device_configurations=model.device_configurations,
+        _give_as_inputs(graph)
+    return replace(
+        model,
+        graph=graph,
+        opset_imports=_without_marks(model.opset_imports, graph),
+        functions={key: _without_marks_inside(one) for key, one in functions.items()},
+        inferred=None,
     )
 
 
@@ -65,110 +57,87 @@ def graph_name(save_file: str) -> str:
     return f"segment_{stem}" if not stem or stem[0].isdigit() or stem in _RESERVED else stem
 
 
-def _copied(graph: ir.Graph, scope: Scope) -> tuple[ir.Graph, dict[ir.Value, ir.Value]]:
-    # Also returns the copy of each value of the scope; that of a start is the segment's input.
-    starts = [item.value for item in scope.inputs]
-    view = ir.GraphView(
-        starts,
-        (),
-        nodes=scope.walk.nodes,
-        initializers=scope.walk.initializers,
-        doc_string=graph.doc_string,
-        opset_imports=graph.opset_imports,
-        metadata_props=graph.metadata_props,
-    )
-    made = view.clone()
-    copies: dict[ir.Value, ir.Value] = {}
-    for node, twin in zip(scope.walk.nodes, made, strict=True):
-        copies.update(zip(node.outputs, twin.outputs, strict=True))
-    copies.update(zip(scope.walk.initializers, made.initializers.values(), strict=True))
-    copies.update(zip(starts, made.inputs, strict=True))
-    return made, copies
+def _copied(graph: Graph, scope: Scope) -> tuple[Graph, Copy]:
+    def rename(symbol: str) -> str:
+        return renamed(symbol, scope.symbols)
+
+    copy = Copy(rename if scope.symbols else None)
+    made = Graph(rest=graph.rest)
+    # First the starts: who reads one reads the segment's input, also if a node of the segment
+    # makes it, being needed for another of its outputs.
+    for item in scope.inputs:
+        made.inputs.append(copy.value(item.value, is_input=True))
+    made.initializers = [copy.value(value) for value in scope.walk.initializers]
+    made.nodes = copy.nodes(scope.walk.nodes, ())
+    made.annotations = copy.annotations(graph.annotations)
+    return made, copy
 
 
-def _apart(
-    graph: ir.Graph, inputs: Iterable[Boundary], copies: Mapping[ir.Value, ir.Value]
-) -> None:
-    # A node with several outputs may be needed although one of them is a start: in the copy its
-    # users read the node, but must read the input.
-    starts = {item.value.name: copies[item.value] for item in inputs if item.value.producer()}
-    for node in graph:
-        for value in node.outputs:
-            if value.name in starts:
-                value.replace_all_uses_with(starts[value.name])
-
-
-def _used_functions(model: ir.Model, graph: ir.Graph) -> list[ir.Function]:
-    used: set[ir.OperatorIdentifier] = set()
-    pending = list(graph.all_nodes())
+def _used_functions(model: Model, graph: Graph) -> dict[Key, Function]:
+    used: set[Key] = set()
+    pending = list(all_nodes(graph))
     while pending:
-        node = pending.pop()
-        identifier = node.op_identifier()
-        if identifier in model.functions and identifier not in used and not is_mark(node):
-            used.add(identifier)
-            pending.extend(model.functions[identifier].all_nodes())
-    return [function.clone() for key, function in model.functions.items() if key in used]
+        key = pending.pop().key
+        if key in model.functions and key not in used:
+            used.add(key)
+            pending.extend(n for n in all_nodes(model.functions[key].graph) if not is_mark(n))
+    return {key: function for key, function in model.functions.items() if key in used}
 
 
-def _collapse_marks(graph: ir.Graph) -> None:
-    for node in list(graph):
-        for body in bodies(node):
-            _collapse_marks(body)
-        source = node.inputs[0] if is_mark(node) else None
-        if source is None:
-            continue
-        if node.outputs[0].is_graph_output():
-            # A body or a function may not return a value from outside it, nor one value twice.
-            node.domain, node.op_type, node.overload = "", "Identity", ""
-            node.attributes.clear()
-        else:
-            node.outputs[0].replace_all_uses_with(source)
-            graph.remove(node)
+def _without_marks_inside(function: Function) -> Function:
+    imports = _without_marks(function.opset_imports, function.graph)
+    if imports == function.opset_imports and not any(map(is_mark, all_nodes(function.graph))):
+        return function
+    return copied_function(function, imports)
 
 
-def _drop_mark_imports(graph: ir.Graph) -> None:
-    used = {node.domain for node in graph.all_nodes()}
-    for domain in MARK_DOMAINS:
-        if domain not in used:
-            graph.opset_imports.pop(domain, None)
+def _without_marks(imports: Mapping[str, int], graph: Graph) -> dict[str, int]:
+    used = {node.domain for node in all_nodes(graph) if not is_mark(node)}
+    idle = [domain for domain in MARK_DOMAINS if domain not in used]
+    return {domain: version for domain, version in imports.items() if domain not in idle}
 
 
-def _rename_symbols(value: ir.Value, symbols: Mapping[str, str]) -> None:
-    if not symbols or value.shape is None:
-        return
-    for axis, dim in enumerate(value.shape):
-        if not isinstance(dim, int) and dim.value is not None:
-            value.shape[axis] = renamed(dim.value, symbols)
+def _infos_of(functions: Iterable[Key], graph: Graph) -> Iterator[tuple[str, bytes]]:
+    # Before IR version 10 the types in a function stand in the main graph, under such names.
+    heads = tuple(f"{domain}::{name}/" for domain, name, _ in functions)
+    yield from (item for item in graph.other_infos if item[0].startswith(heads))
 
 
-def _set_outputs(
-    graph: ir.Graph, outputs: Iterable[Boundary], copies: Mapping[ir.Value, ir.Value]
-) -> None:
-    for item in outputs:
-        value = copies[item.value]
-        if value.producer() is None or value.is_graph_output():
+def _set_outputs(graph: Graph, scope: Scope, copy: Copy) -> None:
+    entered = {(item.value, item.name) for item in scope.inputs}
+    for item in scope.outputs:
+        value = copy.of[item.value]
+        passes = (item.value, item.name) in entered
+        if value in graph.outputs or (value.producer is None and not passes):
             # An input or a weight cannot leave under a name of its own, nor one value twice.
-            node = ir.node("Identity", [value], name=f"output_{item.name}")
-            graph.append(node)
-            value = node.outputs[0]
+            name = f"output_{item.name}"
+            node = Node(
+                message=named(3, name) + named(4, "Identity"),
+                name=name,
+                op_type="Identity",
+                domain="",
+                overload="",
+                inputs=[value],
+                outputs=[],
+                given=(),
+            )
+            value = Value("", producer=node)
+            node.outputs.append(value)
+            graph.nodes.append(node)
         graph.outputs.append(value)
 
 
-def _name_boundary(graph: ir.Graph, scope: Scope) -> None:
+def _name_boundary(graph: Graph, scope: Scope) -> None:
     boundary = [*graph.inputs, *graph.outputs]
     items = (*scope.inputs, *scope.outputs)
     _make_room(graph, {item.name for item in items}, frozenset(boundary))
     for value, item in zip(boundary, items, strict=True):
-        # Naming a value names its tensor too, which the end2end model shares.
-        value.const_value = None
         value.name = item.name
-        value.type = value.type or ir.TensorType(item.dtype)
-        value.shape = value.shape or ir.Shape(item.dims)
-        for axis, dim in enumerate(item.dims):
-            value.shape[axis] = dim
+        value.info = item.info(value.info)
+    graph.output_infos = [value.info for value in graph.outputs]
 
 
-def _make_room(graph: ir.Graph, names: Collection[str], boundary: Collection[ir.Value]) -> None:
+def _make_room(graph: Graph, names: Collection[str], boundary: Collection[Value]) -> None:
     # Values inside bodies count: one with the name of a boundary would hide it there.
     inner = [value for value in _values(graph) if value not in boundary]
     taken = {value.name for value in inner} | set(names)
@@ -178,33 +147,22 @@ def _make_room(graph: ir.Graph, names: Collection[str], boundary: Collection[ir.
         number = 1
         while f"{value.name}_{number}" in taken:
             number += 1
-        _rename(value, f"{value.name}_{number}")
+        value.name = f"{value.name}_{number}"
         taken.add(value.name)
 
 
-def _rename(value: ir.Value, name: str) -> None:
-    owner = value.graph
-    if value.const_value is not None:
-        value.const_value = _same_tensor(value.const_value) if value.is_initializer() else None
-    order = list(owner.initializers.values()) if owner and value.is_initializer() else []
-    value.name = name
-    if owner and order:
-        # Renaming moves an initializer to the last place.
-        owner.initializers.clear()
-        for initializer in order:
-            owner.initializers.add(initializer)
+def _give_as_inputs(graph: Graph) -> None:
+    for value in graph.initializers:
+        if value.tensor is not None and not value.tensor.sparse:
+            value.info = value.info or value.tensor.info
+            value.is_input = True
+            graph.inputs.append(value)
 
 
-def _same_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    if isinstance(tensor, ir.ExternalTensor):
-        return copy.copy(tensor)
-    return ir.serde.deserialize_tensor(ir.serde.serialize_tensor(tensor))
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+def _values(graph: Graph) -> Iterator[Value]:
     yield from graph.inputs
-    yield from (v for v in graph.initializers.values() if not v.is_graph_input())
+    yield from (value for value in graph.initializers if not value.is_input)
     for node in graph:
         yield from node.outputs
-        for body in bodies(node):
+        for body in node.bodies:
             yield from _values(body)

@@ -1,13 +1,132 @@
-"""The door between ONNX models and files: written checked, with bytes that repeat."""
+"""The door between ONNX models and files: whole or absent, with bytes that repeat."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import onnx
-import onnx_ir as ir
-
+from partition_core.cutting.cut import cut
+from partition_core.cutting.graph_marks import MarkTable
+from partition_core.cutting.named_tensors import between
+from partition_core.cutting.onnx_file.byte_mover import write_pieces
+from partition_core.cutting.onnx_file.graph import Model
+from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.cutting.onnx_file.graph_writer import write_model
+from partition_core.cutting.onnx_file.weights import Beside, Inline, Referred
+from partition_core.cutting.skeleton import skeleton_bytes
 from partition_core.errors import CutError, problem
+from partition_core.recipe import Segment
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Form = Literal["inline", "external", "referred"]
+"""Where the weights of a written model are: in its file, in one file beside it that is called
+like it with `.data` at the end, or in the files where the source model has its external data."""
+
+LARGEST = (1 << 31) - 1
+"""The bytes of the largest file that protobuf, and so everyone, can load."""
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    # Every object of a graph stays until the end: looking for cycles among them again and again
+    # would make the time grow faster than the graph.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def cut_file(
+    source: Path,
+    segment: Segment,
+    target: Path,
+    *,
+    at: str = "segment",
+    table: MarkTable | None = None,
+    weights: Form = "inline",
+    check: bool = True,
+) -> list[Path]:
+    """Cut `segment` out of the file `source` into the file `target`; return the files written.
+
+    The weights are copied from file to file and need no memory. `at` and `table` are as in
+    `cut`. Raises CutError, also if the segment is not valid ONNX (see `check_model`), and
+    OSError if the disk refuses; then there is no file.
+    """
+    with _no_collections():
+        return _cut_and_save(read_model(source), segment, at, table, target, weights, check)
+
+
+def cut_between(
+    source: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    target: Path,
+    *,
+    weights: Form = "inline",
+    check: bool = True,
+) -> list[Path]:
+    """Cut what lies between the tensors `inputs` and `outputs` of `source` into `target`.
+
+    Everything else is as in `cut_file`.
+    """
+    with _no_collections():
+        model = read_model(source)
+        segment, table = between(model, inputs, outputs, target.name)
+        return _cut_and_save(model, segment, "segment", table, target, weights, check)
+
+
+def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
+    """Write `model` to `target` and return the files written, `target` last.
+
+    Each appears whole, or no file does. Raises CutError if the model is too large for one file,
+    or its external data is not where it says; OSError if the disk refuses.
+    """
+    data = target.with_name(f"{target.name}.data")
+    place = _place(model, target, data, weights)
+    pieces = write_model(model, place)
+    size = sum(map(len, pieces))
+    if size > LARGEST:
+        what = f"it would have {size} bytes, and no ONNX file can have more than {LARGEST}"
+        raise CutError(problem(target.name, what, "", "keep its weights in a file of their own"))
+    files = [(data, place.pieces)] if isinstance(place, Beside) and place.pieces else []
+    files.append((target, pieces))
+    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for (_, content), part in zip(files, parts, strict=True):
+            write_pieces(content, part)
+        for (path, _), part in zip(files, parts, strict=True):
+            part.replace(path)
+    except EOFError as error:
+        raise CutError(problem(target.name, "its source became shorter", "", "again")) from error
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return [path for path, _ in files]
+
+
+def check_model(model: Model, name: str) -> None:
+    """Raise CutError if `model` is not valid ONNX: onnx.checker with shape inference, `name` in
+    the message.
+
+    Large weights are checked by type and shape only; they are not read.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(skeleton_bytes(model), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())
+        raise CutError(problem(name, "is not a valid ONNX model", reason)) from error
 
 
 def save_model(model: ir.Model, target: Path) -> None:
@@ -15,6 +134,9 @@ def save_model(model: ir.Model, target: Path) -> None:
 
     Raises CutError if the model is not valid ONNX (onnx.checker with shape inference).
     """
+    import onnx
+    import onnx_ir as ir
+
     content = ir.to_proto(model).SerializeToString(deterministic=True)
     target.write_bytes(content)
     del content
@@ -23,3 +145,32 @@ def save_model(model: ir.Model, target: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())
         raise CutError(problem(target.name, "is not a valid ONNX model", reason)) from error
+
+
+def _cut_and_save(
+    model: Model,
+    segment: Segment,
+    at: str,
+    table: MarkTable | None,
+    target: Path,
+    weights: Form,
+    check: bool,
+) -> list[Path]:
+    made = cut(model, segment, at, table)
+    if check:
+        check_model(made, target.name)
+    return save(made, target, weights)
+
+
+def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Beside | Referred:
+    if weights == "inline":
+        return Inline(model.folder)
+    if weights == "external":
+        return Beside(model.folder, data.name)
+    if model.folder.path is None:
+        return Referred("")
+    way = os.path.relpath(model.folder.path, target.parent)
+    if way.startswith(os.pardir):
+        what = f"the weights lie in '{model.folder.path}', outside the folder of '{target.name}'"
+        raise CutError(problem(target.name, what, "ONNX refers to files below its own folder"))
+    return Referred("" if way == os.curdir else f"{way}/")

@@ -3,33 +3,51 @@ disk access or the cut."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
-import onnx_ir as ir
-
-from partition_core.cutting.graph_walk import nodes_within
+from partition_core.cutting.graph_walk import all_nodes, nodes_within
+from partition_core.cutting.onnx_file.attributes import Attribute, attributes_of
+from partition_core.cutting.onnx_file.byte_range import content_of
+from partition_core.cutting.onnx_file.graph import Model, Node, Value
+from partition_core.cutting.onnx_file.graph_reader import (
+    ATTRIBUTES,
+    DOMAIN,
+    NODE_INPUT,
+    NODE_OUTPUT,
+    OP_TYPE,
+    OVERLOAD,
+)
+from partition_core.cutting.onnx_file.value_type import DTYPES
+from partition_core.cutting.onnx_file.wire import named, without
 from partition_core.errors import CutError, Problem, one_of, problem, suggestion
 from partition_core.references import MarkReference, Side
 
 MARK_OP = "Mark"
 MARK_DOMAINS = ("partition", "mmdeploy")
+_OF_A_MARK = (NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTES, DOMAIN, OVERLOAD)
 _SIDES: dict[str, Side] = {"input": "input", "output": "output"}
 
 
-def is_mark(node: ir.Node) -> bool:
+def is_mark(node: Node) -> bool:
     """Return whether `node` is a Mark node, ours or MMDeploy's."""
     return node.op_type == MARK_OP and node.domain in MARK_DOMAINS
 
 
-def root(value: ir.Value) -> ir.Value:
+def as_identity(node: Node) -> Node:
+    """Return a node that reads and makes what the Mark node `node` does, without being a mark."""
+    kept = without(content_of(node.message), *_OF_A_MARK)
+    message = kept + named(OP_TYPE, "Identity")
+    return replace(node, message=message, op_type="Identity", domain="", overload="", given=())
+
+
+def root(value: Value) -> Value:
     """Return the value that `value` is an alias of: the first in its chain no Mark node makes."""
-    node = value.producer()
+    node = value.producer
     while node is not None and is_mark(node) and node.inputs and node.inputs[0] is not None:
         value = node.inputs[0]
-        node = value.producer()
+        node = value.producer
     return value
 
 
@@ -37,9 +55,10 @@ def root(value: ir.Value) -> ir.Value:
 class MarkedTensor:
     """One tensor of one side of one call of a mark, as its Mark node describes it.
 
-    `value` is the root value that the node carries. `enclosing` names the top-level node or the
-    function that holds the node, and is empty for a node of the main graph. `dtype` and `shape`
-    are the node's own attributes; None if it has none.
+    `value` is the root value that the node carries, `seen` what it makes of it. `enclosing`
+    names the top-level node or the function that holds the node, and is empty for a node of the
+    main graph. `dtype` and `shape` are the node's own attributes; None if it has none. `label` is
+    what messages call it, if not by its reference.
     """
 
     mark: str
@@ -47,11 +66,12 @@ class MarkedTensor:
     side: Side
     path: tuple[str, ...]
     order: int
-    value: ir.Value
-    node: ir.Node
+    value: Value
+    seen: Value
     enclosing: str
-    dtype: ir.DataType | None
+    dtype: int | None
     shape: tuple[int, ...] | None
+    label: str = ""
 
     @property
     def name(self) -> str:
@@ -64,8 +84,8 @@ class MarkedTensor:
         return MarkReference(self.mark, self.side, self.call, self.path)
 
     def __str__(self) -> str:
-        """Return the reference as a user would write it."""
-        return str(self.reference)
+        """Return what a user would write for it."""
+        return self.label or str(self.reference)
 
 
 @dataclass(frozen=True)
@@ -75,9 +95,9 @@ class MarkTable:
     tensors: tuple[MarkedTensor, ...]
 
     @cached_property
-    def by_root(self) -> dict[ir.Value, list[MarkedTensor]]:
+    def by_root(self) -> dict[Value, list[MarkedTensor]]:
         """The marked tensors of each root value; only those a segment can start or end at."""
-        table: dict[ir.Value, list[MarkedTensor]] = {}
+        table: dict[Value, list[MarkedTensor]] = {}
         for tensor in self.tensors:
             if not tensor.enclosing:
                 table.setdefault(tensor.value, []).append(tensor)
@@ -121,7 +141,7 @@ class MarkTable:
         return _inside_body(reference, inside, at) if inside else tuple(found)
 
 
-def marks_of(model: ir.Model) -> MarkTable:
+def marks_of(model: Model) -> MarkTable:
     """Return the marked tensors of `model`: of its graph, of all bodies and of its functions.
 
     Raises CutError if a Mark node lacks what a mark must say.
@@ -139,7 +159,7 @@ def marks_of(model: ir.Model) -> MarkTable:
     return MarkTable(tuple(tensors))
 
 
-def _marks(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
+def _marks(model: Model) -> Iterator[tuple[Node, str]]:
     for top in model.graph:
         if is_mark(top):
             yield top, ""
@@ -147,44 +167,48 @@ def _marks(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
             if is_mark(node):
                 yield node, f"{top.op_type} node '{top.name}'"
     for function in model.functions.values():
-        for node in function.all_nodes():
+        for node in all_nodes(function.graph):
             if is_mark(node):
-                yield node, f"function '{function.domain}.{function.name}'"
+                yield node, f"function '{function.key[0]}.{function.key[1]}'"
 
 
-def _marked_tensor(node: ir.Node, enclosing: str) -> MarkedTensor | Problem:
+def _marked_tensor(node: Node, enclosing: str) -> MarkedTensor | Problem:
     where = f"Mark node '{node.name or node.outputs[0].name}'"
-    mark = _attribute(node, "func", ir.AttributeType.STRING, "")
-    side = _SIDES.get(_attribute(node, "type", ir.AttributeType.STRING, ""))
-    dtype = _attribute(node, "dtype", ir.AttributeType.INT, 0)
+    given = attributes_of(node)
+    mark = _text(given, "func")
+    side = _SIDES.get(_text(given, "type"))
+    dtype = _number(given, "dtype")
     if len(node.inputs) != 1 or node.inputs[0] is None or len(node.outputs) != 1:
         return problem(where, "it must have one input and one output")
     if not mark or side is None:
         what = "its attributes do not say which mark and side it belongs to"
         return problem(where, what, "expected a name in 'func' and 'input' or 'output' in 'type'")
-    if dtype not in set(ir.DataType):
+    if dtype and dtype not in DTYPES:
         return problem(where, f"its attribute 'dtype' is {dtype}", "expected an ONNX data type")
-    name = _attribute(node, "name", ir.AttributeType.STRING, "")
-    shape = _attribute(node, "shape", ir.AttributeType.INTS, None)
+    name = _text(given, "name")
+    shape = given.get("shape")
     return MarkedTensor(
         mark=mark,
-        call=_attribute(node, "func_id", ir.AttributeType.INT, 0),
+        call=_number(given, "func_id"),
         side=side,
         path=tuple(name.split(".")) if name else (),
-        order=_attribute(node, "id", ir.AttributeType.INT, 0),
+        order=_number(given, "id"),
         value=root(node.outputs[0]),
-        node=node,
+        seen=node.outputs[0],
         enclosing=enclosing,
-        dtype=ir.DataType(dtype) if dtype else None,
-        shape=None if shape is None else tuple(shape),
+        dtype=dtype or None,
+        shape=shape if isinstance(shape, tuple) else None,
     )
 
 
-def _attribute(node: ir.Node, name: str, kind: ir.AttributeType, default: Any) -> Any:
-    attribute = node.attributes.get(name)
-    if attribute is None or attribute.is_ref() or attribute.type != kind:
-        return default
-    return attribute.value
+def _text(given: Mapping[str, Attribute], name: str) -> str:
+    value = given.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(given: Mapping[str, Attribute], name: str) -> int:
+    value = given.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _no_mark(reference: MarkReference, tensors: Iterable[MarkedTensor], at: str) -> Problem:

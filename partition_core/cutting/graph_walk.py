@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-import onnx_ir as ir
+from partition_core.cutting.onnx_file.graph import Graph, Node, Value
 
 
 @dataclass(frozen=True)
@@ -16,69 +16,67 @@ class Walk:
     `met` are the starts that were needed.
     """
 
-    nodes: tuple[ir.Node, ...]
-    initializers: tuple[ir.Value, ...]
-    inputs: tuple[ir.Value, ...]
-    met: frozenset[ir.Value]
+    nodes: tuple[Node, ...]
+    initializers: tuple[Value, ...]
+    inputs: tuple[Value, ...]
+    met: frozenset[Value]
 
 
-def bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    """Yield the graphs that are attributes of `node`: branches of If, bodies of Loop and Scan."""
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
-            continue
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
-
-
-def nodes_within(node: ir.Node) -> Iterator[ir.Node]:
+def nodes_within(node: Node) -> Iterator[Node]:
     """Yield every node of the bodies of `node`, at any depth; not `node` itself."""
-    for body in bodies(node):
+    for body in node.bodies:
         for inner in body:
             yield inner
             yield from nodes_within(inner)
 
 
-def reads(node: ir.Node) -> Iterator[ir.Value]:
+def all_nodes(graph: Graph) -> Iterator[Node]:
+    """Yield every node of `graph`, each before those of its bodies."""
+    for node in graph:
+        yield node
+        yield from nodes_within(node)
+
+
+def reads(node: Node) -> Iterator[Value]:
     """Yield every value of the node's own graph, or one around it, that running `node` reads."""
     yield from (value for value in node.inputs if value is not None)
-    for body in bodies(node):
+    for body in node.bodies:
         yield from _captured(body)
 
 
-def walk_back(graph: ir.Graph, starts: Collection[ir.Value], ends: Iterable[ir.Value]) -> Walk:
+def walk_back(graph: Graph, starts: Collection[Value], ends: Iterable[Value]) -> Walk:
     """Return what `ends` need when `starts` are given: nothing behind a start is followed."""
     barrier = frozenset(starts)
-    seen: dict[ir.Value, None] = {}
-    needed: set[ir.Node] = set()
+    seen: dict[Value, None] = {}
+    needed: set[Node] = set()
     pending = list(ends)
     while pending:
         value = pending.pop()
         if value in seen:
             continue
         seen[value] = None
-        node = value.producer()
+        node = value.producer
         if value in barrier or node is None or node in needed:
             continue
         needed.add(node)
         pending.extend(reads(node))
-    free = [v for v in seen if v not in barrier and v.producer() is None and not v.is_initializer()]
+    for annotation in graph.annotations:
+        # The scale and zero point of a quantized value are needed with it, though no node reads.
+        if annotation.value in seen or annotation.value.producer in needed:
+            seen.update((value, None) for _, value in annotation.parameters if value.tensor)
+    free = [v for v in seen if v not in barrier and v.producer is None and v.tensor is None]
     position = {value: index for index, value in enumerate(graph.inputs)}
     return Walk(
         nodes=tuple(node for node in graph if node in needed),
-        initializers=tuple(
-            v for v in graph.initializers.values() if v in seen and v not in barrier
-        ),
+        initializers=tuple(v for v in graph.initializers if v in seen and v not in barrier),
         inputs=tuple(sorted(free, key=lambda value: position.get(value, len(position)))),
         met=frozenset(value for value in barrier if value in seen),
     )
 
 
 def dependents(
-    nodes: Iterable[ir.Node], sources: Iterable[ir.Value], barrier: Collection[ir.Value] = ()
-) -> set[ir.Value]:
+    nodes: Iterable[Node], sources: Iterable[Value], barrier: Collection[Value] = ()
+) -> set[Value]:
     """Return `sources` and every value made from them by `nodes`, without those in `barrier`."""
     values = set(sources)
     for node in nodes:
@@ -87,10 +85,10 @@ def dependents(
     return values
 
 
-def _captured(body: ir.Graph) -> Iterator[ir.Value]:
+def _captured(body: Graph) -> Iterator[Value]:
     # A value that is an output of a body says that the body is its graph, even when an outer
     # node makes it; so what the body owns is listed instead of asking each value.
-    own = {*body.inputs, *body.initializers.values()}
+    own = {*body.inputs, *body.initializers}
     own.update(value for node in body for value in node.outputs)
     for node in body:
         yield from (value for value in reads(node) if value not in own)

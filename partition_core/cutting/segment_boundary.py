@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import onnx_ir as ir
-
 from partition_core.cutting.graph_marks import MarkedTensor
+from partition_core.cutting.onnx_file.graph import Value
+from partition_core.cutting.onnx_file.value_type import (
+    DTYPES,
+    Dim,
+    ValueType,
+    symbols_in,
+    tensor_info,
+    type_of,
+    with_name,
+    with_symbols,
+)
 from partition_core.errors import Problem, one_of, problem, suggestion
 from partition_core.recipe import DynamicAxis
 
-Dim = int | str | None
+Inferred = Callable[[str], bytes]
+"""Gives the ValueInfoProto that shape inference finds for a name, empty if it finds none."""
 
 
 @dataclass(frozen=True)
@@ -20,57 +30,91 @@ class Boundary:
     """A tensor that enters or leaves a segment, under its name there.
 
     `dims` are sizes or symbols. While a boundary is being made a dim may be None, unknown and
-    without a symbol; `named` gives it one.
+    without a symbol; `named` gives it one. A sequence, an optional or a map has no `dtype` (0)
+    and no dims; `other` is its ValueInfoProto. `text` names the type.
     """
 
     tensor: MarkedTensor
     name: str
-    dtype: ir.DataType
+    text: str
+    dtype: int
     dims: tuple[Dim, ...]
+    other: bytes = b""
 
     @property
-    def value(self) -> ir.Value:
+    def value(self) -> Value:
         """The root value of the end2end model that this tensor is."""
         return self.tensor.value
 
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols of its dims, also of those inside a sequence."""
+        return [dim for dim in self.dims if isinstance(dim, str)] + symbols_in(self.other)
+
     def named(self, symbols: Mapping[str, str]) -> Boundary:
         """Return this boundary after renaming `symbols`, each unknown dim with a symbol."""
-        dims = (
-            f"{self.name}_d{axis}" if dim is None else renamed(dim, symbols)
+        dims = tuple(
+            f"{self.name}_d{axis}"
+            if dim is None
+            else dim
+            if isinstance(dim, int)
+            else renamed(dim, symbols)
             for axis, dim in enumerate(self.dims)
         )
-        return replace(self, dims=tuple(dims))
+        other = with_symbols(self.other, lambda symbol: renamed(symbol, symbols))
+        return replace(self, dims=dims, other=other)
+
+    def info(self, of: bytes) -> bytes:
+        """Return its ValueInfoProto; what else `of` says of its value is kept."""
+        if self.other:
+            return with_name(self.other, self.name)
+        return tensor_info(self.name, self.dtype, self.dims, of)
 
 
-def renamed(dim: int | str, symbols: Mapping[str, str]) -> int | str:
+def renamed(dim: str, symbols: Mapping[str, str]) -> str:
     """Return `dim` after renaming symbols, also those inside an expression such as `2*s0 + 1`."""
-    if isinstance(dim, int):
-        return dim
     if dim in symbols:
         return symbols[dim]
     return re.sub(r"[^\W\d]\w*", lambda match: symbols.get(match[0], match[0]), dim)
 
 
-def boundary(tensor: MarkedTensor, name: str, at: str) -> Boundary | Problem:
+def boundary(tensor: MarkedTensor, name: str, at: str, inferred: Inferred) -> Boundary | Problem:
     """Return the boundary for `tensor`, or the problem that its dtype or rank is unknown.
 
     The root value's own type wins, then what is known of the mark's output, then the attributes
-    of the mark.
+    of the mark, then what shape inference finds.
     """
-    marked = tensor.node.outputs[0]
-    types = [value.type for value in (tensor.value, marked) if value.type is not None]
-    if types and not isinstance(types[0], ir.TensorType):
-        return problem(at, f"'{tensor}' is not a tensor but {types[0]}", "", "mark its elements")
-    dtype = types[0].dtype if types else tensor.dtype
-    shapes = [value.shape for value in (tensor.value, marked) if value.shape is not None]
-    if dtype is None or dtype == ir.DataType.UNDEFINED:
+    infos = [tensor.value.info, tensor.seen.info]
+    known = [info for info in infos if type_of(info)] or infos
+    own = [kind for kind in (tensor.value.type, tensor.seen.type) if kind is not None]
+    if own and own[0].composed:
+        return Boundary(tensor, name, own[0].text, 0, (), known[0])
+    marked = ValueType("", tensor.dtype or 0, _marked_dims(tensor))
+    found = _first([*own, marked])
+    if not found.dtype or found.dims is None:
+        info = inferred(tensor.value.name)
+        kind = type_of(info)
+        if kind is not None and kind.composed:
+            return Boundary(tensor, name, kind.text, 0, (), info)
+        found = _first([found, *([kind] if kind else [])])
+    if not found.dtype:
         return _unknown(tensor, "dtype", at)
-    if shapes:
-        dims = tuple(dim if isinstance(dim, int) else dim.value for dim in shapes[0])
-        return Boundary(tensor, name, dtype, dims)
-    if tensor.shape is None:
+    if found.dims is None:
         return _unknown(tensor, "rank", at)
-    return Boundary(tensor, name, dtype, tuple(None if dim < 0 else dim for dim in tensor.shape))
+    return Boundary(tensor, name, DTYPES[found.dtype], found.dtype, found.dims)
+
+
+def _first(types: Sequence[ValueType]) -> ValueType:
+    # The first dtype and the first shape that one of `types` knows.
+    dtypes = [kind.dtype for kind in types if kind.dtype in DTYPES]
+    shapes = [kind.dims for kind in types if kind.dims is not None]
+    return ValueType("", next(iter(dtypes), 0), next(iter(shapes), None))
+
+
+def _marked_dims(tensor: MarkedTensor) -> tuple[Dim, ...] | None:
+    if tensor.shape is None:
+        return None
+    return tuple(None if dim < 0 else dim for dim in tensor.shape)
 
 
 def _unknown(tensor: MarkedTensor, what: str, at: str) -> Problem:
@@ -78,7 +122,7 @@ def _unknown(tensor: MarkedTensor, what: str, at: str) -> Problem:
         at,
         f"the {what} of '{tensor}' is not known",
         "a boundary needs a dtype and a rank",
-        "run shape inference over the model, or set 'dtype' and 'shape' of the Mark node",
+        "set 'dtype' and 'shape' of the Mark node, or the tensor's type in the model",
     )
 
 
@@ -144,7 +188,8 @@ def symbol_renames(
             by_name[axis.tensor] = replace(item, dims=dims)
         elif symbols.setdefault(dim, axis.symbol) != axis.symbol:
             problems.append(_split(axis, dim, symbols[dim], where))
-    return symbols, list(by_name.values()), problems
+    items = [replace(item, dims=by_name[item.name].dims) for item in boundaries]
+    return symbols, items, problems
 
 
 def _axis_place(at: str, axis: DynamicAxis) -> str:
@@ -160,6 +205,8 @@ def _dim(
     if item is None:
         what = f"the segment has no boundary tensor '{axis.tensor}'"
         return problem(at, what, one_of(by_name), suggestion(axis.tensor, by_name))
+    if item.other:
+        return problem(at, f"'{axis.tensor}' is {item.text}", "only a tensor has dims")
     if not 0 <= axis.axis < len(item.dims):
         what = f"'{axis.tensor}' has no axis {axis.axis}"
         rank = len(item.dims)

@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import onnx_ir as ir
-
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of, root
 from partition_core.cutting.graph_walk import Walk, dependents, nodes_within, reads, walk_back
+from partition_core.cutting.inference import inferred_info
+from partition_core.cutting.onnx_file.graph import Model, Value
+from partition_core.cutting.onnx_file.value_type import symbols_in
 from partition_core.cutting.segment_boundary import (
     Boundary,
+    Inferred,
     boundary,
     boundary_names,
     clashes,
@@ -45,35 +47,42 @@ class _Chosen:
     indexes: tuple[int, ...]
 
     @property
-    def values(self) -> list[ir.Value]:
+    def values(self) -> list[Value]:
         return [tensor.value for tensor in self.tensors]
 
     def place(self, position: int) -> str:
         return f"{self.at}[{self.indexes[position]}]"
 
 
-def scope_of(model: ir.Model, segment: Segment, at: str) -> Scope:
+def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = None) -> Scope:
     """Return the scope of `segment`; `at` is its YAML path, such as `partition.segments[0]`.
 
-    Raises CutError with every problem of the segment that can be told at once.
+    `table` are the marks that references select from: those of the model's Mark nodes if it is
+    left out. Raises CutError with every problem of the segment that can be told at once.
     """
-    table = marks_of(model)
+    table = table or marks_of(model)
     problems: list[Problem] = []
     start = _choose(table, segment.start, f"{at}.start", problems)
     end = _choose(table, segment.end, f"{at}.end", problems)
     if not segment.end:
         problems.append(problem(f"{at}.end", "the segment has no end", "expected a mark reference"))
     _refuse(problems)
-    inputs = _boundaries(start, segment.input_names, f"{at}.input_names", problems)
-    outputs = _boundaries(end, segment.output_names, f"{at}.output_names", problems)
+
+    def inferred(name: str) -> bytes:
+        return inferred_info(model, name)
+
+    inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
+    outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
     different = {item.value: item for item in reversed(inputs)}
-    problems += clashes([*reversed(different.values()), *outputs], at)
+    passing = [item for item in outputs if _passes(item, inputs)]
+    new = [item for item in outputs if item not in passing]
+    problems += clashes([*reversed(different.values()), *new], at)
     problems += _repeated(start)
     walk = walk_back(model.graph, start.values, end.values)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(table, segment, end, walk)
     _refuse(problems)
-    taken = frozenset(_symbols(walk, (*inputs, *outputs)))
+    taken = frozenset(_symbols(walk, (*inputs, *outputs)) if segment.dynamic_axes else ())
     symbols, items, problems = symbol_renames(
         (*inputs, *outputs), segment.dynamic_axes, taken, f"{at}.dynamic_axes"
     )
@@ -101,7 +110,7 @@ def _choose(
 
 
 def _boundaries(
-    chosen: _Chosen, given: Sequence[str], at: str, problems: list[Problem]
+    chosen: _Chosen, given: Sequence[str], at: str, inferred: Inferred, problems: list[Problem]
 ) -> list[Boundary]:
     names = boundary_names(chosen.tensors, given, at)
     if isinstance(names, Problem):
@@ -109,7 +118,7 @@ def _boundaries(
         return []
     made: list[Boundary] = []
     for position, (tensor, name) in enumerate(zip(chosen.tensors, names, strict=True)):
-        item = boundary(tensor, name, chosen.place(position))
+        item = boundary(tensor, name, chosen.place(position), inferred)
         if isinstance(item, Problem):
             problems.append(item)
         else:
@@ -117,8 +126,13 @@ def _boundaries(
     return made
 
 
+def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:
+    # An input that is also an output, under one name: ONNX allows it.
+    return any((item.value, item.name) == (output.value, output.name) for item in inputs)
+
+
 def _repeated(start: _Chosen) -> Iterator[Problem]:
-    first: dict[ir.Value, MarkedTensor] = {}
+    first: dict[Value, MarkedTensor] = {}
     for position, tensor in enumerate(start.tensors):
         if tensor.value not in first:
             first[tensor.value] = tensor
@@ -139,7 +153,8 @@ def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]
             remedy = f"list the needed ones one by one: {_listed(needed)}"
             yield problem(f"{start.at}[{index}]", what, "", remedy)
         elif idle:
-            yield problem(f"{start.at}[{index}]", f"{what}'{reference}'", "", "remove it")
+            told = _listed(idle) if idle[0].label else f"'{reference}'"
+            yield problem(f"{start.at}[{index}]", f"{what}{told}", "", "remove it")
 
 
 def _unbounded(table: MarkTable, segment: Segment, end: _Chosen, walk: Walk) -> Iterator[Problem]:
@@ -158,13 +173,13 @@ def _unbounded(table: MarkTable, segment: Segment, end: _Chosen, walk: Walk) -> 
 
 
 def _nearest(
-    table: MarkTable, end: _Chosen, walk: Walk, source: ir.Value, avoid: Collection[ir.Value]
-) -> tuple[set[ir.Value], bool]:
+    table: MarkTable, end: _Chosen, walk: Walk, source: Value, avoid: Collection[Value]
+) -> tuple[set[Value], bool]:
     # The marked values nearest to the end on the ways from `source`; whether each way has one.
     ends = set(end.values)
     behind = dependents(walk.nodes, [source], walk.met)
-    found: set[ir.Value] = set()
-    seen: set[ir.Value] = set()
+    found: set[Value] = set()
+    seen: set[Value] = set()
     everywhere = True
     pending = list(end.values)
     while pending:
@@ -177,12 +192,12 @@ def _nearest(
             found.add(value)
         elif value is source:
             everywhere = False
-        elif (node := value.producer()) is not None:
+        elif (node := value.producer) is not None:
             pending.extend(reads(node))
     return found, everywhere
 
 
-def _supplier(table: MarkTable, segment: Segment, value: ir.Value) -> MarkedTensor:
+def _supplier(table: MarkTable, segment: Segment, value: Value) -> MarkedTensor:
     listed = {(reference.mark, reference.call, reference.side) for reference in segment.start}
     tensors = table.by_root[value]
     return ([t for t in tensors if (t.mark, t.call, t.side) in listed] or tensors)[-1]
@@ -190,13 +205,11 @@ def _supplier(table: MarkTable, segment: Segment, value: ir.Value) -> MarkedTens
 
 def _symbols(walk: Walk, boundaries: Sequence[Boundary]) -> Iterator[str]:
     for item in boundaries:
-        yield from (dim for dim in item.dims if isinstance(dim, str))
+        yield from item.symbols
     for top in walk.nodes:
         for node in (top, *nodes_within(top)):
             for value in node.outputs:
-                for dim in value.shape or ():
-                    if not isinstance(dim, int) and dim.value:
-                        yield dim.value
+                yield from symbols_in(value.info)
 
 
 def _listed(tensors: Iterable[MarkedTensor]) -> str:

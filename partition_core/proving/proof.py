@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from partition_core.cutting.boundaries import MODEL_INPUT, Edge, SegmentBoundary
 from partition_core.cutting.graph_marks import marks_of
 from partition_core.cutting.graph_walk import dependents
+from partition_core.cutting.onnx_file.graph import Model
 from partition_core.errors import Problem, ProofError, problem
 from partition_core.proving.comparison import (
     Array,
@@ -45,7 +45,7 @@ class Chain:
 
 def prove(
     end2end: Path,
-    model: ir.Model,
+    model: Model,
     chain: Chain,
     reference: Arrays,
     *,
@@ -130,10 +130,10 @@ class Observed:
     nms: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, file: Path, model: ir.Model, scratch: Path) -> Observed:
+    def of(cls, file: Path, model: Model, scratch: Path) -> Observed:
         """Load the model in `file`, whose graph is `model`, with the extra outputs."""
         tensors = [tensor for tensor in marks_of(model).tensors if not tensor.enclosing]
-        marks = {str(tensor): str(tensor.node.outputs[0].name) for tensor in tensors}
+        marks = {str(tensor): tensor.seen.name for tensor in tensors}
         choices = [v for node in model.graph if node.op_type in _CHOOSING for v in node.outputs]
         behind = dependents(model.graph, choices)
         chosen = frozenset(str(tensor) for tensor in tensors if tensor.value in behind)

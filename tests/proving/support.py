@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 
 from partition_core.cutting.boundaries import boundaries, edges
-from partition_core.cutting.cut import cut
-from partition_core.cutting.files import save_model
+from partition_core.cutting.files import cut_file
+from partition_core.cutting.onnx_file.graph import Model
+from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.errors import ProofError
 from partition_core.proving.proof import Chain, prove
 from partition_core.recipe import Segment
@@ -41,11 +42,14 @@ class Subject:
     """An exported model, as the proof gets it, and the segments of its recipe."""
 
     file: Path
-    model: ir.Model
     reference: Arrays
     segments: Sequence[Segment]
     detects: bool
     cuts: dict[str, Path] = field(default_factory=dict)
+
+    @functools.cached_property
+    def model(self) -> Model:
+        return read_model(self.file)
 
     def cut(self, one: Segment) -> Path:
         key = f"{one}"
@@ -53,7 +57,7 @@ class Subject:
             folder = self.file.parent / f"cut{len(self.cuts)}"
             folder.mkdir()
             self.cuts[key] = folder / one.save_file
-            save_model(cut(self.model, one, "at"), self.cuts[key])
+            cut_file(self.file, one, self.cuts[key])
         return self.cuts[key]
 
     def prove(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
 import pytest
 
 from partition_core.cutting.graph_marks import marks_of, root
 from partition_core.errors import CutError
 from partition_core.references import MarkReference, parse_reference
+from tests.cutting.support import model_of
 
 TWO_CALLS = """
 <ir_version: 10, opset_import: ["": 20, "partition": 1]>
@@ -52,14 +52,14 @@ def reference(text: str) -> MarkReference:
 
 
 def message_of(text: str, *references: str) -> str:
-    table = marks_of(ir.from_onnx_text(text))
+    table = marks_of(model_of(text))
     with pytest.raises(CutError) as caught:
         table.resolve([reference(item) for item in references], "partition.segments[0].start")
     return str(caught.value)
 
 
 def test_a_mark_node_becomes_one_value_with_all_that_the_node_says() -> None:
-    model = ir.from_onnx_text(TWO_CALLS)
+    model = model_of(TWO_CALLS)
     found = marks_of(model).tensors
     assert [str(item) for item in found] == [
         "net:input.input",
@@ -76,19 +76,19 @@ def test_a_mark_node_becomes_one_value_with_all_that_the_node_says() -> None:
 
 
 def test_a_chain_of_marks_is_an_alias_of_its_first_value() -> None:
-    model = ir.from_onnx_text(TWO_CALLS)
+    model = model_of(TWO_CALLS)
     assert root(model.graph.outputs[0]).name == "d"
     assert [item.value.name for item in marks_of(model).tensors[-2:]] == ["d", "d"]
 
 
 def test_a_reference_selects_by_id_and_references_keep_their_order() -> None:
-    table = marks_of(ir.from_onnx_text(TWO_CALLS))
+    table = marks_of(model_of(TWO_CALLS))
     chosen = table.resolve([reference("net:output"), reference("head:input")], "start")
     assert [item.name for item in chosen] == ["out", "maps.0", "maps.1"]
 
 
 def test_a_path_selects_the_tensors_below_it_and_no_prefix_of_a_word() -> None:
-    table = marks_of(ir.from_onnx_text(TWO_CALLS))
+    table = marks_of(model_of(TWO_CALLS))
     both = table.resolve([reference("head:input.maps")], "start")
     assert [item.name for item in both] == ["maps.0", "maps.1"]
     one = table.resolve([reference("head:input.maps.1")], "start")
@@ -192,5 +192,5 @@ def test_a_malformed_mark_node_is_an_error_and_not_a_guess(attributes: str, expe
     g (float[1] x) => (float[1] y) {{ [bad] y = mmdeploy.Mark <{attributes}> (x) }}
     """
     with pytest.raises(CutError) as caught:
-        marks_of(ir.from_onnx_text(text))
+        marks_of(model_of(text))
     assert str(caught.value) == expected

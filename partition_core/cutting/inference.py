@@ -1,0 +1,43 @@
+"""Asks onnx for the types that a file leaves out, without its weights; the door to inference."""
+
+from __future__ import annotations
+
+from partition_core.cutting.onnx_file.graph import Graph, Model
+from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.cutting.skeleton import skeleton_bytes
+
+_LONG = 1 << 20
+
+
+def inferred_info(model: Model, name: str) -> bytes:
+    """Return the ValueInfoProto that inference finds for `name` of the main graph, or nothing.
+
+    The model is inferred once, when a type is first asked for; its weights are not read, so a
+    model of any size can be.
+    """
+    if model.inferred is None:
+        model.inferred = _inferred(model)
+    return model.inferred.get(name, b"")
+
+
+def _inferred(model: Model) -> dict[str, bytes]:
+    import onnx
+
+    try:
+        made = onnx.shape_inference.infer_shapes(
+            skeleton_bytes(model), data_prop=not _long_lists(model.graph)
+        )
+    except onnx.shape_inference.InferenceError:
+        return {}  # the check of what is cut tells what is wrong
+    graph = read_model(made.SerializeToString()).graph
+    values = [value for node in graph for value in node.outputs]
+    return {value.name: value.info for value in (*graph.inputs, *values) if value.info}
+
+
+def _long_lists(graph: Graph) -> bool:
+    # To follow the contents of shapes, onnx takes every list for one and makes an object of each
+    # element: for a list of 700 million all memory there is.
+    return any(
+        value.tensor is not None and len(value.tensor.dims) == 1 and value.tensor.dims[0] > _LONG
+        for value in graph.initializers
+    )

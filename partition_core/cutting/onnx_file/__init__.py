@@ -1,0 +1,1 @@
+"""ONNX files without protobuf objects: a graph in memory, weights as byte ranges of their file."""
