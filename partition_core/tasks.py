@@ -10,17 +10,20 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from doit import doit_cmd, task_params
+from doit import Globals, doit_cmd, task_params
+from doit.action import BaseAction
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
 from partition_core.building import explain, publish, work
 from partition_core.building.plan import Plan, Step
-from partition_core.building.project import BUILD, Project
+from partition_core.building.project import BUILD, Project, warn
 from partition_core.building.recipes import Recipes
+from partition_core.database import MEMORY, Database
 from partition_core.errors import (
     PartitionError,
     Problem,
@@ -29,20 +32,24 @@ from partition_core.errors import (
     problem,
     suggestion,
 )
-from partition_core.reporter import BuildReporter
+from partition_core.reporter import MADE, BuildReporter
 
 __all__ = ["DOIT_CONFIG", "task_build", "task_cut", "task_export", "task_prove"]
 
 Task = dict[str, Any]
 
 _VARIABLES = ("recipe",)
+_DATABASE = ".doit.db"
 
 _PR_SET_PDEATHSIG = 1
 
 DOIT_CONFIG = {
     "default_tasks": ["build"],
+    # What a recipe lacks, such as its checkpoint, is no reason not to build the others.
+    "continue": True,
+    # Until the tasks are loaded; see _use_own_database.
     "backend": "sqlite3",
-    "dep_file": ".doit.db",
+    "dep_file": MEMORY,
     "reporter": BuildReporter,
 }
 
@@ -74,7 +81,8 @@ def task_build(dry_run: bool) -> Iterator[Task]:
             "name": plan.recipe,
             "doc": _described(plan),
             "actions": None,
-            "task_dep": [f"build:{name}" for name in names],
+            "task_dep": [*_steps(plan), *(f"build:{name}" for name in names)],
+            "clean": [_Removal(plan)],
         }
         for artifact, name in zip(plan.artifacts, names, strict=True):
             target = f"{BUILD}/{plan.recipe}/{artifact}"
@@ -85,6 +93,7 @@ def task_build(dry_run: bool) -> Iterator[Task]:
                 name,
                 f"Publish {target} once it is proven.",
                 functools.partial(publish.publish, plan, artifact),
+                artifact,
                 functools.partial(publish.is_published, plan, artifact),
                 [f"prove:{plan.recipe}", *(f"build:{other}" for other in before)],
                 targets=[target],
@@ -100,6 +109,7 @@ def task_export() -> Iterator[Task]:
             plan.recipe,
             f"Export the model of '{plan.recipe}' to ONNX.",
             functools.partial(work.export, plan, _say),
+            "export",
             functools.partial(_is_done, plan, plan.export),
             [],
         )
@@ -114,6 +124,7 @@ def task_cut() -> Iterator[Task]:
                 f"{plan.recipe}:{segment.save_file}",
                 f"Cut {segment.save_file} out of the model of '{plan.recipe}'.",
                 functools.partial(work.cut, plan, segment, _say),
+                f"cut {segment.save_file}",
                 functools.partial(_is_done, plan, functools.partial(plan.cut, segment)),
                 [f"export:{plan.recipe}"],
             )
@@ -127,16 +138,28 @@ def task_prove() -> Iterator[Task]:
             plan.recipe,
             f"Prove the segments of '{plan.recipe}'.",
             functools.partial(work.prove, plan, _say),
+            "prove",
             functools.partial(_is_done, plan, plan.prove),
-            [f"cut:{plan.recipe}:{segment.save_file}" for segment in plan.segments],
+            _steps(plan)[:-1],
         )
+
+
+def _steps(plan: Plan) -> list[str]:
+    """Return the tasks of the steps, in the recipe's order.
+
+    doit starts tasks in the order in which another one asks for them, but those that had to wait
+    in any order: so whoever needs a cut asks for the export first.
+    """
+    cuts = [f"cut:{plan.recipe}:{segment.save_file}" for segment in plan.segments]
+    return [f"export:{plan.recipe}", *cuts, f"prove:{plan.recipe}"]
 
 
 def _task(
     plan: Plan,
     name: str,
     doc: str,
-    act: Callable[[], None],
+    act: Callable[[], bool],
+    what: str,
     is_done: Callable[[], bool],
     after: list[str],
     **more: Any,
@@ -145,12 +168,46 @@ def _task(
         "name": name,
         "doc": doc,
         "actions": [(_attempt, [act])],
-        "uptodate": [is_done],
+        "uptodate": [_UpToDate(plan, what, is_done)],
         "task_dep": after,
         "verbosity": 2,
-        "meta": {"recipe": plan.recipe, "plan": plan},
+        "meta": {"recipe": plan.recipe},
         **more,
     }
+
+
+class _UpToDate:
+    """Whether a task has nothing to do; `doit info` shows its text, the reason why not."""
+
+    def __init__(self, plan: Plan, what: str, is_done: Callable[[], bool]) -> None:
+        self._plan = plan
+        self._what = what
+        self._is_done = is_done
+
+    def __call__(self) -> bool:
+        """Return the answer; what cannot be found out is not done, and the action will say why."""
+        try:
+            return self._is_done()
+        except (PartitionError, OSError):
+            return False
+
+    def __repr__(self) -> str:
+        return explain.reason(self._plan, self._what)
+
+
+class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
+    """Removes the artifacts of a recipe: `doit clean build:<recipe>`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.task = None
+
+    def execute(self, out: Any = None, err: Any = None) -> TaskFailed | None:
+        """Remove them; doit tells."""
+        return _attempt(functools.partial(publish.remove, self._plan))
+
+    def __str__(self) -> str:
+        return f"remove {BUILD}/{self._plan.recipe}"
 
 
 def _explain(plan: Plan) -> None:
@@ -158,15 +215,18 @@ def _explain(plan: Plan) -> None:
         _say(line)
 
 
-def _attempt(act: Callable[[], None]) -> TaskFailed | None:
+_one_at_a_time = threading.Lock()  # torch cannot trace in two threads (`doit -P thread`)
+
+
+def _attempt(act: Callable[[], bool]) -> dict[str, bool] | TaskFailed:
     try:
-        act()
+        with _one_at_a_time:
+            return {MADE: act()}
     except PartitionError as error:
         return TaskFailed(str(error), report=True)
     except OSError as error:
         where = str(error.filename or "disk")
         return TaskFailed(str(problem(where, error.strerror or str(error))), report=True)
-    return None
 
 
 def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
@@ -192,9 +252,27 @@ def _plans() -> list[Plan]:
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         _check_variables(variables)
-        return list(_plans_of(Path.cwd(), variables.get("recipe")))
+        plans = _plans_of(Path.cwd(), variables.get("recipe"))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
+    _use_own_database()
+    BuildReporter.plans = {plan.recipe: plan for plan in plans}
+    return list(plans)
+
+
+def _use_own_database() -> None:
+    """Let doit remember in our database.
+
+    doit knows a backend by the name of an entry point, which an installation may lack that is
+    older than the code. So doit starts with an empty database of its own, which is replaced here.
+    """
+    manager = Globals.dep_manager
+    if manager is None or isinstance(manager.backend, Database):
+        return
+    name = _DATABASE if manager.name == MEMORY else manager.name
+    manager.__init__(
+        lambda name, codec, module_name: Database(name, codec, warn), name, type(manager.checker)
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -28,6 +28,12 @@ def explanation(plan: Plan) -> Iterator[str]:
         yield f"{plan.recipe}: {artifact}: {_artifact_verdict(plan, artifact, waiting)}"
 
 
+def reason(plan: Plan, what: str) -> str:
+    """Return the line of `explanation` about one step or artifact."""
+    about = f"{plan.recipe}: {what}: "
+    return next((line for line in explanation(plan) if line.startswith(about)), about)
+
+
 def _verdict(
     plan: Plan, name: str, step: Step | None, former: dict[str, Fingerprint], waiting: str
 ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,10 +37,10 @@ def is_all_published(plan: Plan) -> bool:
     return plan.is_all_published
 
 
-def publish(plan: Plan, artifact: str) -> None:
+def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
-    The manifest comes last and removes the artifacts of a former partition.
+    The manifest comes last and removes the artifacts of a former partition. Returns True.
     """
     target = plan.project.build_folder(plan.recipe) / artifact
     with plan.project.store.locked(digest_of(str(target).encode())):
@@ -47,7 +48,7 @@ def publish(plan: Plan, artifact: str) -> None:
         if artifact == MANIFEST:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
-            return
+            return True
         file = _proven(plan)[artifact]
         if not plan.project.store.restore(file, target):
             raise BuildError(
@@ -59,6 +60,17 @@ def publish(plan: Plan, artifact: str) -> None:
                 )
             )
         plan.project.digests.learn(target, file.digest)
+    return True
+
+
+def remove(plan: Plan) -> bool:
+    """Remove the artifacts of a recipe, and its build folder if nothing else is in it."""
+    folder = plan.project.build_folder(plan.recipe)
+    for artifact in plan.artifacts:
+        (folder / artifact).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return True
 
 
 def _proven(plan: Plan) -> Mapping[str, StoredFile]:
