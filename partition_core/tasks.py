@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 from doit import Globals, doit_cmd, task_params
@@ -233,9 +234,39 @@ def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
     return publish.is_all_published(plan) or plan.is_done(step())
 
 
+_parent = 0
+
+
+def _remember_parent() -> None:
+    global _parent  # noqa: PLW0603  # reason: hooks of a fork share nothing else
+    _parent = os.getpid()
+
+
 def _die_with_parent() -> None:
     """Let a worker process of `doit -n` end when doit is killed, instead of working on alone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != _parent:  # it was killed before it could be watched
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_orderly() -> None:
+    """Let an interrupted run remove what it was working on, and say so in one line."""
+    sys.excepthook = _tell_interruption
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _tell_interruption(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        warn("interrupted; what was finished is kept")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    sys.exit(128 + signum)
 
 
 def _say(message: str) -> None:
@@ -256,6 +287,7 @@ def _plans() -> list[Plan]:
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
     _use_own_database()
+    _end_orderly()
     BuildReporter.plans = {plan.recipe: plan for plan in plans}
     return list(plans)
 
@@ -311,4 +343,4 @@ def _check_variables(variables: Mapping[str, str]) -> None:
 
 
 if sys.platform == "linux":
-    os.register_at_fork(after_in_child=_die_with_parent)
+    os.register_at_fork(before=_remember_parent, after_in_child=_die_with_parent)

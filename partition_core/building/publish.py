@@ -10,7 +10,7 @@ from typing import Any
 
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
 from partition_core.building.project import BUILD
-from partition_core.disk import digest_of, remove_parts, write_whole
+from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, problem
 from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
@@ -18,7 +18,8 @@ from partition_core.store.entry import Result, StoredFile
 
 def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder holds exactly the artifact that the recipe gives now."""
-    digest = plan.project.digests.of(plan.project.build_folder(plan.recipe) / artifact)
+    path = plan.project.build_folder(plan.recipe) / artifact
+    digest = plan.project.digests.of(path) if is_readable_file(path) else None
     proof = plan.result(plan.prove())
     models = plan.models()
     if digest is None or proof is None or models is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import partition_core
 from partition_core.building.project import Project
-from partition_core.disk import digest_of, write_whole
+from partition_core.disk import digest_of, remove_parts, write_whole
 from partition_core.errors import PartitionError, Place
 from partition_core.reading.recipe_file import RecipeFile
 
@@ -53,6 +53,7 @@ class Recipes:
         """Remember what was read for the next run; a disk that refuses costs only time."""
         if self._new:
             with contextlib.suppress(OSError):
+                remove_parts(self._memory)
                 write_whole(self._memory, json.dumps(self._known).encode())
 
     def _recall(self, name: str) -> RecipeFile | None:
