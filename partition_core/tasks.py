@@ -6,6 +6,7 @@ A project's `dodo.py` imports all names of `__all__` from here.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import os
 import signal
@@ -27,6 +28,7 @@ from partition_core.building.recipes import Recipes
 from partition_core.database import MEMORY, Database
 from partition_core.errors import (
     PartitionError,
+    Place,
     Problem,
     RecipeError,
     one_of,
@@ -168,7 +170,7 @@ def _task(
     return {
         "name": name,
         "doc": doc,
-        "actions": [(_attempt, [act])],
+        "actions": [(_attempt, [act, plan.file.file])],
         "uptodate": [_UpToDate(plan, what, is_done)],
         "task_dep": after,
         "verbosity": 2,
@@ -203,9 +205,9 @@ class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
         self._plan = plan
         self.task = None
 
-    def execute(self, out: Any = None, err: Any = None) -> TaskFailed | None:
+    def execute(self, out: Any = None, err: Any = None) -> object:
         """Remove them; doit tells."""
-        return _attempt(functools.partial(publish.remove, self._plan))
+        return _attempt(functools.partial(publish.remove, self._plan), self._plan.file.file)
 
     def __str__(self) -> str:
         return f"remove {BUILD}/{self._plan.recipe}"
@@ -219,15 +221,26 @@ def _explain(plan: Plan) -> None:
 _one_at_a_time = threading.Lock()  # torch cannot trace in two threads (`doit -P thread`)
 
 
-def _attempt(act: Callable[[], bool]) -> dict[str, bool] | TaskFailed:
+def _attempt(act: Callable[[], bool], recipe: str) -> dict[str, bool] | TaskFailed:
     try:
         with _one_at_a_time:
             return {MADE: act()}
     except PartitionError as error:
-        return TaskFailed(str(error), report=True)
+        return TaskFailed("\n".join(str(_placed(one, recipe)) for one in error.problems))
     except OSError as error:
-        where = str(error.filename or "disk")
-        return TaskFailed(str(problem(where, error.strerror or str(error))), report=True)
+        where = Place(str(error.filename or "disk"))
+        return TaskFailed(str(problem(where, error.strerror or str(error))))
+    except _Terminated:
+        raise
+    except SystemExit as error:  # of the user's model
+        return TaskFailed(str(problem(Place(recipe), f"the model ends Python, with code {error.code}")))
+
+
+def _placed(one: Problem, recipe: str) -> Problem:
+    """Return a problem of the models with the recipe's file, since several may be built."""
+    if one.place.file:
+        return one
+    return dataclasses.replace(one, place=Place(recipe, 0, one.place.path))
 
 
 def _is_done(plan: Plan, step: Callable[[], Step | None]) -> bool:
@@ -265,8 +278,12 @@ def _tell_interruption(
         sys.__excepthook__(kind, error, trace)
 
 
+class _Terminated(SystemExit):
+    """The run was asked to end."""
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    sys.exit(128 + signum)
+    raise _Terminated(128 + signum)
 
 
 def _say(message: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
 from partition_core.building.project import BUILD
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
-from partition_core.errors import BuildError, problem
+from partition_core.errors import BuildError, Place, problem
 from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
 
@@ -54,7 +54,7 @@ def publish(plan: Plan, artifact: str) -> bool:
         if not plan.project.store.restore(file, target):
             raise BuildError(
                 problem(
-                    f"{BUILD}/{plan.recipe}/{artifact}",
+                    Place(f"{BUILD}/{plan.recipe}/{artifact}"),
                     "its copy in the store was removed or damaged",
                     "",
                     "build again: it will be made anew",
