@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 
 from doit.exceptions import TaskFailed
 
-from partition_core.errors import PartitionError, problem
+from partition_core.ending import Terminated
+from partition_core.errors import PartitionError, Place, Problem, problem
+
+MADE = "made"
+"""The value of a task that tells whether it did its work, or found it done by another run."""
+
+_one_at_a_time = threading.Lock()  # torch cannot trace in two threads (`doit -P thread`)
 
 
-def attempt(act: Callable[[], None]) -> TaskFailed | None:
-    """Do something; return the failure of the task if it raises PartitionError or OSError."""
+def attempt(act: Callable[[], bool], file: str = "") -> dict[str, bool] | TaskFailed:
+    """Do something; return as `MADE` what it returns, or the failure of the task if it raises.
+
+    `file` is told as the place of problems that have none, since several recipes may be built.
+    """
     try:
-        act()
+        with _one_at_a_time:
+            return {MADE: act()}
     except PartitionError as error:
-        return TaskFailed(str(error), report=True)
+        return TaskFailed("\n".join(str(_placed(one, file)) for one in error.problems))
     except OSError as error:
-        where = str(error.filename or "disk")
-        return TaskFailed(str(problem(where, error.strerror or str(error))), report=True)
-    return None
+        where = Place(str(error.filename or "disk"))
+        return TaskFailed(str(problem(where, error.strerror or str(error))))
+    except Terminated:
+        raise
+    except SystemExit as error:  # of the user's model
+        return TaskFailed(
+            str(problem(Place(file), f"the model ends Python, with code {error.code}"))
+        )
 
 
 def say(message: str) -> None:
@@ -26,7 +42,14 @@ def say(message: str) -> None:
     print(message, flush=True)
 
 
-def say_all(messages: Iterable[str]) -> None:
-    """Tell the user each of several things as soon as it is known."""
+def say_all(messages: Iterable[str]) -> bool:
+    """Tell the user each of several things as soon as it is known; return True."""
     for message in messages:
         say(message)
+    return True
+
+
+def _placed(one: Problem, file: str) -> Problem:
+    if one.place.file:
+        return one
+    return Problem(Place(file, 0, one.place.path), one.what, one.expected, one.remedy)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -150,11 +151,31 @@ def write_whole(target: Path, content: bytes, mode: int = _SHARED) -> None:
         part.write_bytes(content)
 
 
+def is_readable_file(path: Path) -> bool:
+    """Return whether `path` is a file of its own, no link to one, that its owner may read."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IRUSR)
+
+
 def remove_parts(target: Path) -> None:
     """Remove what a killed process left beside `target` of its attempts to write it."""
     with contextlib.suppress(OSError):
         for part in target.parent.glob(f".{target.name}.*.part"):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder until the end, or until this process dies; raises OSError if another does."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_memory(target: Path, content: bytes) -> None:

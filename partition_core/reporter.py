@@ -2,73 +2,105 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from partition_core.actions import MADE
 from partition_core.building.folders import BUILD
 from partition_core.wording import counted, size_text
 
 if TYPE_CHECKING:
-    from partition_core.building.run import RecipeBuild
+    from partition_core.building.run import RecipeBuild, Run
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has no types
-    """Says at the end, for each recipe, what was built and what was up to date."""
+    """Says at the end, for each recipe, where each artifact comes from."""
 
-    desc = "one line for each recipe, and every error without a traceback"
+    desc = "one line for each artifact, and every error without a traceback"
+
+    run: ClassVar[Run | None] = None
+    """What is built. Not in the tasks' `meta`: doit sends that between processes."""
 
     def __init__(self, outstream: Any, options: Any) -> None:
         super().__init__(outstream, options)
-        self._published: dict[str, list[str]] = {}
-        self._up_to_date: dict[str, list[str]] = {}
-        self._builds: dict[str, RecipeBuild] = {}
+        self._seen: dict[str, list[Any]] = {}
+        self._made: set[str] = set()
+        self._published: set[str] = set()
+        self._failed: set[str] = set()
 
     def execute_task(self, task: Any) -> None:
         """Say nothing: the actions tell what they do."""
 
     def add_success(self, task: Any) -> None:
-        """Note an artifact that was published."""
-        self._note(task, self._published)
+        """Note what was done."""
+        self._see(task)
+        if task.values.get(MADE):
+            self._made.add(task.name)
+        self._published.update(task.targets)
 
     def skip_uptodate(self, task: Any) -> None:
-        """Note an artifact that needed nothing."""
-        self._note(task, self._up_to_date)
+        """Note what needed nothing."""
+        self._see(task)
 
-    def _note(self, task: Any, artifacts: dict[str, list[str]]) -> None:
-        build = (task.meta or {}).get("build")
-        if build is not None:
-            self._builds[build.name] = build
-            for target in task.targets:
-                artifacts.setdefault(build.name, []).append(target.rsplit("/", 1)[1])
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """Tell an error; of a task that could not start since another failed, nothing."""
+        self._failed.add(_recipe(task))
+        if not isinstance(fail, UnmetDependency):
+            super().add_failure(task, fail)
+
+    def _see(self, task: Any) -> None:
+        if task.actions and _recipe(task):
+            self._seen.setdefault(_recipe(task), []).append(task)
 
     def _write_failure(self, result: Any, write_exception: bool = True) -> None:
         self.write(f"ERROR: {result['exception'].get_msg().strip()}\n")
 
     def complete_run(self) -> None:
         """Tell what became of each recipe."""
-        for recipe, build in self._builds.items():
-            published = self._published.get(recipe, [])
-            kept = self._up_to_date.get(recipe, [])
-            if published:
-                self.write(f"{recipe}: {_proof(build)}\n")
-                self.write(f"{recipe}: built {_sized(build, published)} in {BUILD}/{recipe}\n")
-            elif kept:
-                count = counted(len(kept), "artifact")
-                self.write(f"{recipe}: up to date ({count} in {BUILD}/{recipe})\n")
-        for run in {id(build.run): build.run for build in self._builds.values()}.values():
-            run.finish()
+        for build in self.run.builds if self.run else ():
+            if build.name in self._failed:
+                self.write(f"{build.name}: failed\n")
+            elif build.name in self._seen:
+                self._tell(build)
+        if self.run and self._seen:
+            self.run.finish()
         for message in self.runtime_errors:
             self.write(f"ERROR: {message}\n")
+
+    def _tell(self, build: RecipeBuild) -> None:
+        tasks = self._seen[build.name]
+        there = {target for task in tasks for target in task.targets}
+        if there & self._published:
+            self.write(f"{build.name}: {_proof(build)}\n")
+            for artifact in build.outline.artifacts:
+                target = f"{BUILD}/{build.name}/{artifact}"
+                if target in there:
+                    self.write(f"{target}: {self._origin(build, artifact, target)}\n")
+        elif there:
+            count = counted(len(there), "artifact")
+            self.write(f"{build.name}: up to date ({count} in {BUILD}/{build.name})\n")
+        elif not any(task.name in self._made for task in tasks):
+            steps = ", ".join(task.name for task in tasks)
+            self.write(f"{build.name}: up to date ({steps})\n")
+
+    def _origin(self, build: RecipeBuild, artifact: str, target: str) -> str:
+        if target not in self._published:
+            return "up to date"
+        models = build.plan.models() or {}
+        if artifact not in models:
+            return "written"
+        is_cut = artifact in build.outline.segments
+        step = f"cut:{build.name}:{artifact}" if is_cut else f"export:{build.name}"
+        how = "built" if step in self._made else "restored from the store"
+        return f"{how}, {size_text(models[artifact].size)}"
+
+
+def _recipe(task: Any) -> str:
+    return str((task.meta or {}).get("recipe", ""))
 
 
 def _proof(build: RecipeBuild) -> str:
     result = build.plan.result(build.plan.prove())
     return str(result.notes["summary"]) if result else "not proven"
-
-
-def _sized(build: RecipeBuild, artifacts: list[str]) -> str:
-    models = build.plan.models() or {}
-    return ", ".join(
-        f"{name} ({size_text(models[name].size)})" if name in models else name for name in artifacts
-    )

@@ -6,22 +6,23 @@ A project's `dodo.py` imports all names of `__all__` from here.
 from __future__ import annotations
 
 import functools
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from doit import doit_cmd, task_params
+from doit import Globals, doit_cmd, task_params
+from doit.action import BaseAction
 from doit.exceptions import InvalidDodoFile
 
-from partition_core.actions import attempt, say
-from partition_core.building.folders import BUILD
+from partition_core.actions import attempt, say, say_all
+from partition_core.building.folders import BUILD, RECIPES
 from partition_core.building.run import RecipeBuild, Run
+from partition_core.database import MEMORY, Database
+from partition_core.ending import end_orderly, let_workers_die_with_us
 from partition_core.errors import PartitionError, RecipeError, one_of, problem, suggestion
 from partition_core.reporter import BuildReporter
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
+from partition_core.wording import warn
 
 if TYPE_CHECKING:
     from partition_core.building.plan import Plan, Step
@@ -41,13 +42,15 @@ __all__ = [
 Task = dict[str, Any]
 
 _VARIABLES = ("recipe",)
-
-_PR_SET_PDEATHSIG = 1
+_DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
     "default_tasks": ["build"],
+    # What a recipe lacks, such as its checkpoint, is no reason not to build the others.
+    "continue": True,
+    # Until the tasks are loaded; see _use_own_database.
     "backend": "sqlite3",
-    "dep_file": ".doit.db",
+    "dep_file": MEMORY,
     "reporter": BuildReporter,
 }
 
@@ -66,35 +69,43 @@ DOIT_CONFIG = {
 def task_build(dry_run: bool) -> Iterator[Task]:
     """Build recipes: export, cut, prove, then publish the artifacts in build/<recipe>/."""
     for build in _builds():
-        recipe, doc, _, artifacts = build.outline
         if dry_run:
-            explain = functools.partial(build.explain, say)
-            yield {"name": recipe, "doc": doc, "actions": [(attempt, [explain])], "verbosity": 2}
-            continue
-        names = [f"{recipe}:{artifact}" for artifact in artifacts]
-        yield {
-            "name": recipe,
-            "doc": doc,
-            "actions": None,
-            "task_dep": [f"build:{name}" for name in names],
-        }
-        for artifact, name in zip(artifacts, names, strict=True):
-            target = f"{BUILD}/{recipe}/{artifact}"
-            after = []
-            if not build.is_settled:
-                # The manifest names the other artifacts, so it is published after them.
-                others = names[:-1] if artifact == artifacts[-1] else []
-                after = [f"prove:{recipe}", *(f"build:{other}" for other in others)]
-            yield _task(
-                build,
-                name,
-                f"Publish {target} once it is proven.",
-                functools.partial(build.publish, artifact, say),
-                functools.partial(build.is_published, artifact),
-                after,
-                targets=[target],
-                clean=True,
-            )
+            yield {
+                "name": build.name,
+                "doc": build.outline.doc,
+                "actions": [(_explain, [build])],
+                "verbosity": 2,
+            }
+        else:
+            yield from _build_tasks(build)
+
+
+def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
+    names = [f"build:{build.name}:{artifact}" for artifact in build.outline.artifacts]
+    yield {
+        "name": build.name,
+        "doc": build.outline.doc,
+        "actions": None,
+        "task_dep": names if build.is_settled else [*_steps(build), *names],
+        "clean": [_Removal(build)],
+    }
+    for artifact, name in zip(build.outline.artifacts, names, strict=True):
+        after = []
+        if not build.is_settled:
+            # The manifest names the other artifacts, so it is published after them.
+            after = [f"prove:{build.name}", *(names[:-1] if name == names[-1] else [])]
+        target = f"{BUILD}/{build.name}/{artifact}"
+        yield _task(
+            build,
+            name.removeprefix("build:"),
+            f"Publish {target} once it is proven.",
+            functools.partial(build.publish, artifact, say),
+            artifact,
+            functools.partial(build.is_published, artifact),
+            after,
+            targets=[target],
+            clean=True,
+        )
 
 
 def task_export() -> Iterator[Task]:
@@ -105,6 +116,7 @@ def task_export() -> Iterator[Task]:
             build.name,
             f"Export the model of '{build.name}' to ONNX.",
             functools.partial(build.export, say),
+            "export",
             functools.partial(build.is_done, lambda plan: plan.export()),
             [],
         )
@@ -119,6 +131,7 @@ def task_cut() -> Iterator[Task]:
                 f"{build.name}:{save_file}",
                 f"Cut {save_file} out of the model of '{build.name}'.",
                 functools.partial(build.cut, save_file, say),
+                f"cut {save_file}",
                 functools.partial(build.is_done, functools.partial(_cut_of, save_file)),
                 [f"export:{build.name}"],
             )
@@ -132,16 +145,28 @@ def task_prove() -> Iterator[Task]:
             build.name,
             f"Prove the segments of '{build.name}'.",
             functools.partial(build.prove, say),
+            "prove",
             functools.partial(build.is_done, lambda plan: plan.prove()),
-            [f"cut:{build.name}:{save_file}" for save_file in build.outline.segments],
+            _steps(build)[:-1],
         )
+
+
+def _steps(build: RecipeBuild) -> list[str]:
+    """Return the tasks of the steps, in the recipe's order.
+
+    doit starts tasks in the order in which another one asks for them, but those that had to wait
+    in any order: so whoever needs a cut asks for the export first.
+    """
+    cuts = [f"cut:{build.name}:{save_file}" for save_file in build.outline.segments]
+    return [f"export:{build.name}", *cuts, f"prove:{build.name}"]
 
 
 def _task(
     build: RecipeBuild,
     name: str,
     doc: str,
-    act: Callable[[], None],
+    act: Callable[[], bool],
+    what: str,
     is_done: Callable[[], bool],
     after: list[str],
     **more: Any,
@@ -149,24 +174,59 @@ def _task(
     return {
         "name": name,
         "doc": doc,
-        "actions": [(attempt, [act])],
-        "uptodate": [build.is_settled or is_done],
+        "actions": [(attempt, [act, _file(build)])],
+        "uptodate": [build.is_settled or _UpToDate(build, what, is_done)],
         "task_dep": after,
         "verbosity": 2,
-        "meta": {"build": build},
+        "meta": {"recipe": build.name},
         **more,
     }
 
 
+class _UpToDate:
+    """Whether a task has nothing to do; `doit info` shows its text, the reason why not."""
+
+    def __init__(self, build: RecipeBuild, what: str, is_done: Callable[[], bool]) -> None:
+        self._build = build
+        self._what = what
+        self._is_done = is_done
+
+    def __call__(self) -> bool:
+        """Return the answer; what cannot be found out is not done, and the action will say why."""
+        try:
+            return self._is_done()
+        except (PartitionError, OSError):
+            return False
+
+    def __repr__(self) -> str:
+        return self._build.reason(self._what)
+
+
+class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
+    """Removes the artifacts of a recipe: `doit clean build:<recipe>`."""
+
+    def __init__(self, build: RecipeBuild) -> None:
+        self._build = build
+        self.task = None
+
+    def execute(self, out: Any = None, err: Any = None) -> object:
+        """Remove them; doit tells."""
+        return attempt(self._build.remove, _file(self._build))
+
+    def __str__(self) -> str:
+        return f"remove {BUILD}/{self._build.name}"
+
+
+def _explain(build: RecipeBuild) -> object:
+    return attempt(lambda: say_all(build.explanation()), _file(build))
+
+
+def _file(build: RecipeBuild) -> str:
+    return f"{RECIPES}/{build.name}.yaml"
+
+
 def _cut_of(save_file: str, plan: Plan) -> Step | None:
     return plan.cut(plan.segment(save_file))
-
-
-def _die_with_parent() -> None:
-    """Let a worker process of `doit -n` end when doit is killed, instead of working on alone."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _builds() -> list[RecipeBuild]:
@@ -174,12 +234,30 @@ def _builds() -> list[RecipeBuild]:
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         _check_variables(variables)
-        return _run(Path.cwd(), variables.get("recipe")).builds
+        BuildReporter.run = _run(Path.cwd(), variables.get("recipe"))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
+    _use_own_database()
+    end_orderly()
+    return BuildReporter.run.builds
 
 
 _run = functools.lru_cache(maxsize=1)(Run)
+
+
+def _use_own_database() -> None:
+    """Let doit remember in our database.
+
+    doit knows a backend by the name of an entry point, which an installation may lack that is
+    older than the code. So doit starts with an empty database of its own, which is replaced here.
+    """
+    manager = Globals.dep_manager
+    if manager is None or isinstance(manager.backend, Database):
+        return
+    name = _DATABASE if manager.name == MEMORY else manager.name
+    manager.__init__(
+        lambda name, codec, module_name: Database(name, codec, warn), name, type(manager.checker)
+    )
 
 
 def _check_variables(variables: Mapping[str, str]) -> None:
@@ -198,5 +276,4 @@ def _check_variables(variables: Mapping[str, str]) -> None:
         )
 
 
-if sys.platform == "linux":
-    os.register_at_fork(after_in_child=_die_with_parent)
+let_workers_die_with_us()

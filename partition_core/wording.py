@@ -1,6 +1,8 @@
-"""Numbers in messages: sizes and counts as people write them. Pure."""
+"""Messages: sizes and counts as people write them, and warnings."""
 
 from __future__ import annotations
+
+import sys
 
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
@@ -16,3 +18,8 @@ def size_text(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count and its noun, in the plural where it is one: `2 files`."""
     return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
+def warn(message: str) -> None:
+    """Tell the user of something that the build goes on without."""
+    print(f"WARNING: {message}", file=sys.stderr, flush=True)

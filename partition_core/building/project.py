@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from partition_core.building.settings import Settings, read_settings
 from partition_core.disk import Digests
 from partition_core.store.local import LocalStore
 from partition_core.store.tiers import Remote, Store
+from partition_core.wording import warn
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,6 @@ class Project:
     def recipe_path(self, recipe: str) -> Path:
         """Return the file of a recipe."""
         return self.root / RECIPES / f"{recipe}.yaml"
-
-
-def warn(message: str) -> None:
-    """Tell the user of something that the build goes on without."""
-    print(f"WARNING: {message}", file=sys.stderr, flush=True)
 
 
 def _remote(settings: Settings) -> Remote | None:

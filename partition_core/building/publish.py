@@ -9,15 +9,16 @@ from typing import Any
 
 from partition_core.building.folders import BUILD
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
-from partition_core.disk import digest_of, remove_parts, write_whole
-from partition_core.errors import BuildError, problem
+from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
+from partition_core.errors import BuildError, Place, problem
 from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
 
 
 def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder holds exactly the artifact that the recipe gives now."""
-    digest = plan.project.digests.of(plan.project.build_folder(plan.recipe) / artifact)
+    path = plan.project.build_folder(plan.recipe) / artifact
+    digest = plan.project.digests.of(path) if is_readable_file(path) else None
     proof = plan.result(plan.prove())
     models = plan.models()
     if digest is None or proof is None or models is None:
@@ -36,10 +37,10 @@ def is_all_published(plan: Plan) -> bool:
     return plan.is_all_published
 
 
-def publish(plan: Plan, artifact: str) -> None:
+def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
-    The manifest comes last and removes the artifacts of a former partition.
+    The manifest comes last and removes the artifacts of a former partition. Returns True.
     """
     target = plan.project.build_folder(plan.recipe) / artifact
     with plan.project.store.locked(digest_of(str(target).encode())):
@@ -48,18 +49,19 @@ def publish(plan: Plan, artifact: str) -> None:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
-            return
+            return True
         file = _proven(plan)[artifact]
         if not plan.project.store.restore(file, target):
             raise BuildError(
                 problem(
-                    f"{BUILD}/{plan.recipe}/{artifact}",
+                    Place(f"{BUILD}/{plan.recipe}/{artifact}"),
                     "its copy in the store was removed or damaged",
                     "",
                     "build again: it will be made anew",
                 )
             )
         plan.project.digests.learn(target, file.digest)
+    return True
 
 
 def _proven(plan: Plan) -> Mapping[str, StoredFile]:

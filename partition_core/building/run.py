@@ -5,12 +5,13 @@ What carries out steps is imported when the first of them is to be done.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partition_core.building.folders import RECIPES, STATE
+from partition_core.building.folders import BUILD, RECIPES, STATE
 from partition_core.building.settled import Outline, Settled
 from partition_core.errors import (
     PartitionError,
@@ -140,26 +141,26 @@ class RecipeBuild:
 
         return is_published(self.plan, artifact)
 
-    def export(self, say: Say) -> None:
-        """Export the model; raises PartitionError."""
+    def export(self, say: Say) -> bool:
+        """Export the model, and return whether that was necessary; raises PartitionError."""
         from partition_core.building.work import export
 
-        export(self.plan, say)
+        return export(self.plan, say)
 
-    def cut(self, save_file: str, say: Say) -> None:
-        """Cut one segment; raises PartitionError."""
+    def cut(self, save_file: str, say: Say) -> bool:
+        """Cut one segment, and return whether that was necessary; raises PartitionError."""
         from partition_core.building.work import cut
 
-        cut(self.plan, self.plan.segment(save_file), say)
+        return cut(self.plan, self.plan.segment(save_file), say)
 
-    def prove(self, say: Say) -> None:
-        """Prove the partition; raises PartitionError."""
+    def prove(self, say: Say) -> bool:
+        """Prove the partition, and return whether that was necessary; raises PartitionError."""
         from partition_core.building.work import prove
 
-        prove(self.plan, say)
+        return prove(self.plan, say)
 
-    def publish(self, artifact: str, say: Say) -> None:
-        """Put one artifact into the build folder; raises PartitionError.
+    def publish(self, artifact: str, say: Say) -> bool:
+        """Put one artifact into the build folder and return True; raises PartitionError.
 
         If that was not needed but is asked for, its task has no others in front of it.
         """
@@ -170,14 +171,27 @@ class RecipeBuild:
             for save_file in self.outline.segments:
                 self.cut(save_file, say)
             self.prove(say)
-        publish(self.plan, artifact)
+        return publish(self.plan, artifact)
 
-    def explain(self, say: Say) -> None:
-        """Tell what would be done and why."""
+    def remove(self) -> bool:
+        """Remove the artifacts, and the build folder if nothing else is in it; return True."""
+        folder = self.run.root / BUILD / self.name
+        for artifact in self.outline.artifacts:
+            (folder / artifact).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        return True
+
+    def explanation(self) -> Iterator[str]:
+        """Yield what would be done and why, a line for each step and artifact."""
         from partition_core.building.explain import explanation
 
-        for line in explanation(self.plan):
-            say(line)
+        return explanation(self.plan)
+
+    def reason(self, what: str) -> str:
+        """Return the line of the explanation about one step or artifact."""
+        about = f"{self.name}: {what}: "
+        return next((line for line in self.explanation() if line.startswith(about)), about)
 
 
 def chosen_recipes(root: Path, chosen: str | None) -> list[str]:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from partition_core.building.folders import BUILD
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
-from partition_core.building.project import warn
 from partition_core.building.publish import publish
 from partition_core.building.settings import FILE, REMOTE_VARIABLE
 from partition_core.errors import BuildError, one_of, problem, suggestion
 from partition_core.store.entry import Result
 from partition_core.store.remote import RemoteError, SharedStore
 from partition_core.store.transports import transport_of
+from partition_core.wording import warn
 
 
 def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:

@@ -20,8 +20,11 @@ Say = Callable[[str], None]
 Notes = Mapping[str, Any]
 
 
-def export(plan: Plan, say: Say) -> None:
-    """Export the recipe's model, unless the store has it; raises PartitionError."""
+def export(plan: Plan, say: Say) -> bool:
+    """Export the recipe's model unless the store has it; return whether it was exported.
+
+    Raises PartitionError.
+    """
     from partition_core.building.checkpoint import checkpoint_file
 
     def work(folder: Path) -> Notes:
@@ -41,11 +44,14 @@ def export(plan: Plan, say: Say) -> None:
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
-    _carry_out(plan, plan.export(), work, Plan.export)
+    return _carry_out(plan, plan.export(), work, Plan.export)
 
 
-def cut(plan: Plan, segment: Segment, say: Say) -> None:
-    """Cut one segment out of the exported model; raises CutError with the recipe's lines."""
+def cut(plan: Plan, segment: Segment, say: Say) -> bool:
+    """Cut one segment out of the exported model; return whether that was necessary.
+
+    Raises CutError with the recipe's lines.
+    """
     step = _known(plan.cut(segment), f"cut {segment.save_file}")
 
     def work(folder: Path) -> Notes:
@@ -56,11 +62,14 @@ def cut(plan: Plan, segment: Segment, say: Say) -> None:
             cut_file(_end2end(plan), segment, folder / segment.save_file, at=at)
         return {}
 
-    _carry_out(plan, step, work, lambda afresh: afresh.cut(segment))
+    return _carry_out(plan, step, work, lambda afresh: afresh.cut(segment))
 
 
-def prove(plan: Plan, say: Say) -> None:
-    """Prove the partition; raises ProofError, and then nothing of it is published."""
+def prove(plan: Plan, say: Say) -> bool:
+    """Prove the partition; return whether that was necessary.
+
+    Raises ProofError, and then nothing of it is published.
+    """
     step = _known(plan.prove(), "prove")
 
     def work(folder: Path) -> Notes:
@@ -107,7 +116,7 @@ def prove(plan: Plan, say: Say) -> None:
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         return {"summary": summary(figures, len(covered.uncovered))}
 
-    _carry_out(plan, step, work, Plan.prove)
+    return _carry_out(plan, step, work, Plan.prove)
 
 
 def _carry_out(
@@ -115,8 +124,8 @@ def _carry_out(
     step: Step,
     work: Callable[[Path], Notes],
     again: Callable[[Plan], Step | None],
-) -> None:
-    """Do the work of a step unless its result is there by now, and keep what it gives.
+) -> bool:
+    """Do the work of a step unless its result is there by now; return whether it was done.
 
     One process at a time works on a key; the others then find its result. `again` gives the same
     step of another plan: if its fingerprint is another one after the work, an input changed
@@ -124,7 +133,8 @@ def _carry_out(
     """
     store = plan.project.store
     with store.locked(step.key):
-        result = store.fetch(step.key)
+        found = store.fetch(step.key)
+        result = found
         if result is None:
             with store.private_folder() as folder:
                 start = time.monotonic()
@@ -138,6 +148,7 @@ def _carry_out(
                     Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
                 )
     plan.found(step, result)
+    return found is None
 
 
 def _check_outputs(step: Step, folder: Path) -> None:

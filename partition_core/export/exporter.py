@@ -15,7 +15,7 @@ import torch
 
 from partition_core.errors import ExportError, problem
 from partition_core.export.placing import PlaceOf, placed
-from partition_core.export.sources import Sample, Subject, load_subject
+from partition_core.export.sources import Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.recipe import Recipe
 from partition_core.structure import tensors
@@ -87,7 +87,7 @@ def _eager(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> tuple[Arrays,
     names: list[str] = []
     for index, sample in enumerate(subject.samples):
         with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
-            result = _run(subject, sample, place_of)
+            result = run_model(subject, sample, place_of)
             placement.check_all_called(recipe.marks)
         outputs = _named_outputs(recipe, result, place_of)
         names = list(outputs)
@@ -98,18 +98,6 @@ def _eager(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> tuple[Arrays,
         for name, tensor in outputs.items():
             reference[f"{index}/output/{name}"] = tensor.detach().numpy()
     return reference, names
-
-
-def _run(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
-    try:
-        return subject.module(*(tensor.clone() for tensor in sample))
-    except ExportError:
-        raise
-    except Exception as error:  # a user's model may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ExportError(
-            problem(place_of("model"), "the model does not run in PyTorch", reason)
-        ) from error
 
 
 def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:

@@ -61,12 +61,30 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
         subject = _torch_subject(recipe, source, place_of)
     match source.weights:
         case Seed(seed):
-            seed_weights(subject.own, seed, subject.init, lambda: subject.module(*subject.typical))
+            seed_weights(
+                subject.own,
+                seed,
+                subject.init,
+                lambda: run_model(subject, subject.typical, place_of),
+            )
         case Checkpoint() as named:
             from partition_core.export.state_dict import load_state
 
             load_state(subject.own, named, checkpoint, place_of("model.weights"))
     return subject
+
+
+def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
+    """Return what the model gives for a sample; raises ExportError for what it raises."""
+    try:
+        return subject.module(*(tensor.clone() for tensor in sample))
+    except ExportError:
+        raise
+    except Exception as error:  # a user's model may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ExportError(
+            problem(place_of("model"), "the model does not run in PyTorch", reason)
+        ) from error
 
 
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:

@@ -104,8 +104,12 @@ def _name_problems(source: str, folder: str) -> list[Problem]:
 
 def _read_text(source: str, folder: str) -> YamlText:
     path, file = Path(source), _shown(source, folder)
-    if os.path.exists(path):
+    if os.path.isfile(path):
         return read_yaml(path, file)
+    if os.path.lexists(path):
+        link = os.path.islink(path) and not os.path.exists(path)
+        what = "is a link to a file that is not there" if link else "is not a file"
+        return YamlText(None, (Problem(Place(file), what, "expected a file with a recipe"),))
     known = recipe_names(path.parent)
     near = suggestion(path.stem, known)
     missing = Problem(Place(file), "there is no such file", one_of(known), near)

@@ -21,6 +21,7 @@ from partition_core.disk import (
     copy_verified,
     digest_of,
     file_digest,
+    held_folder,
     link_whole,
     write_whole,
 )
@@ -28,7 +29,6 @@ from partition_core.store.entry import Result, StoredFile, decode, encode
 
 LAYOUT = "v1"
 _USE = "use.lock"
-_ABANDONED_AFTER = 24 * 3600.0
 _USED_AGAIN_AFTER = 3600.0
 
 
@@ -175,8 +175,13 @@ class LocalStore:
         """Yield an empty folder on the store's disk; at the end it is gone."""
         parent = self.folder / "work"
         parent.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned(parent)
-        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+        with contextlib.ExitStack() as held:
+            with self.locked("work"):
+                self._remove_abandoned(parent)
+                folder = held.enter_context(
+                    tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
+                )
+                held.enter_context(held_folder(Path(folder)))
             yield Path(folder)
 
     def checkpoint_path(self, pinned: str, name: str) -> Path:
@@ -201,8 +206,7 @@ class LocalStore:
 
     @staticmethod
     def _remove_abandoned(parent: Path) -> None:
-        """Remove private folders that a killed process left a day ago or longer."""
+        """Remove the private folders that killed processes left."""
         for folder in parent.iterdir():
-            with contextlib.suppress(OSError):
-                if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER:
-                    shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError), held_folder(folder):
+                shutil.rmtree(folder, ignore_errors=True)

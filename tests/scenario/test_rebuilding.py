@@ -212,12 +212,12 @@ def test_what_was_settled_is_looked_at_again_after_any_change(scratch: Scratch) 
     stat = body.stat()
     body.write_bytes(flipped)
     os.utime(body, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert "built body.onnx" in scratch.built()
+    assert "build/tiny/body.onnx: restored from the store" in scratch.built()
     assert scratch.artifacts() == before
 
     settle(scratch)
     (scratch.folder / "build" / "tiny" / "manifest.json").unlink()
-    assert "built manifest.json" in scratch.built()
+    assert "build/tiny/manifest.json: written" in scratch.built()
 
     settle(scratch)
     scratch.edit("tiny.py", "sigmoid()", "tanh()")
@@ -241,4 +241,4 @@ def test_asking_for_a_settled_task_again_publishes_it_again(scratch: Scratch) ->
     settle(scratch)
     output = scratch.built("run", "--always-execute", "build")
     assert steps(output) == []
-    assert "built end2end.onnx" in output
+    assert "build/tiny/end2end.onnx: restored from the store" in output

@@ -1,0 +1,124 @@
+"""What doit remembers of tasks, in an SQLite file: each value is written at once.
+
+doit's own backends write at the end of a run, so a killed run forgets all; they stop at a damaged
+file, and hold a lock for as long as a run with a failure goes on. Knows nothing of doit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+MEMORY = ":memory:"
+
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+
+
+class Codec(Protocol):
+    """Turns the values of one task into text and back."""
+
+    def encode(self, values: dict[str, Any]) -> str:
+        """Return the values as text."""
+
+    def decode(self, text: str) -> dict[str, Any]:
+        """Return the values that were encoded; raises ValueError."""
+
+
+class Database:
+    """A backend of doit in the file `name`, which may be lost at any moment without harm.
+
+    A damaged file is put aside and a file that cannot be opened is not used, each with a warning.
+    Two runs may share the file; each sees what was there when it started. What cannot be written
+    is remembered for the length of the run.
+    """
+
+    def __init__(
+        self, name: str, codec: Codec, warn: Callable[[str], None], module_name: str | None = None
+    ) -> None:
+        self.name = name
+        self._codec = codec
+        self._warn = warn
+        self._connection, self._rows = self._opened()
+        self._values: dict[str, dict[str, Any]] = {}
+
+    def get(self, task: str, key: str) -> Any:
+        """Return a value of a task, or None."""
+        return self._task(task).get(key)
+
+    def set(self, task: str, key: str, value: Any) -> None:
+        """Remember a value of a task."""
+        self._task(task)[key] = value
+        text = self._codec.encode(self._values[task])
+        if self._rows.get(task) != text:
+            self._rows[task] = text
+            self._execute("insert or replace into doit values (?, ?)", (task, text))
+
+    def in_(self, task: str) -> bool:
+        """Return whether anything is remembered of a task."""
+        return task in self._rows
+
+    def remove(self, task: str) -> None:
+        """Forget a task."""
+        self._values.pop(task, None)
+        if self._rows.pop(task, None) is not None:
+            self._execute("delete from doit where task_id = ?", (task,))
+
+    def remove_all(self) -> None:
+        """Forget all tasks."""
+        self._values.clear()
+        self._rows.clear()
+        self._execute("delete from doit")
+
+    def dump(self) -> None:
+        """Close the file; everything is in it already."""
+        self._connection.close()
+
+    def _task(self, task: str) -> dict[str, Any]:
+        if task not in self._values:
+            try:
+                found = self._codec.decode(self._rows.get(task, "{}"))
+            except ValueError:
+                found = {}
+            self._values[task] = found if isinstance(found, dict) else {}
+        return self._values[task]
+
+    def _execute(self, statement: str, values: tuple[str, ...] = ()) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute(statement, values)
+
+    def _opened(self) -> tuple[sqlite3.Connection, dict[str, str]]:
+        try:
+            return _opened(self.name)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode not in _DAMAGED:
+                self._warn(f"{self.name}: {error}; `doit ignore` is not remembered")
+                return _opened(MEMORY)
+        return self._opened_anew()
+
+    def _opened_anew(self) -> tuple[sqlite3.Connection, dict[str, str]]:
+        aside = f"{self.name}.damaged"
+        self._warn(f"{self.name} is damaged; it was put into {aside}, and a new one is made")
+        try:
+            Path(f"{self.name}-journal").unlink(missing_ok=True)
+            Path(self.name).replace(aside)
+            return _opened(self.name)
+        except (OSError, sqlite3.Error):
+            return _opened(MEMORY)
+
+
+def _opened(name: str) -> tuple[sqlite3.Connection, dict[str, str]]:
+    connection = sqlite3.connect(name, isolation_level=None)
+    try:
+        # The file is no loss if the machine stops; that a process is killed cannot harm it.
+        connection.execute("pragma synchronous = off")
+        connection.execute(
+            "create table if not exists doit (task_id text not null primary key, task_data json)"
+        )
+        rows = connection.execute("select task_id, task_data from doit").fetchall()
+        return connection, {str(task): str(text) for task, text in rows}
+    except sqlite3.Error:
+        connection.close()
+        raise
