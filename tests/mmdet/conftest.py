@@ -13,8 +13,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from partition_core.cutting.cut import cut
-from partition_core.cutting.files import save_model
+from partition_core.cutting.files import cut_file
 from partition_core.export import exporter
 from partition_core.export.exporter import Export as Exported
 from partition_core.export.exporter import export_recipe
@@ -114,11 +113,12 @@ def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
         warnings.simplefilter("ignore")
         patch.setattr(exporter, "load_subject", keep)
         exported = export_recipe(given, folder, place_of, None, quietly)
+    whole = saved(exported.model, folder)
     files = {}
     for segment in SEGMENTS:
         files[segment.save_file] = folder / segment.save_file
-        save_model(cut(exported.model, segment, "at"), files[segment.save_file])
-    return Built(subjects[0], exported, saved(exported.model, folder), files, {})
+        cut_file(whole, segment, files[segment.save_file])
+    return Built(subjects[0], exported, whole, files, {})
 
 
 @pytest.fixture(scope="session")
