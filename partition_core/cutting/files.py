@@ -16,6 +16,8 @@ from partition_core.cutting.onnx_file.byte_mover import write_pieces
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.onnx_file.graph_writer import write_model
+from partition_core.cutting.onnx_file.tensor import Tensor
+from partition_core.cutting.onnx_file.value_type import byte_size
 from partition_core.cutting.onnx_file.weights import Beside, Inline, Referred
 from partition_core.cutting.skeleton import skeleton_bytes
 from partition_core.errors import CutError, problem
@@ -118,10 +120,17 @@ def check_model(model: Model, name: str) -> None:
     """Raise CutError if `model` is not valid ONNX: onnx.checker with shape inference, `name` in
     the message.
 
-    Large weights are checked by type and shape only; they are not read.
+    Large weights are checked by type, shape and number of bytes; they are not read.
     """
     import onnx
 
+    wrong = [
+        problem(f"initializer '{tensor.name}'", f"it has {held} bytes", f"expected {needed}")
+        for tensor, held, needed in _sizes(model)
+        if held != needed
+    ]
+    if wrong:
+        raise CutError(*wrong)
     try:
         onnx.checker.check_model(skeleton_bytes(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -160,6 +169,15 @@ def _cut_and_save(
     if check:
         check_model(made, target.name)
     return save(made, target, weights)
+
+
+def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:
+    for value in model.graph.initializers:
+        tensor = value.tensor
+        if tensor is not None and tensor.raw is not None:
+            needed = byte_size(tensor.dtype, tensor.dims)
+            if needed is not None:
+                yield tensor, len(tensor.raw), needed
 
 
 def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Beside | Referred:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from partition_core.cutting.graph_marks import as_identity, is_mark
-from partition_core.cutting.onnx_file.byte_range import content_of
-from partition_core.cutting.onnx_file.graph import Model, Value
+from partition_core.cutting.onnx_file.attributes import tensors_of
+from partition_core.cutting.onnx_file.byte_range import Range, content_of
+from partition_core.cutting.onnx_file.graph import Model, Node, Value
 from partition_core.cutting.onnx_file.graph_writer import write_model
+from partition_core.cutting.onnx_file.tensor import Tensor
 from partition_core.cutting.onnx_file.weights import SMALL, Inline
 
 
@@ -18,23 +20,36 @@ def skeleton_bytes(model: Model) -> bytes:
     CutError is raised if they cannot be. Mark nodes are Identity nodes.
     """
     graph = model.graph
-    large = [value for value in graph.initializers if value.tensor and _is_large(value)]
-    inputs = [
-        Value(value.name, value.info or (value.tensor.info if value.tensor else b""))
-        for value in large
-        if not value.is_input
-    ]
-    left = set(large)
+    weights = {value: value.tensor for value in graph.initializers if value.tensor is not None}
+    large = {value: tensor for value, tensor in weights.items() if _is_large(tensor)}
+    constants = {node: tensor for node in graph if (tensor := _large_constant(node)) is not None}
+    given = {value: tensor for value, tensor in large.items() if not value.is_input}
+    given |= {node.outputs[0]: tensor for node, tensor in constants.items()}
     bare = replace(
         graph,
-        nodes=[as_identity(node) if is_mark(node) else node for node in graph],
-        inputs=[*graph.inputs, *inputs],
-        initializers=[value for value in graph.initializers if value not in left],
+        nodes=[
+            as_identity(node) if is_mark(node) else node for node in graph if node not in constants
+        ],
+        inputs=[
+            *graph.inputs,
+            *(Value(value.name, value.info or tensor.info) for value, tensor in given.items()),
+        ],
+        initializers=[value for value in graph.initializers if value not in large],
     )
     pieces = write_model(replace(model, graph=bare), Inline(model.folder))
     return b"".join(map(content_of, pieces))
 
 
-def _is_large(value: Value) -> bool:
+def _is_large(tensor: Tensor) -> bool:
     # Shape inference knows no operator that reads a sparse weight; runtimes read it as dense.
-    return value.tensor is not None and (value.tensor.sparse or value.tensor.weight >= SMALL)
+    return tensor.sparse or tensor.weight >= SMALL
+
+
+def _large_constant(node: Node) -> Tensor | None:
+    # A node with external data is kept in memory, one with much data inside is left in its file.
+    if node.op_type != "Constant" or not (node.external or isinstance(node.message, Range)):
+        return None
+    for tensor in tensors_of(node):
+        if _is_large(tensor):
+            return tensor
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,32 @@ def test_constants_with_external_data_are_brought_along(tmp_path: Path) -> None:
     cut_between(file, ["a"], ["y"], tmp_path / "part.onnx")
     (tmp_path / "c.bin").unlink()
     assert run(tmp_path / "part.onnx", {"a": -X})["y"].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_weight_of_the_wrong_size_is_refused(tmp_path: Path) -> None:
+    model = big_model()
+    model.graph.initializer[0].raw_data += b"more"
+    file = tmp_path / "whole.onnx"
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(CutError, match="initializer 'w1': it has 12292 bytes; expected 12288"):
+        cut_between(file, ["x"], ["y"], tmp_path / "part.onnx")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_large_constant_is_copied_without_being_read(tmp_path: Path) -> None:
+    values = np.arange(300_000, dtype=np.float32)
+    model = parsed("g (float[1] x) => (float[300000] y) { a = Neg (x)  y = Add (a, c) }")
+    constant = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(values))
+    model.graph.node.insert(0, constant)
+    file = saved(model, tmp_path)
+    tracemalloc.start()
+    cut_between(file, ["a"], ["y"], tmp_path / "part.onnx")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1_200_000 + 500_000  # the buffer that moves bytes has 1 MiB
+    assert onnx.load(tmp_path / "part.onnx").graph.node[0] == constant
+    made = run(tmp_path / "part.onnx", {"a": X[:1]})["y"]
+    assert equal(made, values + X[0])
 
 
 @pytest.mark.parametrize(

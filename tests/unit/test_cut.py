@@ -649,6 +649,7 @@ from partition_core.references import parse_reference
 part = Segment("p.onnx", (parse_reference("net:input"),), (parse_reference("net:output"),))
 target = Path(sys.argv[2])
 files = cut_file(Path(sys.argv[1]), part, target, weights=sys.argv[3], check=False)
+assert not {"onnx", "numpy", "google.protobuf"} & set(sys.modules), "a cut needs none of them"
 print(*(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 """
 
@@ -689,6 +690,19 @@ def test_the_bytes_of_a_segment_are_equal_in_every_process_and_hash_seed(
     digests = [process.communicate()[0].split() for process in running]
     assert [len(one) for one in digests] == [1 + (weights == "external")] * 20
     assert len({tuple(one) for one in digests}) == 1
+
+
+def test_the_devices_of_a_node_follow_the_names_of_its_tensors() -> None:
+    proto = onnx.parser.parse_model(DETECTOR)
+    node = next(node for node in proto.graph.node if node.name == "sum")
+    devices = node.device_configurations.add(configuration_id="two")
+    for name in ("a_m", "c"):
+        devices.sharding_spec.add(tensor_name=name)
+    model = read_model(proto.SerializeToString())
+    part = segment("head:input", "net:output", input_names=("p", "q"))
+    made = onnx.load_from_string(content_of(cut_model(model, part, AT)))
+    found = next(node for node in made.graph.node if node.name == "sum").device_configurations[0]
+    assert [spec.tensor_name for spec in found.sharding_spec] == ["p", "c"]
 
 
 FIRST = segment("net:input", "head:input", save_file="first.onnx")

@@ -1,9 +1,10 @@
-"""Reads the plain attributes of a node; must not know graphs in attributes."""
+"""Reads the attributes of a node that are numbers, words or tensors; must not know graphs."""
 
 from __future__ import annotations
 
 from partition_core.cutting.onnx_file.graph import Node
-from partition_core.cutting.onnx_file.graph_reader import ATTRIBUTES
+from partition_core.cutting.onnx_file.graph_reader import ATTRIBUTES, TENSOR
+from partition_core.cutting.onnx_file.tensor import Tensor, read_tensor
 from partition_core.cutting.onnx_file.wire import fields, integers, number, piece, text
 
 Attribute = int | str | tuple[int, ...]
@@ -29,3 +30,14 @@ def attributes_of(node: Node) -> dict[str, Attribute]:
         elif kind == _IS_INTS:
             found[name] = tuple(integers(inside, _INTS))
     return found
+
+
+def tensors_of(node: Node) -> list[Tensor]:
+    """Return the tensors that are attributes of `node`."""
+    return [
+        read_tensor(piece(value))
+        for key, message in fields(node.message)
+        if key >> 3 == ATTRIBUTES
+        for inner, value in fields(piece(message))
+        if inner >> 3 == TENSOR
+    ]
