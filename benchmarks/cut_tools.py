@@ -5,6 +5,7 @@ python benchmarks/cut_tools.py TOOL TARGET NAME SOURCE INPUT … -- OUTPUT …
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -171,10 +172,13 @@ def warm(case: Case, target: Path, repeat: int) -> tuple[float, float]:
     copies: list[float] = []
     for _ in range(repeat):
         target.unlink(missing_ok=True)
+        # The kernel slows a process down that has written much and not waited for the disk.
+        os.sync()
         start = time.perf_counter()
         ours(case, target)
         calls.append(time.perf_counter() - start)
         target.unlink()
+        os.sync()
         start = time.perf_counter()
         subprocess.check_call(["cp", str(result), str(target)])
         copies.append(time.perf_counter() - start)
