@@ -207,7 +207,8 @@ class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
 
     def execute(self, out: Any = None, err: Any = None) -> object:
         """Remove them; doit tells."""
-        return _attempt(functools.partial(publish.remove, self._plan), self._plan.file.file)
+        removal = functools.partial(publish.remove, self._plan)
+        return _attempt(removal, self._plan.file.file)
 
     def __str__(self) -> str:
         return f"remove {BUILD}/{self._plan.recipe}"
@@ -233,7 +234,8 @@ def _attempt(act: Callable[[], bool], recipe: str) -> dict[str, bool] | TaskFail
     except _Terminated:
         raise
     except SystemExit as error:  # of the user's model
-        return TaskFailed(str(problem(Place(recipe), f"the model ends Python, with code {error.code}")))
+        what = f"the model ends Python, with code {error.code}"
+        return TaskFailed(str(problem(Place(recipe), what)))
 
 
 def _placed(one: Problem, recipe: str) -> Problem:
