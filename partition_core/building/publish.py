@@ -45,6 +45,7 @@ def publish(plan: Plan, artifact: str) -> bool:
     target = plan.project.build_folder(plan.recipe) / artifact
     with plan.project.store.locked(digest_of(str(target).encode())):
         remove_parts(target)
+        _make_way(target, f"{BUILD}/{plan.recipe}/{artifact}")
         if artifact == MANIFEST:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
@@ -62,6 +63,16 @@ def publish(plan: Plan, artifact: str) -> bool:
             )
         plan.project.digests.learn(target, file.digest)
     return True
+
+
+def _make_way(target: Path, name: str) -> None:
+    if target.is_symlink() or not target.is_dir():
+        return
+    try:
+        target.rmdir()
+    except OSError as error:
+        what = "is a folder that is not empty"
+        raise BuildError(problem(Place(name), what, "expected a file", "remove it")) from error
 
 
 def _proven(plan: Plan) -> Mapping[str, StoredFile]:

@@ -14,7 +14,8 @@ from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
 from partition_core.errors import BuildError, CutError, Place, Problem, problem
 from partition_core.fingerprint import changes
 from partition_core.recipe import Segment
-from partition_core.store.entry import Origin, StoredFile
+from partition_core.store.entry import Origin, Result, StoredFile
+from partition_core.store.tiers import Store
 
 Say = Callable[[str], None]
 Notes = Mapping[str, Any]
@@ -132,23 +133,36 @@ def _carry_out(
     meanwhile and nothing is kept.
     """
     store = plan.project.store
+
+    def carry_out(folder: Path) -> Result:
+        start = time.monotonic()
+        notes = work(folder)
+        _check_outputs(step, folder)
+        _check_inputs(step, again(plan.afresh()))
+        return store.keep(
+            step.key,
+            {name: folder / name for name in step.files},
+            {**notes, "fingerprint": [list(entry) for entry in step.fingerprint.entries]},
+            Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
+        )
+
     with store.locked(step.key):
         found = store.fetch(step.key)
-        result = found
-        if result is None:
-            with store.private_folder() as folder:
-                start = time.monotonic()
-                notes = work(folder)
-                _check_outputs(step, folder)
-                _check_inputs(step, again(plan.afresh()))
-                result = store.keep(
-                    step.key,
-                    {name: folder / name for name in step.files},
-                    {**notes, "fingerprint": [list(entry) for entry in step.fingerprint.entries]},
-                    Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
-                )
+        result = found or _in_private_folder(store, carry_out)
     plan.found(step, result)
     return found is None
+
+
+def _in_private_folder(store: Store, act: Callable[[Path], Result]) -> Result:
+    """Act in a private folder on the store's disk, or again in another one if that disk refuses."""
+    try:
+        with store.private_folder() as folder:
+            return act(folder)
+    except OSError as error:
+        if not store.gives_up(error):
+            raise
+    with store.private_folder() as folder:
+        return act(folder)
 
 
 def _check_outputs(step: Step, folder: Path) -> None:

@@ -7,6 +7,7 @@ warning, once.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,6 +17,8 @@ from partition_core.store.local import LocalStore
 
 Warn = Callable[[str], None]
 T = TypeVar("T")
+
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 class Remote(Protocol):
@@ -48,6 +51,7 @@ class Store:
         self._remote = remote
         self._warn = warn
         self._warned = False
+        self._is_given_up = False
 
     def find(self, key: str) -> Result | None:
         """Return the result of `key` if its entry is on this machine; see `is_complete`."""
@@ -151,14 +155,33 @@ class Store:
         Raises OSError if both refuse.
         """
         main, fallback = self.tiers
-        try:
-            return action(main)
-        except OSError as error:
-            if not self._warned:
-                reason = error.strerror or str(error)
-                self._warn(
-                    f"store '{main.folder}': {reason}; this build goes on without it, "
-                    f"in '{fallback.folder}'"
-                )
-                self._warned = True
-            return action(fallback)
+        if not self._is_given_up:
+            try:
+                return action(main)
+            except OSError as error:
+                self._tell(error)
+        return action(fallback)
+
+    def gives_up(self, error: OSError) -> bool:
+        """Return whether to try again what failed with `error`, now without the machine's store.
+
+        So it is if its disk refused, and the store was not given up before.
+        """
+        main = str(self.tiers[0].folder)
+        if self._is_given_up or not (
+            error.errno in _DISK_REFUSES or str(error.filename or "").startswith(main)
+        ):
+            return False
+        self._tell(error)
+        self._is_given_up = True
+        return True
+
+    def _tell(self, error: OSError) -> None:
+        main, fallback = self.tiers
+        if not self._warned:
+            reason = error.strerror or str(error)
+            self._warn(
+                f"store '{main.folder}': {reason}; this build goes on without it, "
+                f"in '{fallback.folder}'"
+            )
+            self._warned = True

@@ -127,6 +127,26 @@ class Scratch:
         assert run.returncode == 0, run.stdout
         return run.stdout
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start doit in a process group of its own; its output and errors come by `stdout`."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """Return the bytes of every file of the project, by its path."""
+        return {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
     def artifacts(self, recipe: str = "tiny") -> dict[str, bytes]:
         """Return the bytes of every file in a recipe's build folder, by name."""
         folder = self.folder / "build" / recipe

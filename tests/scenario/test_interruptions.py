@@ -1,0 +1,153 @@
+"""Builds that are interrupted, killed or started twice: nothing is lost, half done or done twice.
+
+The instants are lines that doit prints, so that nothing depends on time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from .conftest import RECIPE, TINY, Scratch, steps
+
+RUN, TRANSLATE, CUT = "run it in PyTorch …", "translate it to ONNX …", "cut tail.onnx …"
+
+
+def stopped(project: Scratch, line: str, how: signal.Signals, *arguments: str) -> tuple[int, str]:
+    """Start a build, send a signal to its group when it has said `line`; return code and output."""
+    process = project.start(*arguments)
+    assert process.stdout is not None
+    said = []
+    for said_line in process.stdout:
+        said.append(said_line)
+        if line in said_line:
+            os.killpg(process.pid, how)
+            break
+    rest, _ = process.communicate(timeout=60)
+    return process.returncode, "".join(said) + rest
+
+
+def remains(*folders: Path) -> list[str]:
+    """Return what builds leave behind that were not ended in order."""
+    return [
+        str(path)
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.name.endswith(".part") or path.parent.name == "work"
+    ]
+
+
+def workers(marker: str) -> list[str]:
+    """Return the processes whose environment holds a text."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the artifacts of a build that nobody interrupted."""
+    project = Scratch(tmp_path_factory.mktemp("expected") / "project", tiny_store)
+    project.built()
+    return project.artifacts()
+
+
+@pytest.mark.parametrize(
+    ("how", "lines"),
+    [
+        (signal.SIGINT, [RUN, CUT]),
+        (signal.SIGTERM, [TRANSLATE]),
+        (signal.SIGKILL, [RUN, TRANSLATE, CUT]),
+    ],
+)
+def test_an_interrupted_build_goes_on_where_it_was(
+    fresh: Scratch, expected: dict[str, bytes], how: signal.Signals, lines: list[str]
+) -> None:
+    for line in lines:
+        code, output = stopped(fresh, line, how, "build")
+        assert code != 0
+        assert "Traceback" not in output
+        assert not (fresh.folder / "build" / "tiny").exists()
+        if how != signal.SIGKILL:
+            assert remains(fresh.folder, fresh.store) == []
+    output = fresh.built()
+    assert ("export" in steps(output)) == (CUT not in lines)  # it was finished by then
+    assert fresh.artifacts() == expected
+    assert remains(fresh.folder, fresh.store) == []
+
+
+def test_an_interrupted_build_says_so_in_one_line(fresh: Scratch) -> None:
+    code, output = stopped(fresh, "build the model …", signal.SIGINT, "build")
+    assert code == -signal.SIGINT
+    lines = [line for line in output.splitlines() if "export: build" not in line]
+    assert lines == ["WARNING: interrupted; what was finished is kept"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_a_build_that_is_killed(fresh: Scratch, how: signal.Signals) -> None:
+    fresh.write("recipes/other.yaml", RECIPE.replace("seed: 0", "seed: 1"))
+    fresh.environment["PARTITION_TEST_MARKER"] = marker = f"marker-of-{fresh.folder}"
+    process = fresh.start("-n", "2", "build")
+    assert process.stdout is not None
+    while "run it in PyTorch …" not in process.stdout.readline():
+        pass
+    assert len(workers(marker)) == 3
+    os.kill(process.pid, how)  # not the group: its workers must notice
+    process.communicate(timeout=60)  # ends when no process holds the pipe
+    assert workers(marker) == []
+
+
+COUNTING = (
+    TINY
+    + """
+
+def counted(width=8):
+    from pathlib import Path
+
+    with Path(__file__).with_name("count").open("a") as file:
+        file.write("built\\n")
+    return Tiny(width)
+"""
+)
+
+
+@pytest.mark.parametrize("folders", [1, 2])
+def test_two_builds_of_one_recipe_at_once_export_it_once(tmp_path: Path, folders: int) -> None:
+    projects = [Scratch(tmp_path / f"{i}", tmp_path / "store") for i in range(folders)]
+    for project in projects:
+        project.write("tiny.py", COUNTING)
+        project.edit("recipes/tiny.yaml", "tiny:build", "tiny:counted")
+    pair = (projects * 2)[:2]
+    processes = [project.start("build") for project in pair]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    counts = [project.folder / "count" for project in projects]
+    assert sum(len(count.read_text().split()) for count in counts if count.exists()) == 1
+    assert sorted(len(steps(output)) for output in outputs)[-1] >= 1
+    assert "".join(outputs).count("cut body.onnx …") == 1
+    assert pair[0].artifacts() == pair[1].artifacts()
+    assert remains(tmp_path) == []
+
+
+def test_an_input_that_changes_during_a_step_is_told_and_nothing_is_kept(fresh: Scratch) -> None:
+    fresh.write("tiny.py", TINY.replace("def build(width=8):", "def build(width=8):\n    touch()"))
+    with (fresh.folder / "tiny.py").open("a") as file:
+        file.write(
+            "\n\ndef touch():\n    from pathlib import Path\n\n"
+            "    with Path(__file__).open('a') as file:\n        file.write('# changed\\n')\n"
+        )
+    run = fresh.doit("build")
+    assert run.returncode != 0
+    (told,) = [line for line in run.stdout.splitlines() if line.startswith("ERROR")]
+    assert told.startswith("ERROR: recipes/tiny.yaml: export: while it ran, code tiny.py")
+    assert told.endswith("belongs to neither state and is not kept; build again")
+    assert not (fresh.folder / "build" / "tiny").exists()
+    assert not list((fresh.store / "v1").glob("ac/*/*"))
