@@ -215,4 +215,3 @@ def test_two_recipes_are_built_at_once(fresh: Scratch, kind: str) -> None:
         )
     ]
     assert fresh.artifacts("other")["body.onnx"] != fresh.artifacts()["body.onnx"]
-

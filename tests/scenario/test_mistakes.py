@@ -26,7 +26,8 @@ NO_RECIPE = (
         ),
         (
             ["build", "recipe=tinny"],
-            "recipe=tinny: there is no recipe 'tinny'; expected one of 'tiny'; did you mean 'tiny'?",
+            "recipe=tinny: there is no recipe 'tinny'; expected one of 'tiny'; "
+            "did you mean 'tiny'?",
         ),
         (["build", "recipe="], "recipe=: there is no recipe ''; expected one of 'tiny'"),
         (
@@ -85,10 +86,7 @@ def test_a_recipe_of_random_bytes_is_told(fresh: Scratch) -> None:
     (fresh.folder / "recipes" / "tiny.yaml").write_bytes(bytes(range(128, 256)))
     run = fresh.doit("build")
     assert run.returncode == 3
-    assert (
-        run.stdout
-        == "ERROR: recipes/tiny.yaml:1: is not UTF-8 text; save the file as UTF-8\n"
-    )
+    assert run.stdout == "ERROR: recipes/tiny.yaml:1: is not UTF-8 text; save the file as UTF-8\n"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
