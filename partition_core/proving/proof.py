@@ -218,7 +218,8 @@ def _against_eager(
     """
     marks, outputs = {}, {}
     for name, array in eager.marks.items():
-        if name not in matched:
+        # A marked tensor that nothing reads is not part of the exported model.
+        if name not in matched and name in whole.marks:
             where, ours = f"mark '{name}'", whole.marks[name]
             marks[name] = _close(where, number, ours, array, tolerance, problems)
     for name, array in eager.outputs.items():

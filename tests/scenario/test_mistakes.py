@@ -26,7 +26,8 @@ NO_RECIPE = (
         ),
         (
             ["build", "recipe=tinny"],
-            "recipe=tinny: there is no recipe 'tinny'; expected one of 'tiny'; did you mean 'tiny'?",  # noqa: E501  # reason: the message as the user sees it, on one line
+            "recipe=tinny: there is no recipe 'tinny'; expected one of 'tiny'; "
+            "did you mean 'tiny'?",
         ),
         (["build", "recipe="], "recipe=: there is no recipe ''; expected one of 'tiny'"),
         (
