@@ -22,6 +22,7 @@ from partition_core.building.plan import Plan, Step
 from partition_core.building.project import BUILD, Project
 from partition_core.building.recipes import Recipes
 from partition_core.errors import (
+    BuildError,
     PartitionError,
     Problem,
     RecipeError,
@@ -31,11 +32,19 @@ from partition_core.errors import (
 )
 from partition_core.reporter import BuildReporter
 
-__all__ = ["DOIT_CONFIG", "task_build", "task_cut", "task_export", "task_prove"]
+__all__ = [
+    "DOIT_CONFIG",
+    "task_build",
+    "task_cut",
+    "task_export",
+    "task_prove",
+    "task_pull",
+    "task_push",
+]
 
 Task = dict[str, Any]
 
-_VARIABLES = ("recipe",)
+_VARIABLES = ("recipe", "artifact")
 
 _PR_SET_PDEATHSIG = 1
 
@@ -65,7 +74,7 @@ def task_build(dry_run: bool) -> Iterator[Task]:
             yield {
                 "name": plan.recipe,
                 "doc": _described(plan),
-                "actions": [(_explain, [plan])],
+                "actions": [(_attempt, [_whole(functools.partial(_explain, plan))])],
                 "verbosity": 2,
             }
             continue
@@ -132,6 +141,41 @@ def task_prove() -> Iterator[Task]:
         )
 
 
+def task_push() -> Iterator[Task]:
+    """Give results to the shared store: all of a recipe's, or `artifact=…` of them."""
+    for plan in _plans():
+        doc = f"Give what '{plan.recipe}' gave to the shared store."
+        yield _transfer(plan, doc, "push")
+
+
+def task_pull() -> Iterator[Task]:
+    """Take artifacts from the shared store: all of a recipe's, or `artifact=…` of them."""
+    for plan in _plans():
+        doc = f"Take the artifacts of '{plan.recipe}' from the shared store."
+        yield _transfer(plan, doc, "pull")
+
+
+def _transfer(plan: Plan, doc: str, way: str) -> Task:
+    chosen = _variables().get("artifact")
+    names = None if chosen is None else [name.strip() for name in chosen.split(",")]
+    return {
+        "name": plan.recipe,
+        "doc": doc,
+        "actions": [(_attempt, [functools.partial(_share, plan, way, names)])],
+        "verbosity": 2,
+        "meta": {"recipe": plan.recipe, "plan": plan},
+    }
+
+
+def _share(plan: Plan, way: str, names: list[str] | None) -> None:
+    # What moves bytes over a network is imported only by who asks for it.
+    from partition_core.building import sharing
+
+    move = {"push": sharing.push, "pull": sharing.pull}[way]
+    for line in move(plan, names):
+        _say(line)
+
+
 def _task(
     plan: Plan,
     name: str,
@@ -144,13 +188,29 @@ def _task(
     return {
         "name": name,
         "doc": doc,
-        "actions": [(_attempt, [act])],
-        "uptodate": [is_done],
+        "actions": [(_attempt, [_whole(act)])],
+        "uptodate": [] if "artifact" in _variables() else [is_done],
         "task_dep": after,
         "verbosity": 2,
         "meta": {"recipe": plan.recipe, "plan": plan},
         **more,
     }
+
+
+def _whole(act: Callable[[], None]) -> Callable[[], None]:
+    """Return what a task does that is about whole recipes: with `artifact=…`, refuse."""
+    return _refuse_artifact if "artifact" in _variables() else act
+
+
+def _refuse_artifact() -> None:
+    raise BuildError(
+        problem(
+            "artifact",
+            "a single artifact cannot be built",
+            "expected `doit push` or `doit pull` with this variable",
+            "leave it out",
+        )
+    )
 
 
 def _explain(plan: Plan) -> None:
@@ -189,12 +249,16 @@ def _described(plan: Plan) -> str:
 
 def _plans() -> list[Plan]:
     """Return the plans of the chosen recipes, made once for all tasks of one run of doit."""
-    variables = dict(doit_cmd._CMDLINE_VARS or {})
+    variables = _variables()
     try:
         _check_variables(variables)
         return list(_plans_of(Path.cwd(), variables.get("recipe")))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
+
+
+def _variables() -> dict[str, str]:
+    return dict(doit_cmd._CMDLINE_VARS or {})
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Project:
         store = Store(
             LocalStore(settings.store, digests, warn),
             LocalStore(state / "store", digests, warn),
-            _remote(settings),
+            _remote(settings, root),
             warn,
         )
         return cls(root, settings, store, digests)
@@ -96,11 +97,17 @@ def warn(message: str) -> None:
     print(f"WARNING: {message}", file=sys.stderr, flush=True)
 
 
-def _remote(settings: Settings) -> Remote | None:
+def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
     if not settings.remote:
         return None
     # What moves bytes over a network is not needed by a build that stays on this machine.
-    from partition_core.store.remote import SharedStore
     from partition_core.store.transports import transport_of
 
-    return SharedStore(transport_of(settings.remote), settings.remote_write, warn)
+    opened = transport_of(settings.remote, root)
+
+    def remote() -> Remote:
+        from partition_core.store.remote import SharedStore
+
+        return SharedStore(opened(), settings.remote_write, warn)
+
+    return remote

@@ -30,8 +30,9 @@ def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     with _told(place):
         for step, result, files in parcels:
             moved = shared.give(step.key, result, plan.project.store, files)
-            told = f"sent {', '.join(moved)}" if moved else "was there"
-            lines.append(f"{plan.recipe}: {step.name}: {told}")
+            if files:
+                told = f"sent {', '.join(moved)}" if moved else "was there"
+                lines.append(f"{plan.recipe}: {step.name}: {told}")
     return lines
 
 
@@ -47,8 +48,8 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     lines = []
     with _told(place):
         for step, files in _steps(plan, chosen):
-            result = plan.result(step) or shared.entry(step.key)
-            if result is None or set(result.files) != set(step.files):
+            result = plan.result(step) or shared.entry(step.key, step.files)
+            if result is None:
                 raise _not_there(plan, place, f"result of '{step.name}'")
             plan.found(step, result)
             moved = [name for name in files if _brought(plan, shared, place, result, name)]
@@ -130,7 +131,7 @@ def _shared(plan: Plan) -> tuple[SharedStore, str]:
                 f"write it, or set the variable {REMOTE_VARIABLE}",
             )
         )
-    transport = transport_of(url)
+    transport = transport_of(url, plan.project.root)()
     return SharedStore(transport, True, warn), f"shared store '{transport.place}'"
 
 

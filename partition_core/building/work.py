@@ -149,7 +149,7 @@ def _carry_out(
     """
     store = plan.project.store
     with store.locked(step.key):
-        result = store.fetch(step.key)
+        result = store.fetch(step.key, step.files)
         if result is None:
             with store.private_folder() as folder:
                 start = time.monotonic()

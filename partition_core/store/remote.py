@@ -69,14 +69,14 @@ class SharedStore:
         self._told: set[str] = set()
         self._is_down = False
 
-    def fetch(self, key: str, into: LocalStore) -> Result | None:
+    def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
         """Return the result of `key` after its files, and then its entry, were put into `into`.
 
-        Raises OSError if the disk of `into` refuses.
+        Its files must be called `names`. Raises OSError if the disk of `into` refuses.
         """
 
         def fetched() -> Result | None:
-            result = self.entry(key)
+            result = self.entry(key, names)
             if result is None or not all(self.bring(n, f, into) for n, f in result.files.items()):
                 return None
             into.put_entry(key, result)
@@ -84,11 +84,11 @@ class SharedStore:
 
         return self._tried(fetched)
 
-    def offers(self, key: str) -> bool:
+    def offers(self, key: str, names: Collection[str]) -> bool:
         """Return whether there is an entry of `key`, whole, and all its files seem to be there."""
 
         def offered() -> bool:
-            result = self.entry(key)
+            result = self.entry(key, names)
             return result is not None and all(map(self._has, result.files.values()))
 
         return self._tried(offered) is True
@@ -105,8 +105,11 @@ class SharedStore:
 
         return self._tried(sent) is True
 
-    def entry(self, key: str) -> Result | None:
-        """Return the result of `key`, of which no file is transferred; None without."""
+    def entry(self, key: str, names: Collection[str]) -> Result | None:
+        """Return the result of `key`, of which no file is transferred; None without.
+
+        A result whose files are not called `names` is refused.
+        """
         with self._transport.read(f"ac/{key}") as chunks:
             if chunks is None:
                 return None
@@ -116,7 +119,7 @@ class SharedStore:
                 if len(content) > LARGEST_ENTRY:
                     raise RemoteError(f"ac/{key} is too long for an entry")
         result = decode(key, bytes(content))
-        if result is None:
+        if result is None or set(result.files) != set(names):
             raise RemoteError(f"ac/{key} is damaged or belongs to another key")
         return result
 
