@@ -22,7 +22,6 @@ from partition_core.building.plan import Plan, Step
 from partition_core.building.project import BUILD, Project
 from partition_core.building.recipes import Recipes
 from partition_core.errors import (
-    BuildError,
     PartitionError,
     Problem,
     RecipeError,
@@ -44,7 +43,7 @@ __all__ = [
 
 Task = dict[str, Any]
 
-_VARIABLES = ("recipe", "artifact")
+_VARIABLES = ("artifact", "recipe")
 
 _PR_SET_PDEATHSIG = 1
 
@@ -74,7 +73,7 @@ def task_build(dry_run: bool) -> Iterator[Task]:
             yield {
                 "name": plan.recipe,
                 "doc": _described(plan),
-                "actions": [(_attempt, [_whole(functools.partial(_explain, plan))])],
+                "actions": [(_explain, [plan])],
                 "verbosity": 2,
             }
             continue
@@ -144,26 +143,24 @@ def task_prove() -> Iterator[Task]:
 def task_push() -> Iterator[Task]:
     """Give results to the shared store: all of a recipe's, or `artifact=…` of them."""
     for plan in _plans():
-        doc = f"Give what '{plan.recipe}' gave to the shared store."
-        yield _transfer(plan, doc, "push")
+        yield _transfer(plan, "push", f"Give what '{plan.recipe}' gave to the shared store.")
 
 
 def task_pull() -> Iterator[Task]:
     """Take artifacts from the shared store: all of a recipe's, or `artifact=…` of them."""
     for plan in _plans():
-        doc = f"Take the artifacts of '{plan.recipe}' from the shared store."
-        yield _transfer(plan, doc, "pull")
+        yield _transfer(plan, "pull", f"Take '{plan.recipe}' from the shared store.")
 
 
-def _transfer(plan: Plan, doc: str, way: str) -> Task:
-    chosen = _variables().get("artifact")
+def _transfer(plan: Plan, way: str, doc: str) -> Task:
+    chosen = doit_cmd.get_var("artifact")
     names = None if chosen is None else [name.strip() for name in chosen.split(",")]
     return {
         "name": plan.recipe,
         "doc": doc,
         "actions": [(_attempt, [functools.partial(_share, plan, way, names)])],
         "verbosity": 2,
-        "meta": {"recipe": plan.recipe, "plan": plan},
+        "meta": {"recipe": plan.recipe},
     }
 
 
@@ -188,29 +185,13 @@ def _task(
     return {
         "name": name,
         "doc": doc,
-        "actions": [(_attempt, [_whole(act)])],
-        "uptodate": [] if "artifact" in _variables() else [is_done],
+        "actions": [(_attempt, [act])],
+        "uptodate": [is_done],
         "task_dep": after,
         "verbosity": 2,
         "meta": {"recipe": plan.recipe, "plan": plan},
         **more,
     }
-
-
-def _whole(act: Callable[[], None]) -> Callable[[], None]:
-    """Return what a task does that is about whole recipes: with `artifact=…`, refuse."""
-    return _refuse_artifact if "artifact" in _variables() else act
-
-
-def _refuse_artifact() -> None:
-    raise BuildError(
-        problem(
-            "artifact",
-            "a single artifact cannot be built",
-            "expected `doit push` or `doit pull` with this variable",
-            "leave it out",
-        )
-    )
 
 
 def _explain(plan: Plan) -> None:
@@ -249,16 +230,12 @@ def _described(plan: Plan) -> str:
 
 def _plans() -> list[Plan]:
     """Return the plans of the chosen recipes, made once for all tasks of one run of doit."""
-    variables = _variables()
+    variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         _check_variables(variables)
         return list(_plans_of(Path.cwd(), variables.get("recipe")))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
-
-
-def _variables() -> dict[str, str]:
-    return dict(doit_cmd._CMDLINE_VARS or {})
 
 
 @functools.lru_cache(maxsize=1)
@@ -292,6 +269,16 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                     suggestion(name, _VARIABLES),
                 )
                 for name in unknown
+            )
+        )
+    if "artifact" in variables and not {"push", "pull"} & {
+        word.partition(":")[0] for word in sys.argv[1:]
+    }:
+        raise RecipeError(
+            problem(
+                f"artifact={variables['artifact']}",
+                "a build makes all artifacts of a recipe",
+                "expected this variable with `doit push` or `doit pull`",
             )
         )
 

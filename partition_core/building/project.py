@@ -101,13 +101,14 @@ def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
     if not settings.remote:
         return None
     # What moves bytes over a network is not needed by a build that stays on this machine.
+    from partition_core.store.outage import Outage
     from partition_core.store.transports import transport_of
 
-    opened = transport_of(settings.remote, root)
+    opened, outage = transport_of(settings.remote, root), Outage()
 
     def remote() -> Remote:
         from partition_core.store.remote import SharedStore
 
-        return SharedStore(opened(), settings.remote_write, warn)
+        return SharedStore(opened(), settings.remote_write, warn, outage)
 
     return remote

@@ -16,15 +16,25 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from partition_core.disk import Digest
 from partition_core.store.entry import Result, StoredFile, decode, encode
 from partition_core.store.local import LocalStore
+from partition_core.store.outage import Outage
 
 LARGEST_ENTRY = 64 << 20
 """Bytes of an entry at most: what is longer is no entry of ours."""
+
+_LONGEST_TEXT = 300
 
 T = TypeVar("T")
 
 
 class RemoteError(Exception):
-    """One thing cannot be moved: it is refused, cut short, damaged or not there."""
+    """One thing cannot be moved: it is refused, cut short, damaged or not there.
+
+    What a server says is part of the text; it is held to one line.
+    """
+
+    def __init__(self, what: str) -> None:
+        plain = "".join(char if char.isprintable() else " " for char in what)
+        super().__init__(" ".join(plain.split())[:_LONGEST_TEXT])
 
 
 class RemoteDownError(RemoteError):
@@ -62,12 +72,17 @@ class SharedStore:
     and after no answer nothing is tried any more. The others raise RemoteError.
     """
 
-    def __init__(self, transport: Transport, is_written: bool, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        is_written: bool,
+        warn: Callable[[str], None],
+        outage: Outage | None = None,
+    ) -> None:
         self._transport = transport
         self.is_written = is_written
         self._warn = warn
-        self._told: set[str] = set()
-        self._is_down = False
+        self._outage = outage or Outage()
 
     def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
         """Return the result of `key` after its files, and then its entry, were put into `into`.
@@ -170,18 +185,16 @@ class SharedStore:
             self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
 
     def _tried(self, action: Callable[[], T]) -> T | None:
-        if self._is_down:
+        if self._outage.is_down:
             return None
         try:
             return action()
         except RemoteError as error:
-            self._is_down = isinstance(error, RemoteDownError)
-            if str(error) not in self._told:
-                rest = "; nothing more is tried" if self._is_down else ""
-                self._warn(
-                    f"shared store '{self._transport.place}': {error}; going on without it{rest}"
-                )
-            self._told.add(str(error))
+            is_down = isinstance(error, RemoteDownError)
+            if self._outage.is_new(str(error), is_down):
+                rest = "; nothing more is tried" if is_down else ""
+                place = self._transport.place
+                self._warn(f"shared store '{place}': {error}; going on without it{rest}")
             return None
 
 
