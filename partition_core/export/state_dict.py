@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -98,5 +99,6 @@ def _harmless_types() -> list[Any]:
     found = []
     for path in _HARMLESS:
         module, _, name = path.rpartition(".")
-        found.append(getattr(importlib.import_module(module), name))
+        with contextlib.suppress(ImportError, AttributeError):  # what is not here cannot be read
+            found.append(getattr(importlib.import_module(module), name))
     return found

@@ -11,9 +11,10 @@ import hashlib
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from partition_core.disk import Digest
+from partition_core.progress import shown
 from partition_core.store.entry import Result, StoredFile, decode, encode
 from partition_core.store.local import LocalStore
 from partition_core.store.outage import Outage
@@ -150,7 +151,7 @@ class SharedStore:
             with self._transport.read(f"cas/{file.digest}") as chunks:
                 if chunks is None:
                     return False
-                with _shown(f"pull {name}", file.size) as bar:
+                with shown(f"pull {name}", file.size) as bar:
                     found = _saved(chunks, path, file.size, bar.update)
             if found != (file.digest, file.size):
                 raise RemoteError(f"'{name}' is not what its entry says (cas/{file.digest})")
@@ -180,7 +181,7 @@ class SharedStore:
         path = source.path_of(file)
         if path is None:
             raise RemoteError(f"'{name}' left the store of this machine")
-        with path.open("rb") as stream, _shown(f"push {name}", file.size) as bar:
+        with path.open("rb") as stream, shown(f"push {name}", file.size) as bar:
             counted = _Counted(stream, bar.update)
             self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
 
@@ -209,13 +210,6 @@ class _Counted:
         chunk = self._stream.read(size)
         self._moved(len(chunk))
         return chunk
-
-
-def _shown(what: str, size: int) -> Any:
-    """Return a progress bar, silent where nobody looks at a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(desc=what, total=size, unit="B", unit_scale=True, leave=False, disable=None)
 
 
 def _saved(
