@@ -90,8 +90,9 @@ def _download(url: str, part: Path, file: RecipeFile) -> None:
             return  # all of it is here already; the digest decides
         raise _unreachable(url, f"the server answers {error.code} {error.reason}", file) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise _unreachable(url, str(reason) or type(error).__name__, file) from error
+        cause = getattr(error, "reason", None) or error
+        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        raise _unreachable(url, reason, file) from error
 
 
 def _receive(response: http.client.HTTPResponse, stream: BinaryIO, start: int) -> None:
