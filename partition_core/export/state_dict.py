@@ -112,7 +112,7 @@ class _Unread:
 def _reason(error: Exception) -> str:
     """Return what torch found, without its advice to read the file all the same."""
     text = " ".join(str(error).split())
-    found = text.rpartition("WeightsUnpickler error: ")[2]
+    found = text.rpartition("trusted source. ")[2].rpartition("WeightsUnpickler error: ")[2]
     for advice in ("Please use `torch", "Check the documentation of torch.load"):
         found = found.partition(advice)[0]
     return found.strip()[:300] or type(error).__name__
