@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.scenario.conftest import Scratch
+from partition_core.building import settings
+from partition_core.errors import BuildError
+from partition_core.store.transports import transport_of
+from tests.scenario.conftest import ROOT, Scratch
 
 from .cache_server import CacheServer, serving, status, with_a_flipped_bit
 from .conftest import Shared, configure, made, project_in
@@ -144,6 +148,36 @@ def test_a_pull_that_fails_says_so_and_publishes_nothing(
     assert run.returncode != 0
     assert f"ERROR: {place}: 'end2end.onnx' is not what its entry says (cas/" in run.stdout
     assert not (colleague.folder / "build" / "tiny").exists()
+
+
+def test_the_lines_and_commands_of_the_readme_work(
+    colleague: Scratch, server: CacheServer, shared: Shared
+) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (lines,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+    (place,) = re.findall(r'"(https://.*)"', lines)
+    colleague.write("partition.toml", lines.replace(place, server.url))
+    commands = re.findall(r"\| `doit ((?:push|pull)[^`]*)` \|", readme)
+    assert len(commands) == 3
+    for command in sorted(commands):  # pushed after it was pulled
+        mine = command.replace("yolov3", "tiny").replace("postprocess", "tail")
+        colleague.built(*mine.split())
+    assert colleague.artifacts() == shared.artifacts
+    variables = {value for name, value in vars(settings).items() if name.endswith("_VARIABLE")}
+    assert set(re.findall(r"PARTITION_CORE_\w+", readme)) == variables
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_a_package_that_is_missing_is_told(
+    scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BuildError) as told:
+        transport_of(f"{scheme}://bucket/folder", Path())
+    assert str(told.value) == (
+        f"remote: a shared store at '{scheme}://' needs the package '{package}'; "
+        f"install it with `pip install 'partition-core[{scheme}]'`"
+    )
 
 
 def test_the_commands_are_not_part_of_a_build(colleague: Scratch) -> None:
