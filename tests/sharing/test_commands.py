@@ -90,7 +90,7 @@ def test_one_segment_is_pushed_without_the_rest(colleague: Scratch, shared: Shar
         ),
         (
             ["push", "recipe=tiny"],
-            "tiny: not everything that it gives is in the store of this machine; "
+            "recipes/tiny.yaml: not everything that it gives is in the store of this machine; "
             "expected a recipe that is built; run `doit build recipe=tiny`",
         ),
         (
