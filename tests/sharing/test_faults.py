@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.disk import digest_of
+from partition_core.disk import Digests, digest_of
 from partition_core.store.entry import decode
+from partition_core.store.http_transport import HttpTransport
+from partition_core.store.local import LocalStore
+from partition_core.store.remote import SharedStore
 from tests.scenario.conftest import Scratch, steps
 
 from . import cache_server as cache
@@ -25,39 +28,62 @@ BROKE = r"the connection broke: .*; going on without it"
 DAMAGED = r"ac/[0-9a-f]{64} is damaged or belongs to another key; going on without it"
 OTHER_BYTES = r"'body\.onnx' is not what its entry says \(cas/[0-9a-f]{64}\); going on without it"
 
+DRIPPING = r"it sends less than 1000 bytes a second; going on without it; nothing more is tried"
+
 ENTRY_FAULTS: dict[str, tuple[Fault, str]] = {
     "internal error": (cache.status(500), ANSWERS.format("500 .*")),
     "unavailable": (cache.status(503), ANSWERS.format("503 .*")),
-    "forbidden": (cache.status(403), ANSWERS.format("403 .*")),
-    "no content": (cache.status(204), ANSWERS.format("204 instead of 200")),
     "reset": (cache.reset, BROKE),
-    "garbage": (cache.garbage, r"the connection broke: ÿwhat\?; going on without it"),
     "redirected in a circle": (cache.redirecting("/team/%"), ANSWERS.format("302 .*")),
     "redirected to a file": (cache.redirecting("file:///etc/hostname"), ANSWERS.format("302 .*")),
-    "redirected to ftp": (cache.redirecting("ftp://127.0.0.1/%"), ANSWERS.format("302 .*")),
     "silent": (cache.silent, NO_ANSWER),
-    "dripping": (cache.dripping, r"it sends less than 1000 bytes a second; .* nothing more is"),
+    "dripping": (cache.dripping, DRIPPING),
     "cut short": (cache.cut_short, DAMAGED),
-    "reset half-way": (cache.reset_half_way, BROKE),
     "flipped bit": (cache.with_a_flipped_bit, DAMAGED),
     "not JSON": (cache.instead(b"<html>welcome</html>"), DAMAGED),
-    "not UTF-8": (cache.instead(b"\xff\xfe"), DAMAGED),
     "nested without end": (cache.instead(b"[" * 200_000), DAMAGED),
-    "another form": (cache.instead(b'{"result": 1, "seal": 2}'), DAMAGED),
-    "empty": (cache.instead(b""), DAMAGED),
     "endless": (cache.endless, r"ac/[0-9a-f]{64} is too long for an entry; going on without it"),
 }
 FILE_FAULTS: dict[str, tuple[Fault, str]] = {
-    "internal error": (cache.status(500), ANSWERS.format("500 .*")),
     "cut short": (cache.cut_short, OTHER_BYTES),
     "reset half-way": (cache.reset_half_way, BROKE),
     "flipped bit": (cache.with_a_flipped_bit, OTHER_BYTES),
-    "other bytes": (cache.instead(b"other"), OTHER_BYTES),
     "endless": (cache.endless, OTHER_BYTES),
     "length too short": (cache.promising_too_few, OTHER_BYTES),
     "length too long": (cache.promising_too_many, NO_ANSWER),
-    "dripping": (cache.dripping, r"it sends less than 1000 bytes a second; .* nothing more is"),
 }
+MORE_FAULTS: dict[str, tuple[str, Fault, str]] = {
+    "forbidden": ("ac/", cache.status(403), ANSWERS.format("403 .*")),
+    "no content": ("ac/", cache.status(204), ANSWERS.format("204 instead of 200")),
+    "garbage": ("ac/", cache.garbage, r"the connection broke: ÿwhat\?; going on without it"),
+    "redirected to ftp": ("ac/", cache.redirecting("ftp://host/%"), ANSWERS.format("302 .*")),
+    "reset half-way": ("ac/", cache.reset_half_way, BROKE),
+    "not UTF-8": ("ac/", cache.instead(b"\xff\xfe"), DAMAGED),
+    "another form": ("ac/", cache.instead(b'{"result": 1, "seal": 2}'), DAMAGED),
+    "no entry at all": ("ac/", cache.instead(b""), DAMAGED),
+    "internal error": ("cas/", cache.status(500), ANSWERS.format("500 .*")),
+    "other bytes": ("cas/", cache.instead(b"other"), OTHER_BYTES),
+    "no bytes": ("cas/", cache.instead(b""), OTHER_BYTES),
+    "silent": ("cas/", cache.silent, NO_ANSWER),
+    "dripping": ("cas/", cache.dripping, DRIPPING),
+}
+
+
+@pytest.mark.parametrize("fault", MORE_FAULTS)
+def test_after_a_fault_nothing_is_stored(
+    server: CacheServer, shared: Shared, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.where, server.fault, told = MORE_FAULTS[fault]
+    said: list[str] = []
+    here = LocalStore(tmp_path, Digests(tmp_path / "digests.json"), said.append)
+    transport = HttpTransport(server.url, ("", ""), 0.4)
+    store = SharedStore(transport, False, lambda line: said.append(f"WARNING: {line}"))
+    key = shared.key(BODY).removeprefix("ac/")
+    for _ in range(2):
+        assert store.fetch(key, ["body.onnx"], here) is None
+    assert_warned("\n".join(said), server, told)
+    assert list(here.entries()) == list(here.files()) == []
 
 
 @pytest.mark.parametrize("fault", ENTRY_FAULTS)
@@ -86,7 +112,7 @@ def test_the_sealed_entry_of_another_key_is_a_miss_and_one_warning(
     assert_warned(built_without_the_server(lacking, server, shared), server, DAMAGED)
 
 
-@pytest.mark.parametrize("files", [{}, {"another.onnx": None}, {"body.onnx": None, "more": None}])
+@pytest.mark.parametrize("files", [{}, {"body.onnx": None, "more": None}])
 def test_a_sealed_entry_with_other_files_is_a_miss_and_one_warning(
     lacking: Scratch, server: CacheServer, shared: Shared, files: dict[str, None]
 ) -> None:
