@@ -77,7 +77,7 @@ def restored(folder: Path) -> float:
     target = folder / "restored"
     start = time.monotonic()
     store = opened(folder)
-    result = store.fetch(KEY)
+    result = store.fetch(KEY, ("model",))
     if result is None or not store.restore(result.files["model"], target):
         raise RuntimeError("the store lost its file")
     took = time.monotonic() - start

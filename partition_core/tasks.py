@@ -6,6 +6,7 @@ A project's `dodo.py` imports all names of `__all__` from here.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,15 @@ from partition_core.building.folders import BUILD, RECIPES
 from partition_core.building.run import RecipeBuild, Run
 from partition_core.database import MEMORY, Database
 from partition_core.ending import end_orderly, let_workers_die_with_us
-from partition_core.errors import PartitionError, RecipeError, one_of, problem, suggestion
+from partition_core.errors import (
+    BuildError,
+    PartitionError,
+    Problem,
+    RecipeError,
+    one_of,
+    problem,
+    suggestion,
+)
 from partition_core.reporter import BuildReporter
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
 from partition_core.wording import warn
@@ -35,13 +44,15 @@ __all__ = [
     "task_origin",
     "task_prove",
     "task_prune",
+    "task_pull",
+    "task_push",
     "task_store",
     "task_verify",
 ]
 
 Task = dict[str, Any]
 
-_VARIABLES = ("recipe",)
+_VARIABLES = ("artifact", "recipe")
 _DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
@@ -149,6 +160,37 @@ def task_prove() -> Iterator[Task]:
             functools.partial(build.is_done, lambda plan: plan.prove()),
             _steps(build)[:-1],
         )
+
+
+def task_push() -> Task:
+    """Give results to the shared store: all of a recipe's, or `artifact=…` of them."""
+    return {"actions": [(_transfer, ["push"])], "verbosity": 2}
+
+
+def task_pull() -> Task:
+    """Take artifacts from the shared store: all of a recipe's, or `artifact=…` of them."""
+    return {"actions": [(_transfer, ["pull"])], "verbosity": 2}
+
+
+def _transfer(way: str) -> object:
+    # What moves bytes over a network is imported only by who asks for it.
+    from partition_core.building import sharing
+
+    move = {"push": sharing.push, "pull": sharing.pull}[way]
+    chosen = doit_cmd.get_var("artifact")
+    names = None if chosen is None else [name.strip() for name in chosen.split(",")]
+
+    def lines() -> Iterator[str]:
+        problems: list[Problem] = []
+        for build in _builds():
+            try:
+                yield from move(build.plan, names)
+            except PartitionError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise BuildError(*problems)
+
+    return attempt(lambda: say_all(lines()))
 
 
 def _steps(build: RecipeBuild) -> list[str]:
@@ -272,6 +314,16 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                     suggestion(name, _VARIABLES),
                 )
                 for name in unknown
+            )
+        )
+    if "artifact" in variables and not {"push", "pull"} & {
+        word.partition(":")[0] for word in sys.argv[1:]
+    }:
+        raise RecipeError(
+            problem(
+                f"artifact={variables['artifact']}",
+                "a build makes all artifacts of a recipe",
+                "expected this variable with `doit push` or `doit pull`",
             )
         )
 

@@ -6,13 +6,16 @@ import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import BinaryIO
 
 from partition_core.building.inputs import is_url, wrong_checkpoint
 from partition_core.building.project import Project
-from partition_core.disk import Digest, file_digest
+from partition_core.disk import Digest, digest_of, file_digest
 from partition_core.errors import BuildError, problem
+from partition_core.progress import shown
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Checkpoint
+from partition_core.wording import warn
 
 _TIMEOUT = 30.0
 _CHUNK = 1 << 20
@@ -33,13 +36,15 @@ def checkpoint_file(project: Project, file: RecipeFile) -> tuple[Path, Digest] |
         path = project.root / weights.checkpoint
         return path, _verified(path, weights, file)
     path = project.store.checkpoint_path(weights.sha256, Path(weights.checkpoint).name)
-    if not path.exists():
-        _fetch(weights.checkpoint, path, weights, file)
-    try:
-        return path, _verified(path, weights, file)
-    except BuildError:
-        path.unlink()
-        raise
+    # Recipes may share a checkpoint: one build at a time fetches it, the others find it.
+    with project.store.locked(digest_of(f"checkpoint {path.name}".encode())):
+        if path.exists():
+            digest = file_digest(path)
+            if digest.startswith(weights.sha256):
+                return path, digest
+            warn(f"the copy of checkpoint '{weights.checkpoint}' is damaged; it is fetched anew")
+            path.unlink()
+        return path, _fetch(weights.checkpoint, path, weights, file)
 
 
 def _verified(path: Path, weights: Checkpoint, file: RecipeFile) -> Digest:
@@ -49,7 +54,7 @@ def _verified(path: Path, weights: Checkpoint, file: RecipeFile) -> Digest:
     return digest
 
 
-def _fetch(url: str, target: Path, weights: Checkpoint, file: RecipeFile) -> None:
+def _fetch(url: str, target: Path, weights: Checkpoint, file: RecipeFile) -> Digest:
     """Download `url` to `target`, going on where an earlier attempt was cut off.
 
     What was resumed and is wrong is fetched once more from the start: the server's file may
@@ -61,16 +66,16 @@ def _fetch(url: str, target: Path, weights: Checkpoint, file: RecipeFile) -> Non
     if resumed and not file_digest(part).startswith(weights.sha256):
         part.unlink()
         _download(url, part, file)
-    digest = file_digest(part)
-    if not digest.startswith(weights.sha256):
+    try:
+        digest = _verified(part, weights, file)
+    except BuildError:
         part.unlink()
-        raise wrong_checkpoint(file, digest)
+        raise
     part.replace(target)
+    return digest
 
 
 def _download(url: str, part: Path, file: RecipeFile) -> None:
-    from tqdm import tqdm
-
     have = part.stat().st_size if part.exists() else 0
     # The schema of recipes lets only http and https pass.
     request = urllib.request.Request(  # noqa: S310  # reason: see above
@@ -79,31 +84,31 @@ def _download(url: str, part: Path, file: RecipeFile) -> None:
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310  # reason: see above
             goes_on = have > 0 and response.status == _PARTIAL
-            length = response.headers.get("Content-Length")
-            expected = int(length) if length else None
-            start = have if goes_on else 0
-            bar = tqdm(
-                desc=part.name.removesuffix(".part"),
-                initial=start,
-                total=None if expected is None else start + expected,
-                unit="B",
-                unit_scale=True,
-            )
-            with bar, part.open("ab" if goes_on else "wb") as stream:
-                received = 0
-                while chunk := response.read(_CHUNK):
-                    stream.write(chunk)
-                    received += len(chunk)
-                    bar.update(len(chunk))
-            if expected is not None and received < expected:
-                raise http.client.IncompleteRead(b"", expected - received)
+            with part.open("ab" if goes_on else "wb") as stream:
+                _receive(response, stream, have if goes_on else 0)
     except urllib.error.HTTPError as error:
         if error.code == _RANGE_NOT_SATISFIABLE and have:
             return  # all of it is here already; the digest decides
         raise _unreachable(url, f"the server answers {error.code} {error.reason}", file) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise _unreachable(url, str(reason) or type(error).__name__, file) from error
+        cause = getattr(error, "reason", None) or error
+        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        raise _unreachable(url, reason, file) from error
+
+
+def _receive(response: http.client.HTTPResponse, stream: BinaryIO, start: int) -> None:
+    """Write to `stream` what a server sends after the first `start` bytes of a file."""
+    left = response.length
+    total = None if left is None else start + left
+    received = start
+    name = Path(stream.name).name.removesuffix(".part")
+    with shown(f"fetch {name}", total, start) as bar:
+        while chunk := response.read(_CHUNK):
+            stream.write(chunk)
+            received += len(chunk)
+            bar.update(len(chunk))
+    if total is not None and received < total:
+        raise ConnectionError(f"the connection ended after {received} of {total} bytes")
 
 
 def _unreachable(url: str, reason: str, file: RecipeFile) -> BuildError:

@@ -38,7 +38,7 @@ def _verdict(
         return "up to date"
     if result is not None and all(is_published(plan, artifact) for artifact in plan.artifacts):
         return "up to date"
-    if plan.project.store.offers(step.key):
+    if plan.project.store.offers(step.key, step.files):
         return "fetch from the shared store"
     if result is not None:
         return "build: its files left the store"

@@ -84,7 +84,7 @@ class Plan:
         """Return whether the result of a step is here with all its files, fetched if need be."""
         if step is None:
             return False
-        result = self.project.store.fetch(step.key)
+        result = self.project.store.fetch(step.key, step.files)
         if result is not None:
             self._results[step.name] = result
         return result is not None

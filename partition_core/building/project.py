@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Project:
         store = Store(
             LocalStore(settings.store, warn),
             LocalStore(state / "store", warn),
-            _remote(settings),
+            _remote(settings, root),
             warn,
         )
         return cls(root, settings, store, digests)
@@ -53,11 +54,18 @@ class Project:
         return self.root / RECIPES / f"{recipe}.yaml"
 
 
-def _remote(settings: Settings) -> Remote | None:
+def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
     if not settings.remote:
         return None
     # What moves bytes over a network is not needed by a build that stays on this machine.
-    from partition_core.store.remote import SharedStore
+    from partition_core.store.outage import Outage
     from partition_core.store.transports import transport_of
 
-    return SharedStore(transport_of(settings.remote), settings.remote_write, warn)
+    opened, outage = transport_of(settings.remote, root), Outage()
+
+    def remote() -> Remote:
+        from partition_core.store.remote import SharedStore
+
+        return SharedStore(opened(), settings.remote_write, warn, outage)
+
+    return remote

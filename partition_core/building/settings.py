@@ -22,9 +22,9 @@ _KEYS: dict[str, type] = {"store": str, "remote": str, "remote_write": bool, "sa
 class Settings:
     """What all recipes of a project share.
 
-    `store` is the folder of the machine's store. `remote` is the URL of a store shared with
-    others, or empty; results of this machine are sent to it if `remote_write`. `salt` is part
-    of every key: another salt is another world of results.
+    `store` is the folder of the machine's store. `remote` is the URL or folder of a store shared
+    with others, or empty; results of this machine are sent to it if `remote_write`. `salt` is
+    part of every key: another salt is another world of results.
     """
 
     store: Path

@@ -10,7 +10,7 @@ from partition_core.building.folders import BUILD
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import FILE, REMOTE_VARIABLE
-from partition_core.errors import BuildError, one_of, problem, suggestion
+from partition_core.errors import BuildError, Place, one_of, problem, suggestion
 from partition_core.store.entry import Result
 from partition_core.store.remote import RemoteError, SharedStore
 from partition_core.store.transports import transport_of
@@ -31,8 +31,9 @@ def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     with _told(place):
         for step, result, files in parcels:
             moved = shared.give(step.key, result, plan.project.store, files)
-            told = f"sent {', '.join(moved)}" if moved else "was there"
-            lines.append(f"{plan.recipe}: {step.name}: {told}")
+            if files:
+                told = f"sent {', '.join(moved)}" if moved else "was there"
+                lines.append(f"{plan.recipe}: {step.name}: {told}")
     return lines
 
 
@@ -48,8 +49,8 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     lines = []
     with _told(place):
         for step, files in _steps(plan, chosen):
-            result = plan.result(step) or shared.entry(step.key)
-            if result is None or set(result.files) != set(step.files):
+            result = plan.result(step) or shared.entry(step.key, step.files)
+            if result is None:
                 raise _not_there(plan, place, f"result of '{step.name}'")
             plan.found(step, result)
             moved = [name for name in files if _brought(plan, shared, place, result, name)]
@@ -109,7 +110,7 @@ def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
         raise BuildError(
             *(
                 problem(
-                    f"artifact={','.join(names)}",
+                    Place(f"artifact={','.join(names)}"),
                     f"recipe '{plan.recipe}' has no artifact '{name}'",
                     one_of(plan.artifacts),
                     suggestion(name, plan.artifacts),
@@ -125,13 +126,13 @@ def _shared(plan: Plan) -> tuple[SharedStore, str]:
     if not url:
         raise BuildError(
             problem(
-                FILE,
+                Place(FILE),
                 "there is no shared store",
                 'expected a line such as `remote = "https://host/path"`',
                 f"write it, or set the variable {REMOTE_VARIABLE}",
             )
         )
-    transport = transport_of(url)
+    transport = transport_of(url, plan.project.root)()
     return SharedStore(transport, True, warn), f"shared store '{transport.place}'"
 
 
@@ -140,13 +141,13 @@ def _told(place: str) -> Iterator[None]:
     try:
         yield
     except RemoteError as error:
-        raise BuildError(problem(place, str(error))) from error
+        raise BuildError(problem(Place(place), str(error))) from error
 
 
 def _not_built(plan: Plan) -> BuildError:
     return BuildError(
         problem(
-            plan.recipe,
+            Place(plan.file.file),
             "not everything that it gives is in the store of this machine",
             "expected a recipe that is built",
             f"run `doit build recipe={plan.recipe}`",
@@ -157,7 +158,7 @@ def _not_built(plan: Plan) -> BuildError:
 def _not_there(plan: Plan, place: str, what: str) -> BuildError:
     return BuildError(
         problem(
-            place,
+            Place(place),
             f"it has no {what} for recipe '{plan.recipe}' as it is here",
             "expected what was built from the same recipe, inputs and versions",
             f"run `doit push recipe={plan.recipe}` where it is built, or build it here",

@@ -147,7 +147,7 @@ def _carry_out(
         )
 
     with store.locked(step.key):
-        found = store.fetch(step.key)
+        found = store.fetch(step.key, step.files)
         result = found or _in_private_folder(store, carry_out)
     plan.found(step, result)
     return found is None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,16 +11,19 @@ from partition_core.errors import ExportError, Place, problem
 from partition_core.recipe import Checkpoint
 
 _SHOWN = 5
-_HARMLESS = (
-    # What mmengine's runner writes beside the weights: numbers and their history, no code.
+_UNREAD = (
+    # What mmengine's runner writes beside the weights: numbers and their history. It names
+    # functions of its own by `getattr`.
+    "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
     "numpy.ndarray",
     "numpy.dtype",
-    "numpy.dtypes.Float64DType",
-    "numpy.dtypes.Float32DType",
-    "numpy.dtypes.Int64DType",
-    "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar",
+    *(
+        f"numpy.{core}.multiarray.{name}"
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ),
+    *(f"numpy.dtypes.{name}DType" for name in ("Float64", "Float32", "Int64")),
 )
 _WITHOUT_EFFECT = ("num_batches_tracked",)
 _TRAINING_ONLY = ("ema_",)
@@ -52,31 +53,35 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: Pl
         for name in state
         if name not in own and not name.startswith(_TRAINING_ONLY)
     ]
-    faults = [*wrong, *missing, *unknown]
+    faults = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
     if faults:
-        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise ExportError(
             problem(
                 place,
                 f"checkpoint '{named.checkpoint}' does not fit the model",
-                "; ".join(faults[:_SHOWN]) + more,
+                "; ".join(faults),
                 "check that it belongs to this config",
             )
         )
     model.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
 
 
+def _listed(faults: list[str]) -> str:
+    """Return the first faults of one kind, and how many more there are."""
+    more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return "; ".join(faults[:_SHOWN]) + more
+
+
 def _state(file: Path, named: Checkpoint, place: Place) -> dict[str, torch.Tensor]:
     try:
-        with torch.serialization.safe_globals(_harmless_types()):
+        with torch.serialization.safe_globals([(_Unread, name) for name in _UNREAD]):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a file that it refuses
-        reason = " ".join(str(error).split())[:300]
         raise ExportError(
             problem(
                 place,
                 f"checkpoint '{named.checkpoint}' cannot be read",
-                reason,
+                _reason(error),
                 "a checkpoint holds tensors and plain values only, as torch.save writes them",
             )
         ) from error
@@ -94,9 +99,20 @@ def _state(file: Path, named: Checkpoint, place: Place) -> dict[str, torch.Tenso
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def _harmless_types() -> list[Any]:
-    found = []
-    for path in _HARMLESS:
-        module, _, name = path.rpartition(".")
-        found.append(getattr(importlib.import_module(module), name))
-    return found
+class _Unread:
+    """Stands for an object beside the weights, which is not made: it takes all and does nothing."""
+
+    def __new__(cls, *args: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _reason(error: Exception) -> str:
+    """Return what torch found, without its advice to read the file all the same."""
+    text = " ".join(str(error).split())
+    found = text.rpartition("trusted source. ")[2].rpartition("WeightsUnpickler error: ")[2]
+    for advice in ("Please use `torch", "Check the documentation of torch.load"):
+        found = found.partition(advice)[0]
+    return found.strip()[:300] or type(error).__name__

@@ -58,8 +58,8 @@ def decode(key: str, content: bytes) -> Result | None:
             str(name): StoredFile(_digest(digest), int(size))
             for name, (digest, size) in body["files"].items()
         }
-        return Result(files, body["notes"], Origin(str(recipe), str(step), float(seconds)))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return Result(files, dict(body["notes"]), Origin(str(recipe), str(step), float(seconds)))
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 

@@ -11,20 +11,31 @@ import hashlib
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from partition_core.disk import Digest
+from partition_core.progress import shown
 from partition_core.store.entry import Result, StoredFile, decode, encode
 from partition_core.store.local import LocalStore
+from partition_core.store.outage import Outage
 
 LARGEST_ENTRY = 64 << 20
 """Bytes of an entry at most: what is longer is no entry of ours."""
+
+_LONGEST_TEXT = 300
 
 T = TypeVar("T")
 
 
 class RemoteError(Exception):
-    """One thing cannot be moved: it is refused, cut short, damaged or not there."""
+    """One thing cannot be moved: it is refused, cut short, damaged or not there.
+
+    What a server says is part of the text; it is held to one line.
+    """
+
+    def __init__(self, what: str) -> None:
+        plain = "".join(char if char.isprintable() else " " for char in what)
+        super().__init__(" ".join(plain.split())[:_LONGEST_TEXT])
 
 
 class RemoteDownError(RemoteError):
@@ -62,21 +73,26 @@ class SharedStore:
     and after no answer nothing is tried any more. The others raise RemoteError.
     """
 
-    def __init__(self, transport: Transport, is_written: bool, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        is_written: bool,
+        warn: Callable[[str], None],
+        outage: Outage | None = None,
+    ) -> None:
         self._transport = transport
         self.is_written = is_written
         self._warn = warn
-        self._told: set[str] = set()
-        self._is_down = False
+        self._outage = outage or Outage()
 
-    def fetch(self, key: str, into: LocalStore) -> Result | None:
+    def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
         """Return the result of `key` after its files, and then its entry, were put into `into`.
 
-        Raises OSError if the disk of `into` refuses.
+        Its files must be called `names`. Raises OSError if the disk of `into` refuses.
         """
 
         def fetched() -> Result | None:
-            result = self.entry(key)
+            result = self.entry(key, names)
             if result is None or not all(self.bring(n, f, into) for n, f in result.files.items()):
                 return None
             into.put_entry(key, result)
@@ -84,11 +100,11 @@ class SharedStore:
 
         return self._tried(fetched)
 
-    def offers(self, key: str) -> bool:
+    def offers(self, key: str, names: Collection[str]) -> bool:
         """Return whether there is an entry of `key`, whole, and all its files seem to be there."""
 
         def offered() -> bool:
-            result = self.entry(key)
+            result = self.entry(key, names)
             return result is not None and all(map(self._has, result.files.values()))
 
         return self._tried(offered) is True
@@ -105,8 +121,11 @@ class SharedStore:
 
         return self._tried(sent) is True
 
-    def entry(self, key: str) -> Result | None:
-        """Return the result of `key`, of which no file is transferred; None without."""
+    def entry(self, key: str, names: Collection[str]) -> Result | None:
+        """Return the result of `key`, of which no file is transferred; None without.
+
+        A result whose files are not called `names` is refused.
+        """
         with self._transport.read(f"ac/{key}") as chunks:
             if chunks is None:
                 return None
@@ -116,7 +135,7 @@ class SharedStore:
                 if len(content) > LARGEST_ENTRY:
                     raise RemoteError(f"ac/{key} is too long for an entry")
         result = decode(key, bytes(content))
-        if result is None:
+        if result is None or set(result.files) != set(names):
             raise RemoteError(f"ac/{key} is damaged or belongs to another key")
         return result
 
@@ -132,7 +151,7 @@ class SharedStore:
             with self._transport.read(f"cas/{file.digest}") as chunks:
                 if chunks is None:
                     return False
-                with _shown(f"pull {name}", file.size) as bar:
+                with shown(f"pull {name}", file.size) as bar:
                     found = _saved(chunks, path, file.size, bar.update)
             if found != (file.digest, file.size):
                 raise RemoteError(f"'{name}' is not what its entry says (cas/{file.digest})")
@@ -162,23 +181,21 @@ class SharedStore:
         path = source.path_of(file)
         if path is None:
             raise RemoteError(f"'{name}' left the store of this machine")
-        with path.open("rb") as stream, _shown(f"push {name}", file.size) as bar:
+        with path.open("rb") as stream, shown(f"push {name}", file.size) as bar:
             counted = _Counted(stream, bar.update)
             self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
 
     def _tried(self, action: Callable[[], T]) -> T | None:
-        if self._is_down:
+        if self._outage.is_down:
             return None
         try:
             return action()
         except RemoteError as error:
-            self._is_down = isinstance(error, RemoteDownError)
-            if str(error) not in self._told:
-                rest = "; nothing more is tried" if self._is_down else ""
-                self._warn(
-                    f"shared store '{self._transport.place}': {error}; going on without it{rest}"
-                )
-            self._told.add(str(error))
+            is_down = isinstance(error, RemoteDownError)
+            if self._outage.is_new(str(error), is_down):
+                rest = "; nothing more is tried" if is_down else ""
+                place = self._transport.place
+                self._warn(f"shared store '{place}': {error}; going on without it{rest}")
             return None
 
 
@@ -193,13 +210,6 @@ class _Counted:
         chunk = self._stream.read(size)
         self._moved(len(chunk))
         return chunk
-
-
-def _shown(what: str, size: int) -> Any:
-    """Return a progress bar, silent where nobody looks at a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(desc=what, total=size, unit="B", unit_scale=True, leave=False, disable=None)
 
 
 def _saved(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -24,11 +25,14 @@ _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO
 class Remote(Protocol):
     """A store that several machines share. No method raises: a fault is a miss and a warning."""
 
-    def fetch(self, key: str, into: LocalStore) -> Result | None:
-        """Return the result of `key` after its entry and files were put into `into`, verified."""
+    def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
+        """Return the result of `key` after its entry and files were put into `into`, verified.
 
-    def offers(self, key: str) -> bool:
-        """Return whether there is an entry of `key`; nothing is transferred but the entry."""
+        A result whose files are not called `names` is a fault.
+        """
+
+    def offers(self, key: str, names: Collection[str]) -> bool:
+        """Return whether `fetch` would find `key`; nothing is transferred but the entry."""
 
     def send(self, key: str, result: Result, source: LocalStore) -> bool:
         """Give an entry and its files to the others; return whether all arrived."""
@@ -42,13 +46,18 @@ class Store:
     """Results by key: from the machine's store, from the fall-back in the project, from a remote.
 
     The fall-back takes results that the machine's store refuses (full, read-only, gone).
+    `open_remote` is called when something is first asked of the others, and only then.
     """
 
     def __init__(
-        self, main: LocalStore, fallback: LocalStore, remote: Remote | None, warn: Warn
+        self,
+        main: LocalStore,
+        fallback: LocalStore,
+        open_remote: Callable[[], Remote] | None,
+        warn: Warn,
     ) -> None:
         self.tiers = (main, fallback)
-        self._remote = remote
+        self._open_remote = open_remote
         self._warn = warn
         self._warned = False
         self._is_given_up = False
@@ -61,19 +70,26 @@ class Store:
                 return result
         return None
 
-    def fetch(self, key: str) -> Result | None:
-        """Return the result of `key` with all its files on this machine, from afar if need be."""
+    @functools.cached_property
+    def _remote(self) -> Remote | None:
+        return self._open_remote() if self._open_remote is not None else None
+
+    def fetch(self, key: str, names: Collection[str]) -> Result | None:
+        """Return the result of `key` with its files, called `names`, all on this machine.
+
+        What is not here is fetched from afar.
+        """
         result = self.find(key)
         if result is not None and self.is_complete(result):
             return result
         if self._remote is None:
             return None
         remote = self._remote
-        return self.on_disk(lambda tier: remote.fetch(key, tier))
+        return self.on_disk(lambda tier: remote.fetch(key, names, tier))
 
-    def offers(self, key: str) -> bool:
+    def offers(self, key: str, names: Collection[str]) -> bool:
         """Return whether `fetch` would find `key` afar; nothing is stored."""
-        return self._remote is not None and self._remote.offers(key)
+        return self._remote is not None and self._remote.offers(key, names)
 
     def is_complete(self, result: Result) -> bool:
         """Return whether all files of `result` are on this machine, verified."""

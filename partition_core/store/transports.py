@@ -1,15 +1,21 @@
-"""Which transport a URL of a shared store asks for; what it needs is imported only then."""
+"""Which transport a URL of a shared store asks for; it is imported when it is opened."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from partition_core.errors import BuildError, one_of, problem, quoted, suggestion
-from partition_core.store.remote import Transport
+
+if TYPE_CHECKING:
+    from partition_core.store.remote import Transport
+
+Opener = Callable[[], "Transport"]
 
 TIMEOUT_VARIABLE = "PARTITION_CORE_REMOTE_TIMEOUT"
 PATIENCE = 30.0
@@ -20,13 +26,13 @@ _PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 _SCHEMES = ("http", "https", "file", *_PACKAGES)
 
 
-def transport_of(url: str) -> Transport:
-    """Return the transport to a shared store at a URL, or in a folder; nothing is contacted.
+def transport_of(url: str, root: Path) -> Opener:
+    """Return what opens the transport to a shared store at a URL, or in a folder below `root`.
 
-    Raises BuildError for a URL that cannot be used here.
+    Raises BuildError for a URL that cannot be used here, at once; nothing is contacted.
     """
     if "://" not in url:
-        return _folder(url)
+        return _folder(root / url)
     try:
         parts = urlsplit(url)
         scheme, _ = parts.scheme, parts.port
@@ -42,35 +48,48 @@ def transport_of(url: str) -> Transport:
     if parts.query or parts.fragment or not (parts.hostname or scheme == "file"):
         raise _wrong(f"{quoted(place)} is no place of a store", "expected scheme://host/path")
     if scheme == "file":
-        return _folder(unquote(parts.path))
+        return _folder(Path(unquote(parts.path)))
     if scheme in _PACKAGES:
         return _object_storage(scheme, place)
     return _http(place, parts)
 
 
-def _http(place: str, parts: SplitResult) -> Transport:
-    from partition_core.store.http_transport import HttpTransport
-
+def _http(place: str, parts: SplitResult) -> Opener:
     login = (unquote(parts.username or ""), unquote(parts.password or ""))
-    return HttpTransport(place, login, _patience())
+    patience = _patience()
+
+    def opened() -> Transport:
+        from partition_core.store.http_transport import HttpTransport
+
+        return HttpTransport(place, login, patience)
+
+    return opened
 
 
-def _folder(path: str) -> Transport:
-    from partition_core.store.folder_transport import FolderTransport
+def _folder(path: Path) -> Opener:
+    def opened() -> Transport:
+        from partition_core.store.folder_transport import FolderTransport
 
-    return FolderTransport(Path(path))
+        return FolderTransport(path)
+
+    return opened
 
 
-def _object_storage(scheme: str, place: str) -> Transport:
+def _object_storage(scheme: str, place: str) -> Opener:
     package = _PACKAGES[scheme]
     if importlib.util.find_spec("fsspec") is None or importlib.util.find_spec(package) is None:
         raise _wrong(
             f"a shared store at '{scheme}://' needs the package '{package}'",
             f"install it with `pip install 'partition-core[{scheme}]'`",
         )
-    from partition_core.store.fsspec_transport import FsspecTransport
+    patience = _patience()
 
-    return FsspecTransport(place, _patience())
+    def opened() -> Transport:
+        from partition_core.store.fsspec_transport import FsspecTransport
+
+        return FsspecTransport(place, patience)
+
+    return opened
 
 
 def _patience() -> float:

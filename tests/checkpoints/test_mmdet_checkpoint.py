@@ -1,0 +1,100 @@
+"""A recipe of an mmdet config with a checkpoint by URL, in the form that mmengine writes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from partition_core.export.sources import load_subject
+from partition_core.reading.recipe_reader import read_recipe
+from tests.scenario.conftest import ROOT, Scratch
+
+from .conftest import load_from, sha256
+from .file_server import FileServer
+from .test_loading import as_mmengine_saves
+
+RECIPE = "yolov3-mobilenetv2"
+
+
+def test_the_end2end_model_equals_mmdet_with_that_checkpoint(
+    fresh: Scratch, server: FileServer
+) -> None:
+    recipe = fresh.folder / "recipes" / f"{RECIPE}.yaml"
+    recipe.write_text((ROOT / "recipes" / recipe.name).read_text())
+    detector, picture = seeded(recipe, fresh.folder)
+    before = predicted(detector, picture)
+    perturb(detector)
+    expected = predicted(detector, picture)
+    server.content = as_mmengine_saves(detector.state_dict())
+    digest = sha256(server.content)
+    load_from(fresh, server.url(f"yolov3_20210718-{digest[:8]}.pth"), digest[:8], RECIPE)
+    fresh.built("build", f"recipe={RECIPE}")
+
+    session = onnxruntime.InferenceSession(fresh.folder / "build" / RECIPE / "end2end.onnx")
+    dets, labels = session.run(["dets", "labels"], {"input": picture.numpy()})
+    assert len(expected[0]) > 20
+    assert unmatched((dets[0], labels[0]), expected) == 0
+    assert unmatched((dets[0], labels[0]), before) > 20  # those of the seed
+
+
+def seeded(recipe: Path, root: Path) -> tuple[Any, torch.Tensor]:
+    """Return the detector of a recipe with a seed, and the first picture of its proof."""
+    file = read_recipe(recipe, root)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        subject = load_subject(file.recipe, root, file.place, None)
+    return subject.own, subject.samples[0][0]
+
+
+def perturb(detector: Any) -> None:
+    """Change every parameter a little, so that detections move."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in detector.parameters():
+            tensor.mul_(1 + 0.05 * torch.randn(tensor.shape, generator=generator))
+
+
+def predicted(detector: Any, picture: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return dets (K, 5) and labels (K,) of mmdet's own `predict`."""
+    from mmdet.structures import DetDataSample
+
+    shape = tuple(picture.shape[2:])
+    meta = {
+        "img_shape": shape,
+        "ori_shape": shape,
+        "batch_input_shape": shape,
+        "scale_factor": (1.0, 1.0),
+    }
+    with torch.no_grad():
+        sample = DetDataSample(metainfo=meta)
+        (result,) = detector.predict(picture, [sample], rescale=False)
+    found = result.pred_instances
+    dets = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
+    return dets.numpy(), found.labels.numpy()
+
+
+def unmatched(found: tuple[np.ndarray, np.ndarray], expected: tuple[np.ndarray, np.ndarray]) -> int:
+    """Return how many detections have no partner: same label, box within 0.1 px, score 1e-4."""
+    left = list(zip(*expected, strict=True))
+    missed = 0
+    for box, label in zip(*found, strict=True):
+        partner = next(
+            (
+                index
+                for index, (other, other_label) in enumerate(left)
+                if label == other_label
+                and np.abs(box[:4] - other[:4]).max() < 0.1
+                and abs(box[4] - other[4]) < 1e-4
+            ),
+            None,
+        )
+        if partner is None:
+            missed += 1
+        else:
+            del left[partner]
+    return missed + len(left)
