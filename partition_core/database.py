@@ -6,13 +6,14 @@ file, and hold a lock for as long as a run with a failure goes on. Knows nothing
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 MEMORY = ":memory:"
+
+_PATIENCE = 2.0  # seconds; another run writes for less than one
 
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
@@ -86,8 +87,12 @@ class Database:
         return self._values[task]
 
     def _execute(self, statement: str, values: tuple[str, ...] = ()) -> None:
-        with contextlib.suppress(sqlite3.Error):
+        try:
             self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            self._warn(f"{self.name}: {error}; `doit ignore` is not remembered")
+            self._connection.close()
+            self._connection, _ = _opened(MEMORY)
 
     def _opened(self) -> tuple[sqlite3.Connection, dict[str, str]]:
         try:
@@ -110,7 +115,7 @@ class Database:
 
 
 def _opened(name: str) -> tuple[sqlite3.Connection, dict[str, str]]:
-    connection = sqlite3.connect(name, isolation_level=None)
+    connection = sqlite3.connect(name, timeout=_PATIENCE, isolation_level=None)
     try:
         # The file is no loss if the machine stops; that a process is killed cannot harm it.
         connection.execute("pragma synchronous = off")
