@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -95,7 +96,12 @@ def origin(project: Project, path: Path) -> Iterator[str]:
 
 def keys_in_use(store: LocalStore) -> set[str]:
     """Return the keys of the results that build folders of this machine were made of."""
-    return {key for root in store.users() for key in _keys_of(root)}
+    return {key for manifest in _manifests(store) for key in _keys_of(manifest)}
+
+
+def _checkpoints_in_use(store: LocalStore) -> set[str]:
+    found = {m["export"].get("checkpoint_sha256") for m in _manifests(store) if "export" in m}
+    return {str(digest) for digest in found if digest}
 
 
 def bytes_in(text: str) -> int:
@@ -120,13 +126,21 @@ def _stores(project: Project) -> list[LocalStore]:
     return found
 
 
-def _keys_of(root: Path) -> Iterator[str]:
-    for manifest in (root / BUILD).glob(f"*/{MANIFEST}"):
-        try:
-            steps = json.loads(manifest.read_bytes())["fingerprints"]
-            yield from [str(step["key"]) for step in steps.values()]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # not a manifest of ours: it holds nothing
+def _manifests(store: LocalStore) -> Iterator[dict[str, Any]]:
+    """Yield what the build folders of all projects that use the store say of themselves."""
+    for root in store.users():
+        for path in (root / BUILD).glob(f"*/{MANIFEST}"):
+            with contextlib.suppress(OSError, ValueError):
+                content = json.loads(path.read_bytes())
+                if isinstance(content, dict):
+                    yield content
+
+
+def _keys_of(manifest: dict[str, Any]) -> list[str]:
+    try:
+        return [str(step["key"]) for step in manifest["fingerprints"].values()]
+    except (KeyError, TypeError, AttributeError):
+        return []  # not a manifest of ours: it holds nothing
 
 
 def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:

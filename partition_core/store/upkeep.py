@@ -137,6 +137,23 @@ def prunable(store: LocalStore, limits: Limits, now: float) -> list[Held]:
     return chosen
 
 
+def prunable_checkpoints(
+    store: LocalStore, limits: Limits, kept: Collection[str], now: float
+) -> list[Path]:
+    """Return the checkpoints, whole or in part, that `limits` let go; `kept` are digests in use.
+
+    A limit of bytes is one of results: checkpoints can be fetched, but not made again.
+    """
+    if limits.down_to is not None:
+        return []
+    return [
+        path
+        for path in store.checkpoints()
+        if not any(digest.startswith(path.name.partition("-")[0]) for digest in kept)
+        and (limits.unused_for is None or now - path.stat().st_mtime > limits.unused_for)
+    ]
+
+
 def remove(store: LocalStore, chosen: Iterable[Held]) -> None:
     """Remove results, then the files that no result has, and what builds left; be `alone`."""
     for one in chosen:

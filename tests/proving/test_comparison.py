@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from partition_core.proving.comparison import (
@@ -72,7 +72,6 @@ def moved_away(given: Detections, place: int) -> Detections:
     return with_boxes(given, changed(given.boxes, place, box))
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 60))
 def test_detections_match_themselves(seed: int, count: int) -> None:
     given = detections(seed, max(count, 1))
@@ -83,7 +82,6 @@ def test_detections_match_themselves(seed: int, count: int) -> None:
     assert (match.box_difference, match.score_difference) == (0.0, 0.0)
 
 
-@settings(deadline=None)
 @given(Seeds)
 def test_noise_that_turns_near_ties_round_is_accepted_and_measured(seed: int) -> None:
     left = detections(seed, 40, gap=1e-6)
@@ -99,7 +97,6 @@ def test_noise_that_turns_near_ties_round_is_accepted_and_measured(seed: int) ->
     assert match.box_difference == np.abs(noisy.boxes - left.boxes).max()
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 19), st.integers(0, 19))
 def test_equal_scores_may_swap_and_others_may_not(seed: int, one: int, other: int) -> None:
     assume(one != other)
@@ -112,7 +109,6 @@ def test_equal_scores_may_swap_and_others_may_not(seed: int, one: int, other: in
     assert matched(level, rows(level, order)).holds
 
 
-@settings(deadline=None)
 @given(Seeds, st.floats(1e-9, 4e-5), st.integers(0, 18))
 def test_a_gap_that_the_measured_noise_does_not_explain_is_no_tie(
     seed: int, noise: float, place: int
@@ -128,7 +124,6 @@ def test_a_gap_that_the_measured_noise_does_not_explain_is_no_tie(
     assert matched(near, rows(with_scores(near, near.scores + sign * noise), order)).holds
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 19), st.integers(0, 3), st.floats(1.01, 1e4), st.booleans())
 def test_one_coordinate_beyond_the_tolerance_is_refused(
     seed: int, place: int, axis: int, times: float, less: bool
@@ -139,7 +134,6 @@ def test_one_coordinate_beyond_the_tolerance_is_refused(
     assert not matched(left, right).holds
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 19), st.floats(1.01, 1e3))
 def test_one_score_beyond_the_tolerance_is_refused(seed: int, place: int, times: float) -> None:
     left = detections(seed)
@@ -148,7 +142,6 @@ def test_one_score_beyond_the_tolerance_is_refused(seed: int, place: int, times:
     assert not matched(left, right).holds
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 19), st.integers(1, 79))
 def test_one_other_label_is_refused_at_every_place(seed: int, place: int, by: int) -> None:
     left = detections(seed)
@@ -158,7 +151,6 @@ def test_one_other_label_is_refused_at_every_place(seed: int, place: int, by: in
     assert match.different == 2
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 19))
 def test_one_missing_or_doubled_detection_is_refused(seed: int, place: int) -> None:
     left = detections(seed)
@@ -170,7 +162,6 @@ def test_one_missing_or_doubled_detection_is_refused(seed: int, place: int) -> N
         assert not matched(right, left).holds
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 19), st.sampled_from(["boxes", "scores"]))
 def test_a_value_that_is_no_number_is_refused(seed: int, place: int, where: str) -> None:
     left = detections(seed)
@@ -208,7 +199,6 @@ def test_two_tied_detections_may_be_cut_off_and_the_rest_moves_up() -> None:
     assert (match.pairs, match.cut, match.moved) == (19, 1, 1)
 
 
-@settings(deadline=None)
 @given(Seeds, st.integers(0, 18))
 def test_another_detection_in_front_of_the_end_is_refused(seed: int, place: int) -> None:
     left = detections(seed)
@@ -268,14 +258,12 @@ def test_filling_is_no_detection() -> None:
 Arrays = st.lists(st.floats(width=32), max_size=8).map(lambda many: np.array(many, np.float32))
 
 
-@settings(deadline=None)
 @given(Arrays)
 def test_an_array_has_the_bits_of_its_copy(array: np.ndarray) -> None:
     assert same_bits(array, array.copy())
     assert largest_difference(array, array.copy()) == 0.0
 
 
-@settings(deadline=None)
 @given(Arrays, st.integers(0, 7), st.integers(0, 31))
 def test_one_bit_more_or_less_is_seen(array: np.ndarray, place: int, bit: int) -> None:
     assume(place < array.size)

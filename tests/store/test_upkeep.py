@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partition_core.store import upkeep
@@ -122,6 +122,23 @@ def test_what_killed_builds_left_goes(shelf: Shelf) -> None:
     assert list((folder / "cas" / "ab").iterdir()) == []
 
 
+def test_checkpoints_that_no_build_used_go_when_they_are_old_enough(shelf: Shelf) -> None:
+    folder = shelf.local.folder / "checkpoints"
+    folder.mkdir(parents=True)
+    for name, age in (("aaaaaaaa-used.pth", 40), ("bbbbbbbb-old.pth", 40), ("cccccccc-new.pth", 2)):
+        (folder / name).write_bytes(b"weights")
+        os.utime(folder / name, (NOW - age * DAY, NOW - age * DAY))
+
+    def chosen(**limits: object) -> list[str]:
+        given = Limits(**limits)  # type: ignore[arg-type]
+        kept = ["a" * 64]
+        return [p.name for p in upkeep.prunable_checkpoints(shelf.local, given, kept, NOW)]
+
+    assert chosen() == ["bbbbbbbb-old.pth", "cccccccc-new.pth"]
+    assert chosen(unused_for=30 * DAY) == ["bbbbbbbb-old.pth"]
+    assert chosen(down_to=0) == []
+
+
 def test_verifying_finds_each_flipped_bit_and_each_lost_file(shelf: Shelf) -> None:
     shelf.put("flipped", 1.0, model=b"a" * 100)
     lost = shelf.put("lost", 1.0, model=b"b" * 100)
@@ -166,6 +183,7 @@ def test_the_maker_of_a_file_is_found_by_its_digest(shelf: Shelf) -> None:
     assert found == [("model", "one"), ("model", "two")]
 
 
+@settings(max_examples=40)  # each example writes to a disk
 @given(
     st.lists(
         st.tuples(
