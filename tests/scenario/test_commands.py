@@ -198,6 +198,7 @@ def test_every_verbosity_tells_errors_and_the_end(scratch: Scratch, verbosity: i
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_two_recipes_are_built_at_once(fresh: Scratch, kind: str) -> None:
     fresh.write("recipes/other.yaml", RECIPE.replace("seed: 0", "seed: 1"))
+    fresh.environment["OMP_NUM_THREADS"] = "1"  # two processes on two cores
     output = fresh.built("-n", "2", "-P", kind, "build")
     ends = [line for line in output.splitlines() if line.startswith("build/")]
     assert [line.split(",")[0] for line in ends] == [
