@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -66,6 +67,10 @@ partition:
     - {save_file: body.onnx, start: ['whole:input'], end: ['decode:input']}
     - {save_file: tail.onnx, start: ['decode:input'], end: ['whole:output']}
 """
+
+
+def _take_interruptions() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass
@@ -137,6 +142,8 @@ class Scratch:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell that runs the tests in the background ignores interruptions.
+            preexec_fn=_take_interruptions,  # noqa: PLW1509  # reason: it calls nothing but signal
         )
 
     def files(self) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ NO_RECIPE = (
     [
         (
             ["build", "recpie=tiny"],
-            "recpie=tiny: unknown variable 'recpie'; expected one of 'recipe'; "
+            "recpie=tiny: unknown variable 'recpie'; expected one of 'artifact', 'recipe'; "
             "did you mean 'recipe'?",
         ),
         (
