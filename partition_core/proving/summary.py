@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from partition_core.wording import counted
+
 
 def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
     """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly.
@@ -13,12 +15,12 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
     """
     pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
     lent = figures["given_by_end2end"]
-    gaps = f", {len(lent)} inputs that no segment gives were taken from end2end" if lent else ""
-    gaps += f", {uncovered} nodes are in no segment" if uncovered else ""
+    gaps = f", {counted(len(lent), 'input')} taken from end2end" if lent else ""
+    gaps += f", {counted(uncovered, 'node')} in no segment" if uncovered else ""
     return (
-        f"proven on {len(figures['samples'])} inputs: "
+        f"proven on {counted(len(figures['samples']), 'input')}: "
         f"the segments in a chain equal end2end bit for bit "
-        f"({figures['tensors']} boundary tensors{gaps}), end2end equals PyTorch within "
+        f"({counted(figures['tensors'], 'boundary tensor')}{gaps}), end2end equals PyTorch within "
         f"{_worst(figures['samples'], pictures):.1e} of each tensor's largest value"
         f"{_detections(pictures)}"
     )
@@ -45,7 +47,7 @@ def _detections(pictures: list[Mapping[str, Any]]) -> str:
     equal = ", ".join(str(picture["pairs"]) for picture in pictures)
     counts = {
         what: sum(picture[key] for picture in pictures)
-        for key, what in (("moved", "in another place"), ("cut", "others at the end"))
+        for key, what in (("moved", "in another place"), ("cut", "replaced at the end"))
     }
     ties = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"; detections equal to PyTorch's: {equal}" + (f" ({ties} by a tie)" if ties else "")

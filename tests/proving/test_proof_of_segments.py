@@ -177,7 +177,7 @@ def test_a_gap_is_told(net: Subject) -> None:
     assert figures["given_by_end2end"] == ["decode.onnx: maps.0", "decode.onnx: maps.1"]
     assert summary(figures).startswith(
         "proven on 2 inputs: the segments in a chain equal end2end bit for bit (2 boundary "
-        "tensors, 2 inputs that no segment gives were taken from end2end), end2end equals"
+        "tensors, 2 inputs taken from end2end), end2end equals"
     )
 
 
@@ -223,7 +223,7 @@ def test_a_difference_is_never_told_as_none(net: Subject) -> None:
 
 def test_nodes_in_no_segment_are_told(net: Subject) -> None:
     figures = net.prove(segments=[STEM])
-    assert "bit for bit (1 boundary tensors, 7 nodes are in no segment), end2end" in summary(
+    assert "bit for bit (1 boundary tensor, 7 nodes in no segment), end2end" in summary(
         figures, uncovered=7
     )
 
@@ -236,5 +236,5 @@ def test_the_largest_difference_and_ties_are_told() -> None:
     line = summary({"samples": [sample], "tensors": 2, "given_by_end2end": []})
     assert line.endswith(
         "within 1.0e-04 of each tensor's largest value; detections equal to PyTorch's: 99, 99 "
-        "(8 in another place and 1 others at the end by a tie)"
+        "(8 in another place and 1 replaced at the end by a tie)"
     )
