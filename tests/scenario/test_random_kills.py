@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -57,8 +58,13 @@ def killed_after(project: Scratch, seconds: float) -> bool:
         try:
             build.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(build.pid, signal.SIGKILL)
+            kill(build.pid)
     return build.returncode == -signal.SIGKILL
+
+
+def kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended just now
+        os.killpg(group, signal.SIGKILL)
 
 
 def duration(project: Scratch, gone: set[str]) -> float:
@@ -142,7 +148,7 @@ class Storm:
                 text=True,
                 start_new_session=True,
             ) as build:
-                killer = threading.Timer(patience or 600.0, os.killpg, (build.pid, signal.SIGKILL))
+                killer = threading.Timer(patience or 600.0, kill, (build.pid,))
                 killer.start()
                 output = build.communicate()[0]
                 killer.cancel()
