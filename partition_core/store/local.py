@@ -114,7 +114,8 @@ class LocalStore:
 
     def entries(self) -> Iterator[tuple[str, Path]]:
         """Yield the key and the path of every entry, sorted."""
-        yield from ((path.name, path) for path in sorted((self.folder / "ac").glob("??/*")))
+        found = sorted((self.folder / "ac").glob("??/*"))
+        yield from ((path.name, path) for path in found if not path.name.startswith("."))
 
     def files(self) -> Iterator[tuple[Digest, Path]]:
         """Yield the digest and the path of every stored file, sorted."""

@@ -26,10 +26,14 @@ STORM_SECONDS = float(os.environ.get("PARTITION_CORE_STORM_SECONDS", "15"))
 STEPS = ("export", "cut body.onnx", "cut tail.onnx", "prove")
 
 
+def entries(store: Path) -> list[Path]:
+    return list((store / "v1" / "ac").glob("??/[!.]*"))
+
+
 def finished(store: Path) -> set[str]:
     """Return the steps whose results are in the store, whole."""
     found = set()
-    for path in (store / "v1" / "ac").glob("??/*"):
+    for path in entries(store):
         result = decode(path.name, path.read_bytes())
         assert result is not None, f"half an entry: {path.name}"
         for file in result.files.values():
@@ -39,7 +43,7 @@ def finished(store: Path) -> set[str]:
 
 
 def forget(store: Path, gone: set[str]) -> None:
-    for path in list((store / "v1" / "ac").glob("??/*")):
+    for path in entries(store):
         result = decode(path.name, path.read_bytes())
         if result is not None and result.origin.step in gone:
             path.unlink()

@@ -111,12 +111,19 @@ def test_files_that_another_result_has_stay(shelf: Shelf) -> None:
 def test_what_killed_builds_left_goes(shelf: Shelf) -> None:
     shelf.put("kept", 1.0, model=b"k")
     folder = shelf.local.folder
+    (kept,) = (path for _, path in shelf.local.entries())
+    half = kept.with_name(f".{kept.name}.1.part")
+    half.write_bytes(b"half")
+    assert len(list(shelf.local.entries())) == 1
+    assert upkeep.verify(shelf.local, lambda path: None) == (2, [])
+    assert shelf.warnings == []
     (folder / "work" / "abandoned").mkdir()
     (folder / "work" / "abandoned" / "half").write_bytes(b"h" * 100)
     (folder / "cas" / "ab").mkdir(exist_ok=True)
     (folder / "cas" / "ab" / ("ab" + 62 * "0")).write_bytes(b"nobody's")
     (folder / "cas" / "ab" / ".abc.1.part").write_bytes(b"half")
     shelf.prune(down_to=10**9)
+    assert not half.exists()
     assert shelf.recipes() == ["kept"]
     assert list((folder / "work").iterdir()) == []
     assert list((folder / "cas" / "ab").iterdir()) == []
