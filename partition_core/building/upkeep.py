@@ -29,7 +29,7 @@ def show(project: Project, now: float | None = None) -> Iterator[str]:
     """Yield a line for each result in the stores of a project, and their sizes."""
     clock = time.time() if now is None else now
     for store in _stores(project):
-        kept = keys_in_use(store)
+        kept = {key for manifest in _manifests(store) for key in _keys_of(manifest)}
         results = upkeep.held(store)
         rows = [_row(one, one.key in kept, clock) for one in results]
         yield from _table([("recipe", "step", "size", "made in", "used", ""), *rows])
@@ -53,27 +53,35 @@ def verify(project: Project, progress: Callable[[Iterable[Path]], Any]) -> Itera
 
 
 def prune(project: Project, days: float | None, down_to: int | None, is_dry: bool) -> Iterator[str]:
-    """Remove what no build folder holds, within limits, and yield what went.
+    """Remove what no build folder was made of, within limits, and yield what went.
 
     `days` spares what was used since; `down_to` is how many bytes may stay. What is cheapest to
     make again, for each byte, goes first. Waits until no build uses the store.
     """
-    limits_of = _limits(days, down_to)
+    unused_for = None if days is None else days * DAY
     for store in _stores(project):
         with store.alone():
-            before = upkeep.occupied(store)
-            chosen = upkeep.prunable(store, limits_of(keys_in_use(store)), time.time())
+            before, now = upkeep.occupied(store), time.time()
+            manifests = list(_manifests(store))
+            limits = Limits(unused_for, down_to, {k for m in manifests for k in _keys_of(m)})
+            chosen = upkeep.prunable(store, limits, now)
+            in_use = {digest for m in manifests for digest in _checkpoint_of(m)}
+            fetched = upkeep.prunable_checkpoints(store, limits, in_use, now)
             for one in chosen:
                 origin = one.result.origin
                 yield f"{origin.recipe}: {origin.step}: {size_text(one.size)}"
+            for path in fetched:
+                yield f"checkpoint {path.name}: {size_text(path.stat().st_size)}"
+            told = counted(len(chosen), "result")
+            told += f", {counted(len(fetched), 'checkpoint')}" if fetched else ""
             if is_dry:
-                yield f"would remove {counted(len(chosen), 'result')} from '{store.folder}'"
+                yield f"would remove {told} from '{store.folder}'"
                 continue
             upkeep.remove(store, chosen)
+            for path in fetched:
+                path.unlink(missing_ok=True)
             freed = before - upkeep.occupied(store)
-        yield (
-            f"removed {counted(len(chosen), 'result')} and {size_text(freed)} from '{store.folder}'"
-        )
+        yield f"removed {told} and {size_text(freed)} from '{store.folder}'"
 
 
 def origin(project: Project, path: Path) -> Iterator[str]:
@@ -94,27 +102,12 @@ def origin(project: Project, path: Path) -> Iterator[str]:
         yield from _inputs(store, one, {digest})
 
 
-def keys_in_use(store: LocalStore) -> set[str]:
-    """Return the keys of the results that build folders of this machine were made of."""
-    return {key for manifest in _manifests(store) for key in _keys_of(manifest)}
-
-
-def _checkpoints_in_use(store: LocalStore) -> set[str]:
-    found = {m["export"].get("checkpoint_sha256") for m in _manifests(store) if "export" in m}
-    return {str(digest) for digest in found if digest}
-
-
 def bytes_in(text: str) -> int:
     """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise BuildError(problem("down-to", f"'{text}' is no size", "expected one such as 20GB"))
     return int(float(match[1]) * _UNITS[match[2]])
-
-
-def _limits(days: float | None, down_to: int | None) -> Callable[[set[str]], Limits]:
-    unused_for = None if days is None else days * DAY
-    return lambda kept: Limits(unused_for, down_to, kept)
 
 
 def _stores(project: Project) -> list[LocalStore]:
@@ -141,6 +134,13 @@ def _keys_of(manifest: dict[str, Any]) -> list[str]:
         return [str(step["key"]) for step in manifest["fingerprints"].values()]
     except (KeyError, TypeError, AttributeError):
         return []  # not a manifest of ours: it holds nothing
+
+
+def _checkpoint_of(manifest: dict[str, Any]) -> list[str]:
+    try:
+        return [str(manifest["export"]["checkpoint_sha256"])]
+    except (KeyError, TypeError):
+        return []  # its weights are no checkpoint
 
 
 def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:

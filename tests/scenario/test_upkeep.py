@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -76,6 +77,30 @@ def test_limits_are_read_from_the_command_line(scratch: Scratch) -> None:
     wrong = scratch.doit("prune", "--down-to", "much")
     assert wrong.returncode == 1
     assert wrong.stdout == ("ERROR: down-to: 'much' is no size; expected one such as 20GB\n")
+
+
+def test_checkpoints_that_no_build_folder_was_made_of_are_pruned(scratch: Scratch) -> None:
+    scratch.built()
+    manifest = scratch.folder / "build" / "tiny" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["export"]["checkpoint_sha256"] = "a" * 64  # as a recipe with a checkpoint has it
+    manifest.write_text(json.dumps(content))
+    folder = scratch.store / "v1" / "checkpoints"
+    folder.mkdir()
+    for name in ("aaaaaaaa-used.pth", "bbbbbbbb-idle.pth"):
+        (folder / name).write_bytes(b"weights")
+    place = f"'{scratch.store}/v1'"
+    assert scratch.built("prune", "--unused-for", "1").startswith("removed 0 results and 0 B")
+    assert scratch.built("prune", "--dry-run").splitlines() == [
+        "checkpoint bbbbbbbb-idle.pth: 7 B",
+        f"would remove 0 results, 1 checkpoint from {place}",
+    ]
+    assert len(list(folder.iterdir())) == 2
+    assert scratch.built("prune").splitlines() == [
+        "checkpoint bbbbbbbb-idle.pth: 7 B",
+        f"removed 0 results, 1 checkpoint and 7 B from {place}",
+    ]
+    assert [path.name for path in folder.iterdir()] == ["aaaaaaaa-used.pth"]
 
 
 def test_a_damaged_file_is_found_and_made_again(scratch: Scratch) -> None:
