@@ -114,9 +114,7 @@ def set_up(root: Path, recipes: int) -> int:
 
 def fill(plan: Plan) -> None:
     """Put results into the store as if the steps had been carried out."""
-    steps = [plan.export, *(lambda s=segment: plan.cut(s) for segment in plan.segments), plan.prove]
-    for known in steps:
-        step = known()
+    for _, step in plan.steps():
         if step is None:
             raise RuntimeError("a step in front of it has no result")
         notes = {"fingerprint": step.fingerprint.entries, "summary": "proven", "detects": False}

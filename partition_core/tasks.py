@@ -9,7 +9,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from doit import Globals, doit_cmd, task_params
 from doit.action import BaseAction
@@ -32,9 +32,6 @@ from partition_core.errors import (
 from partition_core.reporter import BuildReporter
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
 from partition_core.wording import warn
-
-if TYPE_CHECKING:
-    from partition_core.building.plan import Plan, Step
 
 __all__ = [
     "DOIT_CONFIG",
@@ -112,7 +109,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
             f"Publish {target} once it is proven.",
             functools.partial(build.publish, artifact, say),
             artifact,
-            functools.partial(build.is_published, artifact),
+            build.is_published,
             after,
             targets=[target],
             clean=True,
@@ -128,7 +125,7 @@ def task_export() -> Iterator[Task]:
             f"Export the model of '{build.name}' to ONNX.",
             functools.partial(build.export, say),
             "export",
-            functools.partial(build.is_done, lambda plan: plan.export()),
+            build.is_done,
             [],
         )
 
@@ -143,7 +140,7 @@ def task_cut() -> Iterator[Task]:
                 f"Cut {save_file} out of the model of '{build.name}'.",
                 functools.partial(build.cut, save_file, say),
                 f"cut {save_file}",
-                functools.partial(build.is_done, functools.partial(_cut_of, save_file)),
+                build.is_done,
                 [f"export:{build.name}"],
             )
 
@@ -157,7 +154,7 @@ def task_prove() -> Iterator[Task]:
             f"Prove the segments of '{build.name}'.",
             functools.partial(build.prove, say),
             "prove",
-            functools.partial(build.is_done, lambda plan: plan.prove()),
+            build.is_done,
             _steps(build)[:-1],
         )
 
@@ -209,7 +206,7 @@ def _task(
     doc: str,
     act: Callable[[], bool],
     what: str,
-    is_done: Callable[[], bool],
+    is_done: Callable[[str], bool],
     after: list[str],
     **more: Any,
 ) -> Task:
@@ -228,7 +225,7 @@ def _task(
 class _UpToDate:
     """Whether a task has nothing to do; `doit info` shows its text, the reason why not."""
 
-    def __init__(self, build: RecipeBuild, what: str, is_done: Callable[[], bool]) -> None:
+    def __init__(self, build: RecipeBuild, what: str, is_done: Callable[[str], bool]) -> None:
         self._build = build
         self._what = what
         self._is_done = is_done
@@ -236,7 +233,7 @@ class _UpToDate:
     def __call__(self) -> bool:
         """Return the answer; what cannot be found out is not done, and the action will say why."""
         try:
-            return self._is_done()
+            return self._is_done(self._what)
         except (PartitionError, OSError):
             return False
 
@@ -265,10 +262,6 @@ def _explain(build: RecipeBuild) -> object:
 
 def _file(build: RecipeBuild) -> str:
     return f"{RECIPES}/{build.name}.yaml"
-
-
-def _cut_of(save_file: str, plan: Plan) -> Step | None:
-    return plan.cut(plan.segment(save_file))
 
 
 def _builds() -> list[RecipeBuild]:

@@ -16,10 +16,7 @@ def explanation(plan: Plan) -> Iterator[str]:
     """Yield, for each step and artifact, whether it is up to date, restored or built, and why."""
     former = _former(plan)
     waiting = ""
-    steps: list[tuple[str, Step | None]] = [("export", plan.export())]
-    steps += [(f"cut {segment.save_file}", plan.cut(segment)) for segment in plan.segments]
-    steps += [("prove", plan.prove())]
-    for name, step in steps:
+    for name, step in plan.steps():
         verdict = _verdict(plan, name, step, former, waiting)
         if verdict.startswith("build"):
             waiting = waiting or name

@@ -5,7 +5,7 @@ Nothing is carried out here; `work` does that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from partition_core.building.inputs import cut_inputs, export_inputs, proof_inputs
@@ -133,6 +133,20 @@ class Plan:
         )
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
         return self._steps["prove"]
+
+    def steps(self) -> Iterator[tuple[str, Step | None]]:
+        """Yield each step with its name, in the order of the work.
+
+        A step is looked up when it is its turn, so what was found meanwhile counts.
+        """
+        yield "export", self.export()
+        for segment in self.segments:
+            yield f"cut {segment.save_file}", self.cut(segment)
+        yield "prove", self.prove()
+
+    def step(self, name: str) -> Step | None:
+        """Return the step called `name`, which must be one of `steps`."""
+        return next(step for known, step in self.steps() if known == name)
 
     def models(self) -> Mapping[str, StoredFile] | None:
         """Return the stored end2end model and segments by name, or None if one is not made yet."""

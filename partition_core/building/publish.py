@@ -99,7 +99,7 @@ def manifest_text(plan: Plan) -> str:
     The same artifacts have the same manifest; it holds no time and no path of the machine.
     """
     models = _proven(plan)
-    steps = {step.name: step for step in _steps(plan)}
+    steps = {name: step for name, step in plan.steps() if step is not None}
     results = {name: _result(plan, step) for name, step in steps.items()}
     proof = results["prove"].files[PROOF]
     proven = _stored_json(plan, proof)
@@ -118,11 +118,6 @@ def manifest_text(plan: Plan) -> str:
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _steps(plan: Plan) -> list[Step]:
-    steps = [plan.export(), *(plan.cut(segment) for segment in plan.segments), plan.prove()]
-    return [step for step in steps if step is not None]
 
 
 def _result(plan: Plan, step: Step) -> Result:

@@ -26,7 +26,7 @@ from partition_core.reading.recipe_names import recipe_names
 from partition_core.wording import counted
 
 if TYPE_CHECKING:
-    from partition_core.building.plan import Plan, Step
+    from partition_core.building.plan import Plan
     from partition_core.building.project import Project
     from partition_core.building.recipes import Recipes
 
@@ -129,11 +129,11 @@ class RecipeBuild:
             str(path): seen[str(path)] for path in map(folder.joinpath, self.plan.artifacts)
         }
 
-    def is_done(self, step: Callable[[Plan], Step | None]) -> bool:
-        """Return whether there is nothing to do for a step of the plan."""
+    def is_done(self, step: str) -> bool:
+        """Return whether there is nothing to do for the step of the plan that is called `step`."""
         from partition_core.building.publish import is_all_published
 
-        return is_all_published(self.plan) or self.plan.is_done(step(self.plan))
+        return is_all_published(self.plan) or self.plan.is_done(self.plan.step(step))
 
     def is_published(self, artifact: str) -> bool:
         """Return whether the build folder holds the artifact that the recipe gives now."""

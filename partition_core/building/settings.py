@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from partition_core.building.folders import SETTINGS
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
 
-FILE = "partition.toml"
 FOLDER_VARIABLE = "PARTITION_CORE_STORE"
 REMOTE_VARIABLE = "PARTITION_CORE_REMOTE"
 WRITE_VARIABLE = "PARTITION_CORE_REMOTE_WRITE"
@@ -36,7 +36,7 @@ class Settings:
 def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of the project in `root`; raises BuildError for a wrong file."""
     variables = os.environ if environment is None else environment
-    written = _written(root / FILE)
+    written = _written(root / SETTINGS)
     folder = variables.get(FOLDER_VARIABLE) or written.get("store")
     flag = variables.get(WRITE_VARIABLE)
     writes = flag not in ("", "0") if flag is not None else bool(written.get("remote_write"))
@@ -60,14 +60,14 @@ def _written(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise BuildError(problem(Place(FILE), f"cannot be read: {error}")) from error
+        raise BuildError(problem(Place(SETTINGS), f"cannot be read: {error}")) from error
     problems = [
-        problem(Place(FILE), f"unknown key '{key}'", one_of(_KEYS), suggestion(key, _KEYS))
+        problem(Place(SETTINGS), f"unknown key '{key}'", one_of(_KEYS), suggestion(key, _KEYS))
         for key in content
         if key not in _KEYS
     ]
     problems += [
-        problem(Place(FILE), f"'{key}' is {content[key]!r}", f"expected a {kind.__name__}")
+        problem(Place(SETTINGS), f"'{key}' is {content[key]!r}", f"expected a {kind.__name__}")
         for key, kind in _KEYS.items()
         if key in content and not isinstance(content[key], kind)
     ]

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from partition_core.building.folders import SETTINGS
 from partition_core.identity import SETTLED_AFTER, boot, changed, identity
 
 _PACKAGE = str(Path(__file__).parents[1])
 _VARIABLES = "PARTITION_CORE_"
-_SETTINGS = "partition.toml"
 
 
 class Outline(NamedTuple):
@@ -33,7 +33,6 @@ class Settled:
     """The memory, in the file `memory` of the project in `root`, of recipes that need nothing."""
 
     def __init__(self, root: Path, memory: Path) -> None:
-        self._root = root
         self._memory = memory
         self._world = _world(root)
         self._recipes: dict[str, Any] = _read(memory, self._world)
@@ -96,7 +95,7 @@ def _world(root: Path) -> list[str]:
             for name, text in sorted(os.environ.items())
             if name.startswith(_VARIABLES)
         ),
-        identity(root / _SETTINGS),
+        identity(root / SETTINGS),
         # A package that is installed, changed or removed changes the folder it is in.
         *(f"{place} {_touched(place)}" for place in sys.path if place and place != str(root)),
         *(f"{path} {identity(path)}" for path in sorted(_code(_PACKAGE))),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from partition_core.building.folders import BUILD
+from partition_core.building.folders import BUILD, SETTINGS
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
 from partition_core.building.publish import publish
-from partition_core.building.settings import FILE, REMOTE_VARIABLE
+from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
 from partition_core.store.entry import Result
 from partition_core.store.remote import RemoteError, SharedStore
@@ -85,10 +84,7 @@ def _steps(plan: Plan, chosen: Sequence[str]) -> Iterator[tuple[Step, list[str]]
     """
     everything = tuple(chosen) == plan.artifacts
     wanted = {*chosen, *([PROOF] if MANIFEST in chosen else [])}
-    cuts = [functools.partial(plan.cut, segment) for segment in plan.segments]
-    steps: list[Callable[[], Step | None]] = [plan.export, *cuts, plan.prove]
-    for known in steps:
-        step = known()
+    for _, step in plan.steps():
         if step is None:
             raise _not_built(plan)
         yield step, [name for name in step.files if everything or name in wanted]
@@ -126,7 +122,7 @@ def _shared(plan: Plan) -> tuple[SharedStore, str]:
     if not url:
         raise BuildError(
             problem(
-                Place(FILE),
+                Place(SETTINGS),
                 "there is no shared store",
                 'expected a line such as `remote = "https://host/path"`',
                 f"write it, or set the variable {REMOTE_VARIABLE}",

@@ -45,7 +45,7 @@ def export(plan: Plan, say: Say) -> bool:
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
-    return _carry_out(plan, plan.export(), work, Plan.export)
+    return _carry_out(plan, plan.export(), work)
 
 
 def cut(plan: Plan, segment: Segment, say: Say) -> bool:
@@ -60,10 +60,15 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
 
         at = f"partition.segments[{plan.segments.index(segment)}]"
         with _phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
-            cut_file(_end2end(plan), segment, folder / segment.save_file, at=at)
+            cut_file(
+                _stored(plan, _exported(plan).files[END2END]),
+                segment,
+                folder / segment.save_file,
+                at=at,
+            )
         return {}
 
-    return _carry_out(plan, step, work, lambda afresh: afresh.cut(segment))
+    return _carry_out(plan, step, work)
 
 
 def prove(plan: Plan, say: Say) -> bool:
@@ -82,10 +87,8 @@ def prove(plan: Plan, say: Say) -> bool:
         from partition_core.reference import load_reference
 
         models = {name: _stored(plan, file) for name, file in (plan.models() or {}).items()}
-        exported = plan.result(plan.export())
-        if exported is None:
-            raise _lost(END2END)
-        model = read_model(_end2end(plan))
+        exported = _exported(plan)
+        model = read_model(models[END2END])
         with _in_recipe(plan):
             chain = Chain(
                 {segment.save_file: models[segment.save_file] for segment in plan.segments},
@@ -117,20 +120,14 @@ def prove(plan: Plan, say: Say) -> bool:
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         return {"summary": summary(figures, len(covered.uncovered))}
 
-    return _carry_out(plan, step, work, Plan.prove)
+    return _carry_out(plan, step, work)
 
 
-def _carry_out(
-    plan: Plan,
-    step: Step,
-    work: Callable[[Path], Notes],
-    again: Callable[[Plan], Step | None],
-) -> bool:
+def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
     """Do the work of a step unless its result is there by now; return whether it was done.
 
-    One process at a time works on a key; the others then find its result. `again` gives the same
-    step of another plan: if its fingerprint is another one after the work, an input changed
-    meanwhile and nothing is kept.
+    One process at a time works on a key; the others then find its result. If the step has another
+    fingerprint after the work, an input changed meanwhile and nothing is kept.
     """
     store = plan.project.store
 
@@ -138,7 +135,7 @@ def _carry_out(
         start = time.monotonic()
         notes = work(folder)
         _check_outputs(step, folder)
-        _check_inputs(step, again(plan.afresh()))
+        _check_inputs(step, plan.afresh().step(step.name))
         return store.keep(
             step.key,
             {name: folder / name for name in step.files},
@@ -194,11 +191,11 @@ def _known(step: Step | None, name: str) -> Step:
     return step
 
 
-def _end2end(plan: Plan) -> Path:
+def _exported(plan: Plan) -> Result:
     exported = plan.result(plan.export())
     if exported is None:
         raise _lost(END2END)
-    return _stored(plan, exported.files[END2END])
+    return exported
 
 
 def _stored(plan: Plan, file: StoredFile) -> Path:

@@ -73,12 +73,11 @@ class LocalStore:
             return None
         return result
 
-    def has(self, file: StoredFile) -> bool:
-        """Return whether the bytes of `file` are here; damaged ones are put into quarantine."""
-        return self.path_of(file) is not None
-
     def path_of(self, file: StoredFile) -> Path | None:
-        """Return where the bytes of `file` are kept, verified, for reading only; None without."""
+        """Return where the bytes of `file` are kept, verified, for reading only; None without.
+
+        Damaged ones are put into quarantine.
+        """
         path = self.file_path(file.digest)
         found = self._digests.of(path)
         if found is None:
@@ -93,7 +92,7 @@ class LocalStore:
         digest = file_digest(path)
         file = StoredFile(digest, path.stat().st_size)
         target = self.file_path(digest)
-        if not self.has(file):
+        if self.path_of(file) is None:
             link_whole(path, target)
         self._digests.learn(target, digest)
         return file

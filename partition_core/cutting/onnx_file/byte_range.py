@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import weakref
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
 
-class Store:
+class Store(ABC):
     """Something that bytes can be read from by position; equal only to itself."""
 
     size: int
 
+    @abstractmethod
     def read(self, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start` on, fewer only at the end."""
-        raise NotImplementedError
 
     def read_into(self, room: memoryview, start: int) -> int:
         """Put bytes from `start` on into `room`; return how many, 0 only at the end."""
