@@ -237,6 +237,26 @@ def test_what_was_settled_is_looked_at_again_after_any_change(scratch: Scratch) 
     assert steps(scratch.built()) == ALL
 
 
+def test_what_was_settled_is_looked_at_again_after_a_package_or_our_code_changed(
+    scratch: Scratch, tmp_path: Path
+) -> None:
+    copy, site = tmp_path / "package", tmp_path / "site"
+    shutil.copytree(ROOT / "partition_core", copy / "partition_core")
+    site.mkdir()
+    scratch.environment["PYTHONPATH"] = f"{copy}:{site}"
+    settle(scratch)
+    assert scratch.built() == NOTHING
+    metadata = site / "onnxscript-99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: onnxscript\nVersion: 99.0\n")
+    assert steps(scratch.built()) == ["export"]
+
+    settle(scratch)
+    code = copy / "partition_core" / "export" / "to_onnx.py"
+    code.write_text(code.read_text() + "\n# changed\n")
+    assert steps(scratch.built()) == ["export"]
+
+
 def test_asking_for_a_settled_task_again_publishes_it_again(scratch: Scratch) -> None:
     settle(scratch)
     output = scratch.built("run", "--always-execute", "build")
