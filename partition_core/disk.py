@@ -85,6 +85,22 @@ class Digests:
         if told != MISSING:
             self._remember(os.path.abspath(path), told, digest)
 
+    @contextlib.contextmanager
+    def kept(self, path: Path, digest: Digest) -> Iterator[None]:
+        """Go on believing in a verified file that gets or loses a link meanwhile.
+
+        That changes its ctime, and nothing else.
+        """
+        before = path.stat()
+        yield
+        after = path.stat()
+        if (before.st_ino, before.st_size, before.st_mtime_ns) == (
+            after.st_ino,
+            after.st_size,
+            after.st_mtime_ns,
+        ):
+            self.learn(path, digest)
+
     def _remember(self, name: str, told: str, digest: Digest) -> None:
         self._known[name] = (told, digest, time.time())
         self._new = True
@@ -220,6 +236,14 @@ def link_whole(source: Path, target: Path) -> None:
     except OSError:  # another disk, or one without links
         with written_whole(target, READ_ONLY) as part:
             shutil.copyfile(source, part)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Let `target`, which does not exist, hold the bytes of `source`: one file where it can be."""
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, one without links, or a file of another user
+        shutil.copyfile(source, target)
 
 
 class _OtherDigestError(Exception):

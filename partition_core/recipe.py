@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from partition_core.references import MarkReference
 
+WeightsForm = Literal["inline", "external", "shared"]
+"""Where weights are: in each model's file, in a file beside each, or in one file for all."""
+
 DEFAULT_OPSET = 20
 DEFAULT_TOLERANCE = 1e-4
 
@@ -87,12 +90,13 @@ class DynamicAxis:
 
 @dataclass(frozen=True)
 class Export:
-    """How the model becomes ONNX."""
+    """How the model becomes ONNX. `weights` says where the weights of all artifacts are."""
 
     inputs: tuple[TensorSpec, ...]
     output_names: tuple[str, ...]
     dynamic_axes: tuple[DynamicAxis, ...]
     opset: int
+    weights: WeightsForm = "inline"
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
             build.is_published,
             after,
             targets=[target],
-            clean=True,
+            clean=[_Removal(build, artifact)],
         )
 
 
@@ -242,18 +242,19 @@ class _UpToDate:
 
 
 class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
-    """Removes the artifacts of a recipe: `doit clean build:<recipe>`."""
+    """Removes the artifacts of a recipe, `doit clean build:<recipe>`, or one of them."""
 
-    def __init__(self, build: RecipeBuild) -> None:
+    def __init__(self, build: RecipeBuild, artifact: str | None = None) -> None:
         self._build = build
+        self._artifact = artifact
         self.task = None
 
     def execute(self, out: Any = None, err: Any = None) -> object:
         """Remove them; doit tells."""
-        return attempt(self._build.remove, _file(self._build))
+        return attempt(lambda: self._build.remove(self._artifact), _file(self._build))
 
     def __str__(self) -> str:
-        return f"remove {BUILD}/{self._build.name}"
+        return f"remove {BUILD}/{self._build.name}/{self._artifact or ''}".rstrip("/")
 
 
 def _explain(build: RecipeBuild) -> object:

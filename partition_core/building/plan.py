@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from partition_core.building.inputs import cut_inputs, export_inputs, proof_inputs
+from partition_core.building.models import StoredModel, stored_model, weights_file
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import Segment, canonical_json
-from partition_core.store.entry import Result, StoredFile
+from partition_core.recipe import Segment, WeightsForm, canonical_json
+from partition_core.store.entry import Result
 
 END2END = "end2end.onnx"
 MANIFEST = "manifest.json"
 REFERENCE = "reference.npz"
 PROOF = "proof.json"
+REFERS = "refers to weights"
+"""The note of a cut that tells whether its segment needs a file with weights."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Plan:
         return next(segment for segment in self.segments if segment.save_file == save_file)
 
     @property
+    def weights(self) -> WeightsForm:
+        """Where the weights of the recipe's models are."""
+        return self.file.recipe.export.weights
+
+    @property
     def artifacts(self) -> tuple[str, ...]:
         """The names of the files in the build folder, in the order in which they appear."""
         return (END2END, *(segment.save_file for segment in self.segments), MANIFEST)
@@ -101,7 +109,11 @@ class Plan:
         """Return the export; raises PartitionError for an input that is missing or wrong."""
         if "export" not in self._steps:
             entries = tuple(export_inputs(self.project, self.file))
-            self._steps["export"] = Step("export", Fingerprint(entries), (END2END, REFERENCE))
+            self._steps["export"] = Step(
+                "export",
+                Fingerprint(entries),
+                (*self._files_of(END2END, weights_file(self.weights, END2END)), REFERENCE),
+            )
         return self._steps["export"]
 
     def cut(self, segment: Segment) -> Step | None:
@@ -112,10 +124,12 @@ class Plan:
             return self._steps.get(name)
         entries = (
             ("recipe segment", canonical_json(segment)),
-            (END2END, exported.files[END2END].digest),
+            ("recipe weights", self.weights),
+            *_digests(END2END, self._model(exported, END2END, exported)),
             *cut_inputs(self.project),
         )
-        self._steps[name] = Step(name, Fingerprint(entries), (segment.save_file,))
+        files = self._files_of(segment.save_file, self.own_weights(segment.save_file))
+        self._steps[name] = Step(name, Fingerprint(entries), files)
         return self._steps[name]
 
     def prove(self) -> Step | None:
@@ -127,7 +141,7 @@ class Plan:
         entries = (
             ("recipe segments", canonical_json(self.segments)),
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
-            *((name, file.digest) for name, file in files.items()),
+            *(entry for name, model in files.items() for entry in _digests(name, model)),
             (REFERENCE, exported.files[REFERENCE].digest),
             *proof_inputs(self.project),
         )
@@ -148,15 +162,51 @@ class Plan:
         """Return the step called `name`, which must be one of `steps`."""
         return next(step for known, step in self.steps() if known == name)
 
-    def models(self) -> Mapping[str, StoredFile] | None:
+    def own_weights(self, save_file: str) -> str:
+        """Return the name, among the files of its cut, of a segment's own weights, or nothing."""
+        return weights_file(self.weights, save_file) if self.weights == "external" else ""
+
+    def files_of(self, artifact: str) -> set[str]:
+        """Return the names that the files of an artifact have in the results of the steps.
+
+        The step that makes it must be done.
+        """
+        if artifact == MANIFEST:
+            return {PROOF}
+        if self.models_made()[artifact].weights is None:
+            return {artifact}
+        return {artifact, weights_file(self.weights, artifact)}
+
+    def models(self) -> Mapping[str, StoredModel] | None:
         """Return the stored end2end model and segments by name, or None if one is not made yet."""
+        made = self.models_made()
+        return made if len(made) == 1 + len(self.segments) else None
+
+    def models_made(self) -> Mapping[str, StoredModel]:
+        """Return, of the end2end model and the segments, those that are made, by name."""
         exported = self.result(self.export())
         if exported is None:
-            return None
-        files = {END2END: exported.files[END2END]}
+            return {}
+        files = {END2END: self._model(exported, END2END, exported)}
         for segment in self.segments:
             made = self.result(self.cut(segment))
-            if made is None:
-                return None
-            files[segment.save_file] = made.files[segment.save_file]
+            if made is not None:
+                files[segment.save_file] = self._model(made, segment.save_file, exported)
         return files
+
+    def _model(self, made: Result, name: str, exported: Result) -> StoredModel:
+        weights = weights_file(self.weights, name)
+        if not made.notes.get(REFERS, True):
+            return StoredModel(made.files[name])
+        holder = exported if self.weights == "shared" else made
+        return stored_model(made.files[name], holder.files.get(weights), weights)
+
+    @staticmethod
+    def _files_of(model: str, weights: str) -> tuple[str, ...]:
+        return (model, weights) if weights else (model,)
+
+
+def _digests(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:
+    yield name, model.file.digest
+    if model.weights is not None:
+        yield f"{name} weights", model.weights.digest

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from partition_core.building.folders import BUILD
+from partition_core.building.models import StoredModel, published_weights
 from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, Place, problem
@@ -24,10 +26,17 @@ def is_published(plan: Plan, artifact: str) -> bool:
     if digest is None or proof is None or models is None:
         return False
     if artifact != MANIFEST:
-        return models[artifact].digest == digest
+        return models[artifact].file.digest == digest and _has_weights(plan, models[artifact])
     if plan.project.store.path_of(proof.files[PROOF]) is None:
         return False
     return digest == digest_of(manifest_text(plan).encode())
+
+
+def _has_weights(plan: Plan, model: StoredModel) -> bool:
+    if model.weights is None:
+        return True
+    path = plan.project.build_folder(plan.recipe) / model.weights_name
+    return is_readable_file(path) and plan.project.digests.of(path) == model.weights.digest
 
 
 def is_all_published(plan: Plan) -> bool:
@@ -40,29 +49,44 @@ def is_all_published(plan: Plan) -> bool:
 def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
-    The manifest comes last and removes the artifacts of a former partition. Returns True.
+    A model's weights come before it. The manifest comes last and removes the artifacts of a
+    former partition, and former weights. Returns True.
     """
-    target = plan.project.build_folder(plan.recipe) / artifact
-    with plan.project.store.locked(digest_of(str(target).encode())):
-        remove_parts(target)
-        _make_way(target, f"{BUILD}/{plan.recipe}/{artifact}")
-        if artifact == MANIFEST:
+    if artifact == MANIFEST:
+        with _place_for(plan, artifact) as target:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
-            return True
-        file = _proven(plan)[artifact]
+        return True
+    model = _proven(plan)[artifact]
+    if model.weights is not None and not _has_weights(plan, model):
+        _restore(plan, model.weights_name, model.weights)
+    _restore(plan, artifact, model.file)
+    return True
+
+
+def _restore(plan: Plan, name: str, file: StoredFile) -> None:
+    with _place_for(plan, name) as target:
         if not plan.project.store.restore(file, target):
             raise BuildError(
                 problem(
-                    Place(f"{BUILD}/{plan.recipe}/{artifact}"),
+                    Place(f"{BUILD}/{plan.recipe}/{name}"),
                     "its copy in the store was removed or damaged",
                     "",
                     "build again: it will be made anew",
                 )
             )
         plan.project.digests.learn(target, file.digest)
-    return True
+
+
+@contextlib.contextmanager
+def _place_for(plan: Plan, name: str) -> Iterator[Path]:
+    """Yield the path of a file of the build folder, free to be written by this process alone."""
+    target = plan.project.build_folder(plan.recipe) / name
+    with plan.project.store.locked(digest_of(str(target).encode())):
+        remove_parts(target)
+        _make_way(target, f"{BUILD}/{plan.recipe}/{name}")
+        yield target
 
 
 def _make_way(target: Path, name: str) -> None:
@@ -75,7 +99,7 @@ def _make_way(target: Path, name: str) -> None:
         raise BuildError(problem(Place(name), what, "expected a file", "remove it")) from error
 
 
-def _proven(plan: Plan) -> Mapping[str, StoredFile]:
+def _proven(plan: Plan) -> Mapping[str, StoredModel]:
     models = plan.models()
     if models is None or plan.result(plan.prove()) is None:
         raise BuildError(problem(plan.recipe, "is not proven yet", "", "build again"))
@@ -83,6 +107,10 @@ def _proven(plan: Plan) -> Mapping[str, StoredFile]:
 
 
 def _remove_former(plan: Plan, manifest: Path) -> None:
+    current = {model.weights_name for model in _proven(plan).values()}
+    for path in published_weights(manifest.parent):
+        if path.name not in current:
+            path.unlink(missing_ok=True)
     try:
         former = json.loads(manifest.read_bytes())["artifacts"]
         names = [str(name) for name in former]
@@ -107,7 +135,7 @@ def manifest_text(plan: Plan) -> str:
         "format": 1,
         "recipe": json.loads(canonical_json(plan.file.recipe)),
         "artifacts": {
-            name: {"sha256": file.digest, "bytes": file.size} for name, file in models.items()
+            name: {**_told(model.file), **_told_weights(model)} for name, model in models.items()
         },
         **proven,
         "export": {k: v for k, v in results["export"].notes.items() if k != "fingerprint"},
@@ -118,6 +146,16 @@ def manifest_text(plan: Plan) -> str:
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _told(file: StoredFile) -> dict[str, Any]:
+    return {"sha256": file.digest, "bytes": file.size}
+
+
+def _told_weights(model: StoredModel) -> dict[str, Any]:
+    if model.weights is None:
+        return {}
+    return {"weights": {"file": model.weights_name, **_told(model.weights)}}
 
 
 def _result(plan: Plan, step: Step) -> Result:

@@ -125,8 +125,10 @@ class RecipeBuild:
             return {}
         folder = self.run.project.build_folder(self.name)
         seen = self.run.project.digests.seen
+        weights = {model.weights_name for model in self.plan.models_made().values()} - {""}
         return self._files | {
-            str(path): seen[str(path)] for path in map(folder.joinpath, self.plan.artifacts)
+            str(path): seen[str(path)]
+            for path in map(folder.joinpath, (*self.plan.artifacts, *sorted(weights)))
         }
 
     def is_done(self, step: str) -> bool:
@@ -173,11 +175,17 @@ class RecipeBuild:
             self.prove(say)
         return publish(self.plan, artifact)
 
-    def remove(self) -> bool:
-        """Remove the artifacts, and the build folder if nothing else is in it; return True."""
+    def remove(self, artifact: str | None = None) -> bool:
+        """Remove the artifacts with their weights, or one with its own; return True.
+
+        The build folder goes too if nothing else is in it.
+        """
+        from partition_core.building.models import published_weights
+
         folder = self.run.root / BUILD / self.name
-        for artifact in self.outline.artifacts:
-            (folder / artifact).unlink(missing_ok=True)
+        artifacts = self.outline.artifacts if artifact is None else (artifact,)
+        for path in (*map(folder.joinpath, artifacts), *published_weights(folder, artifact)):
+            path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
         return True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from partition_core.building.folders import BUILD, SETTINGS
-from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
+from partition_core.building.plan import Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
@@ -25,8 +25,11 @@ def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     chosen = _chosen(plan, names)
     shared, place = _shared(plan)
     # All that is to be sent is looked up before any of it is.
-    parcels = [(s, _here(plan, s, files), files) for s, files in _steps(plan, chosen)]
+    parcels = _parcels(plan, chosen, lambda step: _here(plan, step))
     lines = []
+    for _, result, files in parcels:
+        if any(plan.project.store.path_of(result.files[name]) is None for name in files):
+            raise _not_built(plan)
     with _told(place):
         for step, result, files in parcels:
             moved = shared.give(step.key, result, plan.project.store, files)
@@ -46,12 +49,16 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     chosen = _chosen(plan, names)
     shared, place = _shared(plan)
     lines = []
+
+    def entry(step: Step) -> Result:
+        result = plan.result(step) or shared.entry(step.key, step.files)
+        if result is None:
+            raise _not_there(plan, place, f"result of '{step.name}'")
+        plan.found(step, result)
+        return result
+
     with _told(place):
-        for step, files in _steps(plan, chosen):
-            result = plan.result(step) or shared.entry(step.key, step.files)
-            if result is None:
-                raise _not_there(plan, place, f"result of '{step.name}'")
-            plan.found(step, result)
+        for step, result, files in _parcels(plan, chosen, entry):
             moved = [name for name in files if _brought(plan, shared, place, result, name)]
             if plan.project.store.is_complete(result):
                 _keep(plan, step, result)
@@ -77,22 +84,29 @@ def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: 
     return True
 
 
-def _steps(plan: Plan, chosen: Sequence[str]) -> Iterator[tuple[Step, list[str]]]:
-    """Yield each step, and its files that the chosen artifacts are made of.
+def _parcels(
+    plan: Plan, chosen: Sequence[str], find: Callable[[Step], Result]
+) -> list[tuple[Step, Result, list[str]]]:
+    """Return each step, its result, and its files that the chosen artifacts are made of.
 
     The next step is known only if the result of the one before is found.
     """
-    everything = tuple(chosen) == plan.artifacts
-    wanted = {*chosen, *([PROOF] if MANIFEST in chosen else [])}
+    found = []
     for _, step in plan.steps():
         if step is None:
             raise _not_built(plan)
-        yield step, [name for name in step.files if everything or name in wanted]
+        found.append((step, find(step)))
+    everything = tuple(chosen) == plan.artifacts
+    wanted = {name for artifact in chosen for name in plan.files_of(artifact)}
+    return [
+        (step, result, [name for name in step.files if everything or name in wanted])
+        for step, result in found
+    ]
 
 
-def _here(plan: Plan, step: Step, files: Sequence[str]) -> Result:
+def _here(plan: Plan, step: Step) -> Result:
     result = plan.result(step)
-    if result is None or any(plan.project.store.path_of(result.files[n]) is None for n in files):
+    if result is None:
         raise _not_built(plan)
     return result
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
+from partition_core.building.models import take, weights_file
+from partition_core.building.plan import END2END, PROOF, REFERENCE, REFERS, Plan, Step
 from partition_core.errors import BuildError, CutError, Place, Problem, problem
 from partition_core.fingerprint import changes
-from partition_core.recipe import Segment
+from partition_core.recipe import Segment, WeightsForm
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.tiers import Store
+
+if TYPE_CHECKING:
+    from partition_core.cutting.files import Form
 
 Say = Callable[[str], None]
 Notes = Mapping[str, Any]
@@ -41,7 +46,9 @@ def export(plan: Plan, say: Say) -> bool:
                 checkpoint[0] if checkpoint else None,
                 lambda part: _phase(f"{plan.recipe}: export: {part}", say),
             )
-        save_export(exported, folder / END2END, folder / REFERENCE)
+        form = _EXPORT_FORMS[plan.weights]
+        written = save_export(exported, folder / END2END, folder / REFERENCE, form)
+        take(written, folder, weights_file(plan.weights, END2END))
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
@@ -56,17 +63,19 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
     step = _known(plan.cut(segment), f"cut {segment.save_file}")
 
     def work(folder: Path) -> Notes:
-        from partition_core.cutting.files import cut_file
+        from partition_core.cutting.files import cut_file, weights_files
 
         at = f"partition.segments[{plan.segments.index(segment)}]"
-        with _phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
-            cut_file(
-                _stored(plan, _exported(plan).files[END2END]),
-                segment,
-                folder / segment.save_file,
-                at=at,
-            )
-        return {}
+        with (
+            _phase(f"{plan.recipe}: cut {segment.save_file}", say),
+            _in_recipe(plan),
+            _laid_out(plan, [END2END]) as (models, scratch),
+        ):
+            target = (scratch if plan.weights == "shared" else folder) / segment.save_file
+            form = _CUT_FORMS[plan.weights]
+            written = cut_file(models[END2END], segment, target, at=at, weights=form)
+            take(written, folder, plan.own_weights(segment.save_file))
+        return {REFERS: bool(weights_files(folder / segment.save_file))}
 
     return _carry_out(plan, step, work)
 
@@ -86,20 +95,20 @@ def prove(plan: Plan, say: Say) -> bool:
         from partition_core.proving.summary import summary
         from partition_core.reference import load_reference
 
-        models = {name: _stored(plan, file) for name, file in (plan.models() or {}).items()}
         exported = _exported(plan)
-        model = read_model(models[END2END])
-        with _in_recipe(plan):
-            chain = Chain(
-                {segment.save_file: models[segment.save_file] for segment in plan.segments},
-                boundaries(model, plan.segments),
-                edges(model, plan.segments),
-            )
-            covered = coverage(model, plan.segments)
         with (
             _phase(f"{plan.recipe}: prove", say),
-            plan.project.store.private_folder() as scratch,
+            _laid_out(plan, [END2END, *(one.save_file for one in plan.segments)]) as laid_out,
         ):
+            models, scratch = laid_out
+            model = read_model(models[END2END])
+            with _in_recipe(plan):
+                chain = Chain(
+                    {segment.save_file: models[segment.save_file] for segment in plan.segments},
+                    boundaries(model, plan.segments),
+                    edges(model, plan.segments),
+                )
+                covered = coverage(model, plan.segments)
             figures = prove_chain(
                 models[END2END],
                 model,
@@ -189,6 +198,41 @@ def _known(step: Step | None, name: str) -> Step:
             problem(name, "what it starts from is not in the store any more", "", "build again")
         )
     return step
+
+
+_EXPORT_FORMS: Mapping[WeightsForm, Form] = {
+    "inline": "inline",
+    "external": "external",
+    "shared": "external",
+}
+_CUT_FORMS: Mapping[WeightsForm, Form] = {
+    "inline": "inline",
+    "external": "external",
+    "shared": "referred",
+}
+
+
+@contextlib.contextmanager
+def _laid_out(plan: Plan, names: Sequence[str]) -> Iterator[tuple[dict[str, Path], Path]]:
+    """Yield the paths of stored models, for reading only, and a private folder.
+
+    Models whose weights are in another file lie in the folder, and so do those files, called as
+    the models call them: as in the build folder. (onnxruntime follows no symbolic link to them.)
+    """
+    store, stored = plan.project.store, plan.models_made()
+    paths: dict[str, Path] = {}
+    with contextlib.ExitStack() as held:
+        folder = held.enter_context(store.private_folder())
+        for name in names:
+            model = stored[name]
+            paths[name] = _stored(plan, model.file)
+            if model.weights is None:
+                continue
+            paths[name] = Path(shutil.copyfile(paths[name], folder / name))
+            weights = folder / model.weights_name
+            if not weights.exists() and not held.enter_context(store.lent(model.weights, weights)):
+                raise _lost(model.weights_name)
+        yield paths, folder
 
 
 def _exported(plan: Plan) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +19,7 @@ from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.onnx_file.graph_writer import write_model
 from partition_core.cutting.onnx_file.tensor import Tensor
 from partition_core.cutting.onnx_file.value_type import byte_size
-from partition_core.cutting.onnx_file.weights import Beside, Inline, Referred
+from partition_core.cutting.onnx_file.weights import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.cutting.skeleton import skeleton_bytes
 from partition_core.errors import CutError, problem
 from partition_core.recipe import Segment
@@ -138,22 +139,44 @@ def check_model(model: Model, name: str) -> None:
         raise CutError(problem(name, "is not a valid ONNX model", reason)) from error
 
 
-def save_model(model: ir.Model, target: Path) -> None:
-    """Write `model` to `target`; equal models give equal bytes.
+def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list[Path]:
+    """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
 
-    Raises CutError if the model is not valid ONNX (onnx.checker with shape inference).
+    A weight is in memory once more while it is written, never all of them. Raises CutError if
+    the model is not valid ONNX (see `check_model`).
     """
-    import onnx
     import onnx_ir as ir
 
-    content = ir.to_proto(model).SerializeToString(deterministic=True)
-    target.write_bytes(content)
-    del content
-    try:
-        onnx.checker.check_model(str(target), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())
-        raise CutError(problem(target.name, "is not a valid ONNX model", reason)) from error
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        traced = Path(folder) / "traced.onnx"
+        ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
+        read = read_model(traced)
+        check_model(read, target.name)
+        return save(read, target, weights)
+
+
+def weights_files(model: Path) -> frozenset[str]:
+    """Return the locations of all external data that the file `model` names."""
+    place = Renamed("")
+    write_model(read_model(model), place)
+    return frozenset(place.former)
+
+
+def rename_weights(model: Path, location: str) -> None:
+    """Let `model` look for all its external data in the file `location` beside it.
+
+    The file itself must be put there by the caller; offsets in it stay. Raises CutError if the
+    model names more than one file.
+    """
+    read = read_model(model)
+    place = Renamed(location)
+    pieces = write_model(read, place)
+    if len(place.former) > 1:
+        what = f"its weights are in several files: {', '.join(sorted(place.former))}"
+        raise CutError(problem(model.name, what, "expected one file"))
+    part = model.with_name(f".{model.name}.{os.getpid()}.part")
+    write_pieces(pieces, part)
+    part.replace(model)
 
 
 def _cut_and_save(

@@ -75,6 +75,7 @@ def _export(plain: Plain) -> Export:
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
         opset=plain.get("opset", DEFAULT_OPSET),
+        weights=plain.get("weights", "inline"),
     )
 
 

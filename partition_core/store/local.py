@@ -22,6 +22,7 @@ from partition_core.disk import (
     digest_of,
     file_digest,
     held_folder,
+    link_or_copy,
     link_whole,
     write_whole,
 )
@@ -100,6 +101,24 @@ class LocalStore:
     def put_entry(self, key: str, result: Result) -> None:
         """Keep the entry of `key`; its files must be here already."""
         write_whole(self.entry_path(key), encode(key, result), mode=READ_ONLY)
+
+    @contextlib.contextmanager
+    def lent(self, file: StoredFile, target: Path) -> Iterator[bool]:
+        """Let the bytes of `file` be at `target` too, for reading only; yield False without them.
+
+        At the end `target` is gone.
+        """
+        source = self.path_of(file)
+        if source is None:
+            yield False
+            return
+        with self._digests.kept(source, file.digest):
+            link_or_copy(source, target)
+        try:
+            yield True
+        finally:
+            with self._digests.kept(source, file.digest):
+                target.unlink(missing_ok=True)
 
     def restore(self, file: StoredFile, target: Path) -> bool:
         """Copy `file` to `target`, whole and verified while it is copied; False without it."""

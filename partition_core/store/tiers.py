@@ -103,6 +103,19 @@ class Store:
                 return path
         return None
 
+    @contextlib.contextmanager
+    def lent(self, file: StoredFile, target: Path) -> Iterator[bool]:
+        """Let the bytes of `file` be at `target` too, for reading only; yield False without them.
+
+        `target` is in a private folder, and gone at the end.
+        """
+        tier = next((tier for tier in self.tiers if tier.path_of(file) is not None), None)
+        if tier is None:
+            yield False
+            return
+        with tier.lent(file, target) as found:
+            yield found
+
     def restore(self, file: StoredFile, target: Path) -> bool:
         """Copy `file` to `target`, whole and verified; False if no tier has its bytes.
 

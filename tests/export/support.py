@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from partition_core.cutting.files import save_model
+from partition_core.cutting.files import save_traced
 from partition_core.errors import Place
 from partition_core.export.exporter import Export as Exported
 from partition_core.export.exporter import export_recipe
@@ -90,7 +90,7 @@ def export(recipe: Recipe, root: Path = ROOT, checkpoint: Path | None = None) ->
 
 def saved(model: ir.Model, folder: Path) -> Path:
     path = folder / "end2end.onnx"
-    save_model(model, path)
+    save_traced(model, path)
     return path
 
 

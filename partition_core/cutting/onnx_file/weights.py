@@ -76,6 +76,23 @@ class Referred:
         return _with(tensor, name, LOCATIONS, [made])
 
 
+class Renamed:
+    """All external data lies in the file `location`, where it was; `former` were its names."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self.former: set[str] = set()
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`."""
+        place = tensor.external
+        if place is None:
+            return _as_it_is(tensor, name)
+        self.former.add(place.location)
+        made = external_data(self._location, place.offset, place.length)
+        return _with(tensor, name, LOCATIONS, [made])
+
+
 def external_data(location: str, offset: int, length: int | None) -> bytes:
     """Return the fields of a TensorProto that say where its bytes lie."""
     entries = {"location": location, "offset": str(offset)}
