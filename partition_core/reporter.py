@@ -12,6 +12,7 @@ from partition_core.building.folders import BUILD
 from partition_core.wording import counted, size_text
 
 if TYPE_CHECKING:
+    from partition_core.building.models import StoredModel
     from partition_core.building.run import RecipeBuild, Run
 
 
@@ -94,7 +95,13 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         is_cut = artifact in build.outline.segments
         step = f"cut:{build.name}:{artifact}" if is_cut else f"export:{build.name}"
         how = "built" if step in self._made else "restored from the store"
-        return f"{how}, {size_text(models[artifact].size)}"
+        return f"{how}, {_size(models[artifact])}"
+
+
+def _size(model: StoredModel) -> str:
+    if model.weights is None:
+        return size_text(model.file.size)
+    return f"{size_text(model.file.size)} and {size_text(model.weights.size)} of weights"
 
 
 def _recipe(task: Any) -> str:

@@ -29,11 +29,6 @@ class StoredModel:
     weights: StoredFile | None = None
     weights_name: str = ""
 
-    @property
-    def size(self) -> int:
-        """The bytes of the model and its weights."""
-        return self.file.size + (self.weights.size if self.weights is not None else 0)
-
 
 def weights_file(form: WeightsForm, model: str) -> str:
     """Return the name, among the files of a step, of the weights of `model`; empty for inline."""

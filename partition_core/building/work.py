@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import shutil
 import time
@@ -52,7 +53,10 @@ def export(plan: Plan, say: Say) -> bool:
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
-    return _carry_out(plan, plan.export(), work)
+    done = _carry_out(plan, plan.export(), work)
+    # A traced program refers to itself: its weights would stay beside those that the proof loads.
+    gc.collect()
+    return done
 
 
 def cut(plan: Plan, segment: Segment, say: Say) -> bool:
@@ -90,7 +94,7 @@ def prove(plan: Plan, say: Say) -> bool:
     def work(folder: Path) -> Notes:
         from partition_core.cutting.boundaries import boundaries, coverage, edges
         from partition_core.cutting.onnx_file.graph_reader import read_model
-        from partition_core.proving.proof import Chain
+        from partition_core.proving.chained import Chain
         from partition_core.proving.proof import prove as prove_chain
         from partition_core.proving.summary import summary
         from partition_core.reference import load_reference

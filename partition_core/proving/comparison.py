@@ -37,6 +37,15 @@ def largest_difference(left: Array, right: Array) -> float:
     return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
 
 
+def difference(ours: Array, theirs: Array) -> str:
+    """Return in words how two tensors differ: dtype, shape, text or the largest difference."""
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return f"found {ours.dtype}{list(ours.shape)}, not {theirs.dtype}{list(theirs.shape)}"
+    if ours.dtype.kind in "OSU":
+        return "the texts differ"
+    return f"the largest difference is {largest_difference(ours, theirs):.3g}"
+
+
 def magnitude(array: Array) -> float:
     """Return the largest finite absolute value of an array (0 if there is none)."""
     values = np.abs(array.astype(np.float64))

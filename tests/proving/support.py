@@ -17,7 +17,8 @@ from partition_core.cutting.files import cut_file
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.errors import ProofError
-from partition_core.proving.proof import Chain, prove
+from partition_core.proving.chained import Chain
+from partition_core.proving.proof import prove
 from partition_core.recipe import Segment
 from partition_core.references import MarkReference, parse_reference
 from tests.export.support import run

@@ -1,0 +1,127 @@
+"""end2end beside PyTorch: tensor by tensor, and detections one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from partition_core.errors import Problem, problem
+from partition_core.proving.comparison import (
+    Array,
+    Detections,
+    difference,
+    largest_difference,
+    magnitude,
+    match_detections,
+)
+from partition_core.proving.observed import Eager, Whole
+
+DETECTIONS = ("dets", "labels")
+
+
+def against_eager(
+    number: int,
+    whole: Whole,
+    eager: Eager,
+    tolerance: float,
+    matched: frozenset[str],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
+
+    Left out are `matched`, the detections of a detector and what its choices give: near ties
+    order their rows differently, and `detections` compares what becomes of them.
+    """
+    marks, outputs = {}, {}
+    for name, array in eager.marks.items():
+        # A marked tensor that nothing reads is not part of the exported model.
+        if name not in matched and name in whole.marks:
+            where, ours = f"mark '{name}'", whole.marks[name]
+            marks[name] = _close(where, number, ours, array, tolerance, problems)
+    for name, array in eager.outputs.items():
+        if name not in matched:
+            where, ours = f"output '{name}'", whole.outputs[name]
+            outputs[name] = _close(where, number, ours, array, tolerance, problems)
+    return {"marks": marks, "outputs": outputs}
+
+
+def _close(
+    where: str, number: int, ours: Array, theirs: Array, tolerance: float, problems: list[Problem]
+) -> dict[str, float]:
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        problems.append(
+            problem(
+                f"{where}, sample {number}",
+                "end2end and PyTorch give different tensors",
+                difference(ours, theirs),
+            )
+        )
+        return {}
+    largest = largest_difference(ours, theirs)
+    scale = magnitude(theirs)
+    allowed = tolerance * scale if theirs.dtype.kind == "f" else 0.0
+    if largest > allowed:
+        problems.append(
+            problem(
+                f"{where}, sample {number}",
+                f"end2end differs from PyTorch by {largest:.3g}",
+                f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
+                if allowed
+                else "expected no difference",
+            )
+        )
+    return {"largest_difference": largest, "largest_value": scale}
+
+
+def most_detections(samples: Sequence[Eager]) -> int:
+    """Return the most detections of a picture: what a limit on their number is at least."""
+    counts = [(eager.outputs["labels"] >= 0).sum(axis=-1) for eager in samples]
+    return max((int(count.max(initial=0)) for count in counts), default=0)
+
+
+def detections(
+    number: int,
+    whole: Whole,
+    eager: Eager,
+    tolerance: float,
+    limit: int,
+    problems: list[Problem],
+) -> list[dict[str, Any]]:
+    """Match the detections of each picture of a sample; filling at the end does not count."""
+    if odd := [_form(name, whole, eager) for name in DETECTIONS if _form(name, whole, eager)]:
+        problems.append(
+            problem(
+                f"detections, sample {number}",
+                "end2end and PyTorch give different tensors",
+                "; ".join(odd),
+            )
+        )
+        return []
+    found = []
+    columns = [given.outputs[name] for given in (eager, whole) for name in DETECTIONS]
+    for picture, (dets, labels, our_dets, our_labels) in enumerate(zip(*columns, strict=True)):
+        theirs, ours = Detections.of(dets, labels), Detections.of(our_dets, our_labels)
+        match = match_detections(theirs, ours, tolerance, limit)
+        found.append({"pytorch": len(theirs), "end2end": len(ours), **asdict(match)})
+        if not match.holds:
+            problems.append(
+                problem(
+                    f"detections, sample {number}, picture {picture}",
+                    f"{match.different} differ between end2end ({len(ours)}) "
+                    f"and PyTorch ({len(theirs)})",
+                    "expected the same labels in the same order up to ties, boxes within "
+                    f"{tolerance * match.largest_coordinate:.3g} pixels and scores within "
+                    f"{tolerance * match.largest_score:.3g}",
+                )
+            )
+    return found
+
+
+def _form(name: str, whole: Whole, eager: Eager) -> str:
+    """Return how the dtype or shape of an output differs (empty if not; dim 1 is their number)."""
+    ours, theirs = whole.outputs[name], eager.outputs[name]
+    fixed = [array.shape[:1] + array.shape[2:] for array in (ours, theirs)]
+    if ours.dtype == theirs.dtype and ours.ndim == theirs.ndim and fixed[0] == fixed[1]:
+        return ""
+    return f"'{name}': {difference(ours, theirs)}"

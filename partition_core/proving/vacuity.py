@@ -1,0 +1,51 @@
+"""Samples that would prove nothing: no detection survives, or an output holds nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from partition_core.errors import Problem, problem
+from partition_core.proving.comparison import emptiness, same_bits
+from partition_core.proving.observed import Arrays, Eager, Whole
+
+
+def vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Problem]:
+    """Return why a sample proves nothing: no detection survives, or an output holds nothing."""
+    if detects:
+        none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
+        return [
+            problem(
+                f"detections, sample {number}, picture {picture}",
+                "none survives, so the post-processing is not proven",
+                "expected at least one detection in every picture",
+                "give pictures with objects in 'proof.images', or other weights",
+            )
+            for picture in none
+        ]
+    return [
+        problem(
+            f"output '{name}', sample {number}",
+            f"{nothing}, which proves nothing",
+            "expected values that depend on the input",
+        )
+        for name, array in whole.outputs.items()
+        if (nothing := emptiness(array))
+    ]
+
+
+def unmoved(reference: Arrays) -> list[Problem]:
+    """Return a problem if the outputs are the same for the first two, different, samples."""
+    pairs = [
+        (array, reference[f"1/output/{key.split('/', 2)[2]}"])
+        for key, array in reference.items()
+        if key.startswith("0/output/")
+    ]
+    if all(same_bits(np.asarray(left), np.asarray(right)) for left, right in pairs):
+        return [
+            problem(
+                "outputs",
+                "they are the same for two different inputs, which proves nothing",
+                "expected outputs that depend on the input",
+            )
+        ]
+    return []
