@@ -19,52 +19,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cut_tools import MODELS, NEEDS, OURS, TOOLS, Case
+from processes import ROOT, Run, timed
 
 HERE = Path(__file__).resolve().parent
-GIVE_UP_AFTER = 300.0
 SLOW = 15.0  # a run that takes longer is not repeated
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one process took."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
-
-
-# Processes. This one stays small: a child starts with the resident size of its parent.
-
-
-def timed(command: Sequence[str]) -> Run | str:
-    """Run `command`; return what it took, or its last line if it failed."""
-    with tempfile.TemporaryFile() as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stderr=errors, stdout=errors, env=_environment())
-        patience = threading.Timer(GIVE_UP_AFTER, process.kill)
-        patience.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        patience.cancel()
-        process.returncode = status
-        if status:
-            errors.seek(0)
-            lines = errors.read().decode(errors="replace").strip().splitlines()
-            return lines[-1] if lines else f"ended with status {status}"
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), **ONE_THREAD}
 
 
 def child(python: str, *words: str) -> list[str]:
@@ -77,7 +42,7 @@ def measure(case: Case, tools: Sequence[str], python: str, repeat: int) -> Itera
     folder = case.file.parent
     target, result = folder / "target.onnx", folder / "result.onnx"
     plain = [case.name, str(case.file), *case.inputs, "--", *case.outputs]
-    first = timed(child(python, OURS, str(result), *plain))
+    first = timed(child(python, OURS, str(result), *plain), variables=ONE_THREAD)
     if isinstance(first, str):
         raise SystemExit(f"{OURS} cannot cut {case.name}: {first}")
     runs: dict[str, list[Run]] = {name: [] for name in ("cp", *tools)}
@@ -92,7 +57,7 @@ def measure(case: Case, tools: Sequence[str], python: str, repeat: int) -> Itera
             command = ["cp", str(result), str(target)]
             if tool != "cp":
                 command = child(python, tool, str(target), *plain)
-            run = timed(command)
+            run = timed(command, variables=ONE_THREAD)
             if isinstance(run, str):
                 failed[tool] = run
                 continue
@@ -100,7 +65,7 @@ def measure(case: Case, tools: Sequence[str], python: str, repeat: int) -> Itera
             sizes[tool] = target.stat().st_size
     target.unlink(missing_ok=True)
     copy = statistics.median(run.seconds for run in runs["cp"])
-    nodes = int(subprocess.check_output(child(python, "count", "", *plain), env=_environment()))
+    nodes = int(subprocess.check_output(child(python, "count", "", *plain), env=ENVIRONMENT))
     for tool in ("cp", *tools):
         told: dict[str, Any] = {"tool": tool, "model": case.name, "nodes": nodes}
         if tool in failed:
@@ -116,7 +81,7 @@ def measure(case: Case, tools: Sequence[str], python: str, repeat: int) -> Itera
         }
         if tool == OURS:
             words = child(python, f"warm:{repeat}", str(target), *plain)
-            call, alone = map(float, subprocess.check_output(words, env=_environment()).split())
+            call, alone = map(float, subprocess.check_output(words, env=ENVIRONMENT).split())
             told |= {"warm_seconds": round(call, 4), "warm_ratio_to_cp": round(call / alone, 2)}
         yield told
     result.unlink()
@@ -142,7 +107,7 @@ def cases(options: argparse.Namespace, folder: Path) -> Iterator[Case]:
         return
     for size in options.sizes:
         words = child(options.python, "make", str(folder / "source.onnx"), size)
-        made = subprocess.check_output(words, env=_environment(), text=True)
+        made = subprocess.check_output(words, env=ENVIRONMENT, text=True)
         name, *tensors = made.splitlines()
         yield Case(name, folder / "source.onnx", (tensors[0],), (tensors[1],))
 

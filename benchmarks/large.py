@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from processes import Run, timed
+
 SIDE = 4096
 BYTES = SIDE * SIDE * 4
 MAKE = """
@@ -48,15 +47,12 @@ cut_between(folder / "source.onnx", ["v1"], [f"v{count - 1}"], folder / "target.
 """
 
 
-def timed(*command: str) -> tuple[float, float]:
-    """Run a command; return its seconds and its largest resident size in MB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    if status:
-        raise SystemExit(f"{command[0]} ended with status {status}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+def run(*command: str) -> Run:
+    """Run a command, which must succeed, and return what it took."""
+    found = timed(command)
+    if isinstance(found, str):
+        raise SystemExit(f"{command[0]}: {found}")
+    return found
 
 
 def main() -> None:
@@ -71,18 +67,18 @@ def main() -> None:
         data = Path(folder) / "target.onnx.data"
         # cp after the cut that needs the same bytes: both read them from the disk's cache or not.
         for weights, check in (("external", "0"), ("external", "1"), ("referred", "1")):
-            seconds, peak = timed(sys.executable, "-c", CUT, folder, str(count), weights, check)
+            took = run(sys.executable, "-c", CUT, folder, str(count), weights, check)
             told = {
                 "tool": "partition-core" + (", checked" if check == "1" else ""),
                 "model": f"{options.gigabytes} GB, {weights}",
                 "nodes": count,
                 "output_bytes": sum(f.stat().st_size for f in Path(folder).glob("target.onnx*")),
-                "seconds": round(seconds, 2),
-                "peak_mb": round(peak, 1),
+                "seconds": round(took.seconds, 2),
+                "peak_mb": round(took.peak_mb, 1),
             }
             if weights == "external":
-                copied, _ = timed("cp", str(data), f"{folder}/copy")
-                told["ratio_to_cp"] = round(seconds / copied, 2)
+                copied = run("cp", str(data), f"{folder}/copy").seconds
+                told["ratio_to_cp"] = round(took.seconds / copied, 2)
                 Path(folder, "copy").unlink()
             data.unlink(missing_ok=True)
             print(json.dumps(told), flush=True)

@@ -14,7 +14,7 @@ from partition_core.cutting.cut import cut
 from partition_core.cutting.graph_marks import MarkTable
 from partition_core.cutting.named_tensors import between
 from partition_core.cutting.onnx_file.byte_mover import write_pieces
-from partition_core.cutting.onnx_file.graph import Model
+from partition_core.cutting.onnx_file.graph import Model, release
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.onnx_file.graph_writer import write_model
 from partition_core.cutting.onnx_file.tensor import Tensor
@@ -191,7 +191,9 @@ def _cut_and_save(
     made = cut(model, segment, at, table)
     if check:
         check_model(made, target.name)
-    return save(made, target, weights)
+    files = save(made, target, weights)
+    release(made, model)
+    return files
 
 
 def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:

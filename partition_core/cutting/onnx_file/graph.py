@@ -133,3 +133,14 @@ class Model:
     rest: list[Field]
     folder: Folder
     inferred: dict[str, bytes] | None = None
+
+
+def release(*models: Model) -> None:
+    """Break the cycles of models that nobody needs any more: their memory is free at once.
+
+    Python's collector would look at every object first, for a quarter of the time of a cut.
+    """
+    for model in models:
+        for graph in (model.graph, *(function.graph for function in model.functions.values())):
+            for node in graph.nodes:
+                node.outputs = []
