@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from partition_core.cutting.files import LARGEST
 from partition_core.errors import ExportError, problem
 from partition_core.export.placing import PlaceOf, placed
 from partition_core.export.sources import Subject, load_subject, run_model
@@ -50,6 +51,7 @@ def export_recipe(
     """
     with phase("build the model"):
         subject = load_subject(recipe, root, place_of, checkpoint)
+        _check_size(recipe, subject, place_of)
     with phase("run it in PyTorch"):
         reference, names = _eager(recipe, subject, place_of)
     with phase("trace it"), placed(recipe.marks, subject.module, place_of, traced=True):
@@ -69,6 +71,20 @@ def export_recipe(
         "decisions": [asdict(decision) for decision in sorted(decisions)],
     }
     return Export(model, reference, notes)
+
+
+def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
+    held = {id(tensor): tensor.nbytes for tensor in subject.module.state_dict().values()}
+    size = sum(held.values())
+    if recipe.export.weights == "inline" and size > LARGEST:
+        raise ExportError(
+            problem(
+                place_of("export.weights"),
+                f"the weights take {size} bytes, and no ONNX file can have more than {LARGEST}",
+                "expected weights in files of their own",
+                "write 'weights: external' or 'weights: shared' under 'export'",
+            )
+        )
 
 
 def _dynamic_axes(recipe: Recipe, subject: Subject) -> tuple[dict[int, Any], ...]:

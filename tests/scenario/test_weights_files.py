@@ -216,6 +216,25 @@ def test_weights_travel_with_their_model(project: Scratch, tmp_path: Path, form:
         assert other.artifacts(form) == project.artifacts(form)
 
 
+def test_weights_over_2_gb_in_the_model_are_refused_before_it_is_traced(fresh: Scratch) -> None:
+    fresh.write(
+        "huge.py",
+        "import torch\nfrom torch import nn\n\n\nclass Huge(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.table = nn.Parameter(torch.empty(600_000_000))  # of which no page is used\n"
+        "\n    def forward(self, image):\n        return image * self.table[0]\n",
+    )
+    text = (fresh.folder / "recipes" / "tiny.yaml").read_text()
+    text = text.replace("tiny:build", "huge:Huge").replace("  args: {width: 8}\n", "")
+    text = text.replace("tiny.Tiny.forward", "huge.Huge.forward")
+    text = text.replace("  weights: {seed: 0}\n", "")
+    fresh.write("recipes/tiny.yaml", text)
+    run_ = fresh.doit()
+    assert run_.returncode != 0
+    assert "export.weights: the weights take 2400000000 bytes" in run_.stdout
+    assert "trace" not in run_.stdout and not (fresh.folder / "build" / "tiny").exists()
+
+
 def test_an_unknown_place_for_weights_is_told(project: Scratch) -> None:
     project.write("recipes/external.yaml", in_form("extern"))
     run_ = project.doit("build", "recipe=external")
