@@ -99,14 +99,8 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
     size = sum(map(len, pieces))
     if size > LARGEST:
         what = f"it would have {size} bytes, and no ONNX file can have more than {LARGEST}"
-        raise CutError(
-            problem(
-                target.name,
-                what,
-                "",
-                "keep its weights in a file of their own (in a recipe: `export.weights`)",
-            )
-        )
+        remedy = "keep its weights in a file of their own (in a recipe: `export.weights`)"
+        raise CutError(problem(target.name, what, "", remedy))
     files = [(data, place.pieces)] if isinstance(place, Beside) and place.pieces else []
     files.append((target, pieces))
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
