@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from partition_core.building.inputs import cut_inputs, export_inputs, proof_inputs
+from partition_core.building.folders import MANIFEST, REPORT
+from partition_core.building.inputs import (
+    cut_inputs,
+    export_inputs,
+    measuring_inputs,
+    proof_inputs,
+    report_inputs,
+)
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
 from partition_core.reading.recipe_file import RecipeFile
@@ -16,9 +23,12 @@ from partition_core.recipe import Segment, canonical_json
 from partition_core.store.entry import Result, StoredFile
 
 END2END = "end2end.onnx"
-MANIFEST = "manifest.json"
 REFERENCE = "reference.npz"
 PROOF = "proof.json"
+MEASURED = "measured.json"
+OUTPUTS = "outputs.npz"
+REPORTING = ("measure", "report")
+"""The steps of the report. Their figures vary: nobody else's result depends on them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,8 @@ class Plan:
     @property
     def artifacts(self) -> tuple[str, ...]:
         """The names of the files in the build folder, in the order in which they appear."""
-        return (END2END, *(segment.save_file for segment in self.segments), MANIFEST)
+        report = (REPORT,) if self.project.settings.report else ()
+        return (END2END, *(segment.save_file for segment in self.segments), MANIFEST, *report)
 
     def result(self, step: Step | None) -> Result | None:
         """Return what is known on this machine of a step, or None; its files may be gone."""
@@ -134,6 +145,27 @@ class Plan:
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
         return self._steps["prove"]
 
+    def measure(self) -> Step | None:
+        """Return the measuring of all models, for the report."""
+        proof = self.prove()
+        files = self.models()
+        if "measure" not in self._steps and proof is not None and files is not None:
+            entries = (
+                ("proof", proof.key),
+                *((name, file.digest) for name, file in files.items()),
+                *measuring_inputs(self.project),
+            )
+            self._steps["measure"] = Step("measure", Fingerprint(entries), (MEASURED, OUTPUTS))
+        return self._steps.get("measure")
+
+    def report(self) -> Step | None:
+        """Return the report. Its key holds what is measured, not the figures, which vary."""
+        measuring = self.measure()
+        if "report" not in self._steps and measuring is not None:
+            entries = (("measure", measuring.key), *report_inputs(self.project, self.file))
+            self._steps["report"] = Step("report", Fingerprint(entries), (REPORT,))
+        return self._steps.get("report")
+
     def steps(self) -> Iterator[tuple[str, Step | None]]:
         """Yield each step with its name, in the order of the work.
 
@@ -143,6 +175,9 @@ class Plan:
         for segment in self.segments:
             yield f"cut {segment.save_file}", self.cut(segment)
         yield "prove", self.prove()
+        if self.project.settings.report:
+            yield "measure", self.measure()
+            yield "report", self.report()
 
     def step(self, name: str) -> Step | None:
         """Return the step called `name`, which must be one of `steps`."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partition_core.building.folders import BUILD
-from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
+from partition_core.building.folders import BUILD, MANIFEST, REPORT
+from partition_core.building.plan import PROOF, REPORTING, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, Place, problem
 from partition_core.recipe import canonical_json
@@ -23,6 +23,9 @@ def is_published(plan: Plan, artifact: str) -> bool:
     models = plan.models()
     if digest is None or proof is None or models is None:
         return False
+    if artifact == REPORT:
+        report = plan.result(plan.report())
+        return report is not None and report.files[REPORT].digest == digest
     if artifact != MANIFEST:
         return models[artifact].digest == digest
     if plan.project.store.path_of(proof.files[PROOF]) is None:
@@ -40,7 +43,7 @@ def is_all_published(plan: Plan) -> bool:
 def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
-    The manifest comes last and removes the artifacts of a former partition. Returns True.
+    The manifest comes after the models and removes those of a former partition. Returns True.
     """
     target = plan.project.build_folder(plan.recipe) / artifact
     with plan.project.store.locked(digest_of(str(target).encode())):
@@ -51,7 +54,7 @@ def publish(plan: Plan, artifact: str) -> bool:
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
             return True
-        file = _proven(plan)[artifact]
+        file = _report(plan) if artifact == REPORT else _proven(plan)[artifact]
         if not plan.project.store.restore(file, target):
             raise BuildError(
                 problem(
@@ -82,6 +85,13 @@ def _proven(plan: Plan) -> Mapping[str, StoredFile]:
     return models
 
 
+def _report(plan: Plan) -> StoredFile:
+    result = plan.result(plan.report())
+    if result is None:
+        raise BuildError(problem(plan.recipe, "its report is not written yet", "", "build again"))
+    return result.files[REPORT]
+
+
 def _remove_former(plan: Plan, manifest: Path) -> None:
     try:
         former = json.loads(manifest.read_bytes())["artifacts"]
@@ -100,7 +110,7 @@ def manifest_text(plan: Plan) -> str:
     """
     models = _proven(plan)
     steps = {name: step for name, step in plan.steps() if step is not None}
-    results = {name: _result(plan, step) for name, step in steps.items()}
+    results = {name: _result(plan, step) for name, step in steps.items() if name not in REPORTING}
     proof = results["prove"].files[PROOF]
     proven = _stored_json(plan, proof)
     content = {
@@ -113,8 +123,8 @@ def manifest_text(plan: Plan) -> str:
         "export": {k: v for k, v in results["export"].notes.items() if k != "fingerprint"},
         "summary": results["prove"].notes["summary"],
         "fingerprints": {
-            name: {"key": steps[name].key, "entries": result.notes["fingerprint"]}
-            for name, result in results.items()
+            name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}
+            for name, step in steps.items()
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from partition_core.building.folders import BUILD, SETTINGS
-from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
+from partition_core.building.folders import BUILD, MANIFEST, REPORT, SETTINGS
+from partition_core.building.plan import PROOF, REPORTING, Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
@@ -82,12 +82,19 @@ def _steps(plan: Plan, chosen: Sequence[str]) -> Iterator[tuple[Step, list[str]]
 
     The next step is known only if the result of the one before is found.
     """
-    everything = tuple(chosen) == plan.artifacts
+    everything = tuple(chosen) == _models(plan)
     wanted = {*chosen, *([PROOF] if MANIFEST in chosen else [])}
-    for _, step in plan.steps():
+    for name, step in plan.steps():
+        if name in REPORTING and REPORT not in chosen:
+            continue
         if step is None:
             raise _not_built(plan)
         yield step, [name for name in step.files if everything or name in wanted]
+
+
+def _models(plan: Plan) -> tuple[str, ...]:
+    """Return what moves unless someone names more: a report is made where it is read."""
+    return tuple(name for name in plan.artifacts if name != REPORT)
 
 
 def _here(plan: Plan, step: Step, files: Sequence[str]) -> Result:
@@ -100,7 +107,7 @@ def _here(plan: Plan, step: Step, files: Sequence[str]) -> Result:
 def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the artifacts to move, in the order in which they are published."""
     if names is None:
-        return plan.artifacts
+        return _models(plan)
     unknown = [name for name in names if name not in plan.artifacts]
     if unknown or not names:
         raise BuildError(

@@ -39,13 +39,13 @@ def export(plan: Plan, say: Say) -> bool:
                 plan.project.root,
                 plan.file.place,
                 checkpoint[0] if checkpoint else None,
-                lambda part: _phase(f"{plan.recipe}: export: {part}", say),
+                lambda part: phase(f"{plan.recipe}: export: {part}", say),
             )
         save_export(exported, folder / END2END, folder / REFERENCE)
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
-    return _carry_out(plan, plan.export(), work)
+    return carry_out(plan, plan.export(), work)
 
 
 def cut(plan: Plan, segment: Segment, say: Say) -> bool:
@@ -53,22 +53,22 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
 
     Raises CutError with the recipe's lines.
     """
-    step = _known(plan.cut(segment), f"cut {segment.save_file}")
+    step = known(plan.cut(segment), f"cut {segment.save_file}")
 
     def work(folder: Path) -> Notes:
         from partition_core.cutting.files import cut_file
 
         at = f"partition.segments[{plan.segments.index(segment)}]"
-        with _phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
+        with phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
             cut_file(
-                _stored(plan, _exported(plan).files[END2END]),
+                stored(plan, _exported(plan).files[END2END]),
                 segment,
                 folder / segment.save_file,
                 at=at,
             )
         return {}
 
-    return _carry_out(plan, step, work)
+    return carry_out(plan, step, work)
 
 
 def prove(plan: Plan, say: Say) -> bool:
@@ -76,7 +76,7 @@ def prove(plan: Plan, say: Say) -> bool:
 
     Raises ProofError, and then nothing of it is published.
     """
-    step = _known(plan.prove(), "prove")
+    step = known(plan.prove(), "prove")
 
     def work(folder: Path) -> Notes:
         from partition_core.cutting.boundaries import boundaries, coverage, edges
@@ -86,7 +86,7 @@ def prove(plan: Plan, say: Say) -> bool:
         from partition_core.proving.summary import summary
         from partition_core.reference import load_reference
 
-        models = {name: _stored(plan, file) for name, file in (plan.models() or {}).items()}
+        models = {name: stored(plan, file) for name, file in (plan.models() or {}).items()}
         exported = _exported(plan)
         model = read_model(models[END2END])
         with _in_recipe(plan):
@@ -97,14 +97,14 @@ def prove(plan: Plan, say: Say) -> bool:
             )
             covered = coverage(model, plan.segments)
         with (
-            _phase(f"{plan.recipe}: prove", say),
+            phase(f"{plan.recipe}: prove", say),
             plan.project.store.private_folder() as scratch,
         ):
             figures = prove_chain(
                 models[END2END],
                 model,
                 chain,
-                load_reference(_stored(plan, exported.files[REFERENCE])),
+                load_reference(stored(plan, exported.files[REFERENCE])),
                 tolerance=plan.file.recipe.proof.tolerance,
                 detects=bool(exported.notes["detects"]),
                 scratch=scratch,
@@ -120,10 +120,10 @@ def prove(plan: Plan, say: Say) -> bool:
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         return {"summary": summary(figures, len(covered.uncovered))}
 
-    return _carry_out(plan, step, work)
+    return carry_out(plan, step, work)
 
 
-def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
+def carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
     """Do the work of a step unless its result is there by now; return whether it was done.
 
     One process at a time works on a key; the others then find its result. If the step has another
@@ -131,7 +131,7 @@ def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
     """
     store = plan.project.store
 
-    def carry_out(folder: Path) -> Result:
+    def act(folder: Path) -> Result:
         start = time.monotonic()
         notes = work(folder)
         _check_outputs(step, folder)
@@ -145,7 +145,7 @@ def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
 
     with store.locked(step.key):
         found = store.fetch(step.key, step.files)
-        result = found or _in_private_folder(store, carry_out)
+        result = found or _in_private_folder(store, act)
     plan.found(step, result)
     return found is None
 
@@ -183,7 +183,8 @@ def _check_inputs(before: Step, after: Step | None) -> None:
         )
 
 
-def _known(step: Step | None, name: str) -> Step:
+def known(step: Step | None, name: str) -> Step:
+    """Return a step that starts from results; raises BuildError if these are gone."""
     if step is None:
         raise BuildError(
             problem(name, "what it starts from is not in the store any more", "", "build again")
@@ -198,7 +199,8 @@ def _exported(plan: Plan) -> Result:
     return exported
 
 
-def _stored(plan: Plan, file: StoredFile) -> Path:
+def stored(plan: Plan, file: StoredFile) -> Path:
+    """Return where a file of a result is, for reading only; raises BuildError if it is gone."""
     path = plan.project.store.path_of(file)
     if path is None:
         raise _lost(file.digest)
@@ -250,7 +252,8 @@ def _placed(plan: Plan, one: Problem) -> Problem:
 
 
 @contextlib.contextmanager
-def _phase(what: str, say: Say) -> Iterator[None]:
+def phase(what: str, say: Say) -> Iterator[None]:
+    """Announce a part of the work that takes long, and afterwards how long it took."""
     say(f"{what} …")
     start = time.monotonic()
     yield

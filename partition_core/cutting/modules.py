@@ -89,7 +89,7 @@ def _next(found: Sequence[Group], paths: Mapping[Node, ModulePath]) -> set[Modul
 
 
 def _split(group: Group, paths: Mapping[Node, ModulePath], apart: bool) -> list[Group]:
-    """Return the modules inside a group, and what is between them: `apart` where it is not linked."""
+    """Return the modules inside a group and what is between them, `apart` where not linked."""
     depth = len(group.path) + 1
     parts = _by(group.nodes, lambda node: paths[node][:depth])
     own = parts.pop(group.path, ())

@@ -12,16 +12,18 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from partition_core.cutting.boundaries import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.errors import BuildError, problem
-from partition_core.proving.proof import Arrays, Chain
+from partition_core.proving.proof import END2END, Arrays, Chain
+from partition_core.reference import load_reference
 
 _RUNNER = "partition_core.proving.measured_run"
+_WAYS = ("whole", "chained")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,31 @@ class Figures:
     chained: Sequence[Arrays]
 
 
+def save_figures(figures: Figures, told: Mapping[str, str], measured: Path, outputs: Path) -> None:
+    """Write figures, with what is `told` of them, to `measured` and their arrays to `outputs`."""
+    models = {name: asdict(one) for name, one in figures.models.items()}
+    measured.write_text(json.dumps({"told": dict(told), "models": models}), encoding="utf-8")
+    arrays = {
+        f"{number}/{way}/{name}": array
+        for way in _WAYS
+        for number, sample in enumerate(getattr(figures, way))
+        for name, array in sample.items()
+    }
+    np.savez(outputs, allow_pickle=False, **arrays)
+
+
+def load_figures(measured: Path, outputs: Path) -> tuple[Figures, Mapping[str, str]]:
+    """Return the figures that `save_figures` wrote, and what was told of them."""
+    content = json.loads(measured.read_bytes())
+    models = {
+        name: Measured(one["load"], tuple(one["runs"]), one["peak"])
+        for name, one in content["models"].items()
+    }
+    arrays = load_reference(outputs)
+    ways = [[dict(_kind(arrays, number, way)) for number in _numbers(arrays)] for way in _WAYS]
+    return Figures(models, *ways), content["told"]
+
+
 def machine() -> str:
     """Return in a line what the figures were measured on."""
     system = f"{platform.system()} {platform.machine()}"
@@ -69,7 +96,7 @@ def measure(end2end: Path, chain: Chain, reference: Arrays, scratch: Path) -> Fi
     samples = [dict(_kind(reference, number, "input")) for number in _numbers(reference)]
     marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
     models: dict[str, Measured] = {}
-    models[end2end.name], whole = measured(end2end.name, end2end, samples, scratch)
+    models[END2END], whole = measured(END2END, end2end, samples, scratch)
     made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
     for boundary in chain.boundaries:
         source = {
@@ -106,14 +133,16 @@ def measured(
     arrays = {f"{k}/{name}": a for k, sample in enumerate(samples) for name, a in sample.items()}
     np.savez(fed, allow_pickle=False, **arrays)
     command = [sys.executable, "-P", "-m", _RUNNER, str(model), str(fed), str(given)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run(  # noqa: S603  # reason: our own module
+        command, capture_output=True, text=True, check=False
+    )
     if run.returncode != 0:
         last = " ".join(run.stderr.strip().splitlines()[-1:])
         raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
     told = json.loads(run.stdout.splitlines()[-1])
     with np.load(given, allow_pickle=False) as content:
         outputs = {name: content[name] for name in content.files}
-    split = [
+    split: list[Arrays] = [
         {name.partition("/")[2]: array for name, array in outputs.items() if _of(name) == number}
         for number in range(len(samples))
     ]

@@ -105,7 +105,9 @@ def _columns(work: Work, size: int, measured: Measured, source: Source) -> Itera
         "Weights", large(work.weights.count), share=_share(work.weights.count, whole.weights.count)
     )
     yield Column("File", size_text(size), share=_share(size, source.models[END2END]))
-    yield Column("FLOPs", large(work.flops).strip(), _unknown(work), _share(work.flops, whole.flops))
+    yield Column(
+        "FLOPs", large(work.flops).strip(), _unknown(work), _share(work.flops, whole.flops)
+    )
     spread = f"{milliseconds(min(measured.runs))} – {milliseconds(max(measured.runs))}"
     yield Column(
         "Latency",

@@ -16,7 +16,8 @@ COLOURS = 8
 """The page has so many colours for segments; then they start again."""
 _LONGEST = 34
 _CELLS = 4
-_CONTROL = {code: "�" for code in (*range(32), *range(127, 160), 0xFFFE, 0xFFFF)}
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), 65534, 65535), "\N{REPLACEMENT CHARACTER}")
+_FILLED = 'BGCOLOR="white"'  # the page's style has the last word
 # Graphviz measures text without a font, which gives wide boxes; the page's letters are larger.
 _TEXT = {"fontname": "Helvetica", "fontsize": "10.5"}
 
@@ -111,7 +112,7 @@ def _box(box: Box) -> str:
         _text(f"{', '.join(told)}{f', +{more} more' if more > 0 else ''}"),
         _text(" · ".join(_figures(box))),
     ]
-    return _label(lines, 'BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLPADDING="1" BGCOLOR="white"')
+    return _label(lines, f'BORDER="1" STYLE="ROUNDED" CELLPADDING="1" {_FILLED}')
 
 
 def _figures(box: Box) -> Iterator[str]:
@@ -129,7 +130,7 @@ def _table(border: Border, crossings: Sequence[Crossing]) -> str:
     body = "".join(
         f"<TR>{head if number == 0 else ''}{''.join(row)}</TR>" for number, row in enumerate(rows)
     )
-    look = 'BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="4" BGCOLOR="white"'
+    look = f'BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="4" {_FILLED}'
     return f"<<TABLE {look}>{body}</TABLE>>"
 
 
@@ -143,8 +144,8 @@ def _cell(crossing: Crossing) -> str:
     return "<BR/>".join(lines)
 
 
-def _label(lines: Sequence[str], attributes: str = 'BORDER="0" CELLBORDER="0"') -> str:
-    rows = "".join(f"<TR><TD>{line}</TD></TR>" for line in lines)
+def _label(lines: Sequence[str], attributes: str = 'BORDER="0"') -> str:
+    rows = "".join(f'<TR><TD BORDER="0">{line}</TD></TR>' for line in lines)
     return f"<<TABLE {attributes}>{rows}</TABLE>>"
 
 

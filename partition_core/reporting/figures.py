@@ -1,4 +1,4 @@
-"""What the page of a build shows, ready to be written down: words and numbers as people read them."""
+"""What the page of a build shows: words, and numbers as people read them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SegmentRow:
 
 @dataclass(frozen=True)
 class TensorRow:
-    """A tensor at a border: its way, its type, and how it compares in the chain and with PyTorch."""
+    """A tensor at a border: its way, its type, and how equal chain and PyTorch are."""
 
     name: str
     mark: str

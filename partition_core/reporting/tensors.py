@@ -73,8 +73,9 @@ def proof_note(source: Source) -> str:
     proof = source.proven["proof"]
     lent = proof["given_by_end2end"]
     gaps = f" Taken from end2end, as no segment gives them: {', '.join(lent)}." if lent else ""
+    count = counted(len(proof["samples"]), "input")
     return (
-        f"Proven on {counted(len(proof['samples']), 'input')} with onnxruntime's optimizations off; "
+        f"Proven on {count} with onnxruntime's optimizations off; "
         f"end2end may differ from PyTorch by {proof['tolerance']:g} of each tensor's largest "
         f"value.{gaps}"
     )
