@@ -28,7 +28,7 @@ _CODE = {
 }
 """The files and folders of our own code that each kind of step runs."""
 
-_CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".conf")
+_CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".ttf")
 
 _TORCH_PACKAGES = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "ml-dtypes", "protobuf")
 _MMDET_PACKAGES = ("mmdet", "mmengine", "mmcv", "mmcv-lite", "opencv-python", "matplotlib")

@@ -35,7 +35,7 @@ def compose(source: Source) -> Report:
     return Report(
         recipe=source.recipe.name,
         about=_about(source),
-        summary=source.summary,
+        summary=source.summary[:1].upper() + source.summary[1:],
         facts=tuple(_facts(source)),
         segments=tuple(_segments(source)),
         shared=_nodes_in([box for box in overview.boxes if len(box.region) > 1]),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from partition_core.cutting.overview import Box, Crossing, Overview, Region
 from partition_core.reporting.layout import drawn
+from partition_core.reporting.tensors import size_of
 from partition_core.reporting.wording import dims_text, large, shortened
-from partition_core.wording import counted, size_text
+from partition_core.wording import counted
 
 COLOURS = 8
 """The page has so many colours for segments; then they start again."""
 _LONGEST = 34
 _CELLS = 4
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160), 65534, 65535), "\N{REPLACEMENT CHARACTER}")
-_FILLED = 'BGCOLOR="white"'  # the page's style has the last word
-# Graphviz measures text without a font, which gives wide boxes; the page's letters are larger.
-_TEXT = {"fontname": "Helvetica", "fontsize": "10.5"}
+# What Graphviz would read as its own: entities, escapes, the parts of a record, and an HTML label.
+_PLAIN = {
+    **{chr(code): "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))},
+    **{char: f"&#{ord(char)};" for char in "&<>\"'"},
+    **{char: f"&#{ord(char)};" for char in "\\{}|"},
+}
+_TEXT = {"fontname": "Helvetica", "fontsize": "12"}  # as in the page
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,27 @@ def partition_map(overview: Overview) -> str:
         rankdir="TB", nodesep="0.28", ranksep="0.34", pad="0.1", bgcolor="transparent",
         newrank="true", **_TEXT,
     )  # fmt: skip
-    graph.node_attr.update(shape="plain", **_TEXT)
+    graph.node_attr.update(**_TEXT)
     graph.edge_attr.update(arrowsize="0.6")
     for index, box in enumerate(overview.boxes):
         kind = f"box {region_class(box.region, segments)}"
-        graph.add_node(f"box-{index}", id=f"box-{index}", label=_box(box), **{"class": kind})
+        graph.add_node(
+            f"box-{index}",
+            id=f"box-{index}",
+            label=_box(box),
+            shape="box",
+            style="rounded,filled",
+            fillcolor="white",
+            **{"class": kind},
+        )
     for number, region in enumerate(dict.fromkeys(box.region for box in overview.boxes)):
         members = [f"box-{k}" for k, box in enumerate(overview.boxes) if box.region == region]
         graph.add_subgraph(
             members,
             name=f"cluster_{number}",
-            label=_label([_bold(_region(region))]),
+            label=_lines([_region(region)]),
             labeljust="l",
+            fontsize="14",
             margin="14",
             style="rounded",
             id=f"region-{number}",
@@ -83,16 +96,24 @@ def partition_map(overview: Overview) -> str:
     return _embedded(drawn(graph.to_string()))
 
 
-def _add_border(graph: object, number: int, border: Border, overview: Overview) -> None:
+def _add_border(graph: Any, number: int, border: Border, overview: Overview) -> None:
     name = f"border-{number}"
     crossings = [overview.crossings[index] for index in border.crossings]
     kind = "border" if any(one.leaves for one in crossings) else "border gap"
-    graph.add_node(name, id=name, label=_table(border, crossings), **{"class": kind})  # type: ignore[attr-defined]  # reason: pygraphviz has no types
+    graph.add_node(
+        name,
+        id=name,
+        label=_record(border, crossings),
+        shape="record",
+        style="filled",
+        fillcolor="white",
+        **{"class": kind},
+    )
     for port, crossing in enumerate(crossings):
         for source in crossing.sources:
-            graph.add_edge(f"box-{source}", name, headport=f"t{port}:n", **{"class": "cut"})  # type: ignore[attr-defined]  # reason: as above
+            graph.add_edge(f"box-{source}", name, headport=f"t{port}:n", **{"class": "cut"})
         for target in crossing.targets:
-            graph.add_edge(name, f"box-{target}", tailport=f"t{port}:s", **{"class": "cut"})  # type: ignore[attr-defined]  # reason: as above
+            graph.add_edge(name, f"box-{target}", tailport=f"t{port}:s", **{"class": "cut"})
 
 
 def _region(region: Region) -> str:
@@ -108,11 +129,11 @@ def _box(box: Box) -> str:
     told = [f"{operator} × {count}" for operator, count in list(box.work.operators.items())[:2]]
     more = len(box.work.operators) - 2
     lines = [
-        _bold(shortened(title, _LONGEST)),
-        _text(f"{', '.join(told)}{f', +{more} more' if more > 0 else ''}"),
-        _text(" · ".join(_figures(box))),
+        shortened(title, _LONGEST),
+        f"{', '.join(told)}{f', +{more} more' if more > 0 else ''}",
+        " · ".join(_figures(box)),
     ]
-    return _label(lines, f'BORDER="1" STYLE="ROUNDED" CELLPADDING="1" {_FILLED}')
+    return _lines(lines)
 
 
 def _figures(box: Box) -> Iterator[str]:
@@ -123,39 +144,24 @@ def _figures(box: Box) -> Iterator[str]:
         yield f"{large(box.work.flops)}FLOP"
 
 
-def _table(border: Border, crossings: Sequence[Crossing]) -> str:
-    cells = [f'<TD PORT="t{port}">{_cell(one)}</TD>' for port, one in enumerate(crossings)]
-    rows = [cells[start : start + _CELLS] for start in range(0, len(cells), _CELLS)]
-    head = f'<TD ROWSPAN="{len(rows)}">{_bold(shortened(border.mark or "no mark", _LONGEST))}</TD>'
-    body = "".join(
-        f"<TR>{head if number == 0 else ''}{''.join(row)}</TR>" for number, row in enumerate(rows)
-    )
-    look = f'BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="4" {_FILLED}'
-    return f"<<TABLE {look}>{body}</TABLE>>"
+def _record(border: Border, crossings: Sequence[Crossing]) -> str:
+    """Return the label of a record: the mark, beside it the tensors in rows of a few."""
+    cells = [f"<t{port}>{_lines(_cell(one))}" for port, one in enumerate(crossings)]
+    rows = [f"{{{'|'.join(cells[k : k + _CELLS])}}}" for k in range(0, len(cells), _CELLS)]
+    return f"{_lines([shortened(border.mark or 'no mark', _LONGEST)])}|{{{'|'.join(rows)}}}"
 
 
-def _cell(crossing: Crossing) -> str:
-    size = "size varies" if crossing.size is None else size_text(crossing.size)
-    lines = [
-        _bold(shortened(crossing.names[0], _LONGEST)),
-        _text(f"{crossing.dtype} {dims_text(crossing.dims)}"),
-        _text(size),
+def _cell(crossing: Crossing) -> list[str]:
+    return [
+        shortened(crossing.names[0], _LONGEST),
+        f"{crossing.dtype} {dims_text(crossing.dims)}",
+        size_of(crossing),
     ]
-    return "<BR/>".join(lines)
 
 
-def _label(lines: Sequence[str], attributes: str = 'BORDER="0"') -> str:
-    rows = "".join(f'<TR><TD BORDER="0">{line}</TD></TR>' for line in lines)
-    return f"<<TABLE {attributes}>{rows}</TABLE>>"
-
-
-def _bold(text: str) -> str:
-    return f"<B>{_text(text)}</B>"
-
-
-def _text(text: str) -> str:
-    # In a label that is HTML, Graphviz reads neither its own escapes nor anything but entities.
-    return html.escape(text.translate(_CONTROL))
+def _lines(lines: Sequence[str]) -> str:
+    """Return a label of some lines, in which Graphviz finds nothing to interpret."""
+    return r"\n".join("".join(_PLAIN.get(c, c) for c in line) for line in lines)
 
 
 def _embedded(drawn: str) -> str:

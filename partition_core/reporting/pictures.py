@@ -14,7 +14,7 @@ from partition_core.proving.proof import Arrays
 from partition_core.reporting.figures import Detection, Given, Picture
 from partition_core.reporting.source import Source
 
-_AT_FIRST = 12
+_AT_FIRST = 8
 _QUALITY = 85
 
 

@@ -17,8 +17,11 @@ from partition_core.wording import counted, size_text
 
 
 def size_of(crossing: Crossing) -> str:
-    """Return the bytes of a tensor in words."""
-    return "varies" if crossing.size is None else size_text(crossing.size)
+    """Return the bytes of a tensor in words; a star says that a dim of it can be another one."""
+    if crossing.size is None:
+        return "varies"
+    star = "*" if any(isinstance(dim, str) for dim in crossing.dims) else ""
+    return f"{size_text(crossing.size)}{star}"
 
 
 def way(crossing: Crossing) -> str:
@@ -77,7 +80,7 @@ def proof_note(source: Source) -> str:
     return (
         f"Proven on {count} with onnxruntime's optimizations off; "
         f"end2end may differ from PyTorch by {proof['tolerance']:g} of each tensor's largest "
-        f"value.{gaps}"
+        f"value. A size with a star is that in the first sample.{gaps}"
     )
 
 

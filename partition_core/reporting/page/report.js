@@ -18,7 +18,7 @@ const canvas = byId("canvas");
 const map = canvas.querySelector("svg");
 const natural = { width: Number(map.getAttribute("width")), height: Number(map.getAttribute("height")) };
 let scale = null;
-const fitted = () => Math.min(1.15, (canvas.clientWidth - 16) / natural.width);
+const fitted = () => Math.min(1.1, Math.max(0.55, (canvas.clientWidth - 16) / natural.width));
 const resize = () => {
   const factor = scale ?? fitted();
   map.setAttribute("width", Math.round(natural.width * factor));
@@ -30,6 +30,7 @@ byId("zoom-out").addEventListener("click", () => zoom(0.8));
 byId("zoom-fit").addEventListener("click", () => { scale = null; resize(); });
 addEventListener("resize", resize);
 resize();
+canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
 
 // A box or a mark that is chosen tells its figures.
 const figures = JSON.parse(byId("figures").textContent);
@@ -68,6 +69,7 @@ const show = () => {
       shown += visible;
     }
     figure.querySelector(".shown").textContent = shown;
+    figure.classList.toggle("crowded", shown > 8);
   }
 };
 if (picture) {
