@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from partition_core.cutting.overview import Box, Crossing, Overview, Work
+from partition_core.cutting.crossings import Crossing
+from partition_core.cutting.overview import Box, Overview, Work
 from partition_core.proving.measuring import Measured
 from partition_core.recipe import MmdetModel
 from partition_core.reporting.drawing import borders, region_class

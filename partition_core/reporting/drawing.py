@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partition_core.cutting.overview import Box, Crossing, Overview, Region
+from partition_core.cutting.crossings import Crossing
+from partition_core.cutting.overview import Box, Overview, Region
 from partition_core.reporting.layout import drawn
 from partition_core.reporting.tensors import size_of
 from partition_core.reporting.wording import dims_text, large, shortened
@@ -21,7 +22,8 @@ _CELLS = 4
 _PLAIN = {
     **{chr(code): "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))},
     **{char: f"&#{ord(char)};" for char in "&<>\"'"},
-    **{char: f"&#{ord(char)};" for char in "\\{}|"},
+    **{char: f"&#{ord(char)};" for char in "{}|"},
+    "\\": r"\\",
 }
 _TEXT = {"fontname": "Helvetica", "fontsize": "12"}  # as in the page
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from partition_core.cutting.overview import Crossing
+from partition_core.cutting.crossings import Crossing
 from partition_core.proving.comparison import largest_difference, same_bits
 from partition_core.proving.proof import Arrays
 from partition_core.reporting.figures import MatchRow, TensorRow
