@@ -64,7 +64,10 @@ def report(plan: Plan, say: Say) -> bool:
 
         with phase(f"{plan.recipe}: report", say):
             source = _source(plan)
-            drawn = partition_map(source.overview)
+            try:
+                drawn = partition_map(source.overview)
+            except ImportError as error:
+                raise _missing(error) from error
             text = page(compose(source), drawn, importlib.metadata.version("partition-core"))
             (folder / REPORT).write_text(text, encoding="utf-8")
         return {}
@@ -116,6 +119,11 @@ def _source(plan: Plan) -> Source:
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(plan)),
     )
+
+
+def _missing(error: ImportError) -> BuildError:
+    what = f"a package it needs cannot be imported: {error}"
+    return BuildError(problem("report", what, "", "install partition-core again"))
 
 
 def _provenance(plan: Plan) -> Iterator[tuple[str, list[tuple[str, str]]]]:
