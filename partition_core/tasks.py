@@ -16,7 +16,7 @@ from doit.action import BaseAction
 from doit.exceptions import InvalidDodoFile
 
 from partition_core.actions import attempt, say, say_all
-from partition_core.building.folders import BUILD, RECIPES
+from partition_core.building.folders import BUILD, MANIFEST, RECIPES, REPORT
 from partition_core.building.run import RecipeBuild, Run
 from partition_core.database import MEMORY, Database
 from partition_core.ending import end_orderly, let_workers_die_with_us
@@ -43,6 +43,7 @@ __all__ = [
     "task_prune",
     "task_pull",
     "task_push",
+    "task_report",
     "task_store",
     "task_verify",
 ]
@@ -75,7 +76,7 @@ DOIT_CONFIG = {
     ]
 )
 def task_build(dry_run: bool) -> Iterator[Task]:
-    """Build recipes: export, cut, prove, then publish the artifacts in build/<recipe>/."""
+    """Build recipes: export, cut, prove, report, then publish the files in build/<recipe>/."""
     for build in _builds():
         if dry_run:
             yield {
@@ -98,10 +99,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
         "clean": [_Removal(build)],
     }
     for artifact, name in zip(build.outline.artifacts, names, strict=True):
-        after = []
-        if not build.is_settled:
-            # The manifest names the other artifacts, so it is published after them.
-            after = [f"prove:{build.name}", *(names[:-1] if name == names[-1] else [])]
+        after = [] if build.is_settled else _before(build, artifact, names)
         target = f"{BUILD}/{build.name}/{artifact}"
         yield _task(
             build,
@@ -114,6 +112,15 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
             targets=[target],
             clean=[_Removal(build, artifact)],
         )
+
+
+def _before(build: RecipeBuild, artifact: str, names: list[str]) -> list[str]:
+    """Return the tasks that come before the publishing of an artifact, one of `names`."""
+    if artifact == REPORT:
+        return [f"report:{build.name}"]
+    # The manifest names the models, so it is published after them.
+    models = names[: build.outline.artifacts.index(artifact)] if artifact == MANIFEST else []
+    return [f"prove:{build.name}", *models]
 
 
 def task_export() -> Iterator[Task]:
@@ -157,6 +164,21 @@ def task_prove() -> Iterator[Task]:
             build.is_done,
             _steps(build)[:-1],
         )
+
+
+def task_report() -> Iterator[Task]:
+    """Measure the models of recipes and write their reports."""
+    for build in _builds():
+        if REPORT in build.outline.artifacts:
+            yield _task(
+                build,
+                build.name,
+                f"Write the report of '{build.name}'.",
+                functools.partial(build.report, say),
+                "report",
+                build.is_done,
+                _steps(build),
+            )
 
 
 def task_push() -> Task:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from partition_core.building.plan import MANIFEST, Plan, Step
+from partition_core.building.folders import MANIFEST
+from partition_core.building.plan import Plan, Step
 from partition_core.building.publish import is_published
 from partition_core.fingerprint import Fingerprint, changes
 

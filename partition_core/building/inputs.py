@@ -23,13 +23,19 @@ _CODE = {
     "export": ("export", "decorator.py", "mmdet_configs.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
+    "measure": ("proving", "cutting", *_SHARED_CODE),
+    "report": ("reporting", "building/report.py", "wording.py"),
 }
 """The files and folders of our own code that each kind of step runs."""
+
+_CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".ttf")
 
 _TORCH_PACKAGES = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "ml-dtypes", "protobuf")
 _MMDET_PACKAGES = ("mmdet", "mmengine", "mmcv", "mmcv-lite", "opencv-python", "matplotlib")
 _CUT_PACKAGES = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
 _PROOF_PACKAGES = ("onnx", "onnx-ir", "numpy", "onnxruntime")
+_MEASURING_PACKAGES = ("numpy", "onnxruntime")
+_REPORT_PACKAGES = ("jinja2", "numpy", "pillow", "pygraphviz")
 
 
 def export_inputs(project: Project, file: RecipeFile) -> Entries:
@@ -76,6 +82,21 @@ def proof_inputs(project: Project) -> Entries:
     yield from own_code(project, "prove")
 
 
+def measuring_inputs(project: Project) -> Entries:
+    """Yield what measuring depends on, besides the proven models; the machine is no part of it."""
+    yield from _salt(project)
+    yield from versions(_MEASURING_PACKAGES)
+    yield from own_code(project, "measure")
+
+
+def report_inputs(project: Project, file: RecipeFile) -> Entries:
+    """Yield what a report depends on, besides what it tells of: the recipe's text is shown."""
+    for path in file.sources:
+        yield f"text {path.name}", project.digests.of(path) or ""
+    yield from versions(_REPORT_PACKAGES)
+    yield from own_code(project, "report")
+
+
 def _salt(project: Project) -> Entries:
     if project.settings.salt:
         yield "salt", project.settings.salt
@@ -93,7 +114,8 @@ def _code_files(kind: str) -> list[tuple[str, Path]]:
     found: list[Path] = []
     for name in _CODE[kind]:
         path = package / name
-        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        inside = path.rglob("*") if path.is_dir() else (path,)
+        found += sorted(one for one in inside if one.suffix in _CODE_SUFFIXES)
     return [(path.relative_to(package).as_posix(), path) for path in found]
 
 

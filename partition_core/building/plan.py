@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from partition_core.building.inputs import cut_inputs, export_inputs, proof_inputs
+from partition_core.building.folders import MANIFEST, REPORT
+from partition_core.building.inputs import (
+    cut_inputs,
+    export_inputs,
+    measuring_inputs,
+    proof_inputs,
+    report_inputs,
+)
 from partition_core.building.models import StoredModel, stored_model, weights_file
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
@@ -17,11 +24,14 @@ from partition_core.recipe import Segment, WeightsForm, canonical_json
 from partition_core.store.entry import Result
 
 END2END = "end2end.onnx"
-MANIFEST = "manifest.json"
 REFERENCE = "reference.npz"
 PROOF = "proof.json"
 REFERS = "refers to weights"
 """The note of a cut that tells whether its segment needs a file with weights."""
+MEASURED = "measured.json"
+OUTPUTS = "outputs.npz"
+REPORTING = ("measure", "report")
+"""The steps of the report. Their figures vary: nobody else's result depends on them."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,15 @@ class Plan:
         return self.file.recipe.export.weights
 
     @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names of the end2end model and the segments, in order."""
+        return (END2END, *(segment.save_file for segment in self.segments))
+
+    @property
     def artifacts(self) -> tuple[str, ...]:
         """The names of the files in the build folder, in the order in which they appear."""
-        return (END2END, *(segment.save_file for segment in self.segments), MANIFEST)
+        report = (REPORT,) if self.project.settings.report else ()
+        return (*self.model_names, MANIFEST, *report)
 
     def result(self, step: Step | None) -> Result | None:
         """Return what is known on this machine of a step, or None; its files may be gone."""
@@ -148,6 +164,27 @@ class Plan:
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
         return self._steps["prove"]
 
+    def measure(self) -> Step | None:
+        """Return the measuring of all models, for the report."""
+        proof = self.prove()
+        files = self.models()
+        if "measure" not in self._steps and proof is not None and files is not None:
+            entries = (
+                ("proof", proof.key),
+                *(entry for name, model in files.items() for entry in _digests(name, model)),
+                *measuring_inputs(self.project),
+            )
+            self._steps["measure"] = Step("measure", Fingerprint(entries), (MEASURED, OUTPUTS))
+        return self._steps.get("measure")
+
+    def report(self) -> Step | None:
+        """Return the report. Its key holds what is measured, not the figures, which vary."""
+        measuring = self.measure()
+        if "report" not in self._steps and measuring is not None:
+            entries = (("measure", measuring.key), *report_inputs(self.project, self.file))
+            self._steps["report"] = Step("report", Fingerprint(entries), (REPORT,))
+        return self._steps.get("report")
+
     def steps(self) -> Iterator[tuple[str, Step | None]]:
         """Yield each step with its name, in the order of the work.
 
@@ -157,6 +194,9 @@ class Plan:
         for segment in self.segments:
             yield f"cut {segment.save_file}", self.cut(segment)
         yield "prove", self.prove()
+        if self.project.settings.report:
+            yield "measure", self.measure()
+            yield "report", self.report()
 
     def step(self, name: str) -> Step | None:
         """Return the step called `name`, which must be one of `steps`."""
@@ -171,8 +211,8 @@ class Plan:
 
         The step that makes it must be done.
         """
-        if artifact == MANIFEST:
-            return {PROOF}
+        if artifact in (MANIFEST, REPORT):
+            return {PROOF if artifact == MANIFEST else REPORT}
         if self.models_made()[artifact].weights is None:
             return {artifact}
         return {artifact, weights_file(self.weights, artifact)}

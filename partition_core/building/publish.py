@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from partition_core.building.folders import BUILD
+from partition_core.building.folders import BUILD, MANIFEST, REPORT
 from partition_core.building.models import StoredModel, published_weights
-from partition_core.building.plan import MANIFEST, PROOF, Plan, Step
+from partition_core.building.plan import PROOF, REPORTING, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, Place, problem
 from partition_core.recipe import canonical_json
@@ -25,6 +25,9 @@ def is_published(plan: Plan, artifact: str) -> bool:
     models = plan.models()
     if digest is None or proof is None or models is None:
         return False
+    if artifact == REPORT:
+        report = plan.result(plan.report())
+        return report is not None and report.files[REPORT].digest == digest
     if artifact != MANIFEST:
         return models[artifact].file.digest == digest and _has_weights(plan, models[artifact])
     if plan.project.store.path_of(proof.files[PROOF]) is None:
@@ -49,7 +52,7 @@ def is_all_published(plan: Plan) -> bool:
 def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
-    A model's weights come before it. The manifest comes last and removes the artifacts of a
+    A model's weights come before it. The manifest comes after the models and removes those of a
     former partition, and former weights. Returns True.
     """
     if artifact == MANIFEST:
@@ -57,6 +60,9 @@ def publish(plan: Plan, artifact: str) -> bool:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
+        return True
+    if artifact == REPORT:
+        _restore(plan, artifact, _report(plan))
         return True
     model = _proven(plan)[artifact]
     if model.weights is not None and not _has_weights(plan, model):
@@ -106,6 +112,13 @@ def _proven(plan: Plan) -> Mapping[str, StoredModel]:
     return models
 
 
+def _report(plan: Plan) -> StoredFile:
+    result = plan.result(plan.report())
+    if result is None:
+        raise BuildError(problem(plan.recipe, "its report is not written yet", "", "build again"))
+    return result.files[REPORT]
+
+
 def _remove_former(plan: Plan, manifest: Path) -> None:
     current = {model.weights_name for model in _proven(plan).values()}
     for path in published_weights(manifest.parent):
@@ -128,7 +141,7 @@ def manifest_text(plan: Plan) -> str:
     """
     models = _proven(plan)
     steps = {name: step for name, step in plan.steps() if step is not None}
-    results = {name: _result(plan, step) for name, step in steps.items()}
+    results = {name: _result(plan, step) for name, step in steps.items() if name not in REPORTING}
     proof = results["prove"].files[PROOF]
     proven = _stored_json(plan, proof)
     content = {
@@ -141,8 +154,8 @@ def manifest_text(plan: Plan) -> str:
         "export": {k: v for k, v in results["export"].notes.items() if k != "fingerprint"},
         "summary": results["prove"].notes["summary"],
         "fingerprints": {
-            name: {"key": steps[name].key, "entries": result.notes["fingerprint"]}
-            for name, result in results.items()
+            name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}
+            for name, step in steps.items()
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

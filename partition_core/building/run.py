@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partition_core.building.folders import BUILD, RECIPES, STATE
+from partition_core.building.folders import BUILD, RECIPES, REPORT, STATE
 from partition_core.building.settled import Outline, Settled
 from partition_core.errors import (
     PartitionError,
@@ -161,6 +161,16 @@ class RecipeBuild:
 
         return prove(self.plan, say)
 
+    def report(self, say: Say) -> bool:
+        """Measure and write the report; return whether that was necessary.
+
+        Raises PartitionError.
+        """
+        from partition_core.building.report import measure, report
+
+        measured = measure(self.plan, say)
+        return report(self.plan, say) or measured
+
     def publish(self, artifact: str, say: Say) -> bool:
         """Put one artifact into the build folder and return True; raises PartitionError.
 
@@ -173,6 +183,8 @@ class RecipeBuild:
             for save_file in self.outline.segments:
                 self.cut(save_file, say)
             self.prove(say)
+            if REPORT in self.outline.artifacts:
+                self.report(say)
         return publish(self.plan, artifact)
 
     def remove(self, artifact: str | None = None) -> bool:

@@ -14,8 +14,15 @@ from partition_core.errors import BuildError, Place, one_of, problem, suggestion
 FOLDER_VARIABLE = "PARTITION_CORE_STORE"
 REMOTE_VARIABLE = "PARTITION_CORE_REMOTE"
 WRITE_VARIABLE = "PARTITION_CORE_REMOTE_WRITE"
+REPORT_VARIABLE = "PARTITION_CORE_REPORT"
 
-_KEYS: dict[str, type] = {"store": str, "remote": str, "remote_write": bool, "salt": str}
+_KEYS: dict[str, type] = {
+    "store": str,
+    "remote": str,
+    "remote_write": bool,
+    "salt": str,
+    "report": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -24,13 +31,15 @@ class Settings:
 
     `store` is the folder of the machine's store. `remote` is the URL or folder of a store shared
     with others, or empty; results of this machine are sent to it if `remote_write`. `salt` is
-    part of every key: another salt is another world of results.
+    part of every key: another salt is another world of results. A build writes its report if
+    `report`.
     """
 
     store: Path
     remote: str = ""
     remote_write: bool = False
     salt: str = ""
+    report: bool = True
 
 
 def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -38,14 +47,17 @@ def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
     variables = os.environ if environment is None else environment
     written = _written(root / SETTINGS)
     folder = variables.get(FOLDER_VARIABLE) or written.get("store")
-    flag = variables.get(WRITE_VARIABLE)
-    writes = flag not in ("", "0") if flag is not None else bool(written.get("remote_write"))
     return Settings(
         store=root / str(folder) if folder else _default_folder(variables),
         remote=str(variables.get(REMOTE_VARIABLE, written.get("remote", ""))),
-        remote_write=writes,
+        remote_write=_flag(variables.get(WRITE_VARIABLE), written.get("remote_write", False)),
         salt=str(written.get("salt", "")),
+        report=_flag(variables.get(REPORT_VARIABLE), written.get("report", True)),
     )
+
+
+def _flag(variable: str | None, written: object) -> bool:
+    return variable not in ("", "0") if variable is not None else bool(written)
 
 
 def _default_folder(variables: Mapping[str, str]) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from partition_core.building.folders import BUILD, SETTINGS
-from partition_core.building.plan import Plan, Step
+from partition_core.building.folders import BUILD, REPORT, SETTINGS
+from partition_core.building.plan import REPORTING, Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
@@ -92,16 +92,23 @@ def _parcels(
     The next step is known only if the result of the one before is found.
     """
     found = []
-    for _, step in plan.steps():
+    for name, step in plan.steps():
+        if name in REPORTING and REPORT not in chosen:
+            continue
         if step is None:
             raise _not_built(plan)
         found.append((step, find(step)))
-    everything = tuple(chosen) == plan.artifacts
+    everything = tuple(chosen) == _models(plan)
     wanted = {name for artifact in chosen for name in plan.files_of(artifact)}
     return [
         (step, result, [name for name in step.files if everything or name in wanted])
         for step, result in found
     ]
+
+
+def _models(plan: Plan) -> tuple[str, ...]:
+    """Return what moves unless someone names more: a report is made where it is read."""
+    return tuple(name for name in plan.artifacts if name != REPORT)
 
 
 def _here(plan: Plan, step: Step) -> Result:
@@ -114,7 +121,7 @@ def _here(plan: Plan, step: Step) -> Result:
 def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the artifacts to move, in the order in which they are published."""
     if names is None:
-        return plan.artifacts
+        return _models(plan)
     unknown = [name for name in names if name not in plan.artifacts]
     if unknown or not names:
         raise BuildError(

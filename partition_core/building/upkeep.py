@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from partition_core.building.folders import BUILD
-from partition_core.building.plan import MANIFEST
+from partition_core.building.folders import BUILD, MANIFEST
 from partition_core.building.project import Project
 from partition_core.disk import Digest, file_digest
 from partition_core.errors import BuildError, problem

@@ -22,6 +22,8 @@ from partition_core.store.tiers import Store
 
 if TYPE_CHECKING:
     from partition_core.cutting.files import Form
+    from partition_core.cutting.onnx_file.graph import Model
+    from partition_core.proving.chained import Chain
 
 Say = Callable[[str], None]
 Notes = Mapping[str, Any]
@@ -45,7 +47,7 @@ def export(plan: Plan, say: Say) -> bool:
                 plan.project.root,
                 plan.file.place,
                 checkpoint[0] if checkpoint else None,
-                lambda part: _phase(f"{plan.recipe}: export: {part}", say),
+                lambda part: phase(f"{plan.recipe}: export: {part}", say),
             )
         form = _EXPORT_FORMS[plan.weights]
         written = save_export(exported, folder / END2END, folder / REFERENCE, form)
@@ -53,7 +55,7 @@ def export(plan: Plan, say: Say) -> bool:
         found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
         return {**exported.notes, **found}
 
-    done = _carry_out(plan, plan.export(), work)
+    done = carry_out(plan, plan.export(), work)
     # A traced program refers to itself: its weights would stay beside those that the proof loads.
     gc.collect()
     return done
@@ -64,16 +66,16 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
 
     Raises CutError with the recipe's lines.
     """
-    step = _known(plan.cut(segment), f"cut {segment.save_file}")
+    step = known(plan.cut(segment), f"cut {segment.save_file}")
 
     def work(folder: Path) -> Notes:
         from partition_core.cutting.files import cut_file, weights_files
 
         at = f"partition.segments[{plan.segments.index(segment)}]"
         with (
-            _phase(f"{plan.recipe}: cut {segment.save_file}", say),
+            phase(f"{plan.recipe}: cut {segment.save_file}", say),
             _in_recipe(plan),
-            _laid_out(plan, [END2END]) as (models, scratch),
+            laid_out(plan, [END2END]) as (models, scratch),
         ):
             target = (scratch if plan.weights == "shared" else folder) / segment.save_file
             form = _CUT_FORMS[plan.weights]
@@ -81,7 +83,7 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
             take(written, folder, plan.own_weights(segment.save_file))
         return {REFERS: bool(weights_files(folder / segment.save_file))}
 
-    return _carry_out(plan, step, work)
+    return carry_out(plan, step, work)
 
 
 def prove(plan: Plan, say: Say) -> bool:
@@ -89,35 +91,29 @@ def prove(plan: Plan, say: Say) -> bool:
 
     Raises ProofError, and then nothing of it is published.
     """
-    step = _known(plan.prove(), "prove")
+    step = known(plan.prove(), "prove")
 
     def work(folder: Path) -> Notes:
-        from partition_core.cutting.boundaries import boundaries, coverage, edges
+        from partition_core.cutting.boundaries import coverage
         from partition_core.cutting.onnx_file.graph_reader import read_model
-        from partition_core.proving.chained import Chain
         from partition_core.proving.proof import prove as prove_chain
         from partition_core.proving.summary import summary
         from partition_core.reference import load_reference
 
         exported = _exported(plan)
         with (
-            _phase(f"{plan.recipe}: prove", say),
-            _laid_out(plan, [END2END, *(one.save_file for one in plan.segments)]) as laid_out,
+            phase(f"{plan.recipe}: prove", say),
+            laid_out(plan, plan.model_names) as (models, scratch),
         ):
-            models, scratch = laid_out
             model = read_model(models[END2END])
             with _in_recipe(plan):
-                chain = Chain(
-                    {segment.save_file: models[segment.save_file] for segment in plan.segments},
-                    boundaries(model, plan.segments),
-                    edges(model, plan.segments),
-                )
+                chain = chain_of(plan, model, models)
                 covered = coverage(model, plan.segments)
             figures = prove_chain(
                 models[END2END],
                 model,
                 chain,
-                load_reference(_stored(plan, exported.files[REFERENCE])),
+                load_reference(stored(plan, exported.files[REFERENCE])),
                 tolerance=plan.file.recipe.proof.tolerance,
                 detects=bool(exported.notes["detects"]),
                 scratch=scratch,
@@ -133,10 +129,25 @@ def prove(plan: Plan, say: Say) -> bool:
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         return {"summary": summary(figures, len(covered.uncovered))}
 
-    return _carry_out(plan, step, work)
+    return carry_out(plan, step, work)
 
 
-def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
+def chain_of(plan: Plan, model: Model, models: Mapping[str, Path]) -> Chain:
+    """Return the segments among the files `models`, and how they hang together in `model`.
+
+    `model` is the end2end model. Raises CutError.
+    """
+    from partition_core.cutting.boundaries import boundaries, edges
+    from partition_core.proving.chained import Chain
+
+    return Chain(
+        {segment.save_file: models[segment.save_file] for segment in plan.segments},
+        boundaries(model, plan.segments),
+        edges(model, plan.segments),
+    )
+
+
+def carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
     """Do the work of a step unless its result is there by now; return whether it was done.
 
     One process at a time works on a key; the others then find its result. If the step has another
@@ -144,7 +155,7 @@ def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
     """
     store = plan.project.store
 
-    def carry_out(folder: Path) -> Result:
+    def act(folder: Path) -> Result:
         start = time.monotonic()
         notes = work(folder)
         _check_outputs(step, folder)
@@ -158,7 +169,7 @@ def _carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
 
     with store.locked(step.key):
         found = store.fetch(step.key, step.files)
-        result = found or _in_private_folder(store, carry_out)
+        result = found or _in_private_folder(store, act)
     plan.found(step, result)
     return found is None
 
@@ -196,7 +207,8 @@ def _check_inputs(before: Step, after: Step | None) -> None:
         )
 
 
-def _known(step: Step | None, name: str) -> Step:
+def known(step: Step | None, name: str) -> Step:
+    """Return a step that starts from results; raises BuildError if these are gone."""
     if step is None:
         raise BuildError(
             problem(name, "what it starts from is not in the store any more", "", "build again")
@@ -217,19 +229,19 @@ _CUT_FORMS: Mapping[WeightsForm, Form] = {
 
 
 @contextlib.contextmanager
-def _laid_out(plan: Plan, names: Sequence[str]) -> Iterator[tuple[dict[str, Path], Path]]:
+def laid_out(plan: Plan, names: Sequence[str]) -> Iterator[tuple[dict[str, Path], Path]]:
     """Yield the paths of stored models, for reading only, and a private folder.
 
     Models whose weights are in another file lie in the folder, and so do those files, called as
     the models call them: as in the build folder. (onnxruntime follows no symbolic link to them.)
     """
-    store, stored = plan.project.store, plan.models_made()
+    store, made = plan.project.store, plan.models_made()
     paths: dict[str, Path] = {}
     with contextlib.ExitStack() as held:
         folder = held.enter_context(store.private_folder())
         for name in names:
-            model = stored[name]
-            paths[name] = _stored(plan, model.file)
+            model = made[name]
+            paths[name] = stored(plan, model.file)
             if model.weights is None:
                 continue
             paths[name] = Path(shutil.copyfile(paths[name], folder / name))
@@ -246,7 +258,8 @@ def _exported(plan: Plan) -> Result:
     return exported
 
 
-def _stored(plan: Plan, file: StoredFile) -> Path:
+def stored(plan: Plan, file: StoredFile) -> Path:
+    """Return where a file of a result is, for reading only; raises BuildError if it is gone."""
     path = plan.project.store.path_of(file)
     if path is None:
         raise _lost(file.digest)
@@ -298,7 +311,8 @@ def _placed(plan: Plan, one: Problem) -> Problem:
 
 
 @contextlib.contextmanager
-def _phase(what: str, say: Say) -> Iterator[None]:
+def phase(what: str, say: Say) -> Iterator[None]:
+    """Announce a part of the work that takes long, and afterwards how long it took."""
     say(f"{what} …")
     start = time.monotonic()
     yield

@@ -70,6 +70,10 @@ def export_recipe(
         "detects": subject.detects,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
     }
+    if subject.detects:
+        from partition_core.export.detector import normalization
+
+        notes["picture"] = normalization(subject.own)
     return Export(model, reference, notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,8 @@ class Scratch:
             "PYTHONPATH": str(self.package_root),
             "PARTITION_CORE_STORE": str(self.store),
             "OMP_NUM_THREADS": "2",
+            # Most tests build often and read no report.
+            "PARTITION_CORE_REPORT": "0",
             **self.environment,
         }
 
@@ -160,7 +163,10 @@ class Scratch:
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-_ORDER = ("export", "cut body.onnx", "cut tail.onnx", "cut decoded.onnx", "prove")
+_ORDER = (
+    *("export", "cut body.onnx", "cut tail.onnx", "cut decoded.onnx", "prove"),
+    *("measure", "report"),
+)
 
 
 def steps(output: str) -> list[str]:
@@ -173,8 +179,6 @@ def steps(output: str) -> list[str]:
 @pytest.fixture
 def scratch(tmp_path: Path, tiny_store: Path) -> Scratch:
     """Return a project whose store already holds the build of its unchanged recipe."""
-    import shutil
-
     store = tmp_path / "store"
     shutil.copytree(tiny_store, store)
     shutil.rmtree(store / "v1" / "users")
@@ -188,6 +192,19 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = Scratch(folder / "project", folder / "store")
     project.built()
     return project.store
+
+
+@pytest.fixture(scope="session")
+def yolov3(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """Return a project with the recipes of this repository, in which `yolov3` was just built."""
+    folder = tmp_path_factory.mktemp("yolov3")
+    project = Scratch(folder / "project", folder / "store")
+    project.environment["PARTITION_CORE_REPORT"] = "1"
+    shutil.rmtree(project.folder / "recipes")
+    shutil.copytree(ROOT / "recipes", project.folder / "recipes")
+    output = project.built("build", "recipe=yolov3")
+    assert "yolov3: proven on 2 inputs: the segments in a chain equal end2end bit for bit" in output
+    return project
 
 
 @pytest.fixture

@@ -8,21 +8,8 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
-import pytest
 
 from .conftest import ROOT, Scratch
-
-
-@pytest.fixture(scope="module")
-def yolov3(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    """Return a project with the recipes of this repository, in which `yolov3` was just built."""
-    folder = tmp_path_factory.mktemp("yolov3")
-    project = Scratch(folder / "project", folder / "store")
-    shutil.rmtree(project.folder / "recipes")
-    shutil.copytree(ROOT / "recipes", project.folder / "recipes")
-    output = project.built("build", "recipe=yolov3")
-    assert "yolov3: proven on 2 inputs: the segments in a chain equal end2end bit for bit" in output
-    return project
 
 
 def boundary(model: Path) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:

@@ -1,0 +1,160 @@
+"""The steps of the report: all models are measured, then the page is written."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partition_core.building.folders import REPORT
+from partition_core.building.inputs import versions
+from partition_core.building.plan import (
+    END2END,
+    MEASURED,
+    OUTPUTS,
+    PROOF,
+    REFERENCE,
+    REPORTING,
+    Plan,
+    Step,
+)
+from partition_core.building.work import (
+    Notes,
+    Say,
+    carry_out,
+    chain_of,
+    known,
+    laid_out,
+    phase,
+    stored,
+)
+from partition_core.errors import BuildError, problem
+from partition_core.store.entry import Result
+
+if TYPE_CHECKING:
+    from partition_core.cutting.onnx_file.graph import Model
+    from partition_core.proving.measuring import Figures
+    from partition_core.reporting.source import Source
+
+_PACKAGES = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
+
+
+def measure(plan: Plan, say: Say) -> bool:
+    """Measure all models of a recipe in onnxruntime; return whether that was necessary.
+
+    Raises BuildError for a model that cannot be run.
+    """
+
+    def work(folder: Path) -> Notes:
+        from partition_core.proving.measuring import machine, save_figures
+
+        with phase(f"{plan.recipe}: measure", say):
+            figures = _measured(plan)
+        told = {"machine": machine(), "day": datetime.date.today().isoformat()}
+        save_figures(figures, told, folder / MEASURED, folder / OUTPUTS)
+        return {}
+
+    return carry_out(plan, known(plan.measure(), "measure"), work)
+
+
+def report(plan: Plan, say: Say) -> bool:
+    """Write the report of a recipe; return whether that was necessary.
+
+    Raises BuildError if the map cannot be drawn.
+    """
+
+    def work(folder: Path) -> Notes:
+        from partition_core.reporting.composing import compose
+        from partition_core.reporting.drawing import partition_map
+        from partition_core.reporting.writing import page
+
+        with phase(f"{plan.recipe}: report", say):
+            source = _source(plan)
+            try:
+                drawn = partition_map(source.overview)
+            except ImportError as error:
+                raise _missing(error) from error
+            text = page(compose(source), drawn, importlib.metadata.version("partition-core"))
+            (folder / REPORT).write_text(text, encoding="utf-8")
+        return {}
+
+    return carry_out(plan, known(plan.report(), "report"), work)
+
+
+def _measured(plan: Plan) -> Figures:
+    from partition_core.cutting.onnx_file.graph_reader import read_model
+    from partition_core.proving.measuring import measure as measure_chain
+    from partition_core.reference import load_reference
+
+    reference = load_reference(_file(plan, plan.export(), REFERENCE))
+    with laid_out(plan, plan.model_names) as (models, scratch):
+        chain = chain_of(plan, read_model(models[END2END]), models)
+        return measure_chain(models[END2END], chain, reference, scratch)
+
+
+def _source(plan: Plan) -> Source:
+    from partition_core.cutting.graph_marks import marks_of
+    from partition_core.cutting.overview import overview, sizes_in
+    from partition_core.proving.measuring import load_figures
+    from partition_core.reference import load_reference
+    from partition_core.reporting.source import Source
+
+    exported, proven, measuring = plan.export(), plan.prove(), plan.measure()
+    model = _model(plan)
+    reference = load_reference(_file(plan, exported, REFERENCE))
+    start = "0/mark/"
+    shapes = {key[len(start) :]: a.shape for key, a in reference.items() if key.startswith(start)}
+    figures, told = load_figures(_file(plan, measuring, MEASURED), _file(plan, measuring, OUTPUTS))
+    return Source(
+        recipe=plan.file.recipe,
+        recipe_file=plan.file.file,
+        recipe_text=plan.project.recipe_path(plan.recipe).read_text(encoding="utf-8"),
+        overview=overview(model, plan.segments, sizes_in(model, shapes)),
+        models={name: model.file.size for name, model in (plan.models() or {}).items()},
+        proven=json.loads(_file(plan, proven, PROOF).read_bytes()),
+        summary=str(_result(plan, proven).notes["summary"]),
+        export=_result(plan, exported).notes,
+        reference=reference,
+        figures=figures,
+        measured=f"Measured on {told['day']} on {told['machine']}.",
+        marks=[str(tensor) for tensor in marks_of(model).tensors],
+        provenance=list(_provenance(plan)),
+    )
+
+
+def _missing(error: ImportError) -> BuildError:
+    what = f"a package it needs cannot be imported: {error}"
+    return BuildError(problem("report", what, "", "install partition-core again"))
+
+
+def _provenance(plan: Plan) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield tables for the page: digests, versions, and all that each step depends on."""
+    models = plan.models() or {}
+    yield "Files", [(name, f"sha256 {model.file.digest}") for name, model in models.items()]
+    yield "Versions", list(versions(_PACKAGES))
+    for name, step in plan.steps():
+        if step is not None and name not in REPORTING:
+            entries = [*step.fingerprint.entries, ("key", step.key)]
+            yield f"What the result of “{name}” depends on", entries
+
+
+def _model(plan: Plan) -> Model:
+    from partition_core.cutting.onnx_file.graph_reader import read_model
+
+    return read_model(_file(plan, plan.export(), END2END))
+
+
+def _file(plan: Plan, step: Step | None, name: str) -> Path:
+    return stored(plan, _result(plan, step).files[name])
+
+
+def _result(plan: Plan, step: Step | None) -> Result:
+    result = plan.result(step)
+    if result is None:
+        raise BuildError(
+            problem("report", "what it tells of is not in the store any more", "", "build again")
+        )
+    return result

@@ -1,0 +1,174 @@
+"""How fast models run in onnxruntime and how much memory they take, each in its own process.
+
+Not for proving: onnxruntime optimizes here, as it does for whoever deploys the models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from partition_core.cutting.boundaries import MODEL_INPUT, MODEL_OUTPUT
+from partition_core.errors import BuildError, problem
+from partition_core.proving.chained import Chain
+from partition_core.proving.observed import END2END, Arrays
+from partition_core.reference import load_reference
+
+_RUNNER = "partition_core.proving.measured_run"
+_WAYS = ("whole", "chained")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds to load a model and of each run; bytes that its first run took beyond it.
+
+    `peak` is None where the system does not tell.
+    """
+
+    load: float
+    runs: tuple[float, ...]
+    peak: int | None
+
+    @property
+    def median(self) -> float:
+        """The median of the runs, in seconds."""
+        return statistics.median(self.runs)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the models of a partition measured, by file, and what they gave for each sample.
+
+    `whole` are the outputs of the end2end model, `chained` those of the segments in a chain.
+    """
+
+    models: Mapping[str, Measured]
+    whole: Sequence[Arrays]
+    chained: Sequence[Arrays]
+
+
+def save_figures(figures: Figures, told: Mapping[str, str], measured: Path, outputs: Path) -> None:
+    """Write figures, with what is `told` of them, to `measured` and their arrays to `outputs`."""
+    models = {name: asdict(one) for name, one in figures.models.items()}
+    measured.write_text(json.dumps({"told": dict(told), "models": models}), encoding="utf-8")
+    arrays = {
+        f"{number}/{way}/{name}": array
+        for way in _WAYS
+        for number, sample in enumerate(getattr(figures, way))
+        for name, array in sample.items()
+    }
+    np.savez(outputs, allow_pickle=False, **arrays)
+
+
+def load_figures(measured: Path, outputs: Path) -> tuple[Figures, Mapping[str, str]]:
+    """Return the figures that `save_figures` wrote, and what was told of them."""
+    content = json.loads(measured.read_bytes())
+    models = {
+        name: Measured(one["load"], tuple(one["runs"]), one["peak"])
+        for name, one in content["models"].items()
+    }
+    arrays = load_reference(outputs)
+    ways = [[dict(_kind(arrays, number, way)) for number in _numbers(arrays)] for way in _WAYS]
+    return Figures(models, *ways), content["told"]
+
+
+def machine() -> str:
+    """Return in a line what the figures were measured on."""
+    system = f"{platform.system()} {platform.machine()}"
+    threads = os.cpu_count() or 1
+    return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
+
+
+def measure(end2end: Path, chain: Chain, reference: Arrays, scratch: Path) -> Figures:
+    """Run the end2end model and the segments in their order on every sample of the export.
+
+    `reference` is what the export gave; from it come the inputs that no segment gives. `scratch`
+    is an empty folder. Raises BuildError for a model that onnxruntime cannot run.
+    """
+    samples = [dict(_kind(reference, number, "input")) for number in _numbers(reference)]
+    marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
+    models: dict[str, Measured] = {}
+    models[END2END], whole = measured(END2END, end2end, samples, scratch)
+    made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
+    for boundary in chain.boundaries:
+        source = {
+            edge.input: (edge.producer, edge.output)
+            for edge in chain.edges
+            if edge.consumer == boundary.save_file and edge.producer
+        }
+        fed = [
+            {
+                tensor.name: there[source[tensor.name]]
+                if tensor.name in source
+                else lent[tensor.reference]
+                for tensor in boundary.inputs
+            }
+            for there, lent in zip(made, marks, strict=True)
+        ]
+        name = boundary.save_file
+        models[name], given = measured(name, chain.files[name], fed, scratch)
+        for there, outputs in zip(made, given, strict=True):
+            there.update(((name, output), array) for output, array in outputs.items())
+    ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
+    chained = [{edge.input: there[edge.producer, edge.output] for edge in ends} for there in made]
+    return Figures(models, whole, chained)
+
+
+def measured(
+    called: str, model: Path, samples: Sequence[Arrays], scratch: Path
+) -> tuple[Measured, list[Arrays]]:
+    """Run a model on every sample in a process of its own; return figures and outputs.
+
+    Raises BuildError if it cannot be run, with `called` for its name.
+    """
+    fed, given = scratch / "fed.npz", scratch / "given.npz"
+    arrays = {f"{k}/{name}": a for k, sample in enumerate(samples) for name, a in sample.items()}
+    np.savez(fed, allow_pickle=False, **arrays)
+    command = [sys.executable, "-P", "-m", _RUNNER, str(model), str(fed), str(given)]
+    run = subprocess.run(  # noqa: S603  # reason: our own module
+        command, capture_output=True, text=True, check=False
+    )
+    if run.returncode != 0:
+        last = " ".join(run.stderr.strip().splitlines()[-1:])
+        raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
+    told = json.loads(run.stdout.splitlines()[-1])
+    with np.load(given, allow_pickle=False) as content:
+        outputs = {name: content[name] for name in content.files}
+    split: list[Arrays] = [
+        {name.partition("/")[2]: array for name, array in outputs.items() if _of(name) == number}
+        for number in range(len(samples))
+    ]
+    return Measured(told["load"], tuple(told["runs"]), told["peak"]), split
+
+
+def _of(key: str) -> int:
+    return int(key.partition("/")[0])
+
+
+def _numbers(reference: Arrays) -> list[int]:
+    return sorted({_of(key) for key in reference})
+
+
+def _kind(reference: Arrays, number: int, kind: str) -> Iterator[tuple[str, np.ndarray]]:
+    start = f"{number}/{kind}/"
+    for key, array in reference.items():
+        if key.startswith(start):
+            yield key.removeprefix(start), array
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()

@@ -1,0 +1,1 @@
+"""A build as a page for people: figures in, one self-contained HTML file out; runs nothing."""

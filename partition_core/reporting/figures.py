@@ -1,0 +1,108 @@
+"""What the page of a build shows: words, and numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a segment; `share` of the whole, between 0 and 1, becomes a bar."""
+
+    name: str
+    text: str
+    note: str = ""
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """A segment with its figures; the end2end model is the row without a `colour`."""
+
+    name: str
+    colour: str
+    columns: Sequence[Column]
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """A tensor at a border: its way, its type, and how equal chain and PyTorch are."""
+
+    name: str
+    mark: str
+    way: str
+    type: str
+    size: str
+    exact: bool
+    chain: str
+    eager: str
+
+
+@dataclass(frozen=True)
+class MatchRow:
+    """The detections of one picture, matched between PyTorch and end2end."""
+
+    name: str
+    columns: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A box in pixels of the picture, with its class and score."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: int
+    name: str
+    score: float
+    text_x: float
+    text_y: float
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one way of running the model detects: eager PyTorch, end2end, or the chain."""
+
+    name: str
+    detections: Sequence[Detection]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sample picture, its `source` a data URI, with what was detected in it."""
+
+    source: str
+    width: int
+    height: int
+    given: Sequence[Given]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows but the map. `details` are by the id of a shape in the map."""
+
+    recipe: str
+    about: str
+    summary: str
+    facts: Sequence[tuple[str, str, str]]
+    segments: Sequence[SegmentRow]
+    shared: str
+    outside: str
+    idle_marks: Sequence[str]
+    measuring: str
+    tensors: Sequence[TensorRow]
+    proof_note: str
+    matches: Sequence[MatchRow]
+    optimized_note: str
+    command: str
+    recipe_file: str
+    recipe_text: str
+    provenance: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    details: Mapping[str, Any]
+    pictures: Sequence[Picture] = field(default_factory=tuple)
+    threshold: float = 0.0
+    picture_note: str = ""

@@ -1,0 +1,79 @@
+"use strict";
+const byId = (id) => document.getElementById(id);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// The theme: the system's until a person chooses, then that choice.
+const root = document.documentElement;
+const remembered = () => { try { return localStorage.getItem("partition-core theme"); } catch { return null; } };
+const remember = (theme) => { try { localStorage.setItem("partition-core theme", theme); } catch { /* a page from a file may not */ } };
+if (remembered()) root.dataset.theme = remembered();
+byId("theme").addEventListener("click", () => {
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  remember(root.dataset.theme);
+});
+
+// The size of the map: fitted into its place, never larger than life unless asked for.
+const canvas = byId("canvas");
+const map = canvas.querySelector("svg");
+const natural = { width: Number(map.getAttribute("width")), height: Number(map.getAttribute("height")) };
+let scale = null;
+const fitted = () => Math.min(1.1, Math.max(0.55, (canvas.clientWidth - 16) / natural.width));
+const resize = () => {
+  const factor = scale ?? fitted();
+  map.setAttribute("width", Math.round(natural.width * factor));
+  map.setAttribute("height", Math.round(natural.height * factor));
+};
+const zoom = (by) => { scale = Math.min(4, Math.max(0.2, (scale ?? fitted()) * by)); resize(); };
+byId("zoom-in").addEventListener("click", () => zoom(1.25));
+byId("zoom-out").addEventListener("click", () => zoom(0.8));
+byId("zoom-fit").addEventListener("click", () => { scale = null; resize(); });
+addEventListener("resize", resize);
+resize();
+canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
+
+// A box or a mark that is chosen tells its figures.
+const figures = JSON.parse(byId("figures").textContent);
+const details = byId("details");
+const element = (name, text) => { const made = document.createElement(name); made.textContent = text; return made; };
+const choose = (shape) => {
+  all(".chosen", map).forEach((other) => other.classList.remove("chosen"));
+  shape.classList.add("chosen");
+  const told = figures[shape.id];
+  const list = document.createElement("dl");
+  for (const [name, text] of told.rows) list.append(element("dt", name), element("dd", text));
+  details.replaceChildren(element("h3", told.title), list);
+};
+for (const shape of all(".box, .border", map)) {
+  if (!figures[shape.id]) continue;
+  shape.setAttribute("tabindex", "0");
+  shape.setAttribute("role", "button");
+  shape.setAttribute("aria-label", figures[shape.id].title);
+  shape.addEventListener("click", () => choose(shape));
+  shape.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(shape); }
+  });
+}
+
+// Detections: which picture, and from which score on.
+const picture = byId("picture");
+const score = byId("score");
+const show = () => {
+  byId("score-told").textContent = Number(score.value).toFixed(2);
+  for (const one of all(".pictures")) one.hidden = one.dataset.picture !== picture.value;
+  for (const figure of all("figure")) {
+    let shown = 0;
+    for (const one of all(".detection", figure)) {
+      const visible = Number(one.dataset.score) >= Number(score.value);
+      one.toggleAttribute("hidden", !visible);
+      shown += visible;
+    }
+    figure.querySelector(".shown").textContent = shown;
+    figure.classList.toggle("crowded", shown > 8);
+  }
+};
+if (picture) {
+  picture.addEventListener("change", show);
+  score.addEventListener("input", show);
+  show();
+}

@@ -1,0 +1,125 @@
+"""The proof, tensor by tensor: what crosses, how equal the chain is, how near PyTorch is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from partition_core.cutting.crossings import Crossing
+from partition_core.proving.comparison import largest_difference, same_bits
+from partition_core.proving.observed import Arrays
+from partition_core.reporting.figures import MatchRow, TensorRow
+from partition_core.reporting.source import Source
+from partition_core.reporting.wording import dims_text
+from partition_core.wording import counted, size_text
+
+
+def size_of(crossing: Crossing) -> str:
+    """Return the bytes of a tensor in words; a star says that a dim of it can be another one."""
+    if crossing.size is None:
+        return "varies"
+    star = "*" if any(isinstance(dim, str) for dim in crossing.dims) else ""
+    return f"{size_text(crossing.size)}{star}"
+
+
+def way(crossing: Crossing) -> str:
+    """Return from where to where a tensor goes."""
+    leaves = " and ".join(crossing.leaves) or "no segment"
+    return f"{leaves} → {' and '.join(crossing.enters) or 'nowhere'}"
+
+
+def tensor_rows(source: Source) -> Iterator[TensorRow]:
+    """Yield a row for each tensor at a border."""
+    proof = source.proven["proof"]
+    matched = set(proof["matched_as_detections"])
+    compared = {t["reference"] for one in source.proven["segments"] for t in one["outputs"]}
+    for crossing in source.overview.crossings:
+        exact = bool(compared & set(crossing.marks))
+        yield TensorRow(
+            name=" = ".join(crossing.names),
+            mark=", ".join(crossing.marks),
+            way=way(crossing),
+            type=f"{crossing.dtype} {dims_text(crossing.dims)}",
+            size=size_of(crossing),
+            exact=exact,
+            chain="bit for bit" if exact else "given, not made",
+            eager=_against_eager(crossing, proof["samples"], matched),
+        )
+
+
+def _against_eager(
+    crossing: Crossing, samples: Sequence[Mapping[str, Any]], matched: set[str]
+) -> str:
+    names = (*crossing.marks, *crossing.names)
+    if matched & set(names):
+        return "matched as detections, below"
+    found = [
+        one
+        for sample in samples
+        for one in (
+            next((sample["marks"][name] for name in names if name in sample["marks"]), None)
+            or next((sample["outputs"][name] for name in names if name in sample["outputs"]), None),
+        )
+        if one
+    ]
+    if not found:
+        return "not compared"
+    largest = max(one["largest_difference"] for one in found)
+    scale = max(one["largest_value"] for one in found)
+    return "no difference" if largest == 0 else f"at most {largest:.2g} of values up to {scale:.3g}"
+
+
+def proof_note(source: Source) -> str:
+    """Return what the two comparisons mean."""
+    proof = source.proven["proof"]
+    lent = proof["given_by_end2end"]
+    gaps = f" Taken from end2end, as no segment gives them: {', '.join(lent)}." if lent else ""
+    count = counted(len(proof["samples"]), "input")
+    return (
+        f"Proven on {count} with onnxruntime's optimizations off; "
+        f"end2end may differ from PyTorch by {proof['tolerance']:g} of each tensor's largest "
+        f"value. A size with a star is that in the first sample.{gaps}"
+    )
+
+
+def match_rows(source: Source) -> Iterator[MatchRow]:
+    """Yield how the detections of each picture compare; none for a model that does not detect."""
+    for number, sample in enumerate(source.proven["proof"]["samples"], 1):
+        kept = ", ".join(f"{n['candidates']} → {n['kept']}" for n in sample.get("nms", []))
+        pictures = sample.get("detections", [])
+        for place, one in enumerate(pictures, 1):
+            name = f"picture {number}" if len(pictures) == 1 else f"picture {number}.{place}"
+            columns = (
+                ("PyTorch", str(one["pytorch"])),
+                ("end2end", str(one["end2end"])),
+                ("Equal", str(one["pairs"])),
+                ("Moved by a tie", str(one["moved"])),
+                ("Largest box difference", f"{one['box_difference']:.2g} px"),
+                ("Largest score difference", f"{one['score_difference']:.2g}"),
+                ("NMS", f"{kept} boxes" if kept else "none"),
+            )
+            yield MatchRow(name, columns)
+
+
+def optimized_note(source: Source) -> str:
+    """Return how the chain compares with end2end as both are deployed, with optimizations on."""
+    pairs = list(zip(source.figures.whole, source.figures.chained, strict=True))
+    told = [_difference(whole, chained) for whole, chained in pairs]
+    return (
+        "With onnxruntime's optimizations on, as on this page's pictures and times, "
+        f"{' and '.join(dict.fromkeys(told))}."
+    )
+
+
+def _difference(whole: Arrays, chained: Arrays) -> str:
+    both = [name for name in whole if name in chained]
+    if not both:
+        return "the segments give none of the model's outputs"
+    if any(whole[name].shape != chained[name].shape for name in both):
+        return "the chain gives another number of results than end2end"
+    if all(same_bits(np.asarray(whole[name]), np.asarray(chained[name])) for name in both):
+        return "the chain still equals end2end bit for bit"
+    largest = max(largest_difference(whole[name], chained[name]) for name in both)
+    return f"the chain differs from end2end by up to {largest:.2g}"

@@ -1,0 +1,156 @@
+"""The report: written once, remade when what it tells of changes, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from partition_core.building.settings import read_settings
+
+from .conftest import Scratch, steps
+
+HOSTILE = (
+    "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)> & {{ 7*7 }}"
+)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Scratch:
+    """Return a project in which the tiny recipe was built with its report."""
+    folder = tmp_path_factory.mktemp("reported")
+    project = Scratch(folder / "project", folder / "store")
+    project.environment["PARTITION_CORE_REPORT"] = "1"
+    project.edit("recipes/tiny.yaml", "model:", f"# {HOSTILE}\nmodel:")
+    output = project.built()
+    assert steps(output)[-2:] == ["measure", "report"]
+    return project
+
+
+def page(project: Scratch) -> str:
+    return (project.folder / "build" / "tiny" / "report.html").read_text(encoding="utf-8")
+
+
+def text_of(html: str) -> str:
+    """Return what a browser shows of a page, without its scripts and styles."""
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        hidden = False
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            self.hidden = tag in ("script", "style")
+
+        def handle_endtag(self, tag: str) -> None:
+            self.hidden = False
+
+        def handle_data(self, data: str) -> None:
+            if not self.hidden:
+                found.append(data)
+
+    Reader().feed(html)
+    return " ".join(" ".join(found).split())
+
+
+def test_the_page_loads_nothing_and_shows_what_the_manifest_says(reported: Scratch) -> None:
+    html = page(reported)
+    links = re.findall(r"""(?:href|src|action)\s*=\s*["']([^"']*)""", html)
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"@import|url\(", html)
+    assert {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"} >= set(
+        re.findall(r"""https?://[^\s"'<)]+""", html)
+    )
+    shown = text_of(html)
+    manifest = json.loads((reported.folder / "build" / "tiny" / "manifest.json").read_text())
+    assert manifest["summary"][1:] in shown
+    for name, file in manifest["artifacts"].items():
+        assert name in shown
+        assert file["sha256"] in shown
+    for edge in manifest["edges"]:
+        assert edge["input"] in shown
+    for step in ("export", "cut body.onnx", "prove"):
+        for label, text in manifest["fingerprints"][step]["entries"]:
+            assert f"{label} {text}" in shown
+    assert "bit for bit" in shown
+    assert "doit build recipe=tiny" in shown
+    assert str(reported.folder) not in html
+
+
+def test_the_recipe_is_shown_as_text_whatever_it_says(reported: Scratch) -> None:
+    html = page(reported)
+    assert html.count("<script") == 2
+    assert "<img" not in html
+    assert HOSTILE in text_of(html)
+
+
+def test_a_report_is_made_once(reported: Scratch) -> None:
+    before = page(reported)
+    assert reported.built() == "tiny: up to date (5 artifacts in build/tiny)\n"
+    reported.built("clean", "build")
+    assert not (reported.folder / "build" / "tiny").exists()
+    assert steps(reported.built()) == []
+    assert page(reported) == before
+
+
+def test_a_comment_in_the_recipe_measures_nothing_again(reported: Scratch) -> None:
+    recipe = reported.folder / "recipes" / "tiny.yaml"
+    text = recipe.read_text()
+    try:
+        recipe.write_text(f"{text}# the end\n")
+        assert steps(reported.built()) == ["report"]
+        assert "# the end" in page(reported)
+    finally:
+        recipe.write_text(text)
+    assert steps(reported.built()) == []
+    assert "# the end" not in page(reported)
+
+
+def test_figures_vary_and_the_manifest_does_not(reported: Scratch, tmp_path: Path) -> None:
+    again = Scratch(tmp_path / "project", tmp_path / "store")
+    again.environment["PARTITION_CORE_REPORT"] = "1"
+    again.write("recipes/tiny.yaml", (reported.folder / "recipes" / "tiny.yaml").read_text())
+    again.built()
+    one, other = reported.artifacts(), again.artifacts()
+    del one["report.html"], other["report.html"]
+    assert one == other
+
+
+def test_a_report_that_fails_leaves_the_models(scratch: Scratch) -> None:
+    scratch.environment["PARTITION_CORE_REPORT"] = "1"
+    broken = scratch.folder / "broken"
+    broken.mkdir()
+    (broken / "pygraphviz.py").write_text("raise ImportError('libcgraph.so is missing')\n")
+    scratch.package_root = Path(f"{broken}:{scratch.package_root}")
+    run = scratch.doit("build")
+    assert run.returncode != 0
+    assert "Traceback" not in run.stdout
+    assert re.search(r"ERROR: .*report.*libcgraph\.so is missing", run.stdout)
+    assert set(scratch.artifacts()) == {"end2end.onnx", "body.onnx", "tail.onnx", "manifest.json"}
+
+
+def test_a_project_or_a_run_can_do_without_reports(scratch: Scratch) -> None:
+    settings = scratch.folder / "partition.toml"
+    found = [read_settings(scratch.folder, {}).report]
+    for text, variables in (
+        ("report = false\n", {}),
+        ("report = false\n", {"PARTITION_CORE_REPORT": "1"}),
+        ("report = true\n", {"PARTITION_CORE_REPORT": "0"}),
+    ):
+        settings.write_text(text)
+        found.append(read_settings(scratch.folder, variables).report)
+    assert found == [True, False, True, False]
+    scratch.environment["PARTITION_CORE_REPORT"] = "0"
+    scratch.built()
+    assert "report.html" not in scratch.artifacts()
+
+
+def test_report_is_a_step_that_can_be_asked_for(scratch: Scratch) -> None:
+    scratch.environment["PARTITION_CORE_REPORT"] = "1"
+    assert steps(scratch.built("report", "recipe=tiny")) == ["measure", "report"]
+    assert not (scratch.folder / "build" / "tiny").exists()
+    told = scratch.built("build", "--dry-run")
+    assert "tiny: report: up to date" in told
+    assert "tiny: report.html: restore: the file is missing" in told
