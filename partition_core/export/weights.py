@@ -24,7 +24,11 @@ _PRIOR_BELOW = -1.5
 _CLASS_BIAS = -3.0
 _CLASS_STD = 2.0
 _BOX_STD = 0.5
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_SHARPNESS = 2.0
+_GRID = 8.0
+_ACTIVE = 1.0
+_MAP_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+_NORMS = (*_MAP_NORMS, nn.modules.batchnorm._NormBase, nn.LayerNorm)
 
 
 def seed_weights(
@@ -89,6 +93,8 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
     if _is_weighted(module) and name == "weight" and tensor[0].numel() > 1:
         drawn -= drawn.mean(axis=tuple(range(1, drawn.ndim)), keepdims=True)
     tensor.copy_(torch.from_numpy(np.asarray(drawn)).mul_(std).add_(mean))
+    if name == "in_proj_weight":
+        tensor[: 2 * len(tensor) // 3].mul_(_SHARPNESS)
 
 
 @contextlib.contextmanager
@@ -96,9 +102,14 @@ def _scaled_while_running(model: nn.Module, priors: dict[str, torch.Tensor]) -> 
     """Scale each weighted layer at its first call, so that what follows sees its new output."""
     with contextlib.ExitStack() as undo:
         for name, module in model.named_modules():
+            hook: _ScaleOnce | _CentreOnce
             if _is_weighted(module):
                 hook = _ScaleOnce(priors.get(name))
-                undo.callback(module.register_forward_hook(hook).remove)
+            elif getattr(module, "running_mean", None) is not None:
+                hook = _CentreOnce()
+            else:
+                continue
+            undo.callback(module.register_forward_hook(hook).remove)
         yield
 
 
@@ -114,35 +125,58 @@ class _ScaleOnce:
             return None
         self._done = True
         bias = getattr(module, "bias", None)
-        shift = _along_channels(bias, output) if isinstance(bias, torch.Tensor) else 0.0
+        axis = 1 if module.weight.dim() > 2 else output.dim() - 1
+        along = [len(module.weight) if number == axis else 1 for number in range(output.dim())]
+        if output.shape[axis] != len(module.weight):
+            return None  # a layer that arranges its output in a way of its own
+        shift = bias.reshape(along) if isinstance(bias, torch.Tensor) else 0.0
         weighted = output - shift
-        spread = _spread(weighted)
+        spread = _spread(weighted, axis)
         if not math.isfinite(spread) or spread == 0.0:
             return None
-        if self._prior is None:
-            factor = torch.tensor(_power_of_two(1.0 / spread))
-            module.weight.mul_(factor)
-            return weighted * factor + shift
-        factor = torch.where(
-            self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
-        )
-        bias = torch.where(self._prior, _CLASS_BIAS, module.bias)
+        factor = torch.full((len(module.weight),), _power_of_two(1.0 / spread))
+        if self._prior is not None:
+            factor = torch.where(
+                self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
+            )
         module.weight.mul_(factor.reshape(-1, *[1] * (module.weight.dim() - 1)))
-        module.bias.copy_(bias)
-        return weighted * _along_channels(factor, output) + _along_channels(bias, output)
+        scaled = weighted * factor.reshape(along)
+        if bias is None:
+            return scaled
+        if self._prior is not None:
+            module.bias.copy_(torch.where(self._prior, _CLASS_BIAS, module.bias))
+        module.bias.sub_(_common(scaled, axis))
+        return scaled + module.bias.reshape(along)
 
 
-def _spread(output: torch.Tensor) -> float:
-    """Return the standard deviation of a layer's output from place to place, within channels."""
-    axes = (0, 2, 3) if output.dim() == 4 else tuple(range(output.dim() - 1))
+def _spread(output: torch.Tensor, axis: int) -> float:
+    """Return the standard deviation of a layer's output from place to place, within channels.
+
+    `axis` is that of the channels: 1 of a convolution, the last one of a linear layer.
+    """
+    axes = tuple(number for number in range(output.dim()) if number != axis)
     return float((output - output.mean(dim=axes, keepdim=True)).std())
 
 
-def _along_channels(vector: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Return `vector` (C,) shaped to broadcast over the channel axis of a layer's output."""
-    if output.dim() == 4:
-        return vector.reshape(1, -1, 1, 1)
-    return vector if output.dim() != 3 or output.shape[-1] == len(vector) else vector[:, None]
+def _common(output: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return what all places have in common, (C,), of channels at `axis`; rounded coarsely."""
+    axes = tuple(number for number in range(output.dim()) if number != axis)
+    common: torch.Tensor = output.mean(dim=axes)
+    return torch.where(common.isfinite(), (common * _GRID).round() / _GRID, 0.0)
+
+
+class _CentreOnce:
+    """A forward hook that sets a BatchNorm's mean to that of its first input, once."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def __call__(self, module: Any, inputs: Any, output: Any) -> Any:
+        if self._done or inputs[0].numel() < 2:
+            return None
+        self._done = True
+        module.running_mean.copy_(_common(inputs[0], 1))
+        return module.forward(*inputs)
 
 
 def _power_of_two(factor: float) -> float:
