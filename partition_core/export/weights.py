@@ -24,6 +24,7 @@ _PRIOR_BELOW = -1.5
 _CLASS_BIAS = -3.0
 _CLASS_STD = 2.0
 _BOX_STD = 0.5
+_RESIDUAL_GAIN = 0.25
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -44,7 +45,7 @@ def seed_weights(
         for name, module in model.named_modules():
             for tensor_name, tensor in _own_tensors(module):
                 _draw(module, tensor_name, tensor, f"{seed}:{name}.{tensor_name}")
-        with _scaled_while_running(model, priors):
+        with _scaled_while_running(model, priors, _box_layers(model)):
             run()
 
 
@@ -65,6 +66,21 @@ def _prior_channels(model: nn.Module) -> dict[str, torch.Tensor]:
     return priors
 
 
+def _box_layers(model: nn.Module) -> set[str]:
+    """Return the names of the layers that give offsets of boxes in mmdet's heads.
+
+    Such a head has a `bbox_coder`, and its layer is called `…reg…`. Offsets as wide as the values
+    of other layers would move nearly all boxes to the borders of the picture.
+    """
+    return {
+        f"{head}.{name}"
+        for head, owner in model.named_modules()
+        if hasattr(owner, "bbox_coder")
+        for name, module in owner.named_modules()
+        if "reg" in name.rpartition(".")[2] and _is_weighted(module)
+    }
+
+
 def _is_weighted(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     plain = not isinstance(module, (*_NORMS, nn.Embedding))
@@ -75,6 +91,8 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
     """Fill `tensor` with the values for its role in `module`, from the generator of `key`."""
     if isinstance(module, _NORMS):
         mean, std = (1.0, 0.05) if name in ("weight", "running_var") else (0.0, 0.05)
+        if name == "weight" and not bool(tensor.any()):
+            mean = _RESIDUAL_GAIN
     elif isinstance(module, nn.Embedding):
         mean, std = 0.0, 1.0
     elif tensor.dim() >= 2:
@@ -92,12 +110,14 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
 
 
 @contextlib.contextmanager
-def _scaled_while_running(model: nn.Module, priors: dict[str, torch.Tensor]) -> Iterator[None]:
+def _scaled_while_running(
+    model: nn.Module, priors: dict[str, torch.Tensor], boxes: set[str]
+) -> Iterator[None]:
     """Scale each weighted layer at its first call, so that what follows sees its new output."""
     with contextlib.ExitStack() as undo:
         for name, module in model.named_modules():
             if _is_weighted(module):
-                hook = _ScaleOnce(priors.get(name))
+                hook = _ScaleOnce(priors.get(name), _BOX_STD if name in boxes else 1.0)
                 undo.callback(module.register_forward_hook(hook).remove)
         yield
 
@@ -105,8 +125,9 @@ def _scaled_while_running(model: nn.Module, priors: dict[str, torch.Tensor]) -> 
 class _ScaleOnce:
     """A forward hook that scales a layer's weight by a power of two, once."""
 
-    def __init__(self, prior: torch.Tensor | None) -> None:
+    def __init__(self, prior: torch.Tensor | None, std: float) -> None:
         self._prior = prior
+        self._std = std
         self._done = False
 
     def __call__(self, module: Any, _inputs: Any, output: Any) -> Any:
@@ -120,7 +141,7 @@ class _ScaleOnce:
         if not math.isfinite(spread) or spread == 0.0:
             return None
         if self._prior is None:
-            factor = torch.tensor(_power_of_two(1.0 / spread))
+            factor = torch.tensor(_power_of_two(self._std / spread))
             module.weight.mul_(factor)
             return weighted * factor + shift
         factor = torch.where(
