@@ -25,10 +25,10 @@ class Detector(nn.Module):
     """mmdet's own `predict` of `detector`, in the coordinates of the input picture.
 
     input: (N, C, H, W), normalized as the model's data preprocessor does it. Returns `dets`
-    (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, and `labels`
-    (N, num_dets) int64, and `masks` (N, num_dets, h, w), bool or float, of a detector whose
-    `predict` gives masks as a tensor. With N > 1 a picture with fewer detections than another
-    ends in rows of zeros with label -1.
+    (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, `labels` (N, num_dets)
+    int64, and `masks` (N, num_dets, h, w) of a detector that gives masks: of two-stage detectors
+    the probabilities before they are pasted (`mask_rules`), of others what `predict` gives. With
+    N > 1 a picture with fewer detections than another ends in rows of zeros with label -1.
     """
 
     def __init__(self, detector: nn.Module) -> None:
@@ -36,8 +36,10 @@ class Detector(nn.Module):
         self.detector = detector
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return `dets`, `labels` and what else is known of the detections of a batch of pictures."""
+        """Return `dets`, `labels` and, if there are any, `masks` of a batch of pictures."""
         from mmdet.structures import DetDataSample
+
+        from partition_core.export.mask_rules import unpasted_masks
 
         count, _, height, width = input.shape
         shape = (height, width)
@@ -55,7 +57,8 @@ class Detector(nn.Module):
             )
             for _ in range(count)
         ]
-        results = self.detector.predict(input, samples, rescale=False)  # type: ignore[operator]  # reason: mmdet's method, seen by torch's stubs as a tensor
+        with unpasted_masks(self.detector):
+            results = self.detector.predict(input, samples, rescale=False)  # type: ignore[operator]  # reason: mmdet's method, seen by torch's stubs as a tensor
         found = [result.pred_instances for result in results]
         outputs = {
             "dets": _stacked(

@@ -24,9 +24,10 @@ _PRIOR_BELOW = -1.5
 _CLASS_BIAS = -3.0
 _CLASS_STD = 2.0
 _BOX_STD = 0.5
+_RESIDUAL_GAIN = 0.25
 _SHARPNESS = 2.0
-_GRID = 8.0
 _ACTIVE = 1.0
+_GRID = 8.0
 _MAP_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 _NORMS = (*_MAP_NORMS, nn.modules.batchnorm._NormBase, nn.LayerNorm)
 
@@ -48,7 +49,7 @@ def seed_weights(
         for name, module in model.named_modules():
             for tensor_name, tensor in _own_tensors(module):
                 _draw(module, tensor_name, tensor, f"{seed}:{name}.{tensor_name}")
-        with _scaled_while_running(model, priors):
+        with _scaled_while_running(model, priors, _box_layers(model)):
             run()
 
 
@@ -69,6 +70,21 @@ def _prior_channels(model: nn.Module) -> dict[str, torch.Tensor]:
     return priors
 
 
+def _box_layers(model: nn.Module) -> set[str]:
+    """Return the names of the layers that give offsets of boxes in mmdet's heads.
+
+    Such a head has a `bbox_coder`, and its layer is called `…reg…`. Offsets as wide as the values
+    of other layers would move nearly all boxes to the borders of the picture.
+    """
+    return {
+        f"{head}.{name}"
+        for head, owner in model.named_modules()
+        if hasattr(owner, "bbox_coder")
+        for name, module in owner.named_modules()
+        if "reg" in name.rpartition(".")[2] and _is_weighted(module)
+    }
+
+
 def _is_weighted(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     plain = not isinstance(module, (*_NORMS, nn.Embedding))
@@ -79,6 +95,10 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
     """Fill `tensor` with the values for its role in `module`, from the generator of `key`."""
     if isinstance(module, _NORMS):
         mean, std = (1.0, 0.05) if name in ("weight", "running_var") else (0.0, 0.05)
+        if name == "weight" and not bool(tensor.any()):
+            mean = _RESIDUAL_GAIN
+        elif name == "bias" and _is_followed_by_activation(module):
+            mean = _ACTIVE
     elif isinstance(module, nn.Embedding):
         mean, std = 0.0, 1.0
     elif tensor.dim() >= 2:
@@ -97,14 +117,22 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
         tensor[: 2 * len(tensor) // 3].mul_(_SHARPNESS)
 
 
+def _is_followed_by_activation(norm: nn.Module) -> bool:
+    """Return whether a norm whose weight is drawn works on maps and ends no residual branch."""
+    weight = norm.weight if isinstance(norm, _MAP_NORMS) else None
+    return weight is not None and float(weight.mean()) > (1.0 + _RESIDUAL_GAIN) / 2
+
+
 @contextlib.contextmanager
-def _scaled_while_running(model: nn.Module, priors: dict[str, torch.Tensor]) -> Iterator[None]:
+def _scaled_while_running(
+    model: nn.Module, priors: dict[str, torch.Tensor], boxes: set[str]
+) -> Iterator[None]:
     """Scale each weighted layer at its first call, so that what follows sees its new output."""
     with contextlib.ExitStack() as undo:
         for name, module in model.named_modules():
             hook: _ScaleOnce | _CentreOnce
             if _is_weighted(module):
-                hook = _ScaleOnce(priors.get(name))
+                hook = _ScaleOnce(priors.get(name), _BOX_STD if name in boxes else 1.0)
             elif getattr(module, "running_mean", None) is not None:
                 hook = _CentreOnce()
             else:
@@ -116,8 +144,9 @@ def _scaled_while_running(model: nn.Module, priors: dict[str, torch.Tensor]) -> 
 class _ScaleOnce:
     """A forward hook that scales a layer's weight by a power of two, once."""
 
-    def __init__(self, prior: torch.Tensor | None) -> None:
+    def __init__(self, prior: torch.Tensor | None, std: float) -> None:
         self._prior = prior
+        self._std = std
         self._done = False
 
     def __call__(self, module: Any, _inputs: Any, output: Any) -> Any:
@@ -126,20 +155,23 @@ class _ScaleOnce:
         self._done = True
         bias = getattr(module, "bias", None)
         axis = 1 if module.weight.dim() > 2 else output.dim() - 1
-        along = [len(module.weight) if number == axis else 1 for number in range(output.dim())]
-        if output.shape[axis] != len(module.weight):
+        side = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
+        channels = module.weight.shape[side]
+        if output.shape[axis] != channels:
             return None  # a layer that arranges its output in a way of its own
+        along = [channels if number == axis else 1 for number in range(output.dim())]
         shift = bias.reshape(along) if isinstance(bias, torch.Tensor) else 0.0
         weighted = output - shift
         spread = _spread(weighted, axis)
         if not math.isfinite(spread) or spread == 0.0:
             return None
-        factor = torch.full((len(module.weight),), _power_of_two(1.0 / spread))
+        factor = torch.full((channels,), _power_of_two(self._std / spread))
         if self._prior is not None:
             factor = torch.where(
                 self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
             )
-        module.weight.mul_(factor.reshape(-1, *[1] * (module.weight.dim() - 1)))
+        places = [-1 if number == side else 1 for number in range(module.weight.dim())]
+        module.weight.mul_(factor.reshape(places))
         scaled = weighted * factor.reshape(along)
         if bias is None:
             return scaled

@@ -25,12 +25,15 @@ from partition_core.proving.comparison import (
     magnitude,
     match_detections,
     same_bits,
+    same_detections,
 )
+from partition_core.proving.masks import mask_difference, unequal_masks
 from partition_core.proving.sessions import Session, with_outputs
 
 Arrays = Mapping[str, Array]
 END2END = "end2end.onnx"
 _DETECTIONS = ("dets", "labels")
+_MASKS = "masks"
 _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 
 
@@ -57,14 +60,15 @@ def prove(
 
     `model` is the graph of the file `end2end`; `reference` is what the export gave
     (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
-    `detects` tells that the outputs are `dets` and `labels`; `scratch` is an empty folder.
+    `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch` is an
+    empty folder.
     """
     observed = Observed.of(end2end, model, scratch)
     sessions = {name: Session(file, name) for name, file in chain.files.items()}
     samples = []
     problems: list[Problem] = []
     given = _samples(reference)
-    matched = frozenset({*observed.chosen, *_DETECTIONS}) if detects else frozenset()
+    matched = frozenset({*observed.chosen, *_DETECTIONS, _MASKS}) if detects else frozenset()
     limit = _most_detections([eager for _, eager in given]) if detects else 0
     for number, (inputs, eager) in enumerate(given):
         whole = observed.run(inputs)
@@ -272,7 +276,8 @@ def _detections(
     problems: list[Problem],
 ) -> list[dict[str, Any]]:
     """Match the detections of each picture of a sample; filling at the end does not count."""
-    if odd := [_form(name, whole, eager) for name in _DETECTIONS if _form(name, whole, eager)]:
+    names = [*_DETECTIONS, *([_MASKS] if _MASKS in eager.outputs else [])]
+    if odd := [_form(name, whole, eager) for name in names if _form(name, whole, eager)]:
         problems.append(
             problem(
                 f"detections, sample {number}",
@@ -298,7 +303,37 @@ def _detections(
                     f"{tolerance * match.largest_score:.3g}",
                 )
             )
+        if _MASKS in names:
+            found[-1] |= _masks(
+                number, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
+            )
     return found
+
+
+def _masks(
+    number: int,
+    picture: int,
+    runs: tuple[Arrays, Arrays],
+    detections: tuple[Detections, Detections],
+    tolerance: float,
+    problems: list[Problem],
+) -> dict[str, float]:
+    """Compare the masks of the detections that PyTorch and end2end have in common."""
+    places = same_detections(*detections, tolerance)
+    theirs, ours = (
+        outputs[_MASKS][picture][outputs["labels"][picture] >= 0][place]
+        for outputs, place in zip(runs, places, strict=True)
+    )
+    if unequal := unequal_masks(theirs, ours, tolerance):
+        problems.append(
+            problem(
+                f"masks, sample {number}, picture {picture}",
+                f"{unequal} of {len(theirs)} differ between end2end and PyTorch",
+                f"expected values that differ by at most {tolerance:g} in the mean of a mask, "
+                "or truths that differ in a hundredth of it",
+            )
+        )
+    return {"mask_difference": mask_difference(theirs, ours)}
 
 
 def _form(name: str, whole: Whole, eager: Eager) -> str:
