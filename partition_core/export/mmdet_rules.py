@@ -17,6 +17,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from partition_core.export.mmcv_ops import traceable_ops
 from partition_core.export.replaced import replaced
+from partition_core.export.symbolic_calls import symbolic_calls
 
 _SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
 
@@ -26,6 +27,7 @@ def mmdet_rules() -> Iterator[None]:
     """Let mmdet, mmengine and mmcv work with sizes that are not known while tracing."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(traceable_ops())
+        undo.enter_context(symbolic_calls())
         undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
         undo.enter_context(replaced(InstanceData, "__getitem__", _item))
         undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
