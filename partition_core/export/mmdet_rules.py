@@ -81,7 +81,19 @@ def _len(value: Any) -> Any:
     return builtins.len(value)
 
 
-_SHADOWS: dict[str, Callable[..., Any]] = {"min": _min, "max": _max, "len": _len}
+def _range(*values: Any) -> Any:
+    # mmdet indexes a tensor with it: a loop that the input decides cannot be traced anyway.
+    if any(isinstance(value, torch.SymInt) for value in values):
+        return torch.arange(*values)
+    return builtins.range(*values)
+
+
+_SHADOWS: dict[str, Callable[..., Any]] = {
+    "min": _min,
+    "max": _max,
+    "len": _len,
+    "range": _range,
+}
 """Python's functions that refuse a symbolic size, and what mmdet's modules see instead."""
 
 

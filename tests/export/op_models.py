@@ -98,3 +98,18 @@ class Cornered(nn.Module):
         from partition_core.export.mmcv_ops.corner_pool import forward
 
         return {mode: forward(CornerPool(mode), maps) for mode in CornerPool.cummax_dim_flip}
+
+
+class SoftSuppressed(nn.Module):
+    """mmcv's own soft suppression."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        from partition_core.export.mmcv_ops.soft_nms import forward
+
+        self.forward_of = forward
+        self.settings = settings
+
+    def forward(self, boxes: torch.Tensor, scores: torch.Tensor) -> dict[str, torch.Tensor]:
+        dets, kept = self.forward_of(None, boxes, scores, **self.settings)
+        return {"dets": dets, "kept": kept}

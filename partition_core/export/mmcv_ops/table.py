@@ -15,11 +15,13 @@ from partition_core.export.mmcv_ops import (
     deform_conv,
     masked_conv,
     roi_align,
+    soft_nms,
 )
 from partition_core.export.mmcv_ops.nms import nms, onnx_nms
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.partition.nms.default: onnx_nms,
+    torch.ops.partition.soft_nms.default: soft_nms.onnx_soft_nms,
     torch.ops.partition.deform_conv.default: deform_conv.onnx_deform_conv,
     torch.ops.partition.deform_attention.default: deform_attention.onnx_deform_attention,
     torch.ops.partition.roi_align.default: roi_align.onnx_roi_align,
@@ -53,6 +55,7 @@ def _forward(module: str, owner: str, function: Callable[..., Any]) -> Replaceme
 REPLACEMENTS = (
     # Compiled functions write into tensors that they are given: a trace would record the tensor,
     # its filling, and the sizes that Python computed for it as numbers.
+    _forward("nms", "SoftNMSop", soft_nms.forward),
     _forward("roi_align", "RoIAlignFunction", roi_align.forward),
     _forward("deform_conv", "DeformConv2dFunction", deform_conv.forward),
     _forward(
