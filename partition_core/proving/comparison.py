@@ -128,12 +128,9 @@ def match_detections(left: Detections, right: Detections, tolerance: float, limi
       would be this detection, changed), and at most a tenth of the list is like that.
     """
     coordinate, score = magnitude(left.boxes), magnitude(left.scores)
-    apart = np.abs(left.boxes[:, None] - right.boxes[None]).max(axis=2, initial=0.0)
-    gaps = np.abs(left.scores[:, None] - right.scores[None])
-    distance = np.maximum(apart / (coordinate or 1.0), gaps / (score or 1.0))
-    alike = (left.labels[:, None] == right.labels[None]) & (distance <= tolerance)
-    ours, theirs = _nearest_pairs(distance, alike)
-    noise = float(gaps[ours, theirs].max(initial=0.0))
+    ours, theirs = same_detections(left, right, tolerance)
+    apart = np.abs(left.boxes[ours] - right.boxes[theirs])
+    noise = float(np.abs(left.scores[ours] - right.scores[theirs]).max(initial=0.0))
     alone = (_others(len(left), ours), _others(len(right), theirs))
     changed = _at_one_place(left.boxes[alone[0]], right.boxes[alone[1]], tolerance * coordinate)
     cut_off = not changed.any() and _was_cut(left, right, alone, 2 * noise, limit)
@@ -144,11 +141,22 @@ def match_detections(left: Detections, right: Detections, tolerance: float, limi
         cut=cut,
         different=_misplaced(left.scores[ours], right.scores[theirs], theirs, 2 * noise)
         + (0 if cut else len(alone[0]) + len(alone[1])),
-        box_difference=float(apart[ours, theirs].max(initial=0.0)),
+        box_difference=float(apart.max(initial=0.0)),
         score_difference=noise,
         largest_coordinate=coordinate,
         largest_score=score,
     )
+
+
+@np.errstate(invalid="ignore")
+def same_detections(left: Detections, right: Detections, tolerance: float) -> tuple[Array, Array]:
+    """Return the places, in both lists, of the detections that are in both (`match_detections`)."""
+    coordinate, score = magnitude(left.boxes), magnitude(left.scores)
+    apart = np.abs(left.boxes[:, None] - right.boxes[None]).max(axis=2, initial=0.0)
+    gaps = np.abs(left.scores[:, None] - right.scores[None])
+    distance = np.maximum(apart / (coordinate or 1.0), gaps / (score or 1.0))
+    alike = (left.labels[:, None] == right.labels[None]) & (distance <= tolerance)
+    return _nearest_pairs(distance, alike)
 
 
 def _nearest_pairs(distance: Array, alike: Array) -> tuple[Array, Array]:

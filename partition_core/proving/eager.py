@@ -14,10 +14,14 @@ from partition_core.proving.comparison import (
     largest_difference,
     magnitude,
     match_detections,
+    same_detections,
 )
-from partition_core.proving.observed import Eager, Whole
+from partition_core.proving.masks import mask_difference, unequal_masks
+from partition_core.proving.observed import Arrays, Eager, Whole
 
 DETECTIONS = ("dets", "labels")
+MASKS = "masks"
+PANOPTIC = "panoptic"
 
 
 def against_eager(
@@ -89,7 +93,8 @@ def detections(
     problems: list[Problem],
 ) -> list[dict[str, Any]]:
     """Match the detections of each picture of a sample; filling at the end does not count."""
-    if odd := [_form(name, whole, eager) for name in DETECTIONS if _form(name, whole, eager)]:
+    names = [*DETECTIONS, *([MASKS] if MASKS in eager.outputs else [])]
+    if odd := [_form(name, whole, eager) for name in names if _form(name, whole, eager)]:
         problems.append(
             problem(
                 f"detections, sample {number}",
@@ -115,7 +120,55 @@ def detections(
                     f"{tolerance * match.largest_score:.3g}",
                 )
             )
+        if MASKS in names:
+            found[-1] |= _masks(
+                number, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
+            )
     return found
+
+
+def _masks(
+    number: int,
+    picture: int,
+    runs: tuple[Arrays, Arrays],
+    detections: tuple[Detections, Detections],
+    tolerance: float,
+    problems: list[Problem],
+) -> dict[str, float]:
+    """Compare the masks of the detections that PyTorch and end2end have in common."""
+    places = same_detections(*detections, tolerance)
+    theirs, ours = (
+        outputs[MASKS][picture][outputs["labels"][picture] >= 0][place]
+        for outputs, place in zip(runs, places, strict=True)
+    )
+    if unequal := unequal_masks(theirs, ours, tolerance):
+        problems.append(
+            problem(
+                f"masks, sample {number}, picture {picture}",
+                f"{unequal} of {len(theirs)} differ between end2end and PyTorch",
+                f"expected values that differ by at most {tolerance:g} in the mean of a mask, "
+                "or truths that differ in a hundredth of it",
+            )
+        )
+    return {"mask_difference": mask_difference(theirs, ours)}
+
+
+def unequal_maps(number: int, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
+    """Compare panoptic maps, whose places may fall on either side of an edge."""
+    if PANOPTIC not in eager.outputs:
+        return []
+    if odd := _form(PANOPTIC, whole, eager):
+        return [problem(f"panoptic map, sample {number}", odd)]
+    theirs, ours = eager.outputs[PANOPTIC], whole.outputs[PANOPTIC]
+    if unequal_masks(theirs, ours, tolerance) == 0:
+        return []
+    return [
+        problem(
+            f"panoptic map, sample {number}",
+            f"{(theirs != ours).mean():.1%} of its places differ between end2end and PyTorch",
+            "expected at most a hundredth",
+        )
+    ]
 
 
 def _form(name: str, whole: Whole, eager: Eager) -> str:

@@ -11,7 +11,15 @@ from typing import Any
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.errors import ProofError
 from partition_core.proving.chained import Chain, unequal_segments
-from partition_core.proving.eager import DETECTIONS, against_eager, detections, most_detections
+from partition_core.proving.eager import (
+    DETECTIONS,
+    MASKS,
+    PANOPTIC,
+    against_eager,
+    detections,
+    most_detections,
+    unequal_maps,
+)
 from partition_core.proving.observed import Arrays, Eager, Observed, Whole, samples_of
 from partition_core.proving.vacuity import unmoved, vacuous
 
@@ -30,18 +38,21 @@ def prove(
 
     `model` is the graph of the file `end2end`; `reference` is what the export gave
     (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
-    `detects` tells that the outputs are `dets` and `labels`; `scratch` is an empty folder.
+    `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch` is an
+    empty folder.
     """
     given = samples_of(reference)
     wholes, chosen = _wholes(Observed.of(end2end, model, scratch), given)
     problems = unequal_segments(chain, wholes, [inputs for inputs, _ in given])
-    matched = frozenset({*chosen, *DETECTIONS}) if detects else frozenset()
+    matched = frozenset({*chosen, *DETECTIONS, MASKS}) if detects else frozenset()
+    matched |= {name for name in wholes[0].outputs if name == PANOPTIC}
     limit = most_detections([eager for _, eager in given]) if detects else 0
     samples = []
     for number, (whole, (_, eager)) in enumerate(zip(wholes, given, strict=True)):
         figures = against_eager(number, whole, eager, tolerance, matched, problems)
         if detects:
             figures["detections"] = detections(number, whole, eager, tolerance, limit, problems)
+        problems += unequal_maps(number, whole, eager, tolerance)
         problems += vacuous(number, whole, eager, detects)
         samples.append({**figures, "nms": whole.suppressions})
     problems += unmoved(reference)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export.mmcv_ops import nms, provide_compiled_ops
+from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.export.mmcv_ops.nms import nms
 from tests.export.support import export, in_new_process, run, saved
 from tests.export.support import torch_recipe as recipe
 

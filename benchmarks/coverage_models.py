@@ -1,0 +1,149 @@
+"""Which configs of mmdet stand for its families, and the few lines of recipe that build one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from partition_core.mmdet_configs import shipped_configs
+
+SIDE = 320
+
+_BACKBONES = (
+    r"mobilenet|nano|pvtv2-b0",
+    r"tiny|pvt-t",
+    r"r18|effb",
+    r"r34|ssd300",
+    r"w18|800MF|_s_|s50",
+    r"r50|d53|swin-t|convnext-t|3\.2GF",
+    r"",
+)
+"""What config names call their backbones, from small to large; one that no row knows is large."""
+
+_INSTEAD = {
+    "cascade_rpn": "cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py",
+    "dcn": "dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py",
+    "dcnv2": "dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py",
+    "guided_anchoring": "guided_anchoring/ga-retinanet_r50-caffe_fpn_1x_coco.py",
+    "hrnet": "hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py",
+    "nas_fpn": "nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py",
+}
+"""Families whose config with the shortest name lacks what the family is about, or is a larger one."""
+
+_FURTHER = (
+    "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py",
+    "deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco.py",
+    "mask2former/mask2former_r50_8xb2-lsj-50e_coco.py",
+    "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py",
+    "solo/solo_r50_fpn_1x_coco.py",
+)
+"""Models that users ask for by a name of their own, in a family that another config stands for."""
+
+_INSIDE = ("", "detector.", "teacher.")
+"""Where a detector, or one that wraps another, keeps its backbone and neck."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config, relative to the folder of mmdet's configs, and the family that it is a row of."""
+
+    family: str
+    config: str
+
+
+def candidates() -> list[Candidate]:
+    """Return one config for each family of mmdet's `model-index.yml` and the further ones.
+
+    Of a family it is the one with the smallest backbone, of these the one with the shortest name.
+    What is likely to take little time comes first.
+    """
+    folder = shipped_configs()
+    if folder is None:
+        raise SystemExit("mmdet is not installed; it is with `pip install -e '.[mmdet]'`")
+    index = yaml.safe_load((folder.parent / "model-index.yml").read_text(encoding="utf-8"))
+    found = []
+    for line in index["Import"]:
+        metafile = folder.parent / line
+        models = yaml.safe_load(metafile.read_text(encoding="utf-8"))
+        models = models["Models"] if isinstance(models, dict) else models
+        names = {str(model["Config"]).removeprefix("configs/") for model in models}
+        shipped = [name for name in names if (folder / name).is_file()]
+        if shipped:
+            family = metafile.parent.name
+            found.append(Candidate(family, _INSTEAD.get(family) or min(shipped, key=_cost)))
+    known = {candidate.config for candidate in found}
+    found += [named(config) for config in _FURTHER if config not in known]
+    return sorted(found, key=lambda candidate: _cost(candidate.config))
+
+
+def named(config: str) -> Candidate:
+    """Return the candidate for a config that a user names."""
+    return Candidate(Path(config).parent.name, config)
+
+
+def _cost(config: str) -> tuple[int, int, str]:
+    name = Path(config).stem
+    size = next(i for i, words in enumerate(_BACKBONES) if re.search(words, name))
+    return size, len(name), config
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A way to cut a detector: what the table calls it, and the recipe's lines for it."""
+
+    name: str
+    lines: dict[str, Any]
+
+
+def cuts(model: Any) -> list[Cut]:
+    """Return the ways to cut the detector of a config's `model`, the first that may apply first.
+
+    In front of its suppression if it has one stage, else behind its neck or backbone.
+    """
+    found = []
+    if "nms" in (model.get("test_cfg") or {}):
+        found.append(Cut("single_stage", {"partition": {"type": "single_stage"}}))
+    inner = next((model[key] for key in ("detector", "teacher") if key in model), model)
+    for part in ("neck", "backbone"):
+        if inner.get(part):
+            found += [Cut(part, _behind(f"{inside}{part}")) for inside in _INSIDE]
+    return found
+
+
+def _behind(module: str) -> dict[str, Any]:
+    return {
+        "marks": [
+            {"name": "detector_forward", "on": "detector", "inputs": ["input"]},
+            {"name": "features", "module": module},
+        ],
+        "partition": {
+            "type": "features",
+            "segments": [
+                {
+                    "save_file": "features.onnx",
+                    "start": ["detector_forward:input"],
+                    "end": ["features:output"],
+                },
+                {
+                    "save_file": "head.onnx",
+                    "start": ["features:output"],
+                    "end": ["detector_forward:output"],
+                },
+            ],
+        },
+    }
+
+
+def recipe_text(config: str, cut: Cut, side: int) -> str:
+    """Return a recipe for `config` at `side` x `side` pixels; JSON, which is YAML as well."""
+    values = {
+        "model": {"source": "mmdet", "config": config, "weights": {"seed": 0}},
+        "export": {"inputs": {"input": {"shape": [1, 3, side, side]}}},
+        **cut.lines,
+    }
+    return json.dumps(values, indent=1)

@@ -1,0 +1,163 @@
+"""The row of one config: builds its recipe as `doit build` does, and tells how far that went.
+
+python benchmarks/coverage_row.py FAMILY CONFIG SIDE ROW.json    in an empty folder
+
+The row is written after each step, so that it also tells of a process that was ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from coverage_models import Cut, cuts, recipe_text
+
+from partition_core.errors import PartitionError, Place, ProofError
+
+COLUMNS = ("built", "exported", "marked", "cut", "chain_equal", "predict_equal")
+LONGEST_REASON = 240
+RECIPE = "model"
+
+
+class Row:
+    """A row as it grows; `file` always holds its newest state."""
+
+    def __init__(self, family: str, config: str, file: Path) -> None:
+        self.values: dict[str, Any] = new_row(family, config)
+        self._file = file
+        self._start = time.monotonic()
+
+    def note(self, **values: Any) -> None:
+        """Change values of the row and write it."""
+        self.values |= values
+        self.values["seconds"] = round(time.monotonic() - self._start, 1)
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(self.values), encoding="utf-8")
+        part.replace(self._file)
+
+    def say(self, message: str) -> None:
+        """Take a message of the build: that a part of the work begins, or how long it took."""
+        if message.endswith("…"):
+            self.note(reason=f"ended while: {message.removeprefix(f'{RECIPE}: ')[:-2]}")
+        elif "build the model" in message:
+            self.note(built=True)
+
+
+def new_row(family: str, config: str) -> dict[str, Any]:
+    """Return the row of a config of which nothing is known yet."""
+    return {
+        "family": family,
+        "config": config,
+        "partition": "",
+        **dict.fromkeys(COLUMNS, False),
+        "detections": [],
+        "seconds": 0.0,
+        "reason": "",
+    }
+
+
+def fill(row: Row, config: str, side: int) -> None:
+    """Build the recipe of `config` in the folder where this runs, with the first cut that fits."""
+    row.note(reason="ended while: read the config")
+    for choice in _ways(config):
+        row.note(partition=choice.name, **dict.fromkeys(COLUMNS, False))
+        try:
+            _build(row, config, choice, side)
+            row.note(reason="")
+            return
+        except PartitionError as error:
+            row.note(reason=_reason(error))
+            if not all("mark" in str(one.place) for one in error.problems):
+                return
+
+
+def _ways(config: str) -> list[Cut]:
+    from partition_core.export.detector import provide_compiled_ops, quiet_mmdet
+    from partition_core.mmdet_configs import find_config
+
+    path = find_config(config, Path.cwd(), Place(RECIPE))
+    with quiet_mmdet():
+        provide_compiled_ops()
+        from mmengine.config import Config
+
+        return cuts(Config.fromfile(str(path)).model)
+
+
+def _build(row: Row, config: str, choice: Cut, side: int) -> None:
+    from partition_core.building.plan import END2END, MANIFEST
+    from partition_core.building.run import Run
+
+    recipes = Path("recipes")
+    recipes.mkdir(exist_ok=True)
+    (recipes / f"{RECIPE}.yaml").write_text(recipe_text(config, choice, side), encoding="utf-8")
+    run = Run(Path.cwd(), RECIPE)
+    (build,) = run.builds
+    build.export(row.say)
+    row.note(exported=True)
+    marks = {mark.name for mark in build.plan.file.recipe.marks}
+    row.note(marked=marks == _marks_in(build))
+    for name in build.outline.segments:
+        build.cut(name, row.say)
+    row.note(cut=True)
+    try:
+        build.prove(row.say)
+    except ProofError as error:
+        wrong = [str(one.place).startswith("segment") for one in error.problems]
+        row.note(chain_equal=not any(wrong), predict_equal=all(wrong))
+        raise
+    for artifact in (END2END, *build.outline.segments, MANIFEST):
+        build.publish(artifact, row.say)
+    manifest = json.loads(Path("build", RECIPE, MANIFEST).read_text(encoding="utf-8"))
+    row.note(chain_equal=True, predict_equal=True, detections=_counts(manifest["proof"]))
+
+
+def _marks_in(build: Any) -> set[str]:
+    from partition_core.building.plan import END2END
+    from partition_core.cutting.graph_marks import marks_of
+    from partition_core.cutting.onnx_file.graph_reader import read_model
+
+    result = build.plan.result(build.plan.export())
+    file = build.run.project.store.path_of(result.files[END2END])
+    return {tensor.reference.mark for tensor in marks_of(read_model(file)).tensors}
+
+
+def _counts(proof: dict[str, Any]) -> list[int]:
+    """Return how many detections were compared, picture by picture."""
+    pictures = [one for sample in proof["samples"] for one in sample.get("detections", [])]
+    return [picture["pytorch"] for picture in pictures]
+
+
+def _reason(error: BaseException) -> str:
+    """Return one line without a folder of this machine."""
+    if isinstance(error, PartitionError):
+        first = error.problems[0]
+        words = "; ".join(part for part in (first.what, first.expected) if part)
+        place = str(Place(path=first.place.path))
+        text = f"{place}: {words}" if place else words
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {error}"
+    text = re.sub(r"(?<!\w)(/[\w.+-]+)+/", "", " ".join(text.split()))
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
+
+
+def main() -> None:
+    """Fill the row that the command line names."""
+    family, config, side, file = sys.argv[1:]
+    os.environ["PARTITION_CORE_STORE"] = str(Path.cwd() / "store")
+    row = Row(family, config, Path(file))
+    try:
+        fill(row, config, int(side))
+    except Exception as error:  # whatever a model raises is what its row tells
+        row.note(reason=_reason(error))
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    main()

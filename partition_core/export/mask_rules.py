@@ -1,0 +1,80 @@
+"""Masks of two-stage detectors as the mask head gives them, before they are pasted into a picture.
+
+mmdet pastes with numpy and a loop over detections, into a tensor of pictures of their number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.utils.misc import empty_instances
+from torch import nn
+
+from partition_core.export.replaced import replaced
+
+_ROI_HEADS = "mmdet.models.roi_heads."
+
+
+@contextlib.contextmanager
+def unpasted_masks(detector: nn.Module) -> Iterator[None]:
+    """Let the mask heads of `detector` give probabilities instead of pasted masks.
+
+    A mask is (h, w) float in the cells of a detection's box, 28 x 28 in most models.
+    """
+    heads = [module for module in detector.modules() if isinstance(module, FCNMaskHead)]
+    with contextlib.ExitStack() as undo:
+        if heads:
+            undo.enter_context(replaced(FCNMaskHead, "_predict_by_feat_single", _probabilities))
+            for name, module in sorted(sys.modules.items()):
+                if name.startswith(_ROI_HEADS) and hasattr(module, "empty_instances"):
+                    undo.enter_context(replaced(module, "empty_instances", _emptied(detector)))
+        yield
+
+
+def _probabilities(
+    self: FCNMaskHead,
+    mask_preds: torch.Tensor,
+    bboxes: torch.Tensor,
+    labels: torch.Tensor,
+    img_meta: dict[str, Any],
+    rcnn_test_cfg: Any,
+    rescale: bool = False,
+    activate_map: bool = False,
+) -> torch.Tensor:
+    chosen = mask_preds if activate_map else mask_preds.sigmoid()
+    if self.class_agnostic:
+        return chosen[:, 0]
+    return chosen[torch.arange(chosen.shape[0]), labels]
+
+
+def _emptied(detector: Any) -> Callable[..., Any]:
+    """Return mmdet's `empty_instances` with masks of the size that those of detections have.
+
+    mmdet's own are as large as the picture, since they are pasted.
+    """
+
+    def empty(*args: Any, **kwargs: Any) -> Any:
+        made = empty_instances(*args, **kwargs)
+        if kwargs.get("task_type") == "mask":
+            for one in made:
+                one.masks = one.bboxes.new_zeros((0, *_mask_size(detector.roi_head)))
+        return made
+
+    return empty
+
+
+def _mask_size(roi_head: Any) -> tuple[int, int]:
+    extractor: Any
+    head: Any
+    extractor, head = (
+        part[-1] if isinstance(part, nn.ModuleList) else part
+        for part in (roi_head.mask_roi_extractor, roi_head.mask_head)
+    )
+    scale: int = head.scale_factor if head.upsample is not None else 1
+    height, width = extractor.roi_layers[0].output_size
+    return height * scale, width * scale

@@ -1,0 +1,175 @@
+"""Soft non-maximum suppression as a torch custom op, and as a Loop over ONNX's operators.
+
+Source: Bodla et al., "Soft-NMS", ICCV 2017; mmcv 2.1, `mmcv/ops/csrc/pytorch/cpu/nms.cpp`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnxscript
+import torch
+from onnxscript import BOOL, FLOAT, INT64, opset18, opset20
+
+if TYPE_CHECKING:
+    _Floats = Any
+    _Integers = Any
+    _Truths = Any
+else:
+    _Floats, _Integers, _Truths = FLOAT[...], INT64[...], BOOL[...]
+
+# Its stubs give constants the union of all types, which no operator accepts.
+op: Any = opset20
+op18: Any = opset18
+_NAIVE, _LINEAR, _GAUSSIAN = range(3)
+
+
+@torch.library.custom_op("partition::soft_nms", mutates_args=())
+def soft_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the boxes taken in turn with their scores then, (K, 5), and their indices, int64 (K,).
+
+    boxes: (N, 4) float, x1 y1 x2 y2 in pixels, of width x2 - x1 + offset; scores: (N,) float.
+    Each taken box lowers the scores of the others by their IoU: to 0 from `iou_threshold` on
+    (`method` 0, mmcv's "naive"), by the IoU from there on (1, "linear"), or by exp(-IoU² / sigma)
+    (2, "gaussian"). What then is below `min_score` goes. Of equal scores the first comes first.
+    """
+    left = scores.clone()
+    alive = torch.ones(len(scores), dtype=torch.bool)
+    corner = boxes[:, 2:] + offset
+    areas = (corner - boxes[:, :2]).prod(dim=1)
+    taken: list[int] = []
+    while bool(alive.any()):
+        best = int(torch.where(alive, left, -torch.inf).argmax())
+        taken.append(best)
+        alive[best] = False
+        low = torch.maximum(boxes[best, :2], boxes[:, :2])
+        high = torch.minimum(corner[best], corner)
+        shared = (high - low).clamp(min=0).prod(dim=1)
+        iou = shared / (areas[best] + areas - shared)
+        left = torch.where(alive, left * _weight(iou, iou_threshold, sigma, method), left)
+        alive &= ~(left < min_score)
+    kept = torch.tensor(taken, dtype=torch.int64)
+    return torch.cat([boxes[kept], left[kept, None]], dim=1), kept
+
+
+def _weight(iou: torch.Tensor, iou_threshold: float, sigma: float, method: int) -> torch.Tensor:
+    if method == _GAUSSIAN:
+        return torch.exp(-(iou * iou) / sigma)
+    lowered = 1 - iou if method == _LINEAR else torch.zeros_like(iou)
+    return torch.where(iou >= iou_threshold, lowered, torch.ones_like(iou))
+
+
+@soft_nms.register_fake
+def _fake_soft_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    kept = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty((kept, 5)), boxes.new_empty((kept,), dtype=torch.int64)
+
+
+# torch.onnx builds its models in opset 18 and converts them at the end.
+@onnxscript.script(default_opset=opset18)
+def _taken(
+    low: _Floats,
+    corner: _Floats,
+    scores: _Floats,
+    iou_threshold: _Floats,
+    sigma: _Floats,
+    min_score: _Floats,
+    gaussian: _Truths,
+    linear: _Floats,
+    nothing: _Floats,
+) -> tuple[_Integers, _Floats]:
+    """Return the turn in which each box is taken (-1: never), int64 (N,), and its score then.
+
+    low, corner: (N, 2) float; scores: (N,) float; the others are of one element, `gaussian` a
+    truth, `linear` 1 or 0, and `nothing` less than any score.
+    """
+    count = op18.Size(scores)
+    places = op18.Range(0, count, 1)
+    areas = op18.ReduceProd(corner - low, [1], keepdims=0)
+    left = op18.Identity(scores)
+    turns = op18.Expand(op18.Constant(value_ints=[-1]), op18.Shape(scores))
+    alive = op18.Expand(op18.Cast(op18.Constant(value_ints=[1]), to=9), op18.Shape(scores))
+    going = count > 0
+    turn = op18.Constant(value_ints=[0])
+    while going:
+        best = op18.ArgMax(op18.Where(alive, left, nothing), axis=0, keepdims=1)
+        chosen = op18.Equal(places, best)
+        turns = op18.Where(chosen, turn, turns)
+        alive = op18.And(alive, op18.Not(chosen))
+        inner_low = op18.Max(op18.Gather(low, best), low)
+        inner_high = op18.Min(op18.Gather(corner, best), corner)
+        shared = op18.ReduceProd(op18.Max(inner_high - inner_low, 0.0), [1], keepdims=0)
+        iou = shared / (op18.Gather(areas, best) + areas - shared)
+        stepped = op18.Where(iou >= iou_threshold, linear * (1.0 - iou), 1.0)
+        weight = op18.Where(gaussian, op18.Exp(op18.Neg(iou * iou) / sigma), stepped)
+        left = op18.Where(alive, left * weight, left)
+        alive = op18.And(alive, op18.Not(left < min_score))
+        turn = turn + 1
+        going = op18.ReduceMax(op18.Cast(alive, to=7), keepdims=0) > 0
+    return turns, left
+
+
+def onnx_soft_nms(
+    boxes: Any,
+    scores: Any,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Any:
+    """Return what `soft_nms` gives, by standard operators."""
+    low = op.Slice(boxes, _ints(0), _ints(2), _ints(1))
+    high = op.Slice(boxes, _ints(2), _ints(4), _ints(1))
+    turns, left = _taken(
+        low,
+        op.Add(high, op.Constant(value_floats=[float(offset)])),
+        scores,
+        op.Constant(value_floats=[iou_threshold]),
+        op.Constant(value_floats=[sigma]),
+        op.Constant(value_floats=[min_score]),
+        op.Cast(_ints(int(method == _GAUSSIAN)), to=9),
+        op.Constant(value_floats=[float(method == _LINEAR)]),
+        op.Constant(value_floats=[float("-inf")]),
+    )
+    taken = op.Cast(op.GreaterOrEqual(turns, _ints(0)), to=7)
+    count = op.ReduceSum(taken, keepdims=1)
+    never = op.Shape(scores)
+    _turns, kept = op.TopK(op.Where(op.Cast(taken, to=9), turns, never), count, largest=0)
+    best = op.Concat(op.Gather(boxes, kept), op.Unsqueeze(op.Gather(left, kept), _ints(1)), axis=1)
+    return best, kept
+
+
+def _ints(*values: int) -> Any:
+    return op.Constant(value_ints=list(values))
+
+
+def forward(
+    _ctx: Any,
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do what mmcv's `SoftNMSop.forward` does."""
+    dets, kept = soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset)
+    return dets, kept

@@ -1,0 +1,38 @@
+"""Comparison of the masks of detections that two runs have in common. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_AT_AN_EDGE = 100.0
+_OF_A_MASK = 0.01
+
+
+def unequal_masks(left: Array, right: Array, tolerance: float) -> int:
+    """Return how many of K masks, (K, h, w) of one dtype, `left` has otherwise than `right`.
+
+    Values differ by at most `tolerance` of the largest in the mean of a mask, and by a hundred
+    times that in a single cell: where a mask is steep, a box that is a little elsewhere shows.
+    Masks of truths or integers differ in at most one cell, or in a hundredth of those that either
+    has: a cell whose value lies at the threshold may fall on either side.
+    """
+    if len(left) == 0:
+        return 0
+    if left.dtype.kind == "f":
+        scale = float(np.abs(left).max()) or 1.0
+        apart = np.abs(left.astype(np.float64) - right) / scale
+        means, largest = apart.mean(axis=(1, 2)), apart.max(axis=(1, 2))
+        # Not "above": a value that is no number is not equal either.
+        return int((~((means <= tolerance) & (largest <= _AT_AN_EDGE * tolerance))).sum())
+    differing = (left != right).sum(axis=(1, 2))
+    either = ((left != 0) | (right != 0)).sum(axis=(1, 2))
+    return int((differing > np.maximum(1, _OF_A_MASK * either)).sum())
+
+
+def mask_difference(left: Array, right: Array) -> float:
+    """Return the mean difference of the values of masks, 0 without any."""
+    return float(np.abs(left.astype(np.float64) - right).mean()) if left.size else 0.0
