@@ -44,12 +44,19 @@ __all__ = [
     "task_pull",
     "task_push",
     "task_store",
+    "task_suggest",
     "task_verify",
 ]
 
 Task = dict[str, Any]
 
-_VARIABLES = ("artifact", "recipe")
+_WISHES = ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure")
+_VARIABLES = {
+    "recipe": (),
+    "artifact": ("push", "pull"),
+    **dict.fromkeys(_WISHES, ("suggest",)),
+}
+"""The variables, and the commands that each is for; none: for all."""
 _DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
@@ -157,6 +164,27 @@ def task_prove() -> Iterator[Task]:
             build.is_done,
             _steps(build)[:-1],
         )
+
+
+def task_suggest() -> Iterator[Task]:
+    """Tell where the models of recipes may best be cut; changes no recipe."""
+    for build in _builds():
+        yield {
+            "name": build.name,
+            "doc": f"Tell where the model of '{build.name}' may best be cut.",
+            "actions": [(_advise, [build, _wishes()])],
+            "task_dep": [f"export:{build.name}"],
+            "verbosity": 2,
+        }
+
+
+def _wishes() -> dict[str, str]:
+    variables = doit_cmd._CMDLINE_VARS or {}
+    return {name: variables[name] for name in _WISHES if name in variables}
+
+
+def _advise(build: RecipeBuild, wishes: dict[str, str]) -> object:
+    return attempt(lambda: say_all(build.advice(wishes)), _file(build))
 
 
 def task_push() -> Task:
@@ -309,16 +337,17 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                 for name in unknown
             )
         )
-    if "artifact" in variables and not {"push", "pull"} & {
-        word.partition(":")[0] for word in sys.argv[1:]
-    }:
-        raise RecipeError(
-            problem(
-                f"artifact={variables['artifact']}",
-                "a build makes all artifacts of a recipe",
-                "expected this variable with `doit push` or `doit pull`",
+    commands = {word.partition(":")[0] for word in sys.argv[1:]}
+    for name, value in variables.items():
+        takers = _VARIABLES[name]
+        if takers and not commands.intersection(takers):
+            what = "this command has no use for it"
+            if name == "artifact":
+                what = "a build makes all artifacts of a recipe"
+            expected = " or ".join(f"`doit {taker}`" for taker in takers)
+            raise RecipeError(
+                problem(f"{name}={value}", what, f"expected this variable with {expected}")
             )
-        )
 
 
 let_workers_die_with_us()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,6 +172,16 @@ class RecipeBuild:
                 self.cut(save_file, say)
             self.prove(say)
         return publish(self.plan, artifact)
+
+    def advice(self, given: Mapping[str, str]) -> Iterator[str]:
+        """Yield where the model may best be cut, in lines; `given` are a user's wishes by name.
+
+        Raises PartitionError.
+        """
+        from partition_core.building.advice import advice
+        from partition_core.building.wanted import Wanted
+
+        return advice(self.plan, Wanted.of(given))
 
     def remove(self) -> bool:
         """Remove the artifacts, and the build folder if nothing else is in it; return True."""
