@@ -175,6 +175,7 @@ def task_suggest() -> Iterator[Task]:
             "actions": [(_advise, [build, _wishes()])],
             "task_dep": [f"export:{build.name}"],
             "verbosity": 2,
+            "meta": {"recipe": build.name},
         }
 
 
@@ -184,7 +185,7 @@ def _wishes() -> dict[str, str]:
 
 
 def _advise(build: RecipeBuild, wishes: dict[str, str]) -> object:
-    return attempt(lambda: say_all(build.advice(wishes)), _file(build))
+    return attempt(lambda: say_all(build.advice(wishes, say)), _file(build))
 
 
 def task_push() -> Task:

@@ -25,16 +25,20 @@ def draw(best: Sequence[Appraisal], own: Appraisal | None, title: str) -> bytes:
         points = [(cut.crossing or 0, cut.share / 10) for cut in best]
         axes.step(*zip(*points, strict=True), where="post", color="#4477aa", marker="o")
         for number, point in enumerate(points, 1):
-            note = f"{number}: {size_text(point[0])}"
-            axes.annotate(note, point, (6, 6), textcoords="offset points")
+            axes.annotate(str(number), point, (7, 3), textcoords="offset points")
         if own is not None and own.crossing is not None:
-            axes.plot([own.crossing], [own.share / 10], "D", color="#cc6677", label="the recipe's")
-            axes.legend()
+            axes.plot(
+                [own.crossing], [own.share / 10], "D", color="#cc6677", label="the recipe's own"
+            )
+            axes.legend(loc="lower left")
         axes.set_xscale("symlog", linthresh=1)
         axes.xaxis.set_major_formatter(lambda value, _: size_text(round(value)))
         axes.set(
-            title=title, xlabel="bytes across", ylabel="FLOPs of the largest part, %", ylim=(0, 105)
+            title=title,
+            xlabel="bytes across",
+            ylabel="FLOPs of the largest part, %",
         )
+        axes.margins(0.1)
         axes.grid(alpha=0.3)
         drawn = io.BytesIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})

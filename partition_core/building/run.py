@@ -173,7 +173,7 @@ class RecipeBuild:
             self.prove(say)
         return publish(self.plan, artifact)
 
-    def advice(self, given: Mapping[str, str]) -> Iterator[str]:
+    def advice(self, given: Mapping[str, str], say: Say) -> Iterator[str]:
         """Yield where the model may best be cut, in lines; `given` are a user's wishes by name.
 
         Raises PartitionError.
@@ -181,7 +181,10 @@ class RecipeBuild:
         from partition_core.building.advice import advice
         from partition_core.building.wanted import Wanted
 
-        return advice(self.plan, Wanted.of(given))
+        wanted = Wanted.of(given)
+        if self.is_settled:
+            self.export(say)  # its result may have left the store
+        return advice(self.plan, wanted)
 
     def remove(self) -> bool:
         """Remove the artifacts, and the build folder if nothing else is in it; return True."""

@@ -30,7 +30,9 @@ class Wanted:
         return cls(
             parts=_number(given, "parts", _MOST_PARTS, 2) if "parts" in given else 2,
             max_bytes=bytes_in(given["max_bytes"], "max_bytes") if "max_bytes" in given else None,
-            max_memory=bytes_in(given["max_memory"], "max_memory") if "max_memory" in given else None,
+            max_memory=bytes_in(given["max_memory"], "max_memory")
+            if "max_memory" in given
+            else None,
             unsupported=frozenset(name.strip() for name in operators if name.strip()),
             cut=_number(given, "cut", _MOST_CUTS) if "cut" in given else None,
             measures=_is_yes(given.get("measure", "no")),
