@@ -29,6 +29,7 @@ from partition_core.errors import (
     problem,
     suggestion,
 )
+from partition_core.import_tasks import CONFIGS, IMPORT, task_import_mmdeploy
 from partition_core.reporter import BuildReporter
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
 from partition_core.wording import warn
@@ -38,6 +39,7 @@ __all__ = [
     "task_build",
     "task_cut",
     "task_export",
+    "task_import_mmdeploy",
     "task_origin",
     "task_prove",
     "task_prune",
@@ -55,6 +57,7 @@ _VARIABLES = {
     "recipe": (),
     "artifact": ("push", "pull"),
     **dict.fromkeys(_WISHES, ("suggest",)),
+    **dict.fromkeys(CONFIGS, (IMPORT,)),
 }
 """The variables, and the commands that each is for; none: for all."""
 _DATABASE = ".doit.db"
@@ -298,6 +301,8 @@ def _builds() -> list[RecipeBuild]:
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         _check_variables(variables)
+        if IMPORT in _commands():
+            return []  # `recipe` is what will be written
         BuildReporter.run = _run(Path.cwd(), variables.get("recipe"))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
@@ -338,10 +343,9 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                 for name in unknown
             )
         )
-    commands = {word.partition(":")[0] for word in sys.argv[1:]}
     for name, value in variables.items():
         takers = _VARIABLES[name]
-        if takers and not commands.intersection(takers):
+        if takers and not _commands().intersection(takers):
             what = "this command has no use for it"
             if name == "artifact":
                 what = "a build makes all artifacts of a recipe"
@@ -349,6 +353,10 @@ def _check_variables(variables: Mapping[str, str]) -> None:
             raise RecipeError(
                 problem(f"{name}={value}", what, f"expected this variable with {expected}")
             )
+
+
+def _commands() -> set[str]:
+    return {word.partition(":")[0] for word in sys.argv[1:]}
 
 
 let_workers_die_with_us()
