@@ -29,6 +29,7 @@ from partition_core.errors import (
     problem,
     suggestion,
 )
+from partition_core.import_tasks import CONFIGS, IMPORT, task_import_mmdeploy
 from partition_core.reporter import BuildReporter
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
 from partition_core.wording import warn
@@ -38,6 +39,7 @@ __all__ = [
     "task_build",
     "task_cut",
     "task_export",
+    "task_import_mmdeploy",
     "task_origin",
     "task_prove",
     "task_prune",
@@ -45,12 +47,20 @@ __all__ = [
     "task_push",
     "task_report",
     "task_store",
+    "task_suggest",
     "task_verify",
 ]
 
 Task = dict[str, Any]
 
-_VARIABLES = ("artifact", "recipe")
+_WISHES = ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure")
+_VARIABLES = {
+    "recipe": (),
+    "artifact": ("push", "pull"),
+    **dict.fromkeys(_WISHES, ("suggest",)),
+    **dict.fromkeys(CONFIGS, (IMPORT,)),
+}
+"""The variables, and the commands that each is for; none: for all."""
 _DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
@@ -181,6 +191,28 @@ def task_report() -> Iterator[Task]:
             )
 
 
+def task_suggest() -> Iterator[Task]:
+    """Tell where the models of recipes may best be cut; changes no recipe."""
+    for build in _builds():
+        yield {
+            "name": build.name,
+            "doc": f"Tell where the model of '{build.name}' may best be cut.",
+            "actions": [(_advise, [build, _wishes()])],
+            "task_dep": [f"export:{build.name}"],
+            "verbosity": 2,
+            "meta": {"recipe": build.name},
+        }
+
+
+def _wishes() -> dict[str, str]:
+    variables = doit_cmd._CMDLINE_VARS or {}
+    return {name: variables[name] for name in _WISHES if name in variables}
+
+
+def _advise(build: RecipeBuild, wishes: dict[str, str]) -> object:
+    return attempt(lambda: say_all(build.advice(wishes, say)), _file(build))
+
+
 def task_push() -> Task:
     """Give results to the shared store: all of a recipe's, or `artifact=…` of them."""
     return {"actions": [(_transfer, ["push"])], "verbosity": 2}
@@ -292,6 +324,8 @@ def _builds() -> list[RecipeBuild]:
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         _check_variables(variables)
+        if IMPORT in _commands():
+            return []  # `recipe` is what will be written
         BuildReporter.run = _run(Path.cwd(), variables.get("recipe"))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
@@ -332,16 +366,20 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                 for name in unknown
             )
         )
-    if "artifact" in variables and not {"push", "pull"} & {
-        word.partition(":")[0] for word in sys.argv[1:]
-    }:
-        raise RecipeError(
-            problem(
-                f"artifact={variables['artifact']}",
-                "a build makes all artifacts of a recipe",
-                "expected this variable with `doit push` or `doit pull`",
+    for name, value in variables.items():
+        takers = _VARIABLES[name]
+        if takers and not _commands().intersection(takers):
+            what = "this command has no use for it"
+            if name == "artifact":
+                what = "a build makes all artifacts of a recipe"
+            expected = " or ".join(f"`doit {taker}`" for taker in takers)
+            raise RecipeError(
+                problem(f"{name}={value}", what, f"expected this variable with {expected}")
             )
-        )
+
+
+def _commands() -> set[str]:
+    return {word.partition(":")[0] for word in sys.argv[1:]}
 
 
 let_workers_die_with_us()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,6 +186,19 @@ class RecipeBuild:
             if REPORT in self.outline.artifacts:
                 self.report(say)
         return publish(self.plan, artifact)
+
+    def advice(self, given: Mapping[str, str], say: Say) -> Iterator[str]:
+        """Yield where the model may best be cut, in lines; `given` are a user's wishes by name.
+
+        Raises PartitionError.
+        """
+        from partition_core.building.advice import advice
+        from partition_core.building.wanted import Wanted
+
+        wanted = Wanted.of(given)
+        if self.is_settled:
+            self.export(say)  # its result may have left the store
+        return advice(self.plan, wanted)
 
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.

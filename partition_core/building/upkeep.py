@@ -101,11 +101,11 @@ def origin(project: Project, path: Path) -> Iterator[str]:
         yield from _inputs(store, one, {digest})
 
 
-def bytes_in(text: str) -> int:
+def bytes_in(text: str, where: str = "down-to") -> int:
     """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise BuildError(problem("down-to", f"'{text}' is no size", "expected one such as 20GB"))
+        raise BuildError(problem(where, f"'{text}' is no size", "expected one such as 20GB"))
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -1,0 +1,259 @@
+"""Says an MMDeploy deploy config as a recipe; reads no file and imports no library.
+
+The keys are those of MMDeploy's own configs (MMDeploy documentation, "How to write config").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from partition_core.recipe import DEFAULT_OPSET
+from partition_core.references import parse_reference
+
+MARKS = {
+    "detector_forward": "{name: detector_forward, on: detector, inputs: [input]}",
+    "yolo_head": (
+        "{name: yolo_head, on: mmdet.models.dense_heads.YOLOV3Head.predict_by_feat, "
+        "inputs: [pred_maps], outputs: []}"
+    ),
+    "multiclass_nms": (
+        "{name: multiclass_nms, on: mmdet.models.dense_heads.base_dense_head.batched_nms, "
+        "inputs: [boxes, scores, idxs]}"
+    ),
+    "extract_feat": "{name: extract_feat, module: neck, inputs: [], outputs: [feat]}",
+    "roi_extractor": (
+        "{name: roi_extractor, module: roi_head.bbox_roi_extractor, inputs: [], "
+        "outputs: [bbox_feats]}"
+    ),
+    "bbox_head_forward": (
+        "{name: bbox_head_forward, module: roi_head.bbox_head, inputs: [bbox_feats], "
+        "outputs: [cls_score, bbox_pred]}"
+    ),
+}
+"""The marks that MMDeploy sets in its code, as marks of a recipe."""
+
+_TEST_VALUES = {
+    "score_threshold": ("score_thr",),
+    "confidence_threshold": ("conf_thr",),
+    "iou_threshold": ("nms", "iou_threshold"),
+    "keep_top_k": ("max_per_img",),
+}
+_SILENT: dict[str, tuple[object, ...]] = {
+    "onnx_config.type": ("onnx",),
+    "ir_config.type": ("onnx",),
+    "onnx_config.export_params": (True,),
+    "onnx_config.keep_initializers_as_inputs": (False,),
+    "onnx_config.save_file": ("end2end.onnx",),
+    "onnx_config.input_names": (["input"],),
+    "onnx_config.output_names": (["dets", "labels"],),
+    "codebase_config.type": ("mmdet",),
+    "codebase_config.task": ("ObjectDetection",),
+    "codebase_config.model_type": ("end2end",),
+    "codebase_config.post_processing.background_label_id": (-1,),
+    "backend_config.type": ("onnxruntime",),
+    "partition_config.apply_marks": (True,),
+}
+"""What is so in every recipe, with the values that say so."""
+_INPUT_AXES = "the axes of outputs follow from those of the inputs"
+_SEGMENT_KEYS = ("save_file", "start", "end", "input_names", "output_names")
+
+
+@dataclass
+class Imported:
+    """A recipe as text, and what of the deploy config is not in it: dotted paths with reasons."""
+
+    text: str = ""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def imported(
+    deploy: Mapping[str, Any],
+    model: Mapping[str, Any],
+    names: tuple[str, str],
+    policies: frozenset[str],
+) -> Imported:
+    """Return the recipe that a deploy config and an mmdet config say, both as plain values.
+
+    `names` are what the recipe calls the two configs, `policies` the shared ones there are.
+    """
+    found = Imported()
+    used = _Used(deploy, found)
+    export = list(_export(used))
+    partition = list(_partition(used, policies))
+    _post_processing(used, model)
+    used.report_rest()
+    found.text = "\n".join(
+        [
+            "# yaml-language-server: $schema=../schema/recipe.schema.json",
+            f"# Imported from the MMDeploy config {names[0]}.",
+            *(f"# Left out: {path}: {reason}" for path, reason in found.left_out),
+            "model:",
+            "  source: mmdet",
+            f"  config: {_text(names[1])}",
+            "  # MMDeploy takes the checkpoint on its command line; here it is part of the recipe:",
+            "  # weights: {checkpoint: path or URL, sha256: its digest}",
+            "  weights: {seed: 0}",
+            *export,
+            *partition,
+            "",
+        ]
+    )
+    return found
+
+
+class _Used:
+    """A deploy config, and which of its keys were understood."""
+
+    def __init__(self, config: Mapping[str, Any], found: Imported) -> None:
+        self._leaves = dict(_leaves(config, ()))
+        self._config = config
+        self._found = found
+        self._done: set[str] = set()
+
+    def take(self, *steps: str) -> Any:
+        """Return the value at a path, None if there is none; it counts as understood."""
+        here: Any = self._config
+        for step in steps:
+            if not isinstance(here, Mapping) or step not in here:
+                return None
+            here = here[step]
+        self._done.add(".".join(steps))
+        return here
+
+    def leave_out(self, path: str, reason: str) -> None:
+        """Note that the value at a path is not in the recipe."""
+        self._found.left_out.append((" ".join(path.split()), reason))
+
+    def report_rest(self) -> None:
+        """Note every value that no one took and that does not say what is so anyway."""
+        for path, value in self._leaves.items():
+            taken = any(
+                path == one or path.startswith((f"{one}.", f"{one}[")) for one in self._done
+            )
+            if not taken and value not in _SILENT.get(path, ()):
+                self.leave_out(path, f"a recipe has no counterpart for {_text(value)}")
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, (*path, str(key)))
+    else:
+        yield ".".join(path), list(value) if isinstance(value, tuple) else value
+
+
+def _export(used: _Used) -> Iterator[str]:
+    size = used.take("onnx_config", "input_shape")
+    dynamic = _input_axes(used)
+    yield "export:"
+    if isinstance(size, list | tuple) and len(size) == 2:
+        yield "  # MMDeploy's input_shape is (width, height); a shape here is NCHW."
+        yield f"  inputs: {{input: {{shape: [1, 3, {size[1]}, {size[0]}]}}}}"
+    else:
+        yield "  # The deploy config leaves the size open; the model is traced at this one."
+        yield "  inputs: {input: {shape: [1, 3, 800, 1344]}}"
+    if dynamic:
+        axes = ", ".join(f"{axis}: {_text(symbol)}" for axis, symbol in dynamic.items())
+        yield f"  dynamic_axes: {{input: {{{axes}}}}}"
+    opset = used.take("onnx_config", "opset_version")
+    if isinstance(opset, int) and 18 <= opset <= 21:
+        yield f"  opset: {opset}"
+    elif opset is not None:
+        used.leave_out(
+            "onnx_config.opset_version",
+            f"{opset} is none of the opsets from 18 to 21; the recipe's is {DEFAULT_OPSET}",
+        )
+
+
+def _input_axes(used: _Used) -> dict[int, str]:
+    axes = used.take("onnx_config", "dynamic_axes")
+    if not isinstance(axes, Mapping):
+        return {}
+    for tensor in axes:
+        if tensor != "input":
+            used.leave_out(f"onnx_config.dynamic_axes.{tensor}", _INPUT_AXES)
+    given = axes.get("input", {})
+    if isinstance(given, Mapping):
+        return {int(axis): str(symbol) for axis, symbol in given.items()}
+    return {int(axis): f"input_{axis}" for axis in given}
+
+
+def _partition(used: _Used, policies: frozenset[str]) -> Iterator[str]:
+    kind = used.take("partition_config", "type")
+    segments = used.take("partition_config", "partition_cfg")
+    if kind is None:
+        yield "# The deploy config has no partition_config: the whole is one segment."
+        yield "marks:"
+        yield f"  - {MARKS['detector_forward']}"
+        yield "partition:"
+        yield "  type: whole"
+        yield "  segments:"
+        yield "    - save_file: whole.onnx"
+        yield "      start: ['detector_forward:input']"
+        yield "      end: ['detector_forward:output']"
+    elif not segments:
+        if kind not in policies:
+            used.leave_out("partition_config.type", f"no shared policy is called '{kind}'")
+        yield f"# MMDeploy's '{kind}' by name: marks and segments are those of the shared policy."
+        yield f"partition: {{type: {_text(kind)}}}"
+    else:
+        yield from _segments(used, kind, segments)
+
+
+def _segments(used: _Used, kind: str, segments: Any) -> Iterator[str]:
+    lines: list[str] = []
+    marks: dict[str, None] = {}
+    for index, segment in enumerate([segments] if isinstance(segments, Mapping) else segments):
+        at = f"partition_config.partition_cfg[{index}]"
+        missing = [key for key in _SEGMENT_KEYS[:3] if key not in segment]
+        if missing:
+            used.leave_out(at, f"it does not say {' and '.join(missing)}")
+            continue
+        for key, value in segment.items():
+            if key not in _SEGMENT_KEYS:
+                reason = f"a recipe has no counterpart for {_text(value)}"
+                used.leave_out(f"{at}.{key}", _INPUT_AXES if key == "dynamic_axes" else reason)
+        lines.append(f"    - save_file: {_text(segment['save_file'])}")
+        for side in ("start", "end"):
+            references = [segment[side]] if isinstance(segment[side], str) else segment[side]
+            lines.append(f"      {side}: {_text(references)}")
+            parsed = [(text, parse_reference(text)) for text in references]
+            for text, reference in parsed:
+                if reference is None or reference.mark not in MARKS:
+                    used.leave_out(f"{at}.{side}", f"no mark of a recipe is known for '{text}'")
+                else:
+                    marks[reference.mark] = None
+        for key in ("input_names", "output_names"):
+            if segment.get(key):
+                lines.append(f"      {key}: {_text(segment[key])}")
+    yield "marks:"
+    yield from (f"  - {MARKS[name]}" for name in marks)
+    yield from ("partition:", f"  type: {_text(kind)}", "  segments:", *lines)
+
+
+def _post_processing(used: _Used, model: Mapping[str, Any]) -> None:
+    """Note what the model's own config decides, in MMDeploy too: there its values come first."""
+    place = ("codebase_config", "post_processing")
+    own = model.get("model", {}).get("test_cfg") or {}
+    own = own.get("rcnn", own)
+    for key, steps in _TEST_VALUES.items():
+        here: Any = own
+        for step in steps:
+            here = here.get(step) if isinstance(here, Mapping) else None
+        if here is None:
+            continue
+        value = used.take(*place, key)
+        if value is not None and value != here:
+            used.leave_out(
+                ".".join((*place, key)),
+                f"the model's own test_cfg says {_text(here)}, which comes before "
+                f"{_text(value)} in MMDeploy too",
+            )
+
+
+def _text(value: Any) -> str:
+    """Return a value as JSON, which YAML reads the same way, on one line."""
+    return json.dumps(value, default=str)

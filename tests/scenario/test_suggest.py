@@ -1,0 +1,105 @@
+"""`doit suggest`, as a user runs it: what it tells, and that what it writes builds."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import onnx
+import pytest
+
+from .conftest import Scratch
+
+
+def advice(scratch: Scratch, *wishes: str, recipe: str = "tiny") -> str:
+    """Return what `doit suggest` says."""
+    return scratch.built("suggest", f"recipe={recipe}", *wishes)
+
+
+def rows(output: str) -> dict[str, list[str]]:
+    """Return the rows of the table by their names: bytes across, tensors, FLOPs, …"""
+    cells = [re.split(r"  +", line) for line in output.splitlines()]
+    return {line[0]: line[1:] for line in cells if len(line) >= 6 and line[0] != "cut"}
+
+
+def pasted(output: str) -> str:
+    """Return the YAML that an output ends in."""
+    return output[output.index("\nmarks:\n") + 1 :]
+
+
+def test_the_advice_names_the_best_cuts_and_where_the_recipe_stands(scratch: Scratch) -> None:
+    before = (scratch.folder / "recipes" / "tiny.yaml").read_bytes()
+    output = advice(scratch)
+    # The stem gives 8 x 16 x 16 floats, the heads 6 x (16 x 16 + 8 x 8): 8192 and 7680 bytes.
+    found = rows(output)
+    assert found["recipe"][:2] == ["7.7 kB", "2"]
+    assert ["8.2 kB", "1"] in [row[:2] for row in found.values()]
+    assert "tiny: " in output
+    assert " that no other cut beats in both bytes and evenness:\n" in output
+    assert "the recipe's own cut carries 7.7 kB" in output
+    assert (scratch.folder / "recipes" / "tiny.yaml").read_bytes() == before
+    assert [path.name for path in (scratch.folder / "build" / "tiny").iterdir()] == ["suggest.svg"]
+    assert b"<svg" in (scratch.folder / "build" / "tiny" / "suggest.svg").read_bytes()
+
+
+def test_the_yaml_builds_what_was_said(scratch: Scratch) -> None:
+    output = advice(scratch, "cut=2")
+    across, tensors, *_ = rows(output)["2"]
+    whole = (scratch.folder / "recipes" / "tiny.yaml").read_text()
+    scratch.write("recipes/pasted.yaml", whole[: whole.index("marks:")] + pasted(output))
+    scratch.built("build", "recipe=pasted")
+    first = onnx.load(scratch.folder / "build" / "pasted" / "part0.onnx")
+    dims = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in first.graph.output]
+    assert len(dims) == int(tensors)
+    assert across == f"{4 * sum(map(math.prod, dims)) / 1000:.1f} kB"
+
+
+def test_limits_are_kept(scratch: Scratch) -> None:
+    output = advice(scratch, "max_bytes=8kB")
+    assert rows(output).keys() == {"recipe", *(str(n) for n in range(1, len(rows(output))))}
+    assert "8.2 kB" not in output
+    refused = scratch.doit("suggest", "recipe=tiny", "max_memory=1kB")
+    assert refused.returncode != 0
+    assert (
+        "ERROR: recipes/tiny.yaml: tiny: no cut into 2 parts keeps to the limits; expected limits "
+        "that some cut keeps to; raise max_bytes or max_memory, or name fewer operators\n"
+    ) in refused.stdout
+
+
+def test_three_parts_with_times(scratch: Scratch) -> None:
+    output = advice(scratch, "parts=3", "measure=yes")
+    header = next(line for line in output.splitlines() if line.startswith("cut "))
+    assert header.split() == ["cut", "across", "tensors", "FLOPs", "parameters", "memory", "time"]
+    assert all(row[2].count("%") == 3 and row[5].count("ms") == 3
+               for name, row in rows(output).items() if name != "recipe")  # fmt: skip
+    assert pasted(output).count("save_file: ") == 3
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        (
+            "parts=1",
+            "parts=1: this is not a number that it can be; expected a whole number from 2 to 8",
+        ),
+        ("max_bytes=much", "max_bytes: 'much' is no size; expected one such as 20GB"),
+        (
+            "unsupported=TopL",
+            "unsupported=TopL: the model has no operator 'TopL'; expected one of ",
+        ),
+        ("cut=99", "cut=99: there are "),
+        ("measure=1", "measure=1: this is no answer; expected 'yes' or 'no'"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_told(scratch: Scratch, wish: str, told: str) -> None:
+    run = scratch.doit("suggest", "recipe=tiny", wish)
+    assert run.returncode != 0
+    assert f"ERROR: recipes/tiny.yaml: {told}" in run.stdout
+    assert "Traceback" not in run.stdout
+
+
+def test_wishes_are_for_this_command_only(scratch: Scratch) -> None:
+    run = scratch.doit("build", "recipe=tiny", "parts=3")
+    assert run.returncode != 0
+    assert "parts=3: this command has no use for it" in run.stdout
+    assert not (scratch.folder / "build").exists()
