@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
-from partition_core.errors import BuildError, CutError, Place, Problem, problem
+from partition_core.errors import BuildError, problem
 from partition_core.fingerprint import changes
-from partition_core.recipe import Segment
+from partition_core.recipe import OnnxModel, Segment
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.tiers import Store
 
@@ -26,10 +27,17 @@ def export(plan: Plan, say: Say) -> bool:
 
     Raises PartitionError.
     """
-    from partition_core.building.checkpoint import checkpoint_file
+    from partition_core.building.fetching import pinned_file
+
+    def announced(part: str) -> contextlib.AbstractContextManager[None]:
+        return _phase(f"{plan.recipe}: export: {part}", say)
 
     def work(folder: Path) -> Notes:
-        checkpoint = checkpoint_file(plan.project, plan.file)
+        found = pinned_file(plan.project, plan.file)
+        if isinstance(plan.file.recipe.model, OnnxModel):
+            from partition_core.building.onnx_source import mark_source
+
+            return mark_source(plan, folder, announced, found)
         with _packages_of(plan):
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
@@ -38,12 +46,11 @@ def export(plan: Plan, say: Say) -> bool:
                 plan.file.recipe,
                 plan.project.root,
                 plan.file.place,
-                checkpoint[0] if checkpoint else None,
-                lambda part: _phase(f"{plan.recipe}: export: {part}", say),
+                found[0] if found else None,
+                announced,
             )
         save_export(exported, folder / END2END, folder / REFERENCE)
-        found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
-        return {**exported.notes, **found}
+        return {**exported.notes, **({"checkpoint_sha256": found[1]} if found else {})}
 
     return _carry_out(plan, plan.export(), work)
 
@@ -59,7 +66,7 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
         from partition_core.cutting.files import cut_file
 
         at = f"partition.segments[{plan.segments.index(segment)}]"
-        with _phase(f"{plan.recipe}: cut {segment.save_file}", say), _in_recipe(plan):
+        with _phase(f"{plan.recipe}: cut {segment.save_file}", say), in_recipe(plan.file):
             cut_file(
                 _stored(plan, _exported(plan).files[END2END]),
                 segment,
@@ -89,7 +96,7 @@ def prove(plan: Plan, say: Say) -> bool:
         models = {name: _stored(plan, file) for name, file in (plan.models() or {}).items()}
         exported = _exported(plan)
         model = read_model(models[END2END])
-        with _in_recipe(plan):
+        with in_recipe(plan.file):
             chain = Chain(
                 {segment.save_file: models[segment.save_file] for segment in plan.segments},
                 boundaries(model, plan.segments),
@@ -107,6 +114,7 @@ def prove(plan: Plan, say: Say) -> bool:
                 load_reference(_stored(plan, exported.files[REFERENCE])),
                 tolerance=plan.file.recipe.proof.tolerance,
                 detects=bool(exported.notes["detects"]),
+                against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
             )
         content = _plain(
@@ -231,22 +239,6 @@ def _packages_of(plan: Plan) -> Iterator[None]:
                 "for 'libGL.so.1' install the system's package libgl1",
             )
         ) from error
-
-
-@contextlib.contextmanager
-def _in_recipe(plan: Plan) -> Iterator[None]:
-    """Give the problems of a cut the file and line of the recipe that their YAML path has."""
-    try:
-        yield
-    except CutError as error:
-        raise CutError(*(_placed(plan, one) for one in error.problems)) from error
-
-
-def _placed(plan: Plan, one: Problem) -> Problem:
-    place = plan.file.place(one.place.path)
-    return Problem(
-        Place(place.file, place.line, one.place.path), one.what, one.expected, one.remedy
-    )
 
 
 @contextlib.contextmanager

@@ -52,12 +52,14 @@ def prove(
     tolerance: float,
     detects: bool,
     scratch: Path,
+    against: str = "PyTorch",
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
     `model` is the graph of the file `end2end`; `reference` is what the export gave
     (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
-    `detects` tells that the outputs are `dets` and `labels`; `scratch` is an empty folder.
+    `detects` tells that the outputs are `dets` and `labels`; `scratch` is an empty folder;
+    `against` is what messages call that which gave the reference.
     """
     observed = Observed.of(end2end, model, scratch)
     sessions = {name: Session(file, name) for name, file in chain.files.items()}
@@ -69,7 +71,7 @@ def prove(
     for number, (inputs, eager) in enumerate(given):
         whole = observed.run(inputs)
         problems += _unequal_segments(number, sessions, chain, whole, inputs)
-        figures = _against_eager(number, whole, eager, tolerance, matched, problems)
+        figures = _against_eager(number, whole, eager, tolerance, matched, against, problems)
         if detects:
             figures["detections"] = _detections(number, whole, eager, tolerance, limit, problems)
         problems += _vacuous(number, whole, eager, detects)
@@ -79,6 +81,7 @@ def prove(
         raise ProofError(*problems)
     return {
         "samples": samples,
+        "against": against,
         "tolerance": tolerance,
         "tensors": sum(len(boundary.outputs) for boundary in chain.boundaries),
         "given_by_end2end": [
@@ -209,6 +212,7 @@ def _against_eager(
     eager: Eager,
     tolerance: float,
     matched: frozenset[str],
+    against: str,
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
@@ -221,22 +225,28 @@ def _against_eager(
         # A marked tensor that nothing reads is not part of the exported model.
         if name not in matched and name in whole.marks:
             where, ours = f"mark '{name}'", whole.marks[name]
-            marks[name] = _close(where, number, ours, array, tolerance, problems)
+            marks[name] = _close(where, number, ours, array, tolerance, against, problems)
     for name, array in eager.outputs.items():
         if name not in matched:
             where, ours = f"output '{name}'", whole.outputs[name]
-            outputs[name] = _close(where, number, ours, array, tolerance, problems)
+            outputs[name] = _close(where, number, ours, array, tolerance, against, problems)
     return {"marks": marks, "outputs": outputs}
 
 
 def _close(
-    where: str, number: int, ours: Array, theirs: Array, tolerance: float, problems: list[Problem]
+    where: str,
+    number: int,
+    ours: Array,
+    theirs: Array,
+    tolerance: float,
+    against: str,
+    problems: list[Problem],
 ) -> dict[str, float]:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         problems.append(
             problem(
                 f"{where}, sample {number}",
-                "end2end and PyTorch give different tensors",
+                f"end2end and {against} give different tensors",
                 _difference(ours, theirs),
             )
         )
@@ -248,7 +258,7 @@ def _close(
         problems.append(
             problem(
                 f"{where}, sample {number}",
-                f"end2end differs from PyTorch by {largest:.3g}",
+                f"end2end differs from {against} by {largest:.3g}",
                 f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
                 if allowed
                 else "expected no difference",
