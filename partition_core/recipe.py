@@ -67,7 +67,47 @@ class TorchModel:
     source: Literal["torch"] = "torch"
 
 
-Model = MmdetModel | TorchModel
+@dataclass(frozen=True)
+class TensorName:
+    """A tensor of an ONNX file: the one named `tensor`, or output `output` of the node `node`.
+
+    An `output` of None is the only one that the node has. `alias` is what references and
+    boundaries call the tensor, if not by its own name.
+    """
+
+    tensor: str | None = None
+    node: str | None = None
+    output: int | None = None
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class TensorMark:
+    """A named place of an ONNX file: `tensors` are both its input and its output, or `inputs`
+    and `outputs` are the two sides of what lies between them."""
+
+    name: str
+    tensors: tuple[TensorName, ...] = ()
+    inputs: tuple[TensorName, ...] = ()
+    outputs: tuple[TensorName, ...] = ()
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file at `location`, a path or a URL, and (a prefix of) its SHA-256.
+
+    `sha256` is empty if nothing is pinned, which only a path may be. `marks` are its named places,
+    `inputs` paths of the `.npz` files that it is run on (empty: random inputs).
+    """
+
+    location: str
+    sha256: str
+    marks: tuple[TensorMark, ...]
+    inputs: tuple[str, ...]
+    source: Literal["onnx"] = "onnx"
+
+
+Model = MmdetModel | TorchModel | OnnxModel
 
 
 @dataclass(frozen=True)
@@ -90,7 +130,11 @@ class DynamicAxis:
 
 @dataclass(frozen=True)
 class Export:
-    """How the model becomes ONNX. `weights` says where the weights of all artifacts are."""
+    """How the model becomes ONNX. `weights` says where the weights of all artifacts are.
+
+    Of an ONNX file, `inputs` holds the dims of the inputs whose dims the file leaves open, with
+    an empty dtype, and `opset` is 0: the file has its own.
+    """
 
     inputs: tuple[TensorSpec, ...]
     output_names: tuple[str, ...]
@@ -133,6 +177,10 @@ class Segment:
     dynamic_axes: tuple[DynamicAxis, ...] = ()
 
 
+ONE_LINE = "from-to"
+"""The type of a partition that was written as `{save_file, from, to}`; no recipe can say it."""
+
+
 @dataclass(frozen=True)
 class Partition:
     """The segments, in the order in which they run, and the name of the partition."""
@@ -144,8 +192,9 @@ class Partition:
 @dataclass(frozen=True)
 class Proof:
     """How the result is proven: `tolerance` is the largest allowed difference of a tensor of
-    end2end from eager PyTorch, relative to that tensor's largest magnitude; `images` are
-    paths of pictures (empty: a photograph that ships with a dependency)."""
+    end2end from eager PyTorch, or from the ONNX file that was given, relative to that tensor's
+    largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
+    dependency)."""
 
     tolerance: float
     images: tuple[str, ...]
@@ -153,7 +202,10 @@ class Proof:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a user says about one model; equal recipes have equal canonical JSON."""
+    """All that a user says about one model; equal recipes have equal canonical JSON.
+
+    The marks of an ONNX file are those of its model; `marks` is empty then.
+    """
 
     name: str
     model: Model

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import partition_core
 from partition_core.building.local_modules import local_modules
+from partition_core.building.pinned import pinned_by
 from partition_core.building.project import Project
 from partition_core.errors import BuildError, problem
 from partition_core.mmdet_configs import config_closure, config_label, find_config
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import Checkpoint, MmdetModel, canonical_json
+from partition_core.recipe import MmdetModel, OnnxModel, TorchModel, canonical_json
 
 Entries = Iterator[tuple[str, str]]
 
 _SHARED_CODE = ("recipe.py", "references.py", "structure.py", "errors.py")
 _CODE = {
     "export": ("export", "decorator.py", "mmdet_configs.py", *_SHARED_CODE),
+    "mark": ("cutting", "proving", "building/onnx_source.py", "reference.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
     "measure": ("proving", "cutting", *_SHARED_CODE),
@@ -33,6 +35,7 @@ _CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".ttf")
 _TORCH_PACKAGES = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "ml-dtypes", "protobuf")
 _MMDET_PACKAGES = ("mmdet", "mmengine", "mmcv", "mmcv-lite", "opencv-python", "matplotlib")
 _CUT_PACKAGES = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
+_MARKING_PACKAGES = ("onnx", "numpy", "onnxruntime", "protobuf")
 _PROOF_PACKAGES = ("onnx", "onnx-ir", "numpy", "onnxruntime")
 _MEASURING_PACKAGES = ("numpy", "onnxruntime")
 _REPORT_PACKAGES = ("jinja2", "numpy", "pillow", "pygraphviz")
@@ -45,13 +48,16 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
     yield "recipe name", recipe.name
     yield "recipe model", canonical_json(recipe.model)
     yield "recipe export", canonical_json(recipe.export)
+    if isinstance(recipe.model, OnnxModel):
+        yield from _marking_inputs(project, file, recipe.model)
+        return
     yield "recipe marks", canonical_json(recipe.marks)
     for index, image in enumerate(recipe.proof.images):
         yield (
             f"image {image}",
             _digest(project, project.root / image, f"proof.images[{index}]", file),
         )
-    yield from _weights_entry(project, file)
+    yield from _pinned_entry(project, file)
     if isinstance(recipe.model, MmdetModel):
         place = file.place("model.config")
         project.digests.look(project.root / recipe.model.config)  # would go before a shipped one
@@ -66,6 +72,20 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
     mmdet = _MMDET_PACKAGES if isinstance(recipe.model, MmdetModel) else ()
     yield from versions((*_TORCH_PACKAGES, *mmdet))
     yield from own_code(project, "export")
+
+
+def _marking_inputs(project: Project, file: RecipeFile, model: OnnxModel) -> Entries:
+    from partition_core.building.onnx_source import external_files
+
+    yield from _pinned_entry(project, file)
+    for path in external_files(project, file):
+        label = path.relative_to((project.root / model.location).parent).as_posix()
+        yield f"external data {label}", _digest(project, path, "model.path", file)
+    for index, arrays in enumerate(model.inputs):
+        at = f"proof.inputs[{index}]"
+        yield f"inputs {arrays}", _digest(project, project.root / arrays, at, file)
+    yield from versions(_MARKING_PACKAGES)
+    yield from own_code(project, "mark")
 
 
 def cut_inputs(project: Project) -> Entries:
@@ -136,37 +156,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _weights_entry(project: Project, file: RecipeFile) -> Entries:
-    weights = file.recipe.model.weights
-    if not isinstance(weights, Checkpoint):
+def _pinned_entry(project: Project, file: RecipeFile) -> Entries:
+    pinned = pinned_by(file)
+    if pinned is None:
         return
-    if is_url(weights.checkpoint):
-        yield "checkpoint", weights.sha256
+    if pinned.is_url:
+        yield pinned.kind, pinned.sha256
         return
-    at = "model.weights.checkpoint"
-    digest = _digest(project, project.root / weights.checkpoint, at, file)
-    if not digest.startswith(weights.sha256):
-        raise wrong_checkpoint(file, digest)
-    yield "checkpoint", digest
-
-
-def is_url(checkpoint: str) -> bool:
-    """Return whether a checkpoint is to be fetched from the network."""
-    return checkpoint.startswith(("http://", "https://"))
-
-
-def wrong_checkpoint(file: RecipeFile, digest: str) -> BuildError:
-    """Return the error that a checkpoint's bytes are not those that the recipe pins."""
-    weights = file.recipe.model.weights
-    pinned = weights.sha256 if isinstance(weights, Checkpoint) else ""
-    return BuildError(
-        problem(
-            file.place("model.weights.sha256"),
-            f"the checkpoint's SHA-256 is '{digest}'",
-            f"the recipe expects one that starts with '{pinned}'",
-            "check where the checkpoint comes from before you change the recipe",
-        )
-    )
+    digest = _digest(project, project.root / pinned.location, pinned.at, file)
+    pinned.check(digest, file)
+    yield pinned.kind, digest
 
 
 def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
@@ -179,6 +178,6 @@ def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
 def _dotted_names(file: RecipeFile) -> list[str]:
     model = file.recipe.model
     names = [mark.on for mark in file.recipe.marks if mark.on]
-    if not isinstance(model, MmdetModel):
+    if isinstance(model, TorchModel):
         names.append(model.factory.replace(":", "."))
     return names

@@ -7,13 +7,24 @@ for it by that name: whichever of the two is replaced first, each model finds it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from partition_core.disk import file_digest
 from partition_core.recipe import WeightsForm
 from partition_core.store.entry import StoredFile
+
+if TYPE_CHECKING:
+    from partition_core.cutting.files import Form
+
+EXPORT_FORMS: Mapping[WeightsForm, Form] = {
+    "inline": "inline",
+    "external": "external",
+    "shared": "external",
+}
+"""How the end2end model is written for each place of the weights."""
 
 _ENDING = ".data"
 _SHARED = f"weights{_ENDING}"

@@ -115,9 +115,17 @@ class RecipeBuild:
         return plan
 
     def open_if_needed(self) -> None:
-        """Read the recipe unless nothing is to be done for it."""
-        if not self.is_settled:
-            self.plan.export()
+        """Read the recipe unless nothing is to be done for it.
+
+        An ONNX file is compared with it, unless it was exported already.
+        """
+        if self.is_settled:
+            return
+        exported = self.plan.result(self.plan.export())
+        if exported is None and self.plan.file.recipe.model.source == "onnx":
+            from partition_core.building.onnx_source import check_source
+
+            check_source(self.plan)
 
     def settled_files(self) -> dict[str, str]:
         """Return the identities of all files that tell that nothing is to be done; else none."""

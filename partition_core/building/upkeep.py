@@ -21,6 +21,7 @@ from partition_core.store.upkeep import DAY, Held, Limits
 from partition_core.wording import counted, size_text
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
+_FETCHED = ("checkpoint_sha256", "model_sha256")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -137,9 +138,9 @@ def _keys_of(manifest: dict[str, Any]) -> list[str]:
 
 def _checkpoint_of(manifest: dict[str, Any]) -> list[str]:
     try:
-        return [str(manifest["export"]["checkpoint_sha256"])]
+        return [str(manifest["export"][key]) for key in _FETCHED if key in manifest["export"]]
     except (KeyError, TypeError):
-        return []  # its weights are no checkpoint
+        return []  # not a manifest of ours
 
 
 def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.building.models import take, weights_file
+from partition_core.building.models import EXPORT_FORMS, take, weights_file
+from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, PROOF, REFERENCE, REFERS, Plan, Step
-from partition_core.errors import BuildError, CutError, Place, Problem, problem
+from partition_core.errors import BuildError, problem
 from partition_core.fingerprint import changes
-from partition_core.recipe import Segment, WeightsForm
+from partition_core.recipe import OnnxModel, Segment, WeightsForm
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.tiers import Store
 
@@ -34,10 +35,17 @@ def export(plan: Plan, say: Say) -> bool:
 
     Raises PartitionError.
     """
-    from partition_core.building.checkpoint import checkpoint_file
+    from partition_core.building.fetching import pinned_file
+
+    def announced(part: str) -> contextlib.AbstractContextManager[None]:
+        return phase(f"{plan.recipe}: export: {part}", say)
 
     def work(folder: Path) -> Notes:
-        checkpoint = checkpoint_file(plan.project, plan.file)
+        found = pinned_file(plan.project, plan.file)
+        if isinstance(plan.file.recipe.model, OnnxModel):
+            from partition_core.building.onnx_source import mark_source
+
+            return mark_source(plan, folder, announced, found)
         with _packages_of(plan):
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
@@ -46,14 +54,13 @@ def export(plan: Plan, say: Say) -> bool:
                 plan.file.recipe,
                 plan.project.root,
                 plan.file.place,
-                checkpoint[0] if checkpoint else None,
-                lambda part: phase(f"{plan.recipe}: export: {part}", say),
+                found[0] if found else None,
+                announced,
             )
-        form = _EXPORT_FORMS[plan.weights]
+        form = EXPORT_FORMS[plan.weights]
         written = save_export(exported, folder / END2END, folder / REFERENCE, form)
         take(written, folder, weights_file(plan.weights, END2END))
-        found = {"checkpoint_sha256": checkpoint[1]} if checkpoint else {}
-        return {**exported.notes, **found}
+        return {**exported.notes, **({"checkpoint_sha256": found[1]} if found else {})}
 
     done = carry_out(plan, plan.export(), work)
     # A traced program refers to itself: its weights would stay beside those that the proof loads.
@@ -74,7 +81,7 @@ def cut(plan: Plan, segment: Segment, say: Say) -> bool:
         at = f"partition.segments[{plan.segments.index(segment)}]"
         with (
             phase(f"{plan.recipe}: cut {segment.save_file}", say),
-            _in_recipe(plan),
+            in_recipe(plan.file),
             laid_out(plan, [END2END]) as (models, scratch),
         ):
             target = (scratch if plan.weights == "shared" else folder) / segment.save_file
@@ -106,7 +113,7 @@ def prove(plan: Plan, say: Say) -> bool:
             laid_out(plan, plan.model_names) as (models, scratch),
         ):
             model = read_model(models[END2END])
-            with _in_recipe(plan):
+            with in_recipe(plan.file):
                 chain = chain_of(plan, model, models)
                 covered = coverage(model, plan.segments)
             figures = prove_chain(
@@ -116,6 +123,7 @@ def prove(plan: Plan, say: Say) -> bool:
                 load_reference(stored(plan, exported.files[REFERENCE])),
                 tolerance=plan.file.recipe.proof.tolerance,
                 detects=bool(exported.notes["detects"]),
+                against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
             )
         content = _plain(
@@ -216,11 +224,6 @@ def known(step: Step | None, name: str) -> Step:
     return step
 
 
-_EXPORT_FORMS: Mapping[WeightsForm, Form] = {
-    "inline": "inline",
-    "external": "external",
-    "shared": "external",
-}
 _CUT_FORMS: Mapping[WeightsForm, Form] = {
     "inline": "inline",
     "external": "external",
@@ -292,22 +295,6 @@ def _packages_of(plan: Plan) -> Iterator[None]:
                 "for 'libGL.so.1' install the system's package libgl1",
             )
         ) from error
-
-
-@contextlib.contextmanager
-def _in_recipe(plan: Plan) -> Iterator[None]:
-    """Give the problems of a cut the file and line of the recipe that their YAML path has."""
-    try:
-        yield
-    except CutError as error:
-        raise CutError(*(_placed(plan, one) for one in error.problems)) from error
-
-
-def _placed(plan: Plan, one: Problem) -> Problem:
-    place = plan.file.place(one.place.path)
-    return Problem(
-        Place(place.file, place.line, one.place.path), one.what, one.expected, one.remedy
-    )
 
 
 @contextlib.contextmanager

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, root
 from partition_core.cutting.graph_walk import nodes_within
-from partition_core.cutting.onnx_file.graph import Model, Value
+from partition_core.cutting.onnx_file.graph import Model, Node, Value
 from partition_core.errors import CutError, Problem, problem, suggestion
-from partition_core.recipe import Segment
+from partition_core.recipe import Segment, TensorName
 from partition_core.references import MarkReference, Side
 
 
@@ -17,7 +17,8 @@ from partition_core.references import MarkReference, Side
 class NamedTensor:
     """The tensor `tensor` of the main graph as one side of a mark, at `path` of it.
 
-    `at` is where it is named, such as a YAML path. `call` is the number of the call.
+    `at` is where it is named, such as a YAML path. `call` is the number of the call. `label` is
+    what messages call it; left empty: by its name.
     """
 
     mark: str
@@ -26,6 +27,57 @@ class NamedTensor:
     tensor: str
     at: str
     call: int = 0
+    label: str = ""
+
+
+def tensor_names(model: Model, names: Sequence[tuple[str, TensorName]]) -> list[str]:
+    """Return the name of the tensor that each of `names` means; each has its place before it.
+
+    Raises CutError with a problem for every node that is not in the main graph, or does not have
+    the output. That a tensor exists is for `marks_by_name` to say.
+    """
+    nodes: dict[str, list[Node]] = {}
+    for node in model.graph:
+        nodes.setdefault(node.name, []).append(node)
+    found = [_named_or_made(model, nodes, name, at) for at, name in names]
+    problems = dict.fromkeys(one for one in found if isinstance(one, Problem))
+    if problems:
+        raise CutError(*problems)
+    return [one for one in found if isinstance(one, str)]
+
+
+def _named_or_made(
+    model: Model, nodes: Mapping[str, list[Node]], name: TensorName, at: str
+) -> str | Problem:
+    if name.node is None:
+        return name.tensor or ""
+    found = nodes.get(name.node, [])
+    if not found:
+        return _unknown_node(model, name.node, nodes, at)
+    if len(found) > 1:
+        what = f"{len(found)} nodes are named '{name.node}'"
+        return problem(at, what, "expected one", "name the tensor itself")
+    outputs = [value.name for value in found[0].outputs]
+    listed = ", ".join(f"{index} ('{one}')" for index, one in enumerate(outputs) if one)
+    if name.output is None and len(outputs) > 1:
+        what = f"node '{name.node}' has {len(outputs)} outputs"
+        return problem(at, what, f"expected 'output' to be one of {listed}")
+    number = name.output or 0
+    if number >= len(outputs) or not outputs[number]:
+        what = f"node '{name.node}' has no output {number}"
+        return problem(at, what, f"expected one of {listed}")
+    return outputs[number]
+
+
+def _unknown_node(model: Model, name: str, nodes: Mapping[str, object], at: str) -> Problem:
+    for top in model.graph:
+        if any(node.name == name for node in nodes_within(top)):
+            what = f"node '{name}' lies inside a body of {top.op_type} node '{top.name}'"
+            expected = "a segment starts and ends in the main graph"
+            return problem(at, what, expected, "name a node outside it")
+    known = [one for one in nodes if one]
+    remedy = suggestion(name, known) if known else "name tensors: its nodes have no names"
+    return problem(at, f"the model has no node '{name}'", "", remedy)
 
 
 def marks_by_name(model: Model, tensors: Iterable[NamedTensor]) -> MarkTable:
@@ -53,11 +105,11 @@ def marks_by_name(model: Model, tensors: Iterable[NamedTensor]) -> MarkTable:
                 enclosing="",
                 dtype=None,
                 shape=None,
-                label=one.tensor,
+                label=one.label or one.tensor,
             )
         )
     if problems:
-        raise CutError(*problems)
+        raise CutError(*dict.fromkeys(problems))
     return MarkTable(tuple(made))
 
 

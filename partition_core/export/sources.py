@@ -19,7 +19,15 @@ from torch import nn
 from partition_core.errors import ExportError, Place, problem, suggestion
 from partition_core.export.placing import PlaceOf
 from partition_core.export.weights import seed_weights
-from partition_core.recipe import Checkpoint, MmdetModel, Recipe, Seed, TensorSpec, TorchModel
+from partition_core.recipe import (
+    Checkpoint,
+    MmdetModel,
+    OnnxModel,
+    Recipe,
+    Seed,
+    TensorSpec,
+    TorchModel,
+)
 
 Sample = tuple[torch.Tensor, ...]
 """One set of inputs, in the order in which the module takes them."""
@@ -55,6 +63,8 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     """
     torch.manual_seed(0)
     source = recipe.model
+    if isinstance(source, OnnxModel):
+        raise ValueError("an ONNX file is not exported")
     if isinstance(source, MmdetModel):
         subject = _mmdet_subject(recipe, source, root, place_of)
     else:

@@ -30,6 +30,7 @@ def against_eager(
     eager: Eager,
     tolerance: float,
     matched: frozenset[str],
+    against: str,
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
@@ -42,22 +43,28 @@ def against_eager(
         # A marked tensor that nothing reads is not part of the exported model.
         if name not in matched and name in whole.marks:
             where, ours = f"mark '{name}'", whole.marks[name]
-            marks[name] = _close(where, number, ours, array, tolerance, problems)
+            marks[name] = _close(where, number, ours, array, tolerance, against, problems)
     for name, array in eager.outputs.items():
         if name not in matched:
             where, ours = f"output '{name}'", whole.outputs[name]
-            outputs[name] = _close(where, number, ours, array, tolerance, problems)
+            outputs[name] = _close(where, number, ours, array, tolerance, against, problems)
     return {"marks": marks, "outputs": outputs}
 
 
 def _close(
-    where: str, number: int, ours: Array, theirs: Array, tolerance: float, problems: list[Problem]
+    where: str,
+    number: int,
+    ours: Array,
+    theirs: Array,
+    tolerance: float,
+    against: str,
+    problems: list[Problem],
 ) -> dict[str, float]:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         problems.append(
             problem(
                 f"{where}, sample {number}",
-                "end2end and PyTorch give different tensors",
+                f"end2end and {against} give different tensors",
                 difference(ours, theirs),
             )
         )
@@ -69,7 +76,7 @@ def _close(
         problems.append(
             problem(
                 f"{where}, sample {number}",
-                f"end2end differs from PyTorch by {largest:.3g}",
+                f"end2end differs from {against} by {largest:.3g}",
                 f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
                 if allowed
                 else "expected no difference",

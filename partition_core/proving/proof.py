@@ -33,13 +33,14 @@ def prove(
     tolerance: float,
     detects: bool,
     scratch: Path,
+    against: str = "PyTorch",
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
     `model` is the graph of the file `end2end`; `reference` is what the export gave
     (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
     `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch` is an
-    empty folder.
+    empty folder; `against` is what messages call that which gave the reference.
     """
     given = samples_of(reference)
     wholes, chosen = _wholes(Observed.of(end2end, model, scratch), given)
@@ -49,7 +50,7 @@ def prove(
     limit = most_detections([eager for _, eager in given]) if detects else 0
     samples = []
     for number, (whole, (_, eager)) in enumerate(zip(wholes, given, strict=True)):
-        figures = against_eager(number, whole, eager, tolerance, matched, problems)
+        figures = against_eager(number, whole, eager, tolerance, matched, against, problems)
         if detects:
             figures["detections"] = detections(number, whole, eager, tolerance, limit, problems)
         problems += unequal_maps(number, whole, eager, tolerance)
@@ -60,6 +61,7 @@ def prove(
         raise ProofError(*problems)
     return {
         "samples": samples,
+        "against": against,
         "tolerance": tolerance,
         "tensors": sum(len(boundary.outputs) for boundary in chain.boundaries),
         "given_by_end2end": [

@@ -13,20 +13,29 @@ import onnxruntime
 
 from partition_core.errors import ProofError, problem
 
+_EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
+
 Array = np.ndarray[Any, Any]
 
 
 class Session:
-    """A model loaded for proving: graph optimizations off, on the CPU, tensors by name."""
+    """A model loaded for proving: graph optimizations off, on the CPU, tensors by name.
 
-    def __init__(self, model: Path, called: str) -> None:
+    `model` is a file or the bytes of one; then `folder` is where its external data is.
+    """
+
+    def __init__(self, model: Path | bytes, called: str, folder: Path | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
+        if folder is not None:
+            options.add_session_config_entry(_EXTERNAL_DATA, str(folder))
         self._called = called
         try:
             self._session = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
+                model if isinstance(model, bytes) else str(model),
+                options,
+                providers=["CPUExecutionProvider"],
             )
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be loaded", error) from error

@@ -20,7 +20,8 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
     return (
         f"proven on {counted(len(figures['samples']), 'input')}: "
         f"the segments in a chain equal end2end bit for bit "
-        f"({counted(figures['tensors'], 'boundary tensor')}{gaps}), end2end equals PyTorch within "
+        f"({counted(figures['tensors'], 'boundary tensor')}{gaps}), end2end equals "
+        f"{figures.get('against', 'PyTorch')} within "
         f"{_worst(figures['samples'], pictures):.1e} of each tensor's largest value"
         f"{_detections(pictures)}"
     )

@@ -75,19 +75,49 @@ def _escaping_paths(draft: Draft) -> Iterator[Problem]:
                 yield Problem(node.place, what, "expected a path inside the project", remedy)
 
 
-_INPUT_PATHS = (("model", "config"), ("model", "weights", "checkpoint"))
+_INPUT_PATHS = (("model", "config"), ("model", "path"), ("model", "weights", "checkpoint"))
 
 
-def _images(draft: Draft) -> Iterator[Problem]:
-    for node in draft.tree.select("proof", "images", EVERY):
-        if not node.text:
-            continue
-        if os.path.isabs(node.text) or _escapes(node.text):
-            what = f"{quoted(node.text)} is not inside the project"
-            yield Problem(node.place, what, "expected a path relative to the project's root")
-        elif not os.path.isfile(draft.root / node.text):
-            what = f"there is no file {quoted(node.text)}"
-            yield Problem(node.place, what, "expected a picture, relative to the project's root")
+def _proof_files(draft: Draft) -> Iterator[Problem]:
+    for kind, wanted in (("images", "a picture"), ("inputs", "an '.npz' file")):
+        for node in draft.tree.select("proof", kind, EVERY):
+            if not node.text:
+                continue
+            if os.path.isabs(node.text) or _escapes(node.text):
+                what = f"{quoted(node.text)} is not inside the project"
+                yield Problem(node.place, what, "expected a path relative to the project's root")
+            elif not os.path.isfile(draft.root / node.text):
+                what = f"there is no file {quoted(node.text)}"
+                yield Problem(
+                    node.place, what, f"expected {wanted}, relative to the project's root"
+                )
+
+
+def _onnx_path(draft: Draft) -> Iterator[Problem]:
+    for path in draft.tree.select("model", "path"):
+        if draft.is_onnx and path.text and _SCHEME.match(path.text):
+            yield Problem(path.place, f"{quoted(path.text)} is a URL", "", "write it as 'url'")
+
+
+def _tensor_marks(draft: Draft) -> Iterator[Problem]:
+    if not draft.is_onnx:
+        return
+    for mark in draft.tree.select("marks", EVERY):
+        sides = [side for side in ("inputs", "outputs") if side in mark.entries]
+        if "tensors" in mark.entries and sides:
+            what = f"the keys 'tensors' and '{sides[0]}' exclude each other"
+            remedy = "'tensors' are both what goes in and what comes out"
+            yield Problem(mark.entries[sides[0]].place, what, remedy)
+        elif set(mark.entries) == {"name"}:
+            what = "names no tensor"
+            yield Problem(mark.place, what, "expected 'tensors', or 'inputs' and 'outputs'")
+
+
+def _marks_of_one_line(draft: Draft) -> Iterator[Problem]:
+    marks, start = draft.tree.get("marks"), draft.tree.get("partition", "from")
+    if draft.is_onnx and marks is not None and marks.items and start is not None:
+        what = "has no meaning beside 'from' and 'to', which name tensors themselves"
+        yield Problem(marks.place, what, "", "remove it, or write 'type' and 'segments'")
 
 
 def _escapes(path: str) -> bool:
@@ -110,5 +140,8 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _dynamic_axes,
     _checkpoint,
     _escaping_paths,
-    _images,
+    _proof_files,
+    _onnx_path,
+    _tensor_marks,
+    _marks_of_one_line,
 )

@@ -22,9 +22,13 @@ _LISTS_OF_DISTINCT_NAMES = (
     ("export", "output_names"),
     ("marks", EVERY, "inputs"),
     ("marks", EVERY, "outputs"),
+    ("marks", EVERY, "tensors"),
+    ("partition", "from"),
+    ("partition", "to"),
     ("partition", "segments", EVERY, "input_names"),
     ("partition", "segments", EVERY, "output_names"),
     ("proof", "images"),
+    ("proof", "inputs"),
 )
 
 
@@ -34,6 +38,7 @@ def _repeated_marks(draft: Draft) -> Iterator[Problem]:
 
 def _repeated_files(draft: Draft) -> Iterator[Problem]:
     files = list(draft.tree.select("partition", "segments", EVERY, "save_file"))
+    files += draft.tree.select("partition", "save_file")
     yield from _repetitions(files, str.lower)
     for file in files:
         if file.text and file.text.lower() in RESERVED_FILES:
@@ -58,7 +63,7 @@ def _references(draft: Draft) -> Iterator[Problem]:
         for side in ("start", "end"):
             for node in segment.select(side, EVERY):
                 if node.text is not None:
-                    yield from _reference_problems(node, node.text, marks, complete)
+                    yield from _reference_problems(node, node.text, marks, complete, draft.is_onnx)
             yield from _repetitions(segment.select(side, EVERY), _canonical)
 
 
@@ -70,12 +75,14 @@ def _all_are_named(draft: Draft) -> bool:
 
 
 def _reference_problems(
-    node: Node, text: str, marks: dict[str, Node], complete: bool
+    node: Node, text: str, marks: dict[str, Node], complete: bool, is_onnx: bool
 ) -> Iterator[Problem]:
     reference = parse_reference(text)
     if reference is None:
         what = f"{quoted(text)} is not a mark reference"
         yield Problem(node.place, what, f"expected {GRAMMAR}")
+    elif is_onnx:
+        return  # the file may have marks too: the names are compared once it is open
     elif reference.mark in marks:
         yield from _unmarked_tensor(node, reference, marks[reference.mark])
     elif complete:

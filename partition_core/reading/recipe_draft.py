@@ -21,6 +21,12 @@ class Draft:
     tree: Node
     root: Path
 
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the model is an ONNX file, whose marks name tensors."""
+        source = self.tree.get("model", "source")
+        return source is not None and source.text == "onnx"
+
     def marks(self) -> Iterator[tuple[str, Node]]:
         """Yield the name and the node of each mark that has a name."""
         for mark in self.tree.select("marks", EVERY):

@@ -165,6 +165,10 @@ def _with_policy(tree: Node) -> tuple[Node, tuple[Path, ...], list[Problem]]:
         return tree, (), [Problem(label.place, what, "", remedy)]
     if len(partition.entries) > 1:
         return tree, (), []
+    if Draft(tree, POLICIES).is_onnx:
+        what = "a shared policy names functions of mmdet, and an ONNX file has none"
+        remedy = "write 'segments', or 'save_file', 'from' and 'to' in its place"
+        return tree, (), [Problem(partition.place, what, "", remedy)]
     if label.text not in known:
         what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
         remedy = suggestion(label.text, known) or "choose one, or write 'segments'"

@@ -94,7 +94,7 @@ def _wrong_type(node: Node, schema: Schema) -> Iterator[Problem]:
 
 
 def _unknown_keys(node: Node, schema: Schema) -> Iterator[Problem]:
-    known = schema["properties"]
+    known = [key for key, one in schema["properties"].items() if "not" not in one]
     for key in _unknown(node, schema):
         what = f"unknown key {quoted(key)}"
         yield Problem(node.entries[key].place, what, one_of(known), suggestion(key, known))
@@ -151,7 +151,13 @@ def _unfitting(node: Node, schema: Schema) -> Iterator[Problem]:
 
 
 def _empty(node: Node, schema: Schema) -> Iterator[Problem]:
-    yield Problem(node.place, "is empty", _expected(schema))
+    what = "has only one item" if node.items else "is empty"
+    yield Problem(node.place, what, _expected(schema))
+
+
+def _out_of_place(node: Node, schema: Schema) -> Iterator[Problem]:
+    # A key that other recipes have: `not: {}` refuses every value, and the title says why.
+    yield Problem(node.place, "has no meaning here", schema["title"], "remove it")
 
 
 _TRANSLATIONS: dict[str, Callable[[Node, Schema], Iterator[Problem]]] = {
@@ -164,6 +170,7 @@ _TRANSLATIONS: dict[str, Callable[[Node, Schema], Iterator[Problem]]] = {
     "maxLength": _too_long,
     "minItems": _empty,
     "minProperties": _empty,
+    "not": _out_of_place,
 }
 
 

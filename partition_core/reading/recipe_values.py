@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from partition_core.recipe import (
     DEFAULT_OPSET,
     DEFAULT_TOLERANCE,
+    ONE_LINE,
     Checkpoint,
     DynamicAxis,
     Export,
     Mark,
     MmdetModel,
     Model,
+    OnnxModel,
     OwnWeights,
     Partition,
     Proof,
     Recipe,
     Seed,
     Segment,
+    TensorMark,
+    TensorName,
     TensorSpec,
     TorchModel,
     Weights,
+    WeightsForm,
     canonical_json,
 )
 from partition_core.references import MarkReference, parse_reference
@@ -34,11 +39,13 @@ Plain = Mapping[str, Any]
 
 def recipe_value(name: str, plain: Plain) -> Recipe:
     """Return the recipe `name` that checked data spells, with defaults for the rest."""
+    model = plain["model"]
+    is_onnx = model["source"] == "onnx"
     return Recipe(
         name=name,
-        model=_MODELS[plain["model"]["source"]](plain["model"]),
-        export=_export(plain["export"]),
-        marks=tuple(_mark(mark) for mark in plain["marks"]),
+        model=_onnx(plain) if is_onnx else _MODELS[model["source"]](model),
+        export=_open_dims(plain.get("export", {})) if is_onnx else _export(plain["export"]),
+        marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
         partition=_partition(plain["partition"]),
         proof=_proof(plain.get("proof", {})),
     )
@@ -57,12 +64,37 @@ def _torch(plain: Plain) -> Model:
 _MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}
 
 
+def _onnx(plain: Plain) -> Model:
+    # The whole recipe: where the model is a file, more of it says what the file is.
+    model, partition = plain["model"], plain["partition"]
+    marks = [_tensor_mark(mark) for mark in plain.get("marks", ())]
+    if "segments" not in partition:
+        marks = [
+            TensorMark("from", inputs=_tensor_names(partition["from"])),
+            TensorMark("to", outputs=_tensor_names(partition["to"])),
+        ]
+    return OnnxModel(
+        location=model["path"] if "path" in model else model["url"],
+        sha256=model.get("sha256", "").lower(),
+        marks=tuple(marks),
+        inputs=tuple(plain.get("proof", {}).get("inputs", ())),
+    )
+
+
 def _weights(plain: Plain) -> Weights:
     if "seed" in plain:
         return Seed(plain["seed"])
     if "checkpoint" in plain:
         return Checkpoint(plain["checkpoint"], plain["sha256"].lower())
     return OwnWeights()
+
+
+def _open_dims(plain: Plain) -> Export:
+    inputs = tuple(
+        TensorSpec(name, tuple(tensor["shape"]), "")
+        for name, tensor in sorted(plain.get("inputs", {}).items())
+    )
+    return Export(inputs, (), (), opset=0, weights=_weights_form(plain))
 
 
 def _export(plain: Plain) -> Export:
@@ -75,8 +107,13 @@ def _export(plain: Plain) -> Export:
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
         opset=plain.get("opset", DEFAULT_OPSET),
-        weights=plain.get("weights", "inline"),
+        weights=_weights_form(plain),
     )
+
+
+def _weights_form(plain: Plain) -> WeightsForm:
+    form: WeightsForm = plain.get("weights", "inline")
+    return form
 
 
 def _mark(plain: Plain) -> Mark:
@@ -90,7 +127,26 @@ def _mark(plain: Plain) -> Mark:
     )
 
 
+def _tensor_mark(plain: Plain) -> TensorMark:
+    sides = {side: _tensor_names(plain.get(side, ())) for side in ("tensors", "inputs", "outputs")}
+    return TensorMark(plain["name"], **sides)
+
+
+def _tensor_names(plain: Iterable[Any]) -> tuple[TensorName, ...]:
+    return tuple(
+        TensorName(one)
+        if isinstance(one, str)
+        else TensorName(
+            one.get("tensor"), one.get("node"), one.get("output"), alias=one.get("as", "")
+        )
+        for one in plain
+    )
+
+
 def _partition(plain: Plain) -> Partition:
+    if "segments" not in plain:
+        start, end = (_reference("from:input"),), (_reference("to:output"),)
+        return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
     return Partition(plain["type"], tuple(_segment(segment) for segment in plain["segments"]))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from partition_core.cutting.crossings import Crossing
 from partition_core.cutting.overview import Box, Overview, Work
 from partition_core.proving.measuring import Measured
-from partition_core.recipe import MmdetModel
+from partition_core.recipe import MmdetModel, Model, OnnxModel, Seed, TorchModel
 from partition_core.reporting.drawing import borders, region_class
 from partition_core.reporting.figures import Column, Report, SegmentRow
 from partition_core.reporting.pictures import pictures, threshold
@@ -59,12 +59,20 @@ def compose(source: Source) -> Report:
 
 
 def _about(source: Source) -> str:
-    model = source.recipe.model
-    made_of = model.config if isinstance(model, MmdetModel) else model.factory
     inputs = ", ".join(
         f"{one.name} {one.dtype} {dims_text(one.shape)}" for one in source.recipe.export.inputs
     )
-    return f"{made_of}, {inputs}; partition {source.recipe.partition.type}"
+    return f"{_made_of(source.recipe.model)}, {inputs}; partition {source.recipe.partition.type}"
+
+
+def _made_of(model: Model) -> str:
+    match model:
+        case MmdetModel(config):
+            return config
+        case TorchModel(factory):
+            return factory
+        case OnnxModel(location):
+            return location
 
 
 def _facts(source: Source) -> Iterator[tuple[str, str, str]]:
@@ -141,8 +149,9 @@ def _measuring(source: Source) -> str:
 
 
 def _picture_note(source: Source) -> str:
-    weights = source.recipe.model.weights
-    drawn = "" if hasattr(weights, "checkpoint") else " The weights are drawn from a seed, so what "
+    model = source.recipe.model
+    seeded = not isinstance(model, OnnxModel) and isinstance(model.weights, Seed)
+    drawn = "" if not seeded else " The weights are drawn from a seed, so what "
     drawn = f"{drawn}they detect means nothing; that all three agree does." if drawn else ""
     return f"The first picture of each sample, as the model sees it.{drawn}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building.checkpoint import checkpoint_file
+from partition_core.building.fetching import pinned_file
 from partition_core.building.project import Project
 from partition_core.building.recipes import Recipes
 from partition_core.errors import BuildError
@@ -38,7 +38,7 @@ def project(fresh: Scratch, server: FileServer, monkeypatch: pytest.MonkeyPatch)
 def fetched(project: Scratch, recipe: str = "tiny") -> bytes:
     """Return the bytes of the recipe's checkpoint, whose digest must be told."""
     here = Project.at(project.folder)
-    found = checkpoint_file(here, Recipes(here).open(recipe))
+    found = pinned_file(here, Recipes(here).open(recipe))
     assert found is not None
     path, digest = found
     content = path.read_bytes()

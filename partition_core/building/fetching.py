@@ -1,4 +1,4 @@
-"""Checkpoints fetched from the network: resumed, verified against the pinned digest, kept."""
+"""Pinned files fetched from the network: resumed, verified against the pinned digest, kept."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from partition_core.building.inputs import is_url, wrong_checkpoint
+from partition_core.building.pinned import Pinned, pinned_by
 from partition_core.building.project import Project
 from partition_core.disk import Digest, digest_of, file_digest
 from partition_core.errors import BuildError, problem
 from partition_core.progress import shown
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import Checkpoint
 from partition_core.wording import warn
 
 _TIMEOUT = 30.0
@@ -23,51 +22,50 @@ _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 
-def checkpoint_file(project: Project, file: RecipeFile) -> tuple[Path, Digest] | None:
-    """Return the file and full digest of a recipe's checkpoint, fetched if it is not here yet.
+def pinned_file(project: Project, file: RecipeFile) -> tuple[Path, Digest] | None:
+    """Return the pinned file of a recipe and its full digest, fetched if it is not here yet.
 
-    None for a recipe whose weights are no checkpoint. Raises BuildError for a checkpoint that
-    cannot be fetched or whose digest is not the pinned one.
+    None for a recipe that pins none. Raises BuildError for a file that cannot be fetched or
+    whose digest is not the pinned one.
     """
-    weights = file.recipe.model.weights
-    if not isinstance(weights, Checkpoint):
+    pinned = pinned_by(file)
+    if pinned is None:
         return None
-    if not is_url(weights.checkpoint):
-        path = project.root / weights.checkpoint
-        return path, _verified(path, weights, file)
-    path = project.store.checkpoint_path(weights.sha256, Path(weights.checkpoint).name)
-    # Recipes may share a checkpoint: one build at a time fetches it, the others find it.
+    if not pinned.is_url:
+        path = project.root / pinned.location
+        return path, _verified(path, pinned, file)
+    path = project.store.checkpoint_path(pinned.sha256, Path(pinned.location).name)
+    # Recipes may share a file: one build at a time fetches it, the others find it.
     with project.store.locked(digest_of(f"checkpoint {path.name}".encode())):
         if path.exists():
             digest = file_digest(path)
-            if digest.startswith(weights.sha256):
+            if digest.startswith(pinned.sha256):
                 return path, digest
-            warn(f"the copy of checkpoint '{weights.checkpoint}' is damaged; it is fetched anew")
+            warn(f"the copy of {pinned.kind} '{pinned.location}' is damaged; it is fetched anew")
             path.unlink()
-        return path, _fetch(weights.checkpoint, path, weights, file)
+        return path, _fetch(pinned, path, file)
 
 
-def _verified(path: Path, weights: Checkpoint, file: RecipeFile) -> Digest:
+def _verified(path: Path, pinned: Pinned, file: RecipeFile) -> Digest:
     digest = file_digest(path)
-    if not digest.startswith(weights.sha256):
-        raise wrong_checkpoint(file, digest)
+    pinned.check(digest, file)
     return digest
 
 
-def _fetch(url: str, target: Path, weights: Checkpoint, file: RecipeFile) -> Digest:
-    """Download `url` to `target`, going on where an earlier attempt was cut off.
+def _fetch(pinned: Pinned, target: Path, file: RecipeFile) -> Digest:
+    """Download `pinned` to `target`, going on where an earlier attempt was cut off.
 
     What was resumed and is wrong is fetched once more from the start: the server's file may
     have changed in between.
     """
     part = target.with_name(f"{target.name}.part")
     resumed = part.exists()
-    _download(url, part, file)
-    if resumed and not file_digest(part).startswith(weights.sha256):
+    _download(pinned, part, file)
+    if resumed and not file_digest(part).startswith(pinned.sha256):
         part.unlink()
-        _download(url, part, file)
+        _download(pinned, part, file)
     try:
-        digest = _verified(part, weights, file)
+        digest = _verified(part, pinned, file)
     except BuildError:
         part.unlink()
         raise
@@ -75,11 +73,11 @@ def _fetch(url: str, target: Path, weights: Checkpoint, file: RecipeFile) -> Dig
     return digest
 
 
-def _download(url: str, part: Path, file: RecipeFile) -> None:
+def _download(pinned: Pinned, part: Path, file: RecipeFile) -> None:
     have = part.stat().st_size if part.exists() else 0
     # The schema of recipes lets only http and https pass.
     request = urllib.request.Request(  # noqa: S310  # reason: see above
-        url, headers={"Range": f"bytes={have}-"} if have else {}
+        pinned.location, headers={"Range": f"bytes={have}-"} if have else {}
     )
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310  # reason: see above
@@ -89,11 +87,12 @@ def _download(url: str, part: Path, file: RecipeFile) -> None:
     except urllib.error.HTTPError as error:
         if error.code == _RANGE_NOT_SATISFIABLE and have:
             return  # all of it is here already; the digest decides
-        raise _unreachable(url, f"the server answers {error.code} {error.reason}", file) from error
+        reason = f"the server answers {error.code} {error.reason}"
+        raise _unreachable(pinned, reason, file) from error
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", None) or error
         reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-        raise _unreachable(url, reason, file) from error
+        raise _unreachable(pinned, reason, file) from error
 
 
 def _receive(response: http.client.HTTPResponse, stream: BinaryIO, start: int) -> None:
@@ -111,12 +110,12 @@ def _receive(response: http.client.HTTPResponse, stream: BinaryIO, start: int) -
         raise ConnectionError(f"the connection ended after {received} of {total} bytes")
 
 
-def _unreachable(url: str, reason: str, file: RecipeFile) -> BuildError:
+def _unreachable(pinned: Pinned, reason: str, file: RecipeFile) -> BuildError:
     return BuildError(
         problem(
-            file.place("model.weights.checkpoint"),
-            f"'{url}' cannot be fetched: {reason}",
-            "expected a server that gives the checkpoint",
+            file.place(pinned.at),
+            f"'{pinned.location}' cannot be fetched: {reason}",
+            f"expected a server that gives the {pinned.kind}",
             "run the command again to go on where it stopped, "
             "or put the file here and name its path",
         )

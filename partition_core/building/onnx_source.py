@@ -1,0 +1,231 @@
+"""The export step of a recipe whose model is an ONNX file: it gets the recipe's marks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from partition_core.building.models import EXPORT_FORMS, take, weights_file
+from partition_core.building.pinned import pinned_by
+from partition_core.building.places import in_recipe
+from partition_core.building.plan import END2END, REFERENCE, Plan
+from partition_core.building.project import Project
+from partition_core.cutting.external import check_external_data, locations
+from partition_core.cutting.files import check_model, save
+from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of
+from partition_core.cutting.mark_nodes import put_marks
+from partition_core.cutting.model_inputs import input_specs
+from partition_core.cutting.named_tensors import NamedTensor, marks_by_name, tensor_names
+from partition_core.cutting.onnx_file.graph import Model
+from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.cutting.segment_scope import scope_of
+from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
+from partition_core.reading.recipe_file import RecipeFile
+from partition_core.recipe import ONE_LINE, OnnxModel, Recipe, TensorName
+from partition_core.references import MarkReference, Side
+
+Phase = Callable[[str], AbstractContextManager[None]]
+"""Announces a part of the work that takes long, and afterwards how long it took."""
+
+COMPARED_WITH = "the ONNX file"
+_SIDES: Mapping[str, tuple[Side, ...]] = {
+    "tensors": ("input", "output"),
+    "inputs": ("input",),
+    "outputs": ("output",),
+}
+_IN_ONE_LINE = {"inputs": "partition.from", "outputs": "partition.to"}
+
+
+def external_files(project: Project, file: RecipeFile) -> list[Path]:
+    """Return the files with external data of a recipe's ONNX file; none if that has a URL.
+
+    Raises BuildError for a file that is no ONNX, and for external data that is not there.
+    """
+    pinned = pinned_by(file)
+    if pinned is None or pinned.is_url:
+        return []
+    path = project.root / pinned.location
+    model = _opened(file, path)
+    return [path.parent / location for location in locations(model)]
+
+
+def check_source(plan: Plan) -> None:
+    """Raise PartitionError with what is wrong between a recipe and its ONNX file.
+
+    Nothing is run and nothing is written. A file that has to be fetched is not looked at.
+    """
+    pinned = pinned_by(plan.file)
+    if pinned is not None and not pinned.is_url:
+        source = _marked_by(plan, plan.project.root / pinned.location)
+        if _model(plan.file.recipe).inputs:
+            _samples(plan, source.model)
+
+
+def mark_source(
+    plan: Plan, folder: Path, phase: Phase, found: tuple[Path, str] | None
+) -> dict[str, Any]:
+    """Write `end2end.onnx`, the ONNX file with Mark nodes, and `reference.npz` to `folder`.
+
+    `found` are the file and its digest. The reference is what the file gives as it is
+    (`given_model.reference_of`). Returns the notes of the export; raises PartitionError.
+    """
+    if found is None:
+        raise ValueError("the recipe names no ONNX file")
+    path, digest = found
+    with phase("read the ONNX file"):
+        source = _marked_by(plan, path)
+    with phase("run it as it is"):
+        from partition_core.proving.given_model import reference_of
+        from partition_core.reference import save_reference
+
+        samples = _samples(plan, source.model)
+        with _proof_runs(plan.file, path.name):
+            reference = reference_of(path, source.model, source.marks, samples)
+    with phase("put the marks in"), _about(plan.file, path.name):
+        model = put_marks(source.model, source.added)
+        check_model(model, path.name)
+        written = save(model, folder / END2END, EXPORT_FORMS[plan.weights])
+        take(written, folder, weights_file(plan.weights, END2END))
+    save_reference(reference, folder / REFERENCE)
+    return {"detects": False, "compared_with": COMPARED_WITH, "model_sha256": digest}
+
+
+@dataclass(frozen=True)
+class _Source:
+    # An ONNX file, the tensors that the recipe marks in it, and the tensor of each reference.
+    model: Model
+    added: tuple[MarkedTensor, ...]
+    marks: dict[str, str]
+
+
+def _marked_by(plan: Plan, path: Path) -> _Source:
+    model = _opened(plan.file, path)
+    with _about(plan.file, path.name):
+        own = marks_of(model).tensors
+    with in_recipe(plan.file):
+        _check_names(plan.file.recipe, own)
+        added = marks_by_name(model, _named(plan.file.recipe, model)).tensors
+        table = MarkTable((*own, *added))
+        _check_segments(plan, model, table)
+        if not _model(plan.file.recipe).inputs or plan.file.recipe.export.inputs:
+            input_specs(model, plan.file.recipe.export.inputs)
+    reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
+    return _Source(model, added, {str(t.reference): t.seen.name for t in reachable})
+
+
+def _opened(file: RecipeFile, path: Path) -> Model:
+    with _about(file, path.name):
+        model = read_model(path)
+        pinned = pinned_by(file)
+        if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
+            what = f"it has weights in another file, '{elsewhere[0]}', which is not fetched"
+            remedy = "put both here and name the path of the model"
+            raise CutError(problem(path.name, what, "expected one file", remedy))
+        check_external_data(model)
+    return model
+
+
+def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
+    known = {tensor.mark for tensor in own}
+    problems = [
+        problem(
+            f"marks[{index}].name", f"the file has a mark '{mark.name}' already", "", "rename it"
+        )
+        for index, mark in enumerate(_model(recipe).marks)
+        if mark.name in known
+    ]
+    if problems:
+        raise CutError(*problems)
+
+
+def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
+    is_one_line = recipe.partition.type == ONE_LINE
+    entries: list[tuple[str, str, Side, TensorName]] = []
+    for index, mark in enumerate(_model(recipe).marks):
+        for key, sides in _SIDES.items():
+            names: tuple[TensorName, ...] = getattr(mark, key)
+            at = _IN_ONE_LINE[key] if is_one_line and names else f"marks[{index}].{key}"
+            entries += [
+                (f"{at}[{number}]", mark.name, side, name)
+                for side in sides
+                for number, name in enumerate(names)
+            ]
+    tensors = tensor_names(model, [(at, name) for at, _, _, name in entries])
+    made: list[NamedTensor] = []
+    for (at, mark_name, side, name), tensor in zip(entries, tensors, strict=True):
+        path = (name.alias or tensor,)
+        reference = str(MarkReference(mark_name, side, 0, path))
+        label = tensor if is_one_line else reference
+        made.append(NamedTensor(mark_name, side, path, tensor, at, label=label))
+    return made
+
+
+def _check_segments(plan: Plan, model: Model, table: MarkTable) -> None:
+    problems: list[Problem] = []
+    for index, segment in enumerate(plan.segments):
+        try:
+            scope_of(model, segment, f"partition.segments[{index}]", table)
+        except CutError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise CutError(*problems)
+
+
+def _samples(plan: Plan, model: Model) -> list[dict[str, Any]]:
+    from partition_core.proving.samples import given_samples, random_samples
+
+    with in_recipe(plan.file):
+        if files := _model(plan.file.recipe).inputs:
+            return given_samples(model, [plan.project.root / name for name in files])
+        return random_samples(input_specs(model, plan.file.recipe.export.inputs))
+
+
+def _model(recipe: Recipe) -> OnnxModel:
+    if not isinstance(recipe.model, OnnxModel):
+        raise ValueError(f"the model of '{recipe.name}' is no ONNX file")
+    return recipe.model
+
+
+@contextlib.contextmanager
+def _about(file: RecipeFile, name: str) -> Iterator[None]:
+    """Give the problems of an ONNX file called `name` the place where the recipe names it."""
+    pinned = pinned_by(file)
+    at = file.place(pinned.at if pinned is not None else "model")
+    try:
+        yield
+    except CutError as error:
+        raise BuildError(
+            *(
+                Problem(at, f"{_subject(one, name)}: {one.what}", one.expected, one.remedy)
+                for one in error.problems
+            )
+        ) from error
+
+
+def _subject(one: Problem, name: str) -> str:
+    return f"'{name}'" if one.place.path == name else f"'{name}', {one.place.path}"
+
+
+@contextlib.contextmanager
+def _proof_runs(file: RecipeFile, name: str) -> Iterator[None]:
+    pinned = pinned_by(file)
+    try:
+        yield
+    except ProofError as error:
+        raise ProofError(
+            *(
+                Problem(
+                    file.place(pinned.at if pinned is not None else "model"),
+                    f"'{name}' {one.what}, so that nothing made of it can be proven"
+                    if one.place.path == name
+                    else f"'{name}', {one.place.path}: {one.what}",
+                    one.expected,
+                    one.remedy,
+                )
+                for one in error.problems
+            )
+        ) from error

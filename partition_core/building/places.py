@@ -1,0 +1,37 @@
+"""Where in a recipe's files the problems are that others tell by a YAML path."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from partition_core.errors import CutError, Place, Problem, ProofError
+from partition_core.reading.recipe_file import RecipeFile
+from partition_core.recipe import ONE_LINE
+
+_ONE_LINE = (
+    (re.compile(r"partition\.segments\[0\]\.start(\[0\])?"), "partition.from"),
+    (re.compile(r"partition\.segments\[0\]\.end(\[0\])?"), "partition.to"),
+    (re.compile(r"partition\.segments\[0\]"), "partition"),
+)
+"""The places of the segment that the one-line form stands for."""
+
+
+@contextlib.contextmanager
+def in_recipe(file: RecipeFile) -> Iterator[None]:
+    """Give problems, whose places are YAML paths, the file and line that these have in a recipe."""
+    try:
+        yield
+    except (CutError, ProofError) as error:
+        raise type(error)(*(placed(file, one) for one in error.problems)) from error
+
+
+def placed(file: RecipeFile, one: Problem) -> Problem:
+    """Return a problem, whose place is a YAML path, with its file and line."""
+    path = one.place.path
+    if file.recipe.partition.type == ONE_LINE:
+        for written, shown in _ONE_LINE:
+            path = written.sub(shown, path)
+    place = file.place(path)
+    return Problem(Place(place.file, place.line, path), one.what, one.expected, one.remedy)

@@ -1,0 +1,82 @@
+"""A project of a user who has ONNX files and no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from partition_core.building.run import Run
+from tests.scenario.conftest import ROOT, Scratch
+
+from .files import detector
+
+HEAVY = ("torch", "mmdet", "mmcv", "mmengine", "cv2", "onnxscript")
+
+_BLOCKER = f"""
+import sys
+
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ImportError(f"{{name}} is not installed", name=name)
+
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+TWO = """\
+model: {source: onnx, path: detector.onnx}
+marks:
+  - {name: whole, inputs: [image], outputs: [scores, boxes]}
+  - {name: neck, tensors: [conv_1, {node: /neck/Relu, as: features}]}
+partition:
+  type: two
+  segments:
+    - {save_file: body.onnx, start: ['whole:input'], end: ['neck:input']}
+    - {save_file: head.onnx, start: ['neck:output'], end: ['whole:output']}
+"""
+
+LINE = """\
+model: {source: onnx, path: detector.onnx}
+partition: {save_file: neck.onnx, from: [conv_1], to: [{node: /neck/Relu}]}
+"""
+
+
+class Project(Scratch):
+    """A project in which torch cannot be imported, with a small ONNX file and no recipe."""
+
+    def __post_init__(self) -> None:
+        """Write the files of the project."""
+        super().__post_init__()
+        (self.folder / "recipes" / "tiny.yaml").unlink()
+        block = self.folder.parent / "no_torch"
+        block.mkdir()
+        (block / "sitecustomize.py").write_text(_BLOCKER)
+        self.environment["PYTHONPATH"] = f"{block}:{ROOT}"
+        self.environment["OMP_NUM_THREADS"] = "1"
+        self.environment["NO_PROXY"] = "127.0.0.1"
+        self.save(detector())
+
+    def save(self, model: onnx.ModelProto, name: str = "detector.onnx") -> Path:
+        """Write a model into the project."""
+        file = self.folder / name
+        file.write_bytes(model.SerializeToString(deterministic=True))
+        return file
+
+    def recipe(self, text: str, name: str = "x") -> None:
+        """Write a recipe."""
+        self.write(f"recipes/{name}.yaml", text)
+
+    def check(self, name: str = "x") -> None:
+        """Do in this process what doit does before it starts a task; raises what it tells."""
+        Run(self.folder, name)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a project with an empty store."""
+    monkeypatch.setenv("PARTITION_CORE_STORE", str(tmp_path / "store"))
+    return Project(tmp_path / "project", tmp_path / "store")
