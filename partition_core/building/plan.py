@@ -12,7 +12,6 @@ from partition_core.building.folders import MANIFEST, REPORT
 from partition_core.building.inputs import (
     cut_inputs,
     export_inputs,
-    measuring_inputs,
     proof_inputs,
     report_inputs,
 )
@@ -25,10 +24,6 @@ from partition_core.store.entry import Result, StoredFile
 END2END = "end2end.onnx"
 REFERENCE = "reference.npz"
 PROOF = "proof.json"
-MEASURED = "measured.json"
-OUTPUTS = "outputs.npz"
-REPORTING = ("measure", "report")
-"""The steps of the report. Their figures vary: nobody else's result depends on them."""
 
 
 @dataclass(frozen=True)
@@ -145,24 +140,16 @@ class Plan:
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
         return self._steps["prove"]
 
-    def measure(self) -> Step | None:
-        """Return the measuring of all models, for the report."""
+    def report(self) -> Step | None:
+        """Return the report. Its figures vary, so nothing else depends on what it gives."""
         proof = self.prove()
         files = self.models()
-        if "measure" not in self._steps and proof is not None and files is not None:
+        if "report" not in self._steps and proof is not None and files is not None:
             entries = (
                 ("proof", proof.key),
                 *((name, file.digest) for name, file in files.items()),
-                *measuring_inputs(self.project),
+                *report_inputs(self.project, self.file),
             )
-            self._steps["measure"] = Step("measure", Fingerprint(entries), (MEASURED, OUTPUTS))
-        return self._steps.get("measure")
-
-    def report(self) -> Step | None:
-        """Return the report. Its key holds what is measured, not the figures, which vary."""
-        measuring = self.measure()
-        if "report" not in self._steps and measuring is not None:
-            entries = (("measure", measuring.key), *report_inputs(self.project, self.file))
             self._steps["report"] = Step("report", Fingerprint(entries), (REPORT,))
         return self._steps.get("report")
 
@@ -176,7 +163,6 @@ class Plan:
             yield f"cut {segment.save_file}", self.cut(segment)
         yield "prove", self.prove()
         if self.project.settings.report:
-            yield "measure", self.measure()
             yield "report", self.report()
 
     def step(self, name: str) -> Step | None:

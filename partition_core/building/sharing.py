@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from partition_core.building.folders import BUILD, MANIFEST, REPORT, SETTINGS
-from partition_core.building.plan import PROOF, REPORTING, Plan, Step
+from partition_core.building.plan import PROOF, Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
@@ -85,7 +85,7 @@ def _steps(plan: Plan, chosen: Sequence[str]) -> Iterator[tuple[Step, list[str]]
     everything = tuple(chosen) == _models(plan)
     wanted = {*chosen, *([PROOF] if MANIFEST in chosen else [])}
     for name, step in plan.steps():
-        if name in REPORTING and REPORT not in chosen:
+        if name == "report" and REPORT not in chosen:
             continue
         if step is None:
             raise _not_built(plan)

@@ -132,10 +132,11 @@ def _unknown(work: Work) -> str:
 
 
 def _measuring(source: Source) -> str:
+    places = dict.fromkeys(one.where for one in source.figures.models.values())
     return (
-        f"{source.measured} Latency is the median of up to 30 runs of the first sample, after "
-        "one to warm up, each model in a process of its own; peak activations is the memory "
-        "that the first run took beyond the loaded model. FLOPs are counted from shapes, two for "
+        f"Measured on {' and '.join(places)}, each model in a process of its own. Latency is the "
+        "median of up to 30 runs after one to warm up; peak activations is the memory that a run "
+        "takes beyond the loaded model. FLOPs are counted from shapes, two for "
         "a multiplication and an addition; “without” names nodes whose cost the data decides."
     )
 

@@ -42,7 +42,7 @@ def test_shared_nodes_and_those_outside_have_regions_that_say_so() -> None:
 
 
 def test_each_tensor_at_a_border_tells_name_type_dims_and_bytes() -> None:
-    drawn = shapes(overview(marked_model(), WHOLE, {"rows": 5}, limit=30))
+    drawn = shapes(overview(marked_model(), WHOLE, {"rows": 5}, limit=30, smallest=1))
     assert drawn["border-0"][1] == ["net:input", "image", "float32 1 × 2 × rows", "40 B*"]
     assert drawn["border-1"][1] == ["net:output", "out", "float32 1 × 2 × rows", "40 B*"]
 
@@ -59,7 +59,7 @@ def test_many_tensors_of_one_mark_are_one_border_with_all_of_them() -> None:
 
 @pytest.mark.parametrize("name", [NASTY, ESCAPES, "<table>", "\x01\x7f", "“×”"])
 def test_a_name_is_never_taken_for_anything_else(name: str) -> None:
-    found = overview(marked_model(), WHOLE, {}, limit=30)
+    found = overview(marked_model(), WHOLE, {}, limit=30, smallest=1)
     box = replace(found.boxes[0], module=name, region=(name,))
     crossing = replace(found.crossings[0], names=(name,), mark=name)
     found = replace(
@@ -75,7 +75,7 @@ def test_a_name_is_never_taken_for_anything_else(name: str) -> None:
 
 
 def test_equal_overviews_have_equal_maps() -> None:
-    found = overview(marked_model(), APART, {}, limit=30)
+    found = overview(marked_model(), APART, {}, limit=30, smallest=1)
     assert partition_map(found) == partition_map(found)
 
 
