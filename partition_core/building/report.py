@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,7 @@ from typing import TYPE_CHECKING
 
 from partition_core.building.folders import REPORT
 from partition_core.building.inputs import measuring_inputs, versions
-from partition_core.building.plan import (
-    END2END,
-    PROOF,
-    REFERENCE,
-    Plan,
-    Step,
-)
+from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
 from partition_core.building.work import Notes, Say, carry_out, known, phase, stored
 from partition_core.disk import file_digest
 from partition_core.errors import BuildError, problem
@@ -53,7 +46,8 @@ def report(plan: Plan, say: Say) -> bool:
                 drawn = partition_map(source.overview)
             except ImportError as error:
                 raise _missing(error) from error
-            text = page(compose(source), drawn, importlib.metadata.version("partition-core"))
+            version = dict(versions(_PACKAGES)).get("partition-core", "")
+            text = page(compose(source), drawn, version)
             (folder / REPORT).write_text(text, encoding="utf-8")
         return {}
 

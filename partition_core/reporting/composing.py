@@ -8,7 +8,7 @@ from typing import Any
 from partition_core.cutting.crossings import Crossing
 from partition_core.cutting.overview import Box, Overview, Work
 from partition_core.proving.measuring import Measured
-from partition_core.recipe import MmdetModel
+from partition_core.recipe import MmdetModel, Seed
 from partition_core.reporting.drawing import borders, region_class
 from partition_core.reporting.figures import Column, Report, SegmentRow
 from partition_core.reporting.pictures import pictures, threshold
@@ -142,10 +142,11 @@ def _measuring(source: Source) -> str:
 
 
 def _picture_note(source: Source) -> str:
-    weights = source.recipe.model.weights
-    drawn = "" if hasattr(weights, "checkpoint") else " The weights are drawn from a seed, so what "
-    drawn = f"{drawn}they detect means nothing; that all three agree does." if drawn else ""
-    return f"The first picture of each sample, as the model sees it.{drawn}"
+    told = "The first picture of each sample, as the model sees it."
+    if not isinstance(source.recipe.model.weights, Seed):
+        return told
+    drawn = "The weights are drawn from a seed: what they detect means nothing"
+    return f"{told} {drawn}, that all three agree does."
 
 
 def _nodes_in(boxes: Sequence[Box]) -> str:
