@@ -17,7 +17,7 @@ ORDER = (
     "ci.md", "from-mmdeploy.md", "python.md", "design_notes.md", "benchmarks.md",
 )  # fmt: skip
 _SECTIONS = (
-    ("model", "model", "mmdet_model", "torch_model"),
+    ("model", "mmdet_model", "torch_model"),
     ("model.weights", "weights"),
     ("export", "export"),
     ("export.inputs", "input"),

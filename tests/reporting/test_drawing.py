@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -74,9 +76,21 @@ def test_a_name_is_never_taken_for_anything_else(name: str) -> None:
         assert text.replace("\N{NO-BREAK SPACE}", " ") in (shown, f"…{shown[-33:]}")
 
 
-def test_equal_overviews_have_equal_maps() -> None:
+def test_equal_overviews_have_equal_maps_and_nothing_is_left_behind() -> None:
+    page = Path(layout.__file__).parent / "page"
+    before = sorted(page.iterdir())
     found = overview(marked_model(), APART, {}, limit=30, smallest=1)
     assert partition_map(found) == partition_map(found)
+    assert sorted(page.iterdir()) == before
+
+
+def test_text_is_measured_by_our_font_and_not_by_the_machine_s() -> None:
+    # Ten letters of 24 points and 0.667 of an em, an M of 0.833, margins of 0.11 inch at each side.
+    for text, letters in (("EEEEEEEEEE", 6.67), ("M", 0.833)):
+        svg = layout.drawn(f'digraph {{ n [shape=box, width=0, fontsize=24, label="{text}"] }}')
+        (corners,) = re.findall(r'points="([^"]*)"', svg)[1:]
+        across = [float(pair.split(",")[0]) for pair in corners.split()]
+        assert max(across) - min(across) == pytest.approx(24 * letters + 2 * 0.11 * 72, abs=5)
 
 
 def test_a_failure_of_graphviz_is_an_error_of_ours() -> None:
