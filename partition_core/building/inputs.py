@@ -25,8 +25,8 @@ _CODE = {
     "mark": ("cutting", "proving", "building/onnx_source.py", "reference.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
-    "measure": ("proving", "cutting", *_SHARED_CODE),
-    "report": ("reporting", "building/report.py", "wording.py"),
+    "measure": ("proving/measured_run.py", "proving/measuring.py"),
+    "report": ("reporting", "building/report.py", "wording.py", "proving", "cutting"),
 }
 """The files and folders of our own code that each kind of step runs."""
 
@@ -38,7 +38,7 @@ _CUT_PACKAGES = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
 _MARKING_PACKAGES = ("onnx", "numpy", "onnxruntime", "protobuf")
 _PROOF_PACKAGES = ("onnx", "onnx-ir", "numpy", "onnxruntime")
 _MEASURING_PACKAGES = ("numpy", "onnxruntime")
-_REPORT_PACKAGES = ("jinja2", "numpy", "pillow", "pygraphviz")
+_REPORT_PACKAGES = ("jinja2", "numpy", "onnxruntime", "pillow", "pygraphviz")
 
 
 def export_inputs(project: Project, file: RecipeFile) -> Entries:
@@ -103,7 +103,7 @@ def proof_inputs(project: Project) -> Entries:
 
 
 def measuring_inputs(project: Project) -> Entries:
-    """Yield what measuring depends on, besides the proven models; the machine is no part of it."""
+    """Yield what measuring depends on, besides model and inputs; the machine is no part of it."""
     yield from _salt(project)
     yield from versions(_MEASURING_PACKAGES)
     yield from own_code(project, "measure")

@@ -12,7 +12,6 @@ from partition_core.building.folders import MANIFEST, REPORT
 from partition_core.building.inputs import (
     cut_inputs,
     export_inputs,
-    measuring_inputs,
     proof_inputs,
     report_inputs,
 )
@@ -28,10 +27,6 @@ REFERENCE = "reference.npz"
 PROOF = "proof.json"
 REFERS = "refers to weights"
 """The note of a cut that tells whether its segment needs a file with weights."""
-MEASURED = "measured.json"
-OUTPUTS = "outputs.npz"
-REPORTING = ("measure", "report")
-"""The steps of the report. Their figures vary: nobody else's result depends on them."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ class Plan:
         entries = (
             ("recipe segment", canonical_json(segment)),
             ("recipe weights", self.weights),
-            *_digests(END2END, self._model(exported, END2END, exported)),
+            *digests_of(END2END, self._model(exported, END2END, exported)),
             *cut_inputs(self.project),
         )
         files = self._files_of(segment.save_file, self.own_weights(segment.save_file))
@@ -157,31 +152,23 @@ class Plan:
         entries = (
             ("recipe segments", canonical_json(self.segments)),
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
-            *(entry for name, model in files.items() for entry in _digests(name, model)),
+            *(entry for name, model in files.items() for entry in digests_of(name, model)),
             (REFERENCE, exported.files[REFERENCE].digest),
             *proof_inputs(self.project),
         )
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
         return self._steps["prove"]
 
-    def measure(self) -> Step | None:
-        """Return the measuring of all models, for the report."""
+    def report(self) -> Step | None:
+        """Return the report. Its figures vary, so nothing else depends on what it gives."""
         proof = self.prove()
         files = self.models()
-        if "measure" not in self._steps and proof is not None and files is not None:
+        if "report" not in self._steps and proof is not None and files is not None:
             entries = (
                 ("proof", proof.key),
-                *(entry for name, model in files.items() for entry in _digests(name, model)),
-                *measuring_inputs(self.project),
+                *(entry for name, model in files.items() for entry in digests_of(name, model)),
+                *report_inputs(self.project, self.file),
             )
-            self._steps["measure"] = Step("measure", Fingerprint(entries), (MEASURED, OUTPUTS))
-        return self._steps.get("measure")
-
-    def report(self) -> Step | None:
-        """Return the report. Its key holds what is measured, not the figures, which vary."""
-        measuring = self.measure()
-        if "report" not in self._steps and measuring is not None:
-            entries = (("measure", measuring.key), *report_inputs(self.project, self.file))
             self._steps["report"] = Step("report", Fingerprint(entries), (REPORT,))
         return self._steps.get("report")
 
@@ -195,7 +182,6 @@ class Plan:
             yield f"cut {segment.save_file}", self.cut(segment)
         yield "prove", self.prove()
         if self.project.settings.report:
-            yield "measure", self.measure()
             yield "report", self.report()
 
     def step(self, name: str) -> Step | None:
@@ -246,7 +232,8 @@ class Plan:
         return (model, weights) if weights else (model,)
 
 
-def _digests(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:
+def digests_of(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:
+    """Yield the entries of a fingerprint that stand for a model."""
     yield name, model.file.digest
     if model.weights is not None:
         yield f"{name} weights", model.weights.digest

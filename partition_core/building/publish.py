@@ -10,7 +10,7 @@ from typing import Any
 
 from partition_core.building.folders import BUILD, MANIFEST, REPORT
 from partition_core.building.models import StoredModel, published_weights
-from partition_core.building.plan import PROOF, REPORTING, Plan, Step
+from partition_core.building.plan import PROOF, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, Place, problem
 from partition_core.recipe import canonical_json
@@ -141,7 +141,8 @@ def manifest_text(plan: Plan) -> str:
     """
     models = _proven(plan)
     steps = {name: step for name, step in plan.steps() if step is not None}
-    results = {name: _result(plan, step) for name, step in steps.items() if name not in REPORTING}
+    # The report tells of all this, and its figures vary: the manifest has its key and no more.
+    results = {name: _result(plan, step) for name, step in steps.items() if name != "report"}
     proof = results["prove"].files[PROOF]
     proven = _stored_json(plan, proof)
     content = {

@@ -1,26 +1,18 @@
-"""The steps of the report: all models are measured, then the page is written."""
+"""The step of the report: every model is measured, once, then the page is written."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
+import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partition_core.building.folders import REPORT
-from partition_core.building.inputs import versions
-from partition_core.building.plan import (
-    END2END,
-    MEASURED,
-    OUTPUTS,
-    PROOF,
-    REFERENCE,
-    REPORTING,
-    Plan,
-    Step,
-)
+from partition_core.building.inputs import measuring_inputs, versions
+from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step, digests_of
 from partition_core.building.work import (
     Notes,
     Say,
@@ -31,33 +23,19 @@ from partition_core.building.work import (
     phase,
     stored,
 )
+from partition_core.disk import file_digest
 from partition_core.errors import BuildError, problem
-from partition_core.store.entry import Result
+from partition_core.fingerprint import Fingerprint
+from partition_core.store.entry import Origin, Result
 
 if TYPE_CHECKING:
     from partition_core.cutting.onnx_file.graph import Model
-    from partition_core.proving.measuring import Figures
+    from partition_core.proving.measuring import Figures, Measured
+    from partition_core.proving.observed import Arrays
     from partition_core.reporting.source import Source
 
+_OUTPUTS = "outputs.npz"
 _PACKAGES = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
-
-
-def measure(plan: Plan, say: Say) -> bool:
-    """Measure all models of a recipe in onnxruntime; return whether that was necessary.
-
-    Raises BuildError for a model that cannot be run.
-    """
-
-    def work(folder: Path) -> Notes:
-        from partition_core.proving.measuring import machine, save_figures
-
-        with phase(f"{plan.recipe}: measure", say):
-            figures = _measured(plan)
-        told = {"machine": machine(), "day": datetime.date.today().isoformat()}
-        save_figures(figures, told, folder / MEASURED, folder / OUTPUTS)
-        return {}
-
-    return carry_out(plan, known(plan.measure(), "measure"), work)
 
 
 def report(plan: Plan, say: Say) -> bool:
@@ -71,43 +49,69 @@ def report(plan: Plan, say: Say) -> bool:
         from partition_core.reporting.drawing import partition_map
         from partition_core.reporting.writing import page
 
+        source = _source(plan, say)
         with phase(f"{plan.recipe}: report", say):
-            source = _source(plan)
             try:
                 drawn = partition_map(source.overview)
             except ImportError as error:
                 raise _missing(error) from error
-            text = page(compose(source), drawn, importlib.metadata.version("partition-core"))
+            version = dict(versions(_PACKAGES)).get("partition-core", "")
+            text = page(compose(source), drawn, version)
             (folder / REPORT).write_text(text, encoding="utf-8")
         return {}
 
     return carry_out(plan, known(plan.report(), "report"), work)
 
 
-def _measured(plan: Plan) -> Figures:
-    from partition_core.cutting.onnx_file.graph_reader import read_model
-    from partition_core.proving.measuring import measure as measure_chain
-    from partition_core.reference import load_reference
+def _figures(plan: Plan, model: Model, reference: Arrays, say: Say) -> Figures:
+    from partition_core.proving.measuring import measure
 
-    reference = load_reference(_file(plan, plan.export(), REFERENCE))
-    with laid_out(plan, plan.model_names) as (models, scratch):
-        chain = chain_of(plan, read_model(models[END2END]), models)
-        return measure_chain(models[END2END], chain, reference, scratch)
+    with laid_out(plan, plan.model_names) as (models, _):
+        chain = chain_of(plan, model, models)
+        return measure(models[END2END], chain, reference, functools.partial(_measured, plan, say))
 
 
-def _source(plan: Plan) -> Source:
+def _measured(
+    plan: Plan, say: Say, name: str, path: Path, samples: Sequence[Arrays]
+) -> tuple[Measured, list[Arrays]]:
+    """Measure a model on some samples, unless the store knows what that gave."""
+    from partition_core.proving.measuring import Measured, load_samples, measured, save_samples
+
+    store = plan.project.store
+    with store.private_folder() as folder:
+        save_samples(samples, folder / "samples.npz")
+        entries = (
+            *digests_of("model", plan.models_made()[name]),
+            ("samples", file_digest(folder / "samples.npz")),
+            *measuring_inputs(plan.project),
+        )
+        key = Fingerprint(entries).key
+        known = store.fetch(key, (_OUTPUTS,))
+        if known is not None:
+            told = known.notes
+            figures = Measured(told["load"], tuple(told["runs"]), told["peak"], told["where"])
+            return figures, load_samples(stored(plan, known.files[_OUTPUTS]))
+        start = time.monotonic()
+        with phase(f"{plan.recipe}: measure {name}", say):
+            figures, given = measured(name, path, samples, folder)
+        save_samples(given, folder / _OUTPUTS)
+        origin = Origin(plan.recipe, f"measure {name}", round(time.monotonic() - start, 1))
+        store.keep(key, {_OUTPUTS: folder / _OUTPUTS}, dataclasses.asdict(figures), origin)
+        return figures, given
+
+
+def _source(plan: Plan, say: Say) -> Source:
     from partition_core.cutting.graph_marks import marks_of
     from partition_core.cutting.overview import overview, sizes_in
-    from partition_core.proving.measuring import load_figures
     from partition_core.reference import load_reference
     from partition_core.reporting.source import Source
 
-    exported, proven, measuring = plan.export(), plan.prove(), plan.measure()
+    exported, proven = plan.export(), plan.prove()
     model = _model(plan)
     reference = load_reference(_file(plan, exported, REFERENCE))
     start = "0/mark/"
     shapes = {key[len(start) :]: a.shape for key, a in reference.items() if key.startswith(start)}
-    figures, told = load_figures(_file(plan, measuring, MEASURED), _file(plan, measuring, OUTPUTS))
+    figures = _figures(plan, model, reference, say)
     return Source(
         recipe=plan.file.recipe,
         recipe_file=plan.file.file,
@@ -119,7 +123,6 @@ def _source(plan: Plan) -> Source:
         export=_result(plan, exported).notes,
         reference=reference,
         figures=figures,
-        measured=f"Measured on {told['day']} on {told['machine']}.",
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(plan)),
     )
@@ -136,7 +139,7 @@ def _provenance(plan: Plan) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "Files", [(name, f"sha256 {model.file.digest}") for name, model in models.items()]
     yield "Versions", list(versions(_PACKAGES))
     for name, step in plan.steps():
-        if step is not None and name not in REPORTING:
+        if step is not None and name != "report":
             entries = [*step.fingerprint.entries, ("key", step.key)]
             yield f"What the result of “{name}” depends on", entries
 

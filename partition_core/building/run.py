@@ -170,14 +170,10 @@ class RecipeBuild:
         return prove(self.plan, say)
 
     def report(self, say: Say) -> bool:
-        """Measure and write the report; return whether that was necessary.
+        """Write the report, and return whether that was necessary; raises PartitionError."""
+        from partition_core.building.report import report
 
-        Raises PartitionError.
-        """
-        from partition_core.building.report import measure, report
-
-        measured = measure(self.plan, say)
-        return report(self.plan, say) or measured
+        return report(self.plan, say)
 
     def publish(self, artifact: str, say: Say) -> bool:
         """Put one artifact into the build folder and return True; raises PartitionError.

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from partition_core.building.folders import BUILD, REPORT, SETTINGS
-from partition_core.building.plan import REPORTING, Plan, Step
+from partition_core.building.plan import Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
@@ -93,7 +93,7 @@ def _parcels(
     """
     found = []
     for name, step in plan.steps():
-        if name in REPORTING and REPORT not in chosen:
+        if name == "report" and REPORT not in chosen:
             continue
         if step is None:
             raise _not_built(plan)

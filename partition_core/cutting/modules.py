@@ -48,16 +48,17 @@ def module_of(node: Node) -> ModulePath:
     return ()
 
 
-def groups(regions: Mapping[Node, Hashable], limit: int) -> list[Group]:
+def groups(regions: Mapping[Node, Hashable], limit: int, smallest: int) -> list[Group]:
     """Return all nodes of `regions` in groups, about `limit` of them, in graph order.
 
     Modules are split from the outside to the inside, the modules inside one module all or none
-    of them, as long as there are not more than `limit` groups. No group has nodes of two regions.
+    of them, as long as there are not more than `limit` groups, and those to split have
+    `smallest` nodes on the average. No group has nodes of two regions.
     """
     paths = _paths(regions)
     best = [Group((), region, nodes) for region, nodes in _by(regions, regions.__getitem__).items()]
     settled: set[ModulePath] = set()
-    while family := _next([g for g in best if g.path not in settled], paths):
+    while family := _next([g for g in best if g.path not in settled], paths, smallest):
         settled |= family
         for apart in (True, False):
             tried = [
@@ -72,7 +73,9 @@ def groups(regions: Mapping[Node, Hashable], limit: int) -> list[Group]:
     return sorted(best, key=lambda group: place[group.nodes[0]])
 
 
-def _next(found: Sequence[Group], paths: Mapping[Node, ModulePath]) -> set[ModulePath]:
+def _next(
+    found: Sequence[Group], paths: Mapping[Node, ModulePath], smallest: int
+) -> set[ModulePath]:
     """Return the modules to split next: the outermost, of these the family with most nodes.
 
     A family is what has the same module around it; the outermost modules are one each, since
@@ -84,7 +87,8 @@ def _next(found: Sequence[Group], paths: Mapping[Node, ModulePath]) -> set[Modul
             around = group.path if len(group.path) <= 1 else group.path[:-1]
             family = families.setdefault((len(group.path), around), Counter())
             family[group.path] += len(group.nodes)
-    chosen = min(families, key=lambda one: (one[0], -families[one].total(), one[1]), default=None)
+    large = [one for one, sizes in families.items() if sizes.total() >= smallest * len(sizes)]
+    chosen = min(large, key=lambda one: (one[0], -families[one].total(), one[1]), default=None)
     return set(families[chosen]) if chosen else set()
 
 

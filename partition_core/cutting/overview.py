@@ -27,6 +27,8 @@ from partition_core.recipe import Segment
 
 MOST_GROUPS = 26
 """About as many groups as a person can take in."""
+SMALLEST_SPLIT = 4
+"""Modules with fewer nodes are not worth several groups."""
 
 Region = tuple[str, ...]
 """The segments that nodes are in, by `save_file`: none, one, or several."""
@@ -70,7 +72,11 @@ class Overview:
 
 
 def overview(
-    model: Model, segments: Sequence[Segment], sizes: Sizes, limit: int = MOST_GROUPS
+    model: Model,
+    segments: Sequence[Segment],
+    sizes: Sizes,
+    limit: int = MOST_GROUPS,
+    smallest: int = SMALLEST_SPLIT,
 ) -> Overview:
     """Return the overview of `model`, cut into `segments`.
 
@@ -82,7 +88,7 @@ def overview(
     ]
     type_in = types_of(model)
     regions = _regions(model, scopes)
-    found = groups(regions, limit)
+    found = groups(regions, limit, smallest)
     box_of = {node: index for index, group in enumerate(found) for node in group.nodes}
     flows = Flows(model, scopes, box_of, type_in, sizes)
     crossings = tuple(flows.crossings())

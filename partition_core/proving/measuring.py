@@ -5,14 +5,15 @@ Not for proving: onnxruntime optimizes here, as it does for whoever deploys the 
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +22,22 @@ from partition_core.cutting.boundaries import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.errors import BuildError, problem
 from partition_core.proving.chained import Chain
 from partition_core.proving.observed import END2END, Arrays
-from partition_core.reference import load_reference
+from partition_core.reference import load_reference, save_reference
 
 _RUNNER = "partition_core.proving.measured_run"
-_WAYS = ("whole", "chained")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds to load a model and of each run; bytes that its first run took beyond it.
+    """Seconds to load a model and of each run; bytes that a run takes beyond it at most.
 
-    `peak` is None where the system does not tell.
+    `peak` is None where the system does not tell. `where` names the day and the machine.
     """
 
     load: float
     runs: tuple[float, ...]
     peak: int | None
+    where: str
 
     @property
     def median(self) -> float:
@@ -56,31 +57,6 @@ class Figures:
     chained: Sequence[Arrays]
 
 
-def save_figures(figures: Figures, told: Mapping[str, str], measured: Path, outputs: Path) -> None:
-    """Write figures, with what is `told` of them, to `measured` and their arrays to `outputs`."""
-    models = {name: asdict(one) for name, one in figures.models.items()}
-    measured.write_text(json.dumps({"told": dict(told), "models": models}), encoding="utf-8")
-    arrays = {
-        f"{number}/{way}/{name}": array
-        for way in _WAYS
-        for number, sample in enumerate(getattr(figures, way))
-        for name, array in sample.items()
-    }
-    np.savez(outputs, allow_pickle=False, **arrays)
-
-
-def load_figures(measured: Path, outputs: Path) -> tuple[Figures, Mapping[str, str]]:
-    """Return the figures that `save_figures` wrote, and what was told of them."""
-    content = json.loads(measured.read_bytes())
-    models = {
-        name: Measured(one["load"], tuple(one["runs"]), one["peak"])
-        for name, one in content["models"].items()
-    }
-    arrays = load_reference(outputs)
-    ways = [[dict(_kind(arrays, number, way)) for number in _numbers(arrays)] for way in _WAYS]
-    return Figures(models, *ways), content["told"]
-
-
 def machine() -> str:
     """Return in a line what the figures were measured on."""
     system = f"{platform.system()} {platform.machine()}"
@@ -88,16 +64,19 @@ def machine() -> str:
     return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
 
 
-def measure(end2end: Path, chain: Chain, reference: Arrays, scratch: Path) -> Figures:
+Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, list[Arrays]]]
+"""Runs the model of a name and a path on every sample; see `measured`."""
+
+
+def measure(end2end: Path, chain: Chain, reference: Arrays, run: Run) -> Figures:
     """Run the end2end model and the segments in their order on every sample of the export.
 
-    `reference` is what the export gave; from it come the inputs that no segment gives. `scratch`
-    is an empty folder. Raises BuildError for a model that onnxruntime cannot run.
+    `reference` is what the export gave; from it come the inputs that no segment gives.
     """
     samples = [dict(_kind(reference, number, "input")) for number in _numbers(reference)]
     marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
     models: dict[str, Measured] = {}
-    models[END2END], whole = measured(END2END, end2end, samples, scratch)
+    models[END2END], whole = run(END2END, end2end, samples)
     made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
     for boundary in chain.boundaries:
         source = {
@@ -115,7 +94,7 @@ def measure(end2end: Path, chain: Chain, reference: Arrays, scratch: Path) -> Fi
             for there, lent in zip(made, marks, strict=True)
         ]
         name = boundary.save_file
-        models[name], given = measured(name, chain.files[name], fed, scratch)
+        models[name], given = run(name, chain.files[name], fed)
         for there, outputs in zip(made, given, strict=True):
             there.update(((name, output), array) for output, array in outputs.items())
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
@@ -131,8 +110,7 @@ def measured(
     Raises BuildError if it cannot be run, with `called` for its name.
     """
     fed, given = scratch / "fed.npz", scratch / "given.npz"
-    arrays = {f"{k}/{name}": a for k, sample in enumerate(samples) for name, a in sample.items()}
-    np.savez(fed, allow_pickle=False, **arrays)
+    save_samples(samples, fed)
     command = [sys.executable, "-P", "-m", _RUNNER, str(model), str(fed), str(given)]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
@@ -141,13 +119,24 @@ def measured(
         last = " ".join(run.stderr.strip().splitlines()[-1:])
         raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
     told = json.loads(run.stdout.splitlines()[-1])
-    with np.load(given, allow_pickle=False) as content:
-        outputs = {name: content[name] for name in content.files}
-    split: list[Arrays] = [
-        {name.partition("/")[2]: array for name, array in outputs.items() if _of(name) == number}
-        for number in range(len(samples))
+    split = load_samples(given)
+    where = f"{datetime.date.today().isoformat()}, {machine()}"
+    return Measured(told["load"], tuple(told["runs"]), told["peak"], where), split
+
+
+def save_samples(samples: Sequence[Arrays], target: Path) -> None:
+    """Write the arrays of some samples to `target`."""
+    arrays = {f"{k}/{name}": a for k, sample in enumerate(samples) for name, a in sample.items()}
+    save_reference(arrays, target)
+
+
+def load_samples(source: Path) -> list[Arrays]:
+    """Return the arrays that `save_samples` wrote, or that a run of a model did."""
+    arrays = load_reference(source)
+    return [
+        {key.partition("/")[2]: array for key, array in arrays.items() if _of(key) == number}
+        for number in _numbers(arrays)
     ]
-    return Measured(told["load"], tuple(told["runs"]), told["peak"]), split
 
 
 def _of(key: str) -> int:

@@ -140,20 +140,22 @@ def _unknown(work: Work) -> str:
 
 
 def _measuring(source: Source) -> str:
+    places = dict.fromkeys(one.where for one in source.figures.models.values())
     return (
-        f"{source.measured} Latency is the median of up to 30 runs of the first sample, after "
-        "one to warm up, each model in a process of its own; peak activations is the memory "
-        "that the first run took beyond the loaded model. FLOPs are counted from shapes, two for "
+        f"Measured on {' and '.join(places)}, each model in a process of its own. Latency is the "
+        "median of up to 30 runs after one to warm up; peak activations is the memory that a run "
+        "takes beyond the loaded model. FLOPs are counted from shapes, two for "
         "a multiplication and an addition; “without” names nodes whose cost the data decides."
     )
 
 
 def _picture_note(source: Source) -> str:
+    told = "The first picture of each sample, as the model sees it."
     model = source.recipe.model
-    seeded = not isinstance(model, OnnxModel) and isinstance(model.weights, Seed)
-    drawn = "" if not seeded else " The weights are drawn from a seed, so what "
-    drawn = f"{drawn}they detect means nothing; that all three agree does." if drawn else ""
-    return f"The first picture of each sample, as the model sees it.{drawn}"
+    if isinstance(model, OnnxModel) or not isinstance(model.weights, Seed):
+        return told
+    drawn = "The weights are drawn from a seed: what they detect means nothing"
+    return f"{told} {drawn}, that all three agree does."
 
 
 def _nodes_in(boxes: Sequence[Box]) -> str:

@@ -7,6 +7,7 @@ that it measures alike everywhere; `tools/metrics_font.py` makes it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from partition_core.errors import BuildError, problem
 
-_FONTS = Path(__file__).parent / "page"
+_FONT = Path(__file__).parent / "page" / "metrics.ttf"
 _LONGEST = 120.0  # seconds; a map of 26 boxes takes 0.2
 
 
@@ -25,10 +26,12 @@ def drawn(dot: str) -> str:
     Raises BuildError if it cannot.
     """
     with tempfile.TemporaryDirectory() as folder:
+        # A copy, since fontconfig leaves a file of its own in every folder of fonts.
+        shutil.copy(_FONT, folder)
         settings = Path(folder) / "fonts.conf"
+        place = escape(folder)
         settings.write_text(
-            f"<fontconfig><dir>{escape(str(_FONTS))}</dir>"
-            f"<cachedir>{escape(folder)}</cachedir></fontconfig>",
+            f"<fontconfig><dir>{place}</dir><cachedir>{place}</cachedir></fontconfig>",
             encoding="utf-8",
         )
         try:

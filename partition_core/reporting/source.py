@@ -18,7 +18,7 @@ class Source:
 
     `models` has the bytes of each file; `proven` is the content of the proof, with `segments`,
     `edges` and `coverage`; `export` are the notes of the export. `reference` is what the export
-    gave, `figures` what was measured, in words `measured` how. `marks` are all marked tensors.
+    gave, `figures` what was measured. `marks` are all marked tensors.
     `provenance` are tables of names and texts, by their titles.
     """
 
@@ -32,6 +32,5 @@ class Source:
     export: Mapping[str, Any]
     reference: Arrays
     figures: Figures
-    measured: str
     marks: Sequence[str]
     provenance: Sequence[tuple[str, Sequence[tuple[str, str]]]]

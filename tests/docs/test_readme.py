@@ -72,7 +72,7 @@ def test_every_dependency_that_can_change_an_artifact_is_pinned() -> None:
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
-def test_the_wheel_holds_schema_and_policies(tmp_path: Path) -> None:
+def test_the_wheel_holds_schema_policies_and_the_report_s_page(tmp_path: Path) -> None:
     import zipfile
 
     source = tmp_path / "source"
@@ -89,6 +89,10 @@ def test_the_wheel_holds_schema_and_policies(tmp_path: Path) -> None:
         "partition_core/schema/policy.schema.json",
         "partition_core/policies/single_stage.yaml",
         "partition_core/py.typed",
+        *(
+            f"partition_core/reporting/page/{path.name}"
+            for path in (ROOT / "partition_core" / "reporting" / "page").iterdir()
+        ),
     } <= names
     schema = zipfile.ZipFile(wheel).read("partition_core/schema/recipe.schema.json")
     assert json.loads(schema) == json.loads((ROOT / "schema" / "recipe.schema.json").read_text())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -42,7 +44,7 @@ def test_shared_nodes_and_those_outside_have_regions_that_say_so() -> None:
 
 
 def test_each_tensor_at_a_border_tells_name_type_dims_and_bytes() -> None:
-    drawn = shapes(overview(marked_model(), WHOLE, {"rows": 5}, limit=30))
+    drawn = shapes(overview(marked_model(), WHOLE, {"rows": 5}, limit=30, smallest=1))
     assert drawn["border-0"][1] == ["net:input", "image", "float32 1 × 2 × rows", "40 B*"]
     assert drawn["border-1"][1] == ["net:output", "out", "float32 1 × 2 × rows", "40 B*"]
 
@@ -59,7 +61,7 @@ def test_many_tensors_of_one_mark_are_one_border_with_all_of_them() -> None:
 
 @pytest.mark.parametrize("name", [NASTY, ESCAPES, "<table>", "\x01\x7f", "“×”"])
 def test_a_name_is_never_taken_for_anything_else(name: str) -> None:
-    found = overview(marked_model(), WHOLE, {}, limit=30)
+    found = overview(marked_model(), WHOLE, {}, limit=30, smallest=1)
     box = replace(found.boxes[0], module=name, region=(name,))
     crossing = replace(found.crossings[0], names=(name,), mark=name)
     found = replace(
@@ -74,9 +76,21 @@ def test_a_name_is_never_taken_for_anything_else(name: str) -> None:
         assert text.replace("\N{NO-BREAK SPACE}", " ") in (shown, f"…{shown[-33:]}")
 
 
-def test_equal_overviews_have_equal_maps() -> None:
-    found = overview(marked_model(), APART, {}, limit=30)
+def test_equal_overviews_have_equal_maps_and_nothing_is_left_behind() -> None:
+    page = Path(layout.__file__).parent / "page"
+    before = sorted(page.iterdir())
+    found = overview(marked_model(), APART, {}, limit=30, smallest=1)
     assert partition_map(found) == partition_map(found)
+    assert sorted(page.iterdir()) == before
+
+
+def test_text_is_measured_by_our_font_and_not_by_the_machine_s() -> None:
+    # Ten letters of 24 points and 0.667 of an em, an M of 0.833, margins of 0.11 inch at each side.
+    for text, letters in (("EEEEEEEEEE", 6.67), ("M", 0.833)):
+        svg = layout.drawn(f'digraph {{ n [shape=box, width=0, fontsize=24, label="{text}"] }}')
+        (corners,) = re.findall(r'points="([^"]*)"', svg)[1:]
+        across = [float(pair.split(",")[0]) for pair in corners.split()]
+        assert max(across) - min(across) == pytest.approx(24 * letters + 2 * 0.11 * 72, abs=5)
 
 
 def test_a_failure_of_graphviz_is_an_error_of_ours() -> None:

@@ -31,8 +31,16 @@ def test_modules_are_split_from_the_outside_until_there_are_enough_boxes(model: 
         ("backbone.stages.1", region, 1),
         *parts[1:],
     ]
-    found = {n: modules(overview(model, WHOLE, {}, limit=n)) for n in (1, 3, 4, 5, 6, 30)}
+    found = {
+        n: modules(overview(model, WHOLE, {}, limit=n, smallest=1)) for n in (1, 3, 4, 5, 6, 30)
+    }
     assert found == {1: one, 3: one, 4: parts, 5: stages, 6: leaves, 30: leaves}
+
+
+def test_modules_of_a_few_nodes_stay_whole(model: Model) -> None:
+    region = ("all.onnx",)
+    parts = [("backbone", region, 3), ("neck", region, 1), ("head", region, 1), ("", region, 1)]
+    assert modules(overview(model, WHOLE, {}, limit=30)) == parts
 
 
 def test_nodes_in_several_segments_and_in_none_have_boxes_of_their_own(model: Model) -> None:
@@ -51,7 +59,7 @@ def test_a_tensor_that_crosses_tells_its_way_and_its_bytes(model: Model) -> None
             (reference("net:output"),),
         ),
     )
-    found = overview(model, parts, {"rows": 5}, limit=30)
+    found = overview(model, parts, {"rows": 5}, limit=30, smallest=1)
     told = {one.names[0]: one for one in found.crossings}
     assert list(told) == ["image", "early", "out"]
     early = told["early"]
@@ -64,11 +72,11 @@ def test_a_tensor_that_crosses_tells_its_way_and_its_bytes(model: Model) -> None
     assert image.leaves == ("end2end input",)
     assert image.enters == ("first.onnx", "last.onnx")
     assert (out.leaves, out.enters) == (("last.onnx",), ("end2end output",))
-    assert overview(model, parts, {}, limit=30).crossings[1].size is None
+    assert overview(model, parts, {}, limit=30, smallest=1).crossings[1].size is None
 
 
 def test_what_crosses_no_border_is_an_arrow(model: Model) -> None:
-    found = overview(model, WHOLE, {}, limit=30)
+    found = overview(model, WHOLE, {}, limit=30, smallest=1)
     arrows = [(found.boxes[a].module, found.boxes[b].module) for a, b in found.arrows]
     assert sorted(arrows) == [
         ("backbone.stages.0", "backbone.stages.1"),

@@ -165,7 +165,8 @@ class Scratch:
 
 _ORDER = (
     *("export", "cut body.onnx", "cut tail.onnx", "cut decoded.onnx", "prove"),
-    *("measure", "report"),
+    *("measure end2end.onnx", "measure body.onnx", "measure tail.onnx"),
+    *("measure decoded.onnx", "report"),
 )
 
 

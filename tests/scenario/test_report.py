@@ -18,6 +18,9 @@ HOSTILE = (
 )
 
 
+MEASURED = ["measure end2end.onnx", "measure body.onnx", "measure tail.onnx", "report"]
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Scratch:
     """Return a project in which the tiny recipe was built with its report."""
@@ -26,7 +29,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Scra
     project.environment["PARTITION_CORE_REPORT"] = "1"
     project.edit("recipes/tiny.yaml", "model:", f"# {HOSTILE}\nmodel:")
     output = project.built()
-    assert steps(output)[-2:] == ["measure", "report"]
+    assert steps(output)[-4:] == MEASURED
     return project
 
 
@@ -108,6 +111,21 @@ def test_a_comment_in_the_recipe_measures_nothing_again(reported: Scratch) -> No
     assert "# the end" not in page(reported)
 
 
+def test_only_the_segments_that_changed_are_measured_again(reported: Scratch) -> None:
+    recipe = reported.folder / "recipes" / "tiny.yaml"
+    text = recipe.read_text()
+    decoded = "- {save_file: decoded.onnx, start: ['decode:input'], end: ['whole:output']}"
+    try:
+        recipe.write_text(re.sub(r"- \{save_file: tail.onnx.*\}", decoded, text))
+        output = reported.built()
+        assert steps(output)[:2] == ["cut decoded.onnx", "prove"]
+        # What reads and gives the same is another file all the same: its name is in its graph.
+        assert re.findall(r"measure (\S+): ", output) == ["decoded.onnx"]
+    finally:
+        recipe.write_text(text)
+    assert steps(reported.built()) == []
+
+
 def test_figures_vary_and_the_manifest_does_not(reported: Scratch, tmp_path: Path) -> None:
     again = Scratch(tmp_path / "project", tmp_path / "store")
     again.environment["PARTITION_CORE_REPORT"] = "1"
@@ -149,7 +167,7 @@ def test_a_project_or_a_run_can_do_without_reports(scratch: Scratch) -> None:
 
 def test_report_is_a_step_that_can_be_asked_for(scratch: Scratch) -> None:
     scratch.environment["PARTITION_CORE_REPORT"] = "1"
-    assert steps(scratch.built("report", "recipe=tiny")) == ["measure", "report"]
+    assert steps(scratch.built("report", "recipe=tiny")) == MEASURED
     assert not (scratch.folder / "build" / "tiny").exists()
     told = scratch.built("build", "--dry-run")
     assert "tiny: report: up to date" in told

@@ -21,6 +21,7 @@ let scale = null;
 const fitted = () => Math.min(1.1, Math.max(0.55, (canvas.clientWidth - 16) / natural.width));
 const resize = () => {
   const factor = scale ?? fitted();
+  canvas.classList.toggle("zoomed", scale !== null);
   map.setAttribute("width", Math.round(natural.width * factor));
   map.setAttribute("height", Math.round(natural.height * factor));
 };
