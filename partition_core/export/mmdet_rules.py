@@ -16,6 +16,7 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 
 from partition_core.export.mmcv_ops import traceable_ops
+from partition_core.export.mmdet_exceptions import exceptions_while_traced
 from partition_core.export.replaced import replaced
 from partition_core.export.symbolic_calls import symbolic_calls
 
@@ -28,6 +29,7 @@ def mmdet_rules() -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         undo.enter_context(traceable_ops())
         undo.enter_context(symbolic_calls())
+        undo.enter_context(exceptions_while_traced())
         undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
         undo.enter_context(replaced(InstanceData, "__getitem__", _item))
         undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))

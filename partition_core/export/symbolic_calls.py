@@ -20,6 +20,8 @@ def symbolic_calls() -> Iterator[None]:
     """Let models call `conv2d` and `reshape` with as many groups or rows as there are detections."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
+        # The copy of a tensor that is being traced, which has no memory of its own.
+        undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
         for name in ("reshape", "view"):
             undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
         yield

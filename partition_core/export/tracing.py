@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch._subclasses import fake_tensor
 from torch.fx.experimental import proxy_tensor
+from torch.fx.experimental.sym_node import SymNode
 from torch.fx.experimental.symbolic_shapes import (
     free_unbacked_symbols,
     statically_known_false,
@@ -33,7 +34,7 @@ def traceable() -> Iterator[list[Decision]]:
     """Answer questions about sizes and masks; yield the decisions taken, without repeats."""
     decisions: list[Decision] = []
     with contextlib.ExitStack() as undo:
-        undo.enter_context(replaced(torch.SymBool, "__bool__", _answering(decisions)))
+        undo.enter_context(sizes_answered(decisions))
         # torch follows only single numbers, and models read sizes back from lists of them.
         undo.enter_context(replaced(fake_tensor, "CONSTANT_NUMEL_LIMIT", _CONSTANT))
         undo.enter_context(replaced(proxy_tensor, "CONSTANT_NUMEL_LIMIT", _CONSTANT))
@@ -41,22 +42,31 @@ def traceable() -> Iterator[list[Decision]]:
         yield decisions
 
 
-def _answering(decisions: list[Decision]) -> Callable[[torch.SymBool], bool]:
-    """Return what `bool()` of a symbolic truth does: a size that the input decides is looked up."""
-    ask: Callable[[torch.SymBool], bool] = torch.SymBool.__bool__
+@contextlib.contextmanager
+def sizes_answered(decisions: list[Decision]) -> Iterator[None]:
+    """Answer questions about sizes, and note in `decisions` those that are not in it."""
+    # Where Python and C++ both come when a symbolic truth must be True or False.
+    with replaced(SymNode, "guard_bool", _answering(decisions)):
+        yield
 
-    def answer(question: torch.SymBool) -> bool:
+
+def _answering(decisions: list[Decision]) -> Callable[[SymNode, str, int], bool]:
+    """Return what a symbolic truth is taken for: a size that the input decides is looked up."""
+    ask: Callable[[SymNode, str, int], bool] = SymNode.guard_bool
+
+    def answer(node: SymNode, file: str, line: int) -> bool:
+        question = torch.SymBool(node)
         if statically_known_true(question):
             return True
         if statically_known_false(question):
             return False
         symbols = free_unbacked_symbols(question)
         # A number read out of a tensor is a symbol as well, but not one of a size.
-        if not symbols or not symbols <= question.node.shape_env.size_like:
-            return ask(question)
-        decision = decide_size(question.node.expr, asking_line(traceback.extract_stack()))
+        if not symbols or not symbols <= node.shape_env.size_like:
+            return ask(node, file, line)
+        decision = decide_size(node.expr, asking_line(traceback.extract_stack()))
         if decision is None:
-            return ask(question)
+            return ask(node, file, line)
         _note(decisions, decision)
         return decision.answer
 

@@ -22,6 +22,8 @@ from torch import nn
 
 _PRIOR_BELOW = -1.5
 _CLASS_BIAS = -3.0
+_ONE_OF_MANY_BIAS = -6.0
+_MANY = 10
 _CLASS_STD = 2.0
 _BOX_STD = 0.5
 _RESIDUAL_GAIN = 0.25
@@ -176,9 +178,18 @@ class _ScaleOnce:
         if bias is None:
             return scaled
         if self._prior is not None:
-            module.bias.copy_(torch.where(self._prior, _CLASS_BIAS, module.bias))
+            module.bias.copy_(torch.where(self._prior, _class_bias(self._prior), module.bias))
         module.bias.sub_(_common(scaled, axis))
         return scaled + module.bias.reshape(along)
+
+
+def _class_bias(prior: torch.Tensor) -> float:
+    """Return the bias of class channels: lower where a layer gives many classes and nothing else.
+
+    Their scores stand alone, while those beside an objectness are multiplied by it; as many
+    candidates as there are of both would be masks in a head that draws one for each.
+    """
+    return _ONE_OF_MANY_BIAS if len(prior) >= _MANY and bool(prior.all()) else _CLASS_BIAS
 
 
 def _spread(output: torch.Tensor, axis: int) -> float:
