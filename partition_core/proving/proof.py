@@ -69,8 +69,9 @@ def prove(
     samples = []
     problems: list[Problem] = []
     given = _samples(reference)
-    matched = frozenset({*observed.chosen, *_DETECTIONS, _MASKS}) if detects else frozenset()
-    matched |= {name for name in observed.outputs if name == _PANOPTIC}
+    chooses = detects or _PANOPTIC in observed.outputs
+    named = {*_DETECTIONS, _MASKS, _PANOPTIC}
+    matched = frozenset(observed.chosen | named) if chooses else frozenset()
     limit = _most_detections([eager for _, eager in given]) if detects else 0
     for number, (inputs, eager) in enumerate(given):
         whole = observed.run(inputs)

@@ -139,7 +139,7 @@ def test_channels_that_start_with_a_low_probability_keep_one(detector: Detector)
         assert (scores.sigmoid() > 0.5).any()
     for offsets in (boxes, mixed[:, :4]):
         spread = offsets - offsets.mean(dim=(0, 2, 3), keepdim=True)
-        assert 0.25 < spread.std() < 1
+        assert 0.25 < spread.std() < 1.5
 
 
 def test_buffers_that_are_no_statistics_and_plain_scales_keep_their_values(
