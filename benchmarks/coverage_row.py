@@ -16,9 +16,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from coverage_models import Cut, cuts, recipe_text
+from coverage_models import cuts, overrides, recipe_text
 
-from partition_core.errors import PartitionError, Place, ProofError
+from partition_core.errors import CutError, PartitionError, Place, ProofError
 
 COLUMNS = ("built", "exported", "marked", "cut", "chain_equal", "predict_equal")
 LONGEST_REASON = 240
@@ -65,19 +65,26 @@ def new_row(family: str, config: str) -> dict[str, Any]:
 def fill(row: Row, config: str, side: int) -> None:
     """Build the recipe of `config` in the folder where this runs, with the first cut that fits."""
     row.note(reason="ended while: read the config")
-    for choice in _ways(config):
+    model = _model_of(config)
+    changed = overrides(model)
+    for choice in cuts(model):
         row.note(partition=choice.name, **dict.fromkeys(COLUMNS, False))
         try:
-            _build(row, config, choice, side)
+            _build(row, recipe_text(config, choice, side, changed))
             row.note(reason="")
             return
         except PartitionError as error:
             row.note(reason=_reason(error))
-            if not all("mark" in str(one.place) for one in error.problems):
+            if not _is_about_the_cut(error):
                 return
 
 
-def _ways(config: str) -> list[Cut]:
+def _is_about_the_cut(error: PartitionError) -> bool:
+    """Return whether another place to cut may do: a mark is not met, or does not bound a part."""
+    return isinstance(error, CutError) or all("mark" in str(one.place) for one in error.problems)
+
+
+def _model_of(config: str) -> Any:
     from partition_core.export.detector import provide_compiled_ops, quiet_mmdet
     from partition_core.mmdet_configs import find_config
 
@@ -86,16 +93,16 @@ def _ways(config: str) -> list[Cut]:
         provide_compiled_ops()
         from mmengine.config import Config
 
-        return cuts(Config.fromfile(str(path)).model)
+        return Config.fromfile(str(path)).model
 
 
-def _build(row: Row, config: str, choice: Cut, side: int) -> None:
+def _build(row: Row, recipe: str) -> None:
     from partition_core.building.plan import END2END, MANIFEST
     from partition_core.building.run import Run
 
     recipes = Path("recipes")
     recipes.mkdir(exist_ok=True)
-    (recipes / f"{RECIPE}.yaml").write_text(recipe_text(config, choice, side), encoding="utf-8")
+    (recipes / f"{RECIPE}.yaml").write_text(recipe, encoding="utf-8")
     run = Run(Path.cwd(), RECIPE)
     (build,) = run.builds
     build.export(row.say)

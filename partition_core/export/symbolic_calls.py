@@ -22,6 +22,8 @@ def symbolic_calls() -> Iterator[None]:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
         # The copy of a tensor that is being traced, which has no memory of its own.
         undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
+        # torch's own reads the memory of a tensor that has none while it is traced.
+        undo.enter_context(replaced(torch, "_shape_as_tensor", lambda one: torch.tensor(one.shape)))
         for name in ("reshape", "view"):
             undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
         yield

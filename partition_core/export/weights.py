@@ -79,7 +79,7 @@ def _box_layers(model: nn.Module) -> set[str]:
     of other layers would move nearly all boxes to the borders of the picture.
     """
     return {
-        f"{head}.{name}"
+        f"{head}.{name}".lstrip(".")
         for head, owner in model.named_modules()
         if hasattr(owner, "bbox_coder")
         for name, module in owner.named_modules()

@@ -45,8 +45,9 @@ def prove(
     given = samples_of(reference)
     wholes, chosen = _wholes(Observed.of(end2end, model, scratch), given)
     problems = unequal_segments(chain, wholes, [inputs for inputs, _ in given])
-    matched = frozenset({*chosen, *DETECTIONS, MASKS}) if detects else frozenset()
-    matched |= {name for name in wholes[0].outputs if name == PANOPTIC}
+    chooses = detects or PANOPTIC in wholes[0].outputs
+    named = {*DETECTIONS, MASKS, PANOPTIC}
+    matched = frozenset(chosen | named) if chooses else frozenset()
     limit = most_detections([eager for _, eager in given]) if detects else 0
     samples = []
     for number, (whole, (_, eager)) in enumerate(zip(wholes, given, strict=True)):
