@@ -69,9 +69,8 @@ def candidates() -> list[Candidate]:
     found = []
     for line in index["Import"]:
         metafile = folder.parent / line
-        models = yaml.safe_load(metafile.read_text(encoding="utf-8"))
-        models = models["Models"] if isinstance(models, dict) else models
-        names = {str(model["Config"]).removeprefix("configs/") for model in models}
+        # Only one key of many lines: as text it is found a hundred times sooner.
+        names = set(re.findall(r"^ +Config: configs/(\S+)", metafile.read_text("utf-8"), re.M))
         shipped = [name for name in names if (folder / name).is_file()]
         if shipped:
             family = metafile.parent.name

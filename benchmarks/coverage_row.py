@@ -18,7 +18,7 @@ from typing import Any
 
 from coverage_models import Cut, cuts, recipe_text
 
-from partition_core.errors import PartitionError, Place, ProofError
+from partition_core.errors import CutError, PartitionError, Place, ProofError
 
 COLUMNS = ("built", "exported", "marked", "cut", "chain_equal", "predict_equal")
 LONGEST_REASON = 240
@@ -73,8 +73,13 @@ def fill(row: Row, config: str, side: int) -> None:
             return
         except PartitionError as error:
             row.note(reason=_reason(error))
-            if not all("mark" in str(one.place) for one in error.problems):
+            if not _is_about_the_cut(error):
                 return
+
+
+def _is_about_the_cut(error: PartitionError) -> bool:
+    """Return whether another place to cut may do: a mark is not met, or does not bound a part."""
+    return isinstance(error, CutError) or all("mark" in str(one.place) for one in error.problems)
 
 
 def _ways(config: str) -> list[Cut]:

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.fx.experimental import symbolic_shapes
+from torch._subclasses import fake_tensor
+from torch.fx.experimental import proxy_tensor, symbolic_shapes
+from torch.fx.experimental.sym_node import SymNode
 from torch.overrides import _len_torch_function_stack
 
 from partition_core.errors import ExportError
@@ -91,7 +93,9 @@ def test_a_question_that_the_trace_itself_can_answer_is_no_decision() -> None:
 def restored() -> Iterator[None]:
     def state() -> list[object]:
         return [
-            torch.SymBool.__bool__,
+            SymNode.guard_bool,
+            fake_tensor.CONSTANT_NUMEL_LIMIT,
+            proxy_tensor.CONSTANT_NUMEL_LIMIT,
             _len_torch_function_stack(),
             builtins.len,
             builtins.min,
@@ -157,37 +161,55 @@ def test_the_asking_line_is_the_innermost_one_outside_of_torch_python_and_this_p
 def test_torch_still_has_what_the_tracing_relies_on() -> None:
     """The private things of torch that `tracing` uses, each with what it is used for."""
     seen: list[tuple[object, object, bool, set[object]]] = []
-    ask = torch.SymBool.__bool__
+    ask = SymNode.guard_bool
 
-    def note(question: torch.SymBool) -> bool:
-        free = symbolic_shapes.free_unbacked_symbols(question)
-        seen.append(
-            (
-                type(question.node.expr).__name__,
-                str(question),
-                free <= question.node.shape_env.size_like,
-                {str(symbol) for symbol in free},
-            )
-        )
+    def note(node: SymNode, file: str, line: int) -> bool:
+        question = torch.SymBool(node)
+        if not (free := symbolic_shapes.free_unbacked_symbols(question)):
+            return ask(node, file, line)
+        size_like = free <= node.shape_env.size_like
+        told = (type(node.expr).__name__, str(question), size_like, {str(one) for one in free})
+        seen.append(told)
         return True
 
     class Asks(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             rows = x.nonzero()
-            if rows.shape[0] > 5:  # a branch reaches SymBool.__bool__
+            if rows.shape[0] > 5:  # a branch of Python asks
                 rows = rows + 1
             if not rows.shape[0] >= 3:
                 rows = rows + 1
             if x[0].to(torch.int64).item() > 5:  # a value is no size
                 rows = rows + 1
-            return rows
+            ones = torch.ones(1)
+            return torch.nn.functional.batch_norm(rows.float(), ones, ones)  # C++ asks
 
-    with replaced(torch.SymBool, "__bool__", note):
+    with replaced(SymNode, "guard_bool", note):
         torch.export.export(Asks(), (torch.ones(8),), strict=False)
-    assert torch.SymBool.__bool__ is ask
-    questions = [one for one in seen if "u" in str(one[1])]
-    assert questions[:3] == [
+    assert SymNode.guard_bool is ask
+    assert [one for one in seen if "5" in str(one[1]) or "3" in str(one[1])] == [
         ("StrictGreaterThan", "u0 > 5", True, {"u0"}),
         ("GreaterThan", "u0 >= 3", True, {"u0"}),
         ("StrictGreaterThan", "u1 > 5", False, {"u1"}),
     ]
+    assert ("Equality", "Eq(u0, 0)", True, {"u0"}) in seen
+
+
+class Sizes(torch.nn.Module):
+    """Reads a size back from a list of numbers that it made a tensor of."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        ends = x.new_tensor([2, 3]).long().cumsum(0)
+        weights = x.new_ones(int(ends[-1]))
+        weights[ends[0] :] *= 3.0
+        return {"weighted": x[:5] * weights[:, None]}
+
+
+def test_a_size_that_is_kept_in_a_tensor_is_a_number_to_the_trace() -> None:
+    module, sample = Sizes(), torch.arange(12.0).reshape(6, 2)
+    with traceable() as decisions:
+        program = torch.export.export(module, (sample,), strict=False)
+    assert decisions == []
+    found = program.module()(sample)["weighted"]
+    assert found.shape == (5, 2)
+    torch.testing.assert_close(found, module(sample)["weighted"])
