@@ -157,8 +157,7 @@ class _ScaleOnce:
         self._done = True
         bias = getattr(module, "bias", None)
         axis = 1 if module.weight.dim() > 2 else output.dim() - 1
-        side = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
-        channels = module.weight.shape[side]
+        channels = _outputs(module)
         if output.shape[axis] != channels:
             return None  # a layer that arranges its output in a way of its own
         along = [channels if number == axis else 1 for number in range(output.dim())]
@@ -172,8 +171,7 @@ class _ScaleOnce:
             factor = torch.where(
                 self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
             )
-        places = [-1 if number == side else 1 for number in range(module.weight.dim())]
-        module.weight.mul_(factor.reshape(places))
+        module.weight.mul_(_along_weight(factor, module))
         scaled = weighted * factor.reshape(along)
         if bias is None:
             return scaled
@@ -181,6 +179,27 @@ class _ScaleOnce:
             module.bias.copy_(torch.where(self._prior, _class_bias(self._prior), module.bias))
         module.bias.sub_(_common(scaled, axis))
         return scaled + module.bias.reshape(along)
+
+
+def _outputs(module: Any) -> int:
+    """Return the number of channels that a weighted layer gives."""
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return int(module.weight.shape[1]) * module.groups
+    return len(module.weight)
+
+
+def _along_weight(factor: torch.Tensor, module: Any) -> torch.Tensor:
+    """Return `factor` (C,), one for each output channel, shaped to multiply a layer's weight.
+
+    The weight of a transposed convolution is (inputs, outputs of a group, …).
+    """
+    rest = [1] * (module.weight.dim() - 2)
+    if not isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return factor.reshape(-1, 1, *rest)
+    inputs, of_group = module.weight.shape[:2]
+    grouped = factor.reshape(module.groups, 1, of_group)
+    spread = grouped.expand(-1, inputs // module.groups, -1)
+    return spread.reshape(inputs, of_group, *rest)
 
 
 def _class_bias(prior: torch.Tensor) -> float:

@@ -230,3 +230,11 @@ def test_offsets_of_boxes_are_smaller_than_other_outputs() -> None:
     classes, offsets = made[:, :40].std(dim=0).mean(), made[:, 40:].std(dim=0).mean()
     assert 0.7 < float(classes) < 1.45
     assert 0.35 < float(offsets) < 0.75
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_transposed_convolution_is_scaled_like_any_other(groups: int) -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(16, 8, 4, 2, 1, groups=groups))
+    given = noise(2, 16, 8, 8) * 50
+    made = seeded(model, image=given)(given).detach()
+    assert 0.7 < float(made.std(dim=(0, 2, 3)).mean()) < 1.45
