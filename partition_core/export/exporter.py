@@ -63,9 +63,7 @@ def export_recipe(
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         inputs = [spec.name for spec in subject.inputs]
-        model = translate(
-            program, recipe.export, inputs, names, graph_name, place_of, decisions
-        )
+        model = translate(program, recipe.export, inputs, names, graph_name, place_of, decisions)
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],

@@ -68,16 +68,22 @@ def conv2d(
     if not isinstance(groups, torch.SymInt):
         result: torch.Tensor = _conv2d(input, weight, bias, stride, padding, dilation, groups)
         return result
-    count, channels, *kernel = weight.shape
+    count, channels = weight.shape[:2]
+    kernel = (weight.shape[2], weight.shape[3])
     single = input.reshape(-1, channels, *input.shape[2:])
-    if kernel == [1, 1] and _is(stride, 1) and _is(padding, 0):
-        size = single.shape[2:]
+    if kernel == (1, 1) and _is(stride, 1) and _is(padding, 0):
+        size = list(single.shape[2:])
         columns = single.flatten(2)
     else:
         size = [
             (whole + 2 * pad - dilate * (width - 1) - 1) // step + 1
             for whole, pad, dilate, width, step in zip(
-                single.shape[2:], _pair(padding), _pair(dilation), kernel, _pair(stride), strict=True
+                single.shape[2:],
+                _pair(padding),
+                _pair(dilation),
+                kernel,
+                _pair(stride),
+                strict=True,
             )
         ]
         columns = functional.unfold(single, kernel, dilation, padding, stride)
