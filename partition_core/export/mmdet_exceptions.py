@@ -44,7 +44,9 @@ def score_voting(
 
     place, label = (mlvl_nms_scores > score_thr).nonzero().unbind(1)
     boxes, scores = mlvl_bboxes[place], mlvl_nms_scores[place, label]
-    order = det_labels.argsort(stable=True)
+    count = det_labels.shape[0]
+    # Keys without ties: ONNX has no sort that keeps the order of equal ones.
+    order = (det_labels * count + torch.arange(count, device=det_labels.device)).argsort()
     dets, labels = det_bboxes[order], det_labels[order]
     ious = bbox_overlaps(dets[:, :4], boxes)
     votes = torch.exp(-((1 - ious) ** 2) / 0.025) * scores

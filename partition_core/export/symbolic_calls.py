@@ -68,10 +68,11 @@ def conv2d(
     if not isinstance(groups, torch.SymInt):
         result: torch.Tensor = _conv2d(input, weight, bias, stride, padding, dilation, groups)
         return result
-    count, channels, *kernel = weight.shape
+    count, channels = weight.shape[:2]
+    kernel = (weight.shape[2], weight.shape[3])
     single = input.reshape(-1, channels, *input.shape[2:])
-    if kernel == [1, 1] and _is(stride, 1) and _is(padding, 0):
-        size = single.shape[2:]
+    if kernel == (1, 1) and _is(stride, 1) and _is(padding, 0):
+        size = list(single.shape[2:])
         columns = single.flatten(2)
     else:
         size = [

@@ -55,14 +55,14 @@ def _answering(decisions: list[Decision]) -> Callable[[SymNode, str, int], bool]
     ask: Callable[[SymNode, str, int], bool] = SymNode.guard_bool
 
     def answer(node: SymNode, file: str, line: int) -> bool:
-        question = torch.SymBool(node)
+        question = torch.SymBool(node)  # type: ignore[no-untyped-call]  # reason: torch's own class without annotations
         if statically_known_true(question):
             return True
         if statically_known_false(question):
             return False
-        symbols = free_unbacked_symbols(question)
+        symbols, environment = free_unbacked_symbols(question), node.shape_env
         # A number read out of a tensor is a symbol as well, but not one of a size.
-        if not symbols or not symbols <= node.shape_env.size_like:
+        if not symbols or environment is None or not symbols <= environment.size_like:
             return ask(node, file, line)
         decision = decide_size(node.expr, asking_line(traceback.extract_stack()))
         if decision is None:
