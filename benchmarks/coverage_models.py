@@ -106,7 +106,7 @@ def cuts(model: Any) -> list[Cut]:
     In front of its suppression if it has one stage, else behind its neck or backbone.
     """
     found = []
-    if "roi_head" not in model and "rpn_head" not in model:
+    if "nms" in (model.get("test_cfg") or {}):
         found.append(Cut("single_stage", {"partition": {"type": "single_stage"}}))
     inner = next((model[key] for key in ("detector", "teacher") if key in model), model)
     for part in ("neck", "backbone"):

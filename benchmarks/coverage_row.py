@@ -143,7 +143,7 @@ def _reason(error: BaseException) -> str:
     else:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {error}"
-    text = re.sub(r"(/[\w.+-]+){2,}/", "", " ".join(text.split()))
+    text = re.sub(r"(?<!\w)(/[\w.+-]+)+/", "", " ".join(text.split()))
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 

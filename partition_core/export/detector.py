@@ -17,7 +17,8 @@ from torch import nn
 
 from partition_core.errors import ExportError, Place, problem, suggestion
 from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.mmdet_configs import find_config
+from partition_core.export.mmdet_exceptions import complete_mmdet
+from partition_core.mmdet_configs import find_config, shipped_configs
 from partition_core.recipe import MmdetModel, canonical_json
 
 
@@ -29,6 +30,7 @@ class Detector(nn.Module):
     int64, and `masks` (N, num_dets, h, w) of a detector that gives masks: of two-stage detectors
     the probabilities before they are pasted (`mask_rules`), of others what `predict` gives. With
     N > 1 a picture with fewer detections than another ends in rows of zeros with label -1.
+    `panoptic` (N, H, W) int32 is the map of a panoptic detector, class + 1000 times instance.
     """
 
     def __init__(self, detector: nn.Module) -> None:
@@ -36,7 +38,7 @@ class Detector(nn.Module):
         self.detector = detector
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return `dets`, `labels` and, if there are any, `masks` of a batch of pictures."""
+        """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as there are any."""
         from mmdet.structures import DetDataSample
 
         from partition_core.export.mask_rules import unpasted_masks
@@ -59,16 +61,20 @@ class Detector(nn.Module):
         ]
         with unpasted_masks(self.detector):
             results = self.detector.predict(input, samples, rescale=False)  # type: ignore[operator]  # reason: mmdet's method, seen by torch's stubs as a tensor
-        found = [result.pred_instances for result in results]
-        outputs = {
-            "dets": _stacked(
-                [torch.cat([one.bboxes, one.scores[:, None]], dim=1) for one in found], 0
-            ),
-            "labels": _stacked([one.labels for one in found], -1),
-        }
-        if all(isinstance(one.get("masks"), torch.Tensor) for one in found):
-            outputs["masks"] = _stacked([one.masks for one in found], 0)
+        outputs: dict[str, torch.Tensor] = {}
+        if all("pred_instances" in result for result in results):
+            outputs |= _detections([result.pred_instances for result in results])
+        if all("pred_panoptic_seg" in result for result in results):
+            outputs["panoptic"] = torch.cat([one.pred_panoptic_seg.sem_seg for one in results])
         return outputs
+
+
+def _detections(found: list[Any]) -> dict[str, torch.Tensor]:
+    dets = [torch.cat([one.bboxes, one.scores[:, None]], dim=1) for one in found]
+    outputs = {"dets": _stacked(dets, 0), "labels": _stacked([one.labels for one in found], -1)}
+    if all(isinstance(one.get("masks"), torch.Tensor) for one in found):
+        outputs["masks"] = _stacked([one.masks for one in found], 0)
+    return outputs
 
 
 def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
@@ -101,9 +107,10 @@ def build_detector(model: MmdetModel, root: Path, place: Place) -> tuple[Detecto
             config = Config.fromfile(str(path))
         _override(config, model, place)
         with _told(place, f"config '{model.config}' cannot be built"):
+            complete_mmdet()
             init_default_scope(config.get("default_scope", "mmdet"))
             _drop_pretrained(config.model)
-            built = MODELS.build(copy.deepcopy(config.model))
+            built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
     return Detector(built).eval(), config
 
 
@@ -165,13 +172,28 @@ def _drop_pretrained(config: Any) -> None:
         init = config.get("init_cfg")
         if isinstance(init, dict) and (init.get("type") == "Pretrained" or init.get("checkpoint")):
             config["init_cfg"] = None
-        if config.get("pretrained"):
-            config["pretrained"] = None
+        for key in ("pretrained", "teacher_ckpt"):
+            if config.get(key):
+                config[key] = None
         for value in config.values():
             _drop_pretrained(value)
     elif isinstance(config, list | tuple):
         for value in config:
             _drop_pretrained(value)
+
+
+def _with_shipped_files(config: Any) -> Any:
+    """Return `config` with the paths of configs that mmdet ships, such as a teacher's, complete."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            config[key] = _with_shipped_files(value)
+    elif isinstance(config, list):
+        return [_with_shipped_files(value) for value in config]
+    elif isinstance(config, str) and config.startswith("configs/") and config.endswith(".py"):
+        shipped = shipped_configs()
+        if shipped is not None and (shipped.parent / config).is_file():
+            return str(shipped.parent / config)
+    return config
 
 
 def config_identity(config: Any) -> str:

@@ -75,9 +75,11 @@ def export_recipe(
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
-        model = translate(program, recipe.export, input_names, names, graph_name, place_of)
+        model = translate(
+            program, recipe.export, input_names, names, graph_name, place_of, decisions
+        )
     notes = {
-        "detects": subject.detects,
+        "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
     }

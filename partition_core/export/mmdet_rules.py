@@ -16,7 +16,9 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 
 from partition_core.export.mmcv_ops import traceable_ops
+from partition_core.export.mmdet_exceptions import exceptions_while_traced
 from partition_core.export.replaced import replaced
+from partition_core.export.symbolic_calls import symbolic_calls
 
 _SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
 
@@ -26,6 +28,8 @@ def mmdet_rules() -> Iterator[None]:
     """Let mmdet, mmengine and mmcv work with sizes that are not known while tracing."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(traceable_ops())
+        undo.enter_context(symbolic_calls())
+        undo.enter_context(exceptions_while_traced())
         undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
         undo.enter_context(replaced(InstanceData, "__getitem__", _item))
         undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
@@ -83,7 +87,19 @@ def _len(value: Any) -> Any:
     return builtins.len(value)
 
 
-_SHADOWS: dict[str, Callable[..., Any]] = {"min": _min, "max": _max, "len": _len}
+def _range(*values: Any) -> Any:
+    # mmdet indexes a tensor with it: a loop that the input decides cannot be traced anyway.
+    if any(isinstance(value, torch.SymInt) for value in values):
+        return torch.arange(*values)
+    return builtins.range(*values)
+
+
+_SHADOWS: dict[str, Callable[..., Any]] = {
+    "min": _min,
+    "max": _max,
+    "len": _len,
+    "range": _range,
+}
 """Python's functions that refuse a symbolic size, and what mmdet's modules see instead."""
 
 

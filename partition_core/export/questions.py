@@ -59,8 +59,13 @@ SIZE_QUESTIONS = (
 )
 """Questions about a number of rows, by the form that sympy gives them: number of rows first."""
 
-MASK_QUESTIONS = {"all": (False, _FILTER), "any": (True, _EMPTY)}
-"""Questions about a mask as a whole, by the name of the tensor's method."""
+MASK_QUESTIONS = {
+    "all()": (False, _FILTER),
+    "any()": (True, _EMPTY),
+    "sum() == 0": (False, _EMPTY),
+    "sum() > 0": (True, _EMPTY),
+}
+"""Questions about a mask as a whole, as they are written behind its name."""
 
 
 def decide_size(question: sympy.Basic, source: str) -> Decision | None:
@@ -85,7 +90,7 @@ def _is_count(number: sympy.Basic) -> bool:
     return bool(number.is_Integer and number.is_positive)
 
 
-def decide_mask(method: str, source: str) -> Decision:
-    """Return the answer to `mask.all()` or `mask.any()`."""
-    answer, reason = MASK_QUESTIONS[method]
-    return Decision(source, f"mask.{method}()", answer, reason)
+def decide_mask(asked: str, source: str) -> Decision:
+    """Return the answer to one of `MASK_QUESTIONS`."""
+    answer, reason = MASK_QUESTIONS[asked]
+    return Decision(source, f"mask.{asked}", answer, reason)

@@ -28,7 +28,7 @@ from partition_core.export.mark_op import (
 from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.placing import PlaceOf
 from partition_core.export.questions import Decision
-from partition_core.export.tracing import asking_line, input_dims, traceable
+from partition_core.export.tracing import asking_line, input_dims, sizes_answered, traceable
 from partition_core.recipe import Export
 
 _MODULE_PATH = "pkg.torch.onnx.name_scopes"
@@ -59,9 +59,12 @@ def trace(
     return program, decisions
 
 
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+
+
 def _refused(error: Exception, place_of: PlaceOf) -> ExportError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0].partition(" (unhinted: ")[0] if lines else ""
+    reason = _COLOURS.sub("", lines[0].partition(" (unhinted: ")[0]) if lines else ""
     source = asking_line(traceback.extract_tb(error.__traceback__))
     return ExportError(
         problem(
@@ -80,10 +83,12 @@ def translate(
     output_names: Sequence[str],
     name: str,
     place_of: PlaceOf,
+    decisions: list[Decision],
 ) -> ir.Model:
     """Return the ONNX model of `program`, its Mark nodes complete and its BatchNorms folded.
 
-    The model is called `name`. No path, stack trace or time is in it.
+    The model is called `name`. No path, stack trace or time is in it. What torch asks again
+    about sizes, when it takes operators apart, is noted in `decisions`.
     """
     register_mark_schema()
     table: dict[Any, Any] = {
@@ -91,7 +96,7 @@ def translate(
         operator.le: _at_most,
         **TRANSLATIONS,
     }
-    with quiet_torch():
+    with quiet_torch(), sizes_answered(decisions):
         try:
             exported = torch.onnx.export(
                 program,

@@ -13,6 +13,9 @@ from typing import Any
 
 import sympy
 import torch
+from torch._subclasses import fake_tensor
+from torch.fx.experimental import proxy_tensor
+from torch.fx.experimental.sym_node import SymNode
 from torch.fx.experimental.symbolic_shapes import (
     free_unbacked_symbols,
     statically_known_false,
@@ -24,33 +27,48 @@ from partition_core.export.free_sizes import FreeSizes, TracedSize
 from partition_core.export.questions import MASK_QUESTIONS, Decision, decide_mask, decide_size
 from partition_core.export.replaced import replaced
 
+_CONSTANT = 64
+"""Elements of a tensor made of Python numbers up to which a trace knows its values."""
+
 
 @contextlib.contextmanager
 def traceable() -> Iterator[list[Decision]]:
     """Answer questions about sizes and masks; yield the decisions taken, without repeats."""
     decisions: list[Decision] = []
     with contextlib.ExitStack() as undo:
-        undo.enter_context(replaced(torch.SymBool, "__bool__", _answering(decisions)))
+        undo.enter_context(sizes_answered(decisions))
+        # torch follows only single numbers, and models read sizes back from lists of them.
+        undo.enter_context(replaced(fake_tensor, "CONSTANT_NUMEL_LIMIT", _CONSTANT))
+        undo.enter_context(replaced(proxy_tensor, "CONSTANT_NUMEL_LIMIT", _CONSTANT))
         undo.enter_context(_TensorQuestions(decisions))
         yield decisions
 
 
-def _answering(decisions: list[Decision]) -> Callable[[torch.SymBool], bool]:
-    """Return what `bool()` of a symbolic truth does: a size that the input decides is looked up."""
-    ask: Callable[[torch.SymBool], bool] = torch.SymBool.__bool__
+@contextlib.contextmanager
+def sizes_answered(decisions: list[Decision]) -> Iterator[None]:
+    """Answer questions about sizes, and note in `decisions` those that are not in it."""
+    # Where Python and C++ both come when a symbolic truth must be True or False.
+    with replaced(SymNode, "guard_bool", _answering(decisions)):
+        yield
 
-    def answer(question: torch.SymBool) -> bool:
+
+def _answering(decisions: list[Decision]) -> Callable[[SymNode, str, int], bool]:
+    """Return what a symbolic truth is taken for: a size that the input decides is looked up."""
+    ask: Callable[[SymNode, str, int], bool] = SymNode.guard_bool
+
+    def answer(node: SymNode, file: str, line: int) -> bool:
+        question = torch.SymBool(node)
         if statically_known_true(question):
             return True
         if statically_known_false(question):
             return False
         symbols = free_unbacked_symbols(question)
         # A number read out of a tensor is a symbol as well, but not one of a size.
-        if not symbols or not symbols <= question.node.shape_env.size_like:
-            return ask(question)
-        decision = decide_size(question.node.expr, asking_line(traceback.extract_stack()))
+        if not symbols or not symbols <= node.shape_env.size_like:
+            return ask(node, file, line)
+        decision = decide_size(node.expr, asking_line(traceback.extract_stack()))
         if decision is None:
-            return ask(question)
+            return ask(node, file, line)
         _note(decisions, decision)
         return decision.answer
 
@@ -58,7 +76,7 @@ def _answering(decisions: list[Decision]) -> Callable[[torch.SymBool], bool]:
 
 
 class _TensorQuestions(TorchFunctionMode):
-    """Answers `bool(mask.all())` and `bool(mask.any())`, whose masks depend on the input."""
+    """Answers `bool()` of a question about a whole mask that depends on the input."""
 
     def __init__(self, decisions: list[Decision]) -> None:
         super().__init__()
@@ -67,17 +85,34 @@ class _TensorQuestions(TorchFunctionMode):
         self._asked: dict[int, tuple[torch.Tensor, str]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.__bool__ and id(args[0]) in self._asked:
-            decision = decide_mask(
-                self._asked[id(args[0])][1], asking_line(traceback.extract_stack())
-            )
+        question = self._asked.get(id(args[0]), (None, ""))[1] if args else ""
+        if func is torch.Tensor.__bool__ and question in MASK_QUESTIONS:
+            decision = decide_mask(question, asking_line(traceback.extract_stack()))
             _note(self._decisions, decision)
             return decision.answer
         result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        if name in MASK_QUESTIONS and isinstance(result, torch.Tensor) and result.dim() == 0:
-            self._asked[id(result)] = (result, name)
+        if isinstance(result, torch.Tensor) and result.dim() == 0:
+            asks = _asked_of_mask(getattr(func, "__name__", ""), args, question)
+            if asks:
+                self._asked[id(result)] = (result, asks)
         return result
+
+
+def _asked_of_mask(name: str, args: Any, before: str) -> str:
+    """Return what a function asks of a mask as a whole, or an empty string.
+
+    `before` is what its first argument is: itself an answer about a mask, or empty.
+    """
+    if name in ("all", "any"):
+        return f"{name}()"
+    if name == "sum" and args[0].dtype == torch.bool:
+        return "sum()"
+    if before == "sum()" and name in _COMPARISONS:
+        return f"sum() {_COMPARISONS[name]} {args[1]}"
+    return ""
+
+
+_COMPARISONS = {"eq": "==", "__eq__": "==", "gt": ">", "__gt__": ">"}
 
 
 def _note(decisions: list[Decision], decision: Decision) -> None:

@@ -22,10 +22,16 @@ from torch import nn
 
 _PRIOR_BELOW = -1.5
 _CLASS_BIAS = -3.0
+_ONE_OF_MANY_BIAS = -6.0
+_MANY = 10
 _CLASS_STD = 2.0
 _BOX_STD = 0.5
 _RESIDUAL_GAIN = 0.25
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_SHARPNESS = 2.0
+_ACTIVE = 1.0
+_GRID = 8.0
+_MAP_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+_NORMS = (*_MAP_NORMS, nn.modules.batchnorm._NormBase, nn.LayerNorm)
 
 
 def seed_weights(
@@ -73,7 +79,7 @@ def _box_layers(model: nn.Module) -> set[str]:
     of other layers would move nearly all boxes to the borders of the picture.
     """
     return {
-        f"{head}.{name}"
+        f"{head}.{name}".lstrip(".")
         for head, owner in model.named_modules()
         if hasattr(owner, "bbox_coder")
         for name, module in owner.named_modules()
@@ -93,6 +99,8 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
         mean, std = (1.0, 0.05) if name in ("weight", "running_var") else (0.0, 0.05)
         if name == "weight" and not bool(tensor.any()):
             mean = _RESIDUAL_GAIN
+        elif name == "bias" and _is_followed_by_activation(module):
+            mean = _ACTIVE
     elif isinstance(module, nn.Embedding):
         mean, std = 0.0, 1.0
     elif tensor.dim() >= 2:
@@ -107,6 +115,14 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
     if _is_weighted(module) and name == "weight" and tensor[0].numel() > 1:
         drawn -= drawn.mean(axis=tuple(range(1, drawn.ndim)), keepdims=True)
     tensor.copy_(torch.from_numpy(np.asarray(drawn)).mul_(std).add_(mean))
+    if name == "in_proj_weight":
+        tensor[: 2 * len(tensor) // 3].mul_(_SHARPNESS)
+
+
+def _is_followed_by_activation(norm: nn.Module) -> bool:
+    """Return whether a norm whose weight is drawn works on maps and ends no residual branch."""
+    weight = norm.weight if isinstance(norm, _MAP_NORMS) else None
+    return weight is not None and float(weight.mean()) > (1.0 + _RESIDUAL_GAIN) / 2
 
 
 @contextlib.contextmanager
@@ -116,9 +132,14 @@ def _scaled_while_running(
     """Scale each weighted layer at its first call, so that what follows sees its new output."""
     with contextlib.ExitStack() as undo:
         for name, module in model.named_modules():
+            hook: _ScaleOnce | _CentreOnce
             if _is_weighted(module):
                 hook = _ScaleOnce(priors.get(name), _BOX_STD if name in boxes else 1.0)
-                undo.callback(module.register_forward_hook(hook).remove)
+            elif getattr(module, "running_mean", None) is not None:
+                hook = _CentreOnce()
+            else:
+                continue
+            undo.callback(module.register_forward_hook(hook).remove)
         yield
 
 
@@ -135,35 +156,70 @@ class _ScaleOnce:
             return None
         self._done = True
         bias = getattr(module, "bias", None)
-        shift = _along_channels(bias, output) if isinstance(bias, torch.Tensor) else 0.0
+        axis = 1 if module.weight.dim() > 2 else output.dim() - 1
+        side = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
+        channels = module.weight.shape[side]
+        if output.shape[axis] != channels:
+            return None  # a layer that arranges its output in a way of its own
+        along = [channels if number == axis else 1 for number in range(output.dim())]
+        shift = bias.reshape(along) if isinstance(bias, torch.Tensor) else 0.0
         weighted = output - shift
-        spread = _spread(weighted)
+        spread = _spread(weighted, axis)
         if not math.isfinite(spread) or spread == 0.0:
             return None
-        if self._prior is None:
-            factor = torch.tensor(_power_of_two(self._std / spread))
-            module.weight.mul_(factor)
-            return weighted * factor + shift
-        factor = torch.where(
-            self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
-        )
-        bias = torch.where(self._prior, _CLASS_BIAS, module.bias)
-        module.weight.mul_(factor.reshape(-1, *[1] * (module.weight.dim() - 1)))
-        module.bias.copy_(bias)
-        return weighted * _along_channels(factor, output) + _along_channels(bias, output)
+        factor = torch.full((channels,), _power_of_two(self._std / spread))
+        if self._prior is not None:
+            factor = torch.where(
+                self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
+            )
+        places = [-1 if number == side else 1 for number in range(module.weight.dim())]
+        module.weight.mul_(factor.reshape(places))
+        scaled = weighted * factor.reshape(along)
+        if bias is None:
+            return scaled
+        if self._prior is not None:
+            module.bias.copy_(torch.where(self._prior, _class_bias(self._prior), module.bias))
+        module.bias.sub_(_common(scaled, axis))
+        return scaled + module.bias.reshape(along)
 
 
-def _spread(output: torch.Tensor) -> float:
-    """Return the standard deviation of a layer's output from place to place, within channels."""
-    axes = (0, 2, 3) if output.dim() == 4 else tuple(range(output.dim() - 1))
+def _class_bias(prior: torch.Tensor) -> float:
+    """Return the bias of class channels: lower where a layer gives many classes and nothing else.
+
+    Their scores stand alone, while those beside an objectness are multiplied by it; as many
+    candidates as there are of both would be masks in a head that draws one for each.
+    """
+    return _ONE_OF_MANY_BIAS if len(prior) >= _MANY and bool(prior.all()) else _CLASS_BIAS
+
+
+def _spread(output: torch.Tensor, axis: int) -> float:
+    """Return the standard deviation of a layer's output from place to place, within channels.
+
+    `axis` is that of the channels: 1 of a convolution, the last one of a linear layer.
+    """
+    axes = tuple(number for number in range(output.dim()) if number != axis)
     return float((output - output.mean(dim=axes, keepdim=True)).std())
 
 
-def _along_channels(vector: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Return `vector` (C,) shaped to broadcast over the channel axis of a layer's output."""
-    if output.dim() == 4:
-        return vector.reshape(1, -1, 1, 1)
-    return vector if output.dim() != 3 or output.shape[-1] == len(vector) else vector[:, None]
+def _common(output: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return what all places have in common, (C,), of channels at `axis`; rounded coarsely."""
+    axes = tuple(number for number in range(output.dim()) if number != axis)
+    common: torch.Tensor = output.mean(dim=axes)
+    return torch.where(common.isfinite(), (common * _GRID).round() / _GRID, 0.0)
+
+
+class _CentreOnce:
+    """A forward hook that sets a BatchNorm's mean to that of its first input, once."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def __call__(self, module: Any, inputs: Any, output: Any) -> Any:
+        if self._done or inputs[0].numel() < 2:
+            return None
+        self._done = True
+        module.running_mean.copy_(_common(inputs[0], 1))
+        return module.forward(*inputs)
 
 
 def _power_of_two(factor: float) -> float:

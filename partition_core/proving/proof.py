@@ -34,6 +34,7 @@ Arrays = Mapping[str, Array]
 END2END = "end2end.onnx"
 _DETECTIONS = ("dets", "labels")
 _MASKS = "masks"
+_PANOPTIC = "panoptic"
 _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 
 
@@ -69,6 +70,7 @@ def prove(
     problems: list[Problem] = []
     given = _samples(reference)
     matched = frozenset({*observed.chosen, *_DETECTIONS, _MASKS}) if detects else frozenset()
+    matched |= {name for name in observed.outputs if name == _PANOPTIC}
     limit = _most_detections([eager for _, eager in given]) if detects else 0
     for number, (inputs, eager) in enumerate(given):
         whole = observed.run(inputs)
@@ -76,6 +78,7 @@ def prove(
         figures = _against_eager(number, whole, eager, tolerance, matched, problems)
         if detects:
             figures["detections"] = _detections(number, whole, eager, tolerance, limit, problems)
+        problems += _unequal_maps(number, whole, eager, tolerance)
         problems += _vacuous(number, whole, eager, detects)
         samples.append({**figures, "nms": whole.suppressions})
     problems += _unmoved(reference)
@@ -334,6 +337,24 @@ def _masks(
             )
         )
     return {"mask_difference": mask_difference(theirs, ours)}
+
+
+def _unequal_maps(number: int, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
+    """Compare panoptic maps, whose places may fall on either side of an edge."""
+    if _PANOPTIC not in eager.outputs:
+        return []
+    if odd := _form(_PANOPTIC, whole, eager):
+        return [problem(f"panoptic map, sample {number}", odd)]
+    theirs, ours = eager.outputs[_PANOPTIC], whole.outputs[_PANOPTIC]
+    if unequal_masks(theirs, ours, tolerance) == 0:
+        return []
+    return [
+        problem(
+            f"panoptic map, sample {number}",
+            f"{(theirs != ours).mean():.1%} of its places differ between end2end and PyTorch",
+            "expected at most a hundredth",
+        )
+    ]
 
 
 def _form(name: str, whole: Whole, eager: Eager) -> str:

@@ -126,8 +126,9 @@ def detector() -> Detector:
 
 
 def test_channels_that_start_with_a_low_probability_keep_one(detector: Detector) -> None:
-    assert detector.classes.bias.tolist() == [-3.0] * 6
-    assert detector.mixed.bias[4:].tolist() == [-3.0] * 6
+    # What all places have in common is taken away, in steps of an eighth.
+    assert detector.classes.bias.tolist() == pytest.approx([-3.0] * 6, abs=0.5)
+    assert detector.mixed.bias[4:].tolist() == pytest.approx([-3.0] * 6, abs=0.5)
     assert detector.mixed.bias[:4].abs().max() < 1
     assert detector.boxes.bias.abs().max() < 1
     with torch.no_grad():
@@ -188,3 +189,44 @@ def test_no_hook_stays_after_a_model_that_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         seed_weights(model, 0, lambda: None, lambda: 1 // 0)
     assert all(not module._forward_hooks for module in model.modules())
+
+
+class Residual(nn.Module):
+    """A branch whose own initialization leaves it out, as `zero_init_residual` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.first, self.last = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = x + self.last(self.conv(self.first(x)))
+        return made
+
+
+def test_a_branch_that_starts_left_out_adds_little() -> None:
+    model = Residual().eval()
+    seed_weights(model, 0, lambda: nn.init.zeros_(model.last.weight), lambda: model(IMAGE))  # type: ignore[arg-type, return-value]
+    assert torch.allclose(model.last.weight, torch.full((3,), 0.25), atol=0.2)
+    assert torch.allclose(model.first.weight, torch.ones(3), atol=0.2)
+    assert bool((model.last.weight != 0).all())
+
+
+class Boxes(nn.Module):
+    """Two layers of one head; only offsets of boxes are told by their name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bbox_coder = object()
+        self.fc_cls, self.fc_reg = nn.Linear(16, 40), nn.Linear(16, 40)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.fc_cls(x), self.fc_reg(x)], dim=1)
+
+
+def test_offsets_of_boxes_are_smaller_than_other_outputs() -> None:
+    rows = noise(200, 16)
+    made = seeded(Boxes(), image=rows)(rows).detach()
+    classes, offsets = made[:, :40].std(dim=0).mean(), made[:, 40:].std(dim=0).mean()
+    assert 0.7 < float(classes) < 1.45
+    assert 0.35 < float(offsets) < 0.75

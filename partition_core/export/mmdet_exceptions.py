@@ -1,0 +1,135 @@
+"""What single classes of mmdet need beside the general rules: one table, a row for each exception."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from partition_core.export.replaced import replaced
+
+
+def complete_mmdet() -> None:
+    """Give mmdet's classes, for this process, the attributes that their `predict` lacks."""
+    for row in EXCEPTIONS:
+        if not row.traced and not hasattr(_owner(row), row.attribute):
+            setattr(_owner(row), row.attribute, row.value)
+
+
+@contextlib.contextmanager
+def exceptions_while_traced() -> Iterator[None]:
+    """Put the forms that can be traced into mmdet, for the length of a trace."""
+    with contextlib.ExitStack() as undo:
+        for row in EXCEPTIONS:
+            if row.traced:
+                undo.enter_context(replaced(_owner(row), row.attribute, row.value))
+        yield
+
+
+def score_voting(
+    self: Any,
+    det_bboxes: torch.Tensor,
+    det_labels: torch.Tensor,
+    mlvl_bboxes: torch.Tensor,
+    mlvl_nms_scores: torch.Tensor,
+    score_thr: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what mmdet's `PAAHead.score_voting` does: boxes (K, 5) class by class, labels (K,)."""
+    from mmdet.structures.bbox import bbox_overlaps
+
+    place, label = (mlvl_nms_scores > score_thr).nonzero().unbind(1)
+    boxes, scores = mlvl_bboxes[place], mlvl_nms_scores[place, label]
+    order = det_labels.argsort(stable=True)
+    dets, labels = det_bboxes[order], det_labels[order]
+    ious = bbox_overlaps(dets[:, :4], boxes)
+    votes = torch.exp(-((1 - ious) ** 2) / 0.025) * scores
+    votes = torch.where((ious > 0.01) & (labels[:, None] == label), votes, 0.0)
+    voted = votes @ boxes / votes.sum(dim=1, keepdim=True)
+    return torch.cat([voted, dets[:, 4:]], dim=1), labels
+
+
+def mask2bbox(masks: torch.Tensor) -> torch.Tensor:
+    """Return what mmdet's `mask2bbox` does: the boxes (N, 4) of masks (N, H, W), zeros for none."""
+    sides = []
+    for axis in (1, 2):
+        held = masks.any(dim=axis)
+        places = torch.arange(held.shape[1], device=masks.device)
+        low = torch.where(held, places, held.shape[1]).amin(dim=1)
+        high = torch.where(held, places + 1, 0).amax(dim=1)
+        sides.append((torch.where(high > 0, low, 0), high))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], dim=1).to(torch.float32)
+
+
+def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Tensor) -> Any:
+    """Return what mmdet's `MaskFormerFusionHead.panoptic_postprocess` does.
+
+    mask_cls: (Q, classes + 1), mask_pred: (Q, H, W), logits. The map is (1, H, W) int32.
+    """
+    from mmdet.evaluation.functional import INSTANCE_OFFSET
+    from mmengine.structures import PixelData
+
+    scores, labels = functional.softmax(mask_cls, dim=-1).max(-1)
+    least = self.test_cfg.get("object_mask_thr", 0.8)
+    keep = labels.ne(self.num_classes) & (scores > least)
+    masks, classes = mask_pred.sigmoid()[keep], labels[keep]
+    weighted = scores[keep][:, None, None] * masks
+    # A last mask, below all others, holds the places without any, also if no query is kept.
+    nowhere = torch.full_like(mask_pred[:1], -1.0)
+    winner = torch.cat([weighted, nowhere]).argmax(dim=0)
+    inside = masks >= 0.5
+    mine = winner == torch.arange(masks.shape[0], device=masks.device)[:, None, None]
+    area, whole = mine.sum((1, 2)), inside.sum((1, 2))
+    shown = mine & inside if self.test_cfg.get("filter_low_score", False) else mine
+    share = area.double() / whole.double()
+    drawn = (area > 0) & (whole > 0) & (share >= self.test_cfg.get("iou_thr", 0.8))
+    thing = drawn & (classes < self.num_things_classes)
+    number = torch.where(thing, thing.long().cumsum(0), 0)
+    value = classes + number * INSTANCE_OFFSET - self.num_classes
+    held = (shown & drawn[:, None, None]).long()
+    picture = (held * value[:, None, None]).sum(dim=0) + self.num_classes
+    return PixelData(sem_seg=picture.to(torch.int32)[None])
+
+
+@dataclass(frozen=True)
+class Exceptional:
+    """An attribute of a class or module of mmdet, `owner`, and its value.
+
+    `traced` tells that mmdet's own form runs in PyTorch and only a trace needs another one.
+    """
+
+    owner: str
+    attribute: str
+    value: Any
+    traced: bool
+
+
+_HEADS = "mmdet.models.dense_heads"
+_FUSION = "mmdet.models.seg_heads.panoptic_fusion_heads.maskformer_fusion_head"
+
+EXCEPTIONS = (
+    # mmdet 3.3 reads `loss_cls` when it predicts, and this head never makes one.
+    Exceptional(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
+    # A Python loop over classes and detections.
+    Exceptional(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
+    # A Python loop over masks.
+    Exceptional(_FUSION, "mask2bbox", mask2bbox, True),
+    # A Python loop over queries, which reads their areas and classes as numbers.
+    Exceptional(
+        f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
+    ),
+)
+"""Every exception, under its reason."""
+
+
+def _owner(row: Exceptional) -> Any:
+    try:
+        return importlib.import_module(row.owner)
+    except ModuleNotFoundError:
+        module, _, name = row.owner.rpartition(".")
+        return getattr(importlib.import_module(module), name)

@@ -1,0 +1,94 @@
+"""Functions of torch that take a number which the input decides, written so that they trace."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from partition_core.export.replaced import replaced
+
+_conv2d: Any = functional.conv2d
+
+
+@contextlib.contextmanager
+def symbolic_calls() -> Iterator[None]:
+    """Let models call `conv2d` and `reshape` with as many groups or rows as there are detections."""
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(replaced(functional, "conv2d", conv2d))
+        # The copy of a tensor that is being traced, which has no memory of its own.
+        undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
+        for name in ("reshape", "view"):
+            undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
+        yield
+
+
+def _reshaping(name: str) -> Callable[..., torch.Tensor]:
+    """Return `Tensor.reshape` or `view`, where torch need not ask if a size beside -1 is zero."""
+    plain = getattr(torch.Tensor, name)
+
+    def reshape(tensor: torch.Tensor, *shape: Any, **options: Any) -> torch.Tensor:
+        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        if -1 in [dim for dim in dims if isinstance(dim, int)] and any(
+            isinstance(dim, torch.SymInt) for dim in dims
+        ):
+            known = math.prod(dim for dim in dims if not _is_open(dim))
+            dims = [tensor.numel() // known if _is_open(dim) else dim for dim in dims]
+            shape = tuple(dims)
+        result: torch.Tensor = plain(tensor, *shape, **options)
+        return result
+
+    return reshape
+
+
+def _is_open(dim: Any) -> bool:
+    return isinstance(dim, int) and dim == -1
+
+
+def conv2d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+) -> torch.Tensor:
+    """Return what `torch.nn.functional.conv2d` does; a symbolic `groups` becomes a product.
+
+    input: (N, G C, H, W), weight: (G D, C, kh, kw), bias: (G D,). ONNX's Conv knows its groups
+    as a number only, while a product of matrices (D, C kh kw) has any number of them.
+    """
+    if not isinstance(groups, torch.SymInt):
+        result: torch.Tensor = _conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return result
+    count, channels, *kernel = weight.shape
+    single = input.reshape(-1, channels, *input.shape[2:])
+    if kernel == [1, 1] and _is(stride, 1) and _is(padding, 0):
+        size = single.shape[2:]
+        columns = single.flatten(2)
+    else:
+        size = [
+            (whole + 2 * pad - dilate * (width - 1) - 1) // step + 1
+            for whole, pad, dilate, width, step in zip(
+                single.shape[2:], _pair(padding), _pair(dilation), kernel, _pair(stride), strict=True
+            )
+        ]
+        columns = functional.unfold(single, kernel, dilation, padding, stride)
+    pictures = input.shape[0]
+    columns = columns.reshape(pictures, groups, columns.shape[1], columns.shape[2])
+    filters = weight.reshape(groups, count // groups, columns.shape[2])
+    product = (filters @ columns).reshape(pictures, count, *size)
+    return product if bias is None else product + bias[:, None, None]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _is(value: Any, number: int) -> bool:
+    return _pair(value) == (number, number)
