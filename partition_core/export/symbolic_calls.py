@@ -75,7 +75,12 @@ def conv2d(
         size = [
             (whole + 2 * pad - dilate * (width - 1) - 1) // step + 1
             for whole, pad, dilate, width, step in zip(
-                single.shape[2:], _pair(padding), _pair(dilation), kernel, _pair(stride), strict=True
+                single.shape[2:],
+                _pair(padding),
+                _pair(dilation),
+                kernel,
+                _pair(stride),
+                strict=True,
             )
         ]
         columns = functional.unfold(single, kernel, dilation, padding, stride)
