@@ -33,7 +33,7 @@ _INSTEAD = {
     "hrnet": "hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py",
     "nas_fpn": "nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py",
 }
-"""Families whose config with the shortest name lacks what the family is about, or is a larger one."""
+"""Families whose config with the shortest name is large, or lacks what the family is about."""
 
 _FURTHER = (
     "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py",
@@ -143,7 +143,7 @@ _OVERRIDES = {
     "object_mask_thr": ("model.test_cfg.object_mask_thr", 0.02),
     "iou_thr": ("model.test_cfg.iou_thr", 0.1),
 }
-"""Keys of `test_cfg` that ask more of masks than weights from a seed give: they lie on each other."""
+"""Keys of `test_cfg` that ask more of masks than seeded weights give: they lie on each other."""
 
 
 def overrides(model: Any) -> dict[str, float]:

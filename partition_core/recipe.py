@@ -145,10 +145,12 @@ class Export:
 
 @dataclass(frozen=True)
 class Mark:
-    """A named place of the model: a function (`on`), a module (`module`) or a function that
-    the decorator `@mark` marks in Python (`decorator`), exactly one of them.
+    """A named place of the model: a function (`on`), whichever of some functions the model calls
+    (`any_of`), a module (`module`) or a function that the decorator `@mark` marks in Python
+    (`decorator`), exactly one of them.
 
-    `on` is a dotted path, or the word `detector` for the whole detector of an mmdet model.
+    `on` is a dotted path, or the word `detector` for the whole detector of an mmdet model;
+    `any_of` is a list of dotted paths, empty if it is not given.
     `inputs` and `outputs` name what is marked, by position; None marks every tensor found,
     under the parameters' own names (outputs: `output`, or the keys of a returned dict), and
     an empty tuple marks nothing on that side.
@@ -160,6 +162,7 @@ class Mark:
     inputs: tuple[str, ...] | None
     outputs: tuple[str, ...] | None
     decorator: bool = False
+    any_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

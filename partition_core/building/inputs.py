@@ -177,7 +177,7 @@ def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
 
 def _dotted_names(file: RecipeFile) -> list[str]:
     model = file.recipe.model
-    names = [mark.on for mark in file.recipe.marks if mark.on]
+    names = [name for mark in file.recipe.marks for name in (mark.on, *mark.any_of) if name]
     if isinstance(model, TorchModel):
         names.append(model.factory.replace(":", "."))
     return names

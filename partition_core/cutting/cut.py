@@ -61,7 +61,7 @@ def _copied(graph: Graph, scope: Scope) -> tuple[Graph, Copy]:
     def rename(symbol: str) -> str:
         return renamed(symbol, scope.symbols)
 
-    copy = Copy(rename if scope.symbols else None)
+    copy = Copy(rename if scope.symbols else None, scope.walk.instead)
     made = Graph(rest=graph.rest)
     # First the starts: who reads one reads the segment's input, also if a node of the segment
     # makes it, being needed for another of its outputs.

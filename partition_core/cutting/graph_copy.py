@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from partition_core.cutting.graph_marks import as_identity, is_mark
 from partition_core.cutting.onnx_file.graph import Annotation, Function, Graph, Node, Value
@@ -14,12 +15,17 @@ class Copy:
     """A copy in the making: `of` maps each value that was copied to its twin.
 
     Who reads a Mark node in the original reads what it carries in the copy. `rename` is applied
-    to every symbolic dim.
+    to every symbolic dim; a node in `instead` reads that value in the place of its first input.
     """
 
-    def __init__(self, rename: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        rename: Callable[[str], str] | None = None,
+        instead: Mapping[Node, Value] = MappingProxyType({}),
+    ) -> None:
         self.of: dict[Value, Value] = {}
         self._rename = rename
+        self._instead = instead
 
     def value(self, value: Value, is_input: bool = False) -> Value:
         """Return the twin of `value`, made now; as an input it holds no weight."""
@@ -44,7 +50,8 @@ class Copy:
                 twin.outputs.append(output)
                 self.of.setdefault(value, output)
         for node, twin in zip(kept, made, strict=True):
-            twin.inputs = [None if value is None else self.read(value) for value in node.inputs]
+            read = [self._instead[node]] if node in self._instead else node.inputs
+            twin.inputs = [None if value is None else self.read(value) for value in read]
             if node.bodies:
                 twin.bodies = [self.graph(body) for body in node.bodies]
         return made

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from partition_core.cutting.onnx_file.graph import Graph, Node, Value
 
@@ -13,13 +14,15 @@ class Walk:
     """What values need: all in the parent's order.
 
     `inputs` are the needed values that no node makes, no initializer holds and no start gives.
-    `met` are the starts that were needed.
+    `met` are the starts that were needed. `instead` maps a node to what it reads in the place of
+    its first input.
     """
 
     nodes: tuple[Node, ...]
     initializers: tuple[Value, ...]
     inputs: tuple[Value, ...]
     met: frozenset[Value]
+    instead: Mapping[Node, Value]
 
 
 def nodes_within(node: Node) -> Iterator[Node]:
@@ -44,8 +47,16 @@ def reads(node: Node) -> Iterator[Value]:
         yield from _captured(body)
 
 
-def walk_back(graph: Graph, starts: Collection[Value], ends: Iterable[Value]) -> Walk:
-    """Return what `ends` need when `starts` are given: nothing behind a start is followed."""
+def walk_back(
+    graph: Graph,
+    starts: Collection[Value],
+    ends: Iterable[Value],
+    instead: Mapping[Node, Value] = MappingProxyType({}),
+) -> Walk:
+    """Return what `ends` need when `starts` are given: nothing behind a start is followed.
+
+    A node in `instead` reads that value and nothing else.
+    """
     barrier = frozenset(starts)
     seen: dict[Value, None] = {}
     needed: set[Node] = set()
@@ -59,7 +70,7 @@ def walk_back(graph: Graph, starts: Collection[Value], ends: Iterable[Value]) ->
         if value in barrier or node is None or node in needed:
             continue
         needed.add(node)
-        pending.extend(reads(node))
+        pending.extend([instead[node]] if node in instead else reads(node))
     for annotation in graph.annotations:
         # The scale and zero point of a quantized value are needed with it, though no node reads.
         if annotation.value in seen or annotation.value.producer in needed:
@@ -71,6 +82,7 @@ def walk_back(graph: Graph, starts: Collection[Value], ends: Iterable[Value]) ->
         initializers=tuple(v for v in graph.initializers if v in seen and v not in barrier),
         inputs=tuple(sorted(free, key=lambda value: position.get(value, len(position)))),
         met=frozenset(value for value in barrier if value in seen),
+        instead=instead,
     )
 
 

@@ -19,6 +19,7 @@ from partition_core.cutting.segment_boundary import (
     clashes,
     symbol_renames,
 )
+from partition_core.cutting.start_sizes import start_sizes
 from partition_core.errors import CutError, Problem, problem
 from partition_core.recipe import Segment
 from partition_core.references import MarkReference
@@ -78,7 +79,11 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     new = [item for item in outputs if item not in passing]
     problems += clashes([*reversed(different.values()), *new], at)
     problems += _repeated(start)
-    walk = walk_back(model.graph, start.values, end.values)
+    sizes = start_sizes(model.graph, start.values)
+    # A size is only read off a start that the segment needs anyway.
+    needed = walk_back(model.graph, start.values, end.values).met
+    kept = {node: value for node, value in sizes.items() if value in needed}
+    walk = walk_back(model.graph, start.values, end.values, kept)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(table, segment, end, walk)
     _refuse(problems)

@@ -15,8 +15,9 @@ import torch
 
 from partition_core.cutting.files import LARGEST
 from partition_core.errors import ExportError, problem
+from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.placing import PlaceOf, placed
-from partition_core.export.sources import Subject, load_subject, run_model
+from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.recipe import Recipe
 from partition_core.structure import tensors
@@ -52,8 +53,11 @@ def export_recipe(
     with phase("build the model"):
         subject = load_subject(recipe, root, place_of, checkpoint)
         _check_size(recipe, subject, place_of)
+    inputs = subject.inputs
+    reference: Arrays = {}
     with phase("run it in PyTorch"):
-        reference, names = _eager(recipe, subject, place_of)
+        for number, sample in enumerate(subject.samples):
+            names = _run_eager(recipe, subject, sample, number, reference, place_of)
     with phase("trace it"), placed(recipe.marks, subject.module, place_of, traced=True):
         program, decisions = trace(
             subject.module,
@@ -62,13 +66,24 @@ def export_recipe(
             subject.rules(),
             place_of,
         )
+    sizes = checked_sizes(recipe.export, inputs, program, place_of)
+    if sizes.sizes:
+        with phase("run it in PyTorch at other sizes"):
+            for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes, place_of)):
+                sample = subject.resized(shapes, number)
+                _run_eager(
+                    recipe, subject, sample, len(subject.samples) + number, reference, place_of
+                )
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
-        inputs = [spec.name for spec in subject.inputs]
-        model = translate(program, recipe.export, inputs, names, graph_name, place_of, decisions)
+        input_names = [spec.name for spec in inputs]
+        model = translate(
+            program, recipe.export, input_names, names, graph_name, place_of, decisions
+        )
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
+        **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
     }
     if subject.detects:
         from partition_core.export.detector import normalization
@@ -102,22 +117,26 @@ def _dynamic_axes(recipe: Recipe, subject: Subject) -> tuple[dict[int, Any], ...
     )
 
 
-def _eager(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> tuple[Arrays, list[str]]:
-    reference: Arrays = {}
-    names: list[str] = []
-    for index, sample in enumerate(subject.samples):
-        with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
-            result = run_model(subject, sample, place_of)
-            placement.check_all_called(recipe.marks)
-        outputs = _named_outputs(recipe, result, place_of)
-        names = list(outputs)
-        for spec, tensor in zip(subject.inputs, sample, strict=True):
-            reference[f"{index}/input/{spec.name}"] = tensor.numpy()
-        for reference_name, tensor in placement.tensors.items():
-            reference[f"{index}/mark/{reference_name}"] = tensor.detach().numpy()
-        for name, tensor in outputs.items():
-            reference[f"{index}/output/{name}"] = tensor.detach().numpy()
-    return reference, names
+def _run_eager(
+    recipe: Recipe,
+    subject: Subject,
+    sample: Sample,
+    number: int,
+    reference: Arrays,
+    place_of: PlaceOf,
+) -> list[str]:
+    """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
+    with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
+        result = run_model(subject, sample, place_of)
+        placement.check_all_called(recipe.marks)
+    outputs = _named_outputs(recipe, result, place_of)
+    for spec, tensor in zip(subject.inputs, sample, strict=True):
+        reference[f"{number}/input/{spec.name}"] = tensor.numpy()
+    for reference_name, tensor in placement.tensors.items():
+        reference[f"{number}/mark/{reference_name}"] = tensor.detach().numpy()
+    for name, tensor in outputs.items():
+        reference[f"{number}/output/{name}"] = tensor.detach().numpy()
+    return list(outputs)
 
 
 def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:

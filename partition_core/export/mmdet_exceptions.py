@@ -1,4 +1,4 @@
-"""What single classes of mmdet need beside the general rules: one table, a row for each exception."""
+"""What single classes of mmdet need beside the general rules: a table, a row per exception."""
 
 from __future__ import annotations
 

@@ -33,10 +33,16 @@ def mmdet_rules() -> Iterator[None]:
         undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
         undo.enter_context(replaced(InstanceData, "__getitem__", _item))
         undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
+        # mmengine copies what it is told about a picture, and with a size the whole trace.
+        undo.enter_context(replaced(torch.SymInt, "__deepcopy__", _itself))
         for module in _shadowed_modules():
             for name, symbolic in _SHADOWS.items():
                 undo.enter_context(replaced(module, name, symbolic))
         yield
+
+
+def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
+    return self
 
 
 def _keys_in_order(self: BaseDataElement) -> list[str]:

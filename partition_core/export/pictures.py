@@ -35,17 +35,36 @@ def picture_samples(
     Raises ExportError for a picture that cannot be read.
     """
     (spec,) = recipe.export.inputs
-    count, _, height, width = spec.shape
+    pictures = _pictures(recipe, root, place_of)
+    return tuple((_batch(detector, picture, spec.shape),) for picture in pictures)
+
+
+def resized_sample(
+    recipe: Recipe,
+    detector: nn.Module,
+    root: Path,
+    place_of: PlaceOf,
+    shape: tuple[int, ...],
+    number: int,
+) -> tuple[torch.Tensor, ...]:
+    """Return sample `number` of another shape, made of the same pictures as `picture_samples`."""
+    pictures = _pictures(recipe, root, place_of)
+    return (_batch(detector, pictures[number % len(pictures)], shape),)
+
+
+def _pictures(recipe: Recipe, root: Path, place_of: PlaceOf) -> list[Picture]:
     pictures = [
         _read(root / image, place_of(f"proof.images[{index}]"))
         for index, image in enumerate(recipe.proof.images)
     ] or [_read(sample_photograph(), place_of("proof"))]
     if len(pictures) == 1:
         pictures.append(_mirrored_middle(pictures[0]))
-    return tuple(
-        (_prepared(detector, [_varied(picture, k) for k in range(count)], height, width),)
-        for picture in pictures
-    )
+    return pictures
+
+
+def _batch(detector: nn.Module, picture: Picture, shape: tuple[int, ...]) -> torch.Tensor:
+    count, _, height, width = shape
+    return _prepared(detector, [_varied(picture, k) for k in range(count)], height, width)
 
 
 def imaginary_sample(recipe: Recipe, detector: nn.Module) -> tuple[torch.Tensor, ...]:

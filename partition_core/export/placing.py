@@ -36,10 +36,12 @@ class Placement:
         self._traced = traced
         self._places = {mark.name: place_of(f"marks[{i}]") for i, mark in enumerate(marks)}
         self._calls: Counter[str] = Counter()
+        self._inside: set[str] = set()
 
     def call(self, mark: Mark, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function` with its marked arguments and return its marked result."""
-        if mark.name not in self._places:
+        # One function of an 'any_of' may be another's own implementation.
+        if mark.name not in self._places or mark.name in self._inside:
             return function(*args, **kwargs)
         number = self._calls[mark.name]
         self._calls[mark.name] += 1
@@ -48,14 +50,24 @@ class Placement:
             bound.arguments[parameter] = self._marked(
                 mark, number, "input", (name,), bound.arguments[parameter]
             )
-        result = function(*bound.args, **bound.kwargs)
+        with self._once(mark):
+            result = function(*bound.args, **bound.kwargs)
         return self._marked_result(mark, number, result)
+
+    @contextlib.contextmanager
+    def _once(self, mark: Mark) -> Iterator[None]:
+        names = {mark.name} if mark.any_of else set()
+        self._inside |= names
+        try:
+            yield
+        finally:
+            self._inside -= names
 
     def check_all_called(self, marks: tuple[Mark, ...]) -> None:
         """Raise ExportError naming every mark whose function or module was never called."""
         silent = [mark for mark in marks if not self._calls[mark.name]]
         if silent:
-            raise ExportError(*(self._problem(mark, _NEVER_CALLED) for mark in silent))
+            raise ExportError(*(self._problem(mark, *_never_called(mark)) for mark in silent))
 
     def _input_names(
         self, mark: Mark, function: Callable[..., Any], bound: inspect.BoundArguments
@@ -156,7 +168,11 @@ class Placement:
         return problem(self._places[mark.name], f"mark '{mark.name}' {what}", expected, remedy)
 
 
-_NEVER_CALLED = "is never called when the model runs"
+def _never_called(mark: Mark) -> tuple[str, str]:
+    tried = f"none of {', '.join(mark.any_of)} is" if mark.any_of else ""
+    return "is never called when the model runs", tried
+
+
 _OWNER = ("self", "cls")
 
 
@@ -195,7 +211,8 @@ def _targets(
             elif mark.on == "detector":
                 targets.append((mark, model, "forward"))
             else:
-                targets.append((mark, *_function_owner(mark, place)))
+                for path in mark.any_of or (str(mark.on),):
+                    targets.append((mark, *_function_owner(mark, path, place)))
         except ExportError as error:
             problems.extend(error.problems)
     if problems:
@@ -228,19 +245,19 @@ def _listed(names: Any) -> str:
     return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
 
 
-def _function_owner(mark: Mark, place: Place) -> tuple[Any, str]:
-    """Return the module or class that holds the function that `mark.on` names, and its name."""
-    steps = str(mark.on).split(".")
+def _function_owner(mark: Mark, path: str, place: Place) -> tuple[Any, str]:
+    """Return the module or class that holds the function that `path` names, and its name."""
+    steps = path.split(".")
     owner, rest = _import_longest(steps, mark, place)
     for step in rest[:-1]:
-        owner = _member(owner, step, mark, place)
-    target = _member(owner, rest[-1], mark, place)
+        owner = _member(owner, step, mark, path, place)
+    target = _member(owner, rest[-1], mark, path, place)
     kind = "class" if inspect.isclass(target) else type(target).__name__
     if kind == "class" or not callable(target) or not _has_signature(target):
         raise ExportError(
             problem(
                 place,
-                f"mark '{mark.name}' is on '{mark.on}', which is a {kind}",
+                f"mark '{mark.name}' is on '{path}', which is a {kind}",
                 "a mark's 'on' names a function or a method that is written in Python",
             )
         )
@@ -256,6 +273,7 @@ def _has_signature(function: Callable[..., Any]) -> bool:
 
 
 def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, list[str]]:
+    path = ".".join(steps)
     module, count = None, 0
     for end in range(1, len(steps)):
         name = ".".join(steps[:end])
@@ -263,32 +281,32 @@ def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, li
             module, count = importlib.import_module(name), end
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise _cannot_import(mark, name, error, place) from error
+                raise _cannot_import(mark, path, name, error, place) from error
             break
         except Exception as error:  # a user's module may raise anything while it is imported
-            raise _cannot_import(mark, name, error, place) from error
+            raise _cannot_import(mark, path, name, error, place) from error
     if module is None:
         raise ExportError(
             problem(
                 place,
-                f"mark '{mark.name}' is on '{mark.on}', and there is no module '{steps[0]}'",
+                f"mark '{mark.name}' is on '{path}', and there is no module '{steps[0]}'",
                 "a mark's 'on' is the dotted path of a function that can be imported",
             )
         )
     return module, steps[count:]
 
 
-def _cannot_import(mark: Mark, name: str, error: Exception, place: Place) -> ExportError:
+def _cannot_import(mark: Mark, path: str, name: str, error: Exception, place: Place) -> ExportError:
     return ExportError(
         problem(
             place,
-            f"mark '{mark.name}' is on '{mark.on}', and importing '{name}' fails with "
+            f"mark '{mark.name}' is on '{path}', and importing '{name}' fails with "
             f"{type(error).__name__}: {error}",
         )
     )
 
 
-def _member(owner: Any, name: str, mark: Mark, place: Place) -> Any:
+def _member(owner: Any, name: str, mark: Mark, path: str, place: Place) -> Any:
     if hasattr(owner, name):
         return getattr(owner, name)
     kind = "module" if inspect.ismodule(owner) else "class"
@@ -296,7 +314,7 @@ def _member(owner: Any, name: str, mark: Mark, place: Place) -> Any:
     raise ExportError(
         problem(
             place,
-            f"mark '{mark.name}' is on '{mark.on}', and {kind} '{called}' has no '{name}'",
+            f"mark '{mark.name}' is on '{path}', and {kind} '{called}' has no '{name}'",
             "",
             suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import json
@@ -41,7 +42,8 @@ class Subject:
     model inside `module`, `typical` an input like those it was made for,
     and `init` applies its own initialization. `identity` is what the source resolved to, as
     canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
-    outputs are `dets` and `labels`; `rules` gives what the source needs while it is traced.
+    outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
+    shapes, for each number; `rules` gives what the source needs while it is traced.
     """
 
     module: nn.Module
@@ -52,6 +54,7 @@ class Subject:
     init: Callable[[], None]
     identity: str
     detects: bool
+    resized: Callable[[tuple[tuple[int, ...], ...], int], Sample]
     rules: Callable[[], AbstractContextManager[None]]
 
 
@@ -100,7 +103,7 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
     from partition_core.export.mmdet_rules import mmdet_rules
-    from partition_core.export.pictures import imaginary_sample, picture_samples
+    from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
 
     module, config = build_detector(source, root, place_of("model.config"))
     own = module.detector
@@ -118,6 +121,9 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         init=init,
         identity=config_identity(config.model),
         detects=True,
+        resized=lambda shapes, number: resized_sample(
+            recipe, own, root, place_of, shapes[0], number
+        ),
         rules=mmdet_rules,
     )
 
@@ -136,6 +142,13 @@ def _torch_subject(recipe: Recipe, source: TorchModel, place_of: PlaceOf) -> Sub
         init=lambda: None,
         identity="",
         detects=False,
+        resized=lambda shapes, number: _noise(
+            tuple(
+                dataclasses.replace(spec, shape=shape)
+                for spec, shape in zip(inputs, shapes, strict=True)
+            ),
+            1 + len(samples) + number,
+        ),
         rules=contextlib.nullcontext,
     )
 

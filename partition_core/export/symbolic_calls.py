@@ -17,7 +17,7 @@ _conv2d: Any = functional.conv2d
 
 @contextlib.contextmanager
 def symbolic_calls() -> Iterator[None]:
-    """Let models call `conv2d` and `reshape` with as many groups or rows as there are detections."""
+    """Let models call `conv2d` and `reshape` with a group or a row for each detection."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
         # The copy of a tensor that is being traced, which has no memory of its own.

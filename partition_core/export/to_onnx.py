@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import operator
 import re
 import traceback
 import warnings
@@ -14,9 +15,11 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+from onnxscript import opset20
 from torch import nn
 
 from partition_core.errors import ExportError, problem
+from partition_core.export.dynamic_axes import always_equal, free_symbol
 from partition_core.export.mark_op import (
     complete_marks,
     mark_translation,
@@ -26,7 +29,7 @@ from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.placing import PlaceOf
 from partition_core.export.questions import Decision
 from partition_core.export.tracing import asking_line, input_dims, sizes_answered, traceable
-from partition_core.recipe import DynamicAxis, Export
+from partition_core.recipe import Export
 
 _MODULE_PATH = "pkg.torch.onnx.name_scopes"
 _MODULE = "module"
@@ -88,7 +91,11 @@ def translate(
     about sizes, when it takes operators apart, is noted in `decisions`.
     """
     register_mark_schema()
-    table: dict[Any, Any] = {torch.ops.partition.mark.default: mark_translation(), **TRANSLATIONS}
+    table: dict[Any, Any] = {
+        torch.ops.partition.mark.default: mark_translation(),
+        operator.le: _at_most,
+        **TRANSLATIONS,
+    }
     with quiet_torch(), sizes_answered(decisions):
         try:
             exported = torch.onnx.export(
@@ -111,6 +118,16 @@ def translate(
     _name_dims(model, export, input_dims(program), place_of)
     complete_marks(model, export.opset)
     return model
+
+
+def _at_most(left: Any, right: Any) -> Any:
+    # torch bounds a number of rows by a product of sizes that may be more than an int64 holds.
+    return op.LessOrEqual(left, min(right, _MOST) if isinstance(right, int) else right)
+
+
+# Its stubs give constants the union of all types, which no operator accepts.
+op: Any = opset20
+_MOST = torch.iinfo(torch.int64).max
 
 
 def _strip(model: ir.Model) -> None:
@@ -165,9 +182,9 @@ def _name_dims(
     }
     for axis in export.dynamic_axes:
         value, dims = inputs[axis.tensor]
-        symbol = _free_symbol(dims[axis.axis], axis, place_of)
+        symbol = free_symbol(dims[axis.axis], axis, place_of)
         if names.setdefault(symbol, axis.symbol) != axis.symbol:
-            raise _always_equal(names[symbol], axis, place_of)
+            raise always_equal(names[symbol], axis, place_of)
         dim = value.shape[axis.axis] if value.shape is not None else None
         if isinstance(dim, ir.SymbolicDim) and dim.value:
             names[dim.value] = axis.symbol
@@ -180,32 +197,6 @@ def _name_dims(
                 known.add(fresh)
     if names:
         _rename_dims(model, names)
-
-
-def _free_symbol(dim: int | str, axis: DynamicAxis, place_of: PlaceOf) -> str:
-    if isinstance(dim, str):
-        return dim
-    # torch.export takes a size of 1 for a number, whatever the model does with it.
-    one = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
-    raise ExportError(
-        problem(
-            place_of(f"export.dynamic_axes.{axis.tensor}"),
-            f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
-            "a dim can be dynamic if no code of the model depends on its value",
-            f"{one}leave '{axis.symbol}' out, or change the model",
-        )
-    )
-
-
-def _always_equal(known: str, axis: DynamicAxis, place_of: PlaceOf) -> ExportError:
-    return ExportError(
-        problem(
-            place_of(f"export.dynamic_axes.{axis.tensor}"),
-            f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
-            "expected one symbol for one size",
-            f"write '{known}' instead of '{axis.symbol}'",
-        )
-    )
 
 
 def _rename_dims(model: ir.Model, names: dict[str, str]) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import sympy
 import torch
 from torch._subclasses import fake_tensor
 from torch.fx.experimental import proxy_tensor
@@ -22,6 +23,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 from torch.overrides import TorchFunctionMode
 
+from partition_core.export.free_sizes import FreeSizes, TracedSize
 from partition_core.export.questions import MASK_QUESTIONS, Decision, decide_mask, decide_size
 from partition_core.export.replaced import replaced
 
@@ -127,6 +129,54 @@ def input_dims(program: torch.export.ExportedProgram) -> list[tuple[int | str, .
         dims = [str(dim) for dim in placeholders[str(name)].meta["val"].shape]
         found.append(tuple(int(dim) if dim.isdecimal() else dim for dim in dims))
     return found
+
+
+def free_sizes(
+    program: torch.export.ExportedProgram, axes: Sequence[tuple[int, int, str]]
+) -> FreeSizes:
+    """Return the sizes of `axes` and what the trace takes for granted about them.
+
+    `axes` holds the number of an input, an axis that is not fixed, and its symbol in the recipe.
+    """
+    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    inputs = [placeholders[str(name)].meta["val"] for name in program.graph_signature.user_inputs]
+    sizes: dict[str, TracedSize] = {}
+    inner: dict[sympy.Symbol, int] = {}
+    conditions: dict[sympy.Basic, None] = {}
+    for number, axis, name in axes:
+        size: Any = inputs[number].shape[axis]
+        node = size.node
+        env = node.shape_env
+        sizes.setdefault(name, TracedSize(node.expr, int(node.hint)))
+        for symbol in sorted(node.expr.free_symbols, key=str):
+            inner[symbol] = int(env.backed_var_to_val[symbol])
+            conditions.update(dict.fromkeys(_bounds(symbol, env.var_to_range[symbol])))
+    for env in {id(one): one for one in _shape_envs(inputs)}.values():
+        for guard in env.guards:
+            condition = guard.expr.xreplace(env.replacements)
+            if condition.free_symbols and condition.free_symbols <= set(inner):
+                conditions[condition] = None
+    return FreeSizes(sizes, inner, tuple(conditions))
+
+
+def _shape_envs(inputs: list[torch.Tensor]) -> list[Any]:
+    # torch's stubs know nothing but numbers as sizes.
+    dims: list[Any] = [dim for tensor in inputs for dim in tensor.shape]
+    return [dim.node.shape_env for dim in dims if isinstance(dim, torch.SymInt)]
+
+
+def _bounds(symbol: sympy.Symbol, allowed: Any) -> list[sympy.Basic]:
+    bounds = []
+    # Every size of a trace is at least 2 to begin with; that alone says nothing about the model.
+    if allowed.lower > _FIRST_FREE:
+        bounds.append(sympy.Ge(symbol, allowed.lower))
+    if allowed.upper.is_Integer and allowed.upper < _NO_LIMIT:
+        bounds.append(sympy.Le(symbol, allowed.upper))
+    return bounds
+
+
+_FIRST_FREE = 2
+_NO_LIMIT = 2**31
 
 
 def asking_line(stack: traceback.StackSummary) -> str:

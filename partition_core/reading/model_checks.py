@@ -40,6 +40,30 @@ def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
                 yield from _axes_beyond_rank(symbols, known[tensor].get("shape"))
 
 
+def _detector_axes(draft: Draft) -> Iterator[Problem]:
+    source = draft.tree.get("model", "source")
+    if source is None or source.text != "mmdet":
+        return
+    for axis, texts in _DETECTOR_AXES.items():
+        for symbol in draft.tree.select("export", "dynamic_axes", EVERY, axis):
+            yield Problem(symbol.place, *texts)
+
+
+_DETECTOR_AXES = {
+    "0": (
+        "the number of pictures of an mmdet model cannot be dynamic",
+        "mmdet's post-processing takes the pictures of a batch one by one, in Python, so that the "
+        "graph holds as many copies of it as there are pictures",
+        "leave '0' out; for several pictures at a time write their number in 'shape'",
+    ),
+    "1": (
+        "the number of channels cannot be dynamic",
+        "the first convolution has a weight for each",
+        "leave '1' out",
+    ),
+}
+
+
 def _axes_beyond_rank(symbols: Node, shape: Node | None) -> Iterator[Problem]:
     if shape is None or not isinstance(shape.value, tuple):
         return
@@ -138,6 +162,7 @@ def _count(number: int, noun: str) -> str:
 MODEL_CHECKS: tuple[Check, ...] = (
     _detector_inputs,
     _dynamic_axes,
+    _detector_axes,
     _checkpoint,
     _escaping_paths,
     _proof_files,

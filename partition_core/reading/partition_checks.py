@@ -9,6 +9,18 @@ from partition_core.reading.recipe_draft import Check, Draft
 from partition_core.reading.yaml_tree import EVERY, Node
 from partition_core.references import GRAMMAR, MarkReference, parse_reference
 
+# The names in policies/marks/mmdet.yaml; a test compares the two.
+KNOWN_MARK_NAMES = (
+    "detector_forward",
+    "detr_predict",
+    "extract_feat",
+    "BaseDenseHead",
+    "yolo_head",
+    "rtmdet_head",
+    "multiclass_nms",
+    "roi_extractor",
+    "bbox_head_forward",
+)
 RESERVED_FILES = frozenset({"end2end.onnx"})
 
 
@@ -20,6 +32,7 @@ def _repeated_names(draft: Draft) -> Iterator[Problem]:
 
 _LISTS_OF_DISTINCT_NAMES = (
     ("export", "output_names"),
+    ("marks", EVERY, "any_of"),
     ("marks", EVERY, "inputs"),
     ("marks", EVERY, "outputs"),
     ("marks", EVERY, "tensors"),
@@ -56,6 +69,11 @@ def _detector_marks(draft: Draft) -> Iterator[Problem]:
             yield Problem(on.place, "'detector' is a mark of mmdet models only", expected)
 
 
+def _no_marks(draft: Draft) -> Iterator[Problem]:
+    if draft.tree.get("marks") is None and any(True for _ in draft.segments()):
+        yield Problem(draft.tree.place, "the key 'marks' is missing", "expected a list of marks")
+
+
 def _references(draft: Draft) -> Iterator[Problem]:
     marks = dict(reversed(list(draft.marks())))
     complete = _all_are_named(draft)
@@ -87,7 +105,8 @@ def _reference_problems(
         yield from _unmarked_tensor(node, reference, marks[reference.mark])
     elif complete:
         what = f"unknown mark {quoted(reference.mark)}"
-        yield Problem(node.place, what, one_of(marks), suggestion(reference.mark, marks))
+        near = suggestion(reference.mark, [*marks, *KNOWN_MARK_NAMES])
+        yield Problem(node.place, what, one_of(marks), near)
 
 
 def _unmarked_tensor(node: Node, reference: MarkReference, mark: Node) -> Iterator[Problem]:
@@ -141,6 +160,7 @@ PARTITION_CHECKS: tuple[Check, ...] = (
     _repeated_marks,
     _repeated_files,
     _detector_marks,
+    _no_marks,
     _references,
     _empty_segments,
 )

@@ -12,18 +12,17 @@ from types import MappingProxyType
 from partition_core.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
 from partition_core.reading.model_checks import MODEL_CHECKS
 from partition_core.reading.partition_checks import PARTITION_CHECKS
+from partition_core.reading.policies import POLICIES, completed
 from partition_core.reading.recipe_draft import Draft
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.reading.recipe_names import recipe_names
-from partition_core.reading.recipe_schema import POLICY_SCHEMA, RECIPE_SCHEMA, schema_problems
+from partition_core.reading.recipe_schema import RECIPE_SCHEMA, schema_problems
 from partition_core.reading.yaml_text import YamlText, read_yaml
 from partition_core.reading.yaml_tree import Node, merge, path_text
 
 __all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
 
 MAX_EXTENDS = 8
-POLICIES = Path(__file__).parent.parent / "policies"
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -35,14 +34,15 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
     chain = _read_chain(path, root)
     if chain.tree is None:
         raise RecipeError(*chain.problems)
-    tree, policy, problems = _with_policy(chain.tree)
+    found = completed(chain.tree)
+    tree = found.tree
     draft = Draft(tree, root)
-    problems = [*chain.problems, *problems]
+    problems = [*chain.problems, *found.problems]
     checked = [problem for check in PARTITION_CHECKS + MODEL_CHECKS for problem in check(draft)]
     # A check that finds a value the schema has already refused would say the same thing twice.
-    for found in (schema_problems(tree, RECIPE_SCHEMA), checked):
+    for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
         told = {problem.place for problem in problems}
-        problems += [problem for problem in found if problem.place not in told]
+        problems += [problem for problem in more if problem.place not in told]
     if problems:
         raise RecipeError(*_in_file_order(problems, tree, chain.files))
     return RecipeFile.of(
@@ -50,7 +50,7 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
         chain.files[0],
         tree.plain(),
         MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
-        (*chain.sources, *policy),
+        (*chain.sources, *found.files),
     )
 
 
@@ -151,48 +151,6 @@ def _merged(tops: Iterable[Node]) -> Node | None:
         # Only a recipe that extends another one has something for null to remove.
         merged = patch if merged is None else merge(merged, patch)
     return merged
-
-
-def _with_policy(tree: Node) -> tuple[Node, tuple[Path, ...], list[Problem]]:
-    """Return the tree with the marks and segments of the policy that it names, if it does."""
-    partition, label = tree.get("partition"), tree.get("partition", "type")
-    if partition is None or label is None or not label.text:
-        return tree, (), []
-    known = recipe_names(POLICIES)
-    if "segments" in partition.entries and label.text in known:
-        what = f"{quoted(label.text)} is the name of a shared policy, which has its own segments"
-        remedy = "choose another name, or remove 'segments'"
-        return tree, (), [Problem(label.place, what, "", remedy)]
-    if len(partition.entries) > 1:
-        return tree, (), []
-    if Draft(tree, POLICIES).is_onnx:
-        what = "a shared policy names functions of mmdet, and an ONNX file has none"
-        remedy = "write 'segments', or 'save_file', 'from' and 'to' in its place"
-        return tree, (), [Problem(partition.place, what, "", remedy)]
-    if label.text not in known:
-        what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
-        remedy = suggestion(label.text, known) or "choose one, or write 'segments'"
-        return tree, (), [Problem(label.place, what, one_of(known), remedy)]
-    path = POLICIES / f"{label.text}.yaml"
-    text = read_yaml(path, f"partition_core/policies/{path.name}")
-    if text.root is None or text.problems:
-        return tree, (path,), list(text.problems)
-    problems = schema_problems(text.root, POLICY_SCHEMA)
-    return tree if problems else _graft(tree, text.root), (path,), problems
-
-
-def _graft(tree: Node, policy: Node) -> Node:
-    marks, partition = policy.entries["marks"], tree.entries["partition"]
-    own = tree.get("marks")
-    if own is None:
-        own = Node(marks.place, marks.value)
-    elif isinstance(own.value, tuple):
-        own = Node(own.place, marks.items + own.value)
-    segments = {**partition.entries, "segments": policy.entries["segments"]}
-    return Node(
-        tree.place,
-        {**tree.entries, "marks": own, "partition": Node(partition.place, segments)},
-    )
 
 
 def _in_file_order(problems: Iterable[Problem], tree: Node, files: Iterable[str]) -> list[Problem]:

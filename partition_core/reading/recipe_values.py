@@ -124,6 +124,7 @@ def _mark(plain: Plain) -> Mark:
         inputs=tuple(plain["inputs"]) if "inputs" in plain else None,
         outputs=tuple(plain["outputs"]) if "outputs" in plain else None,
         decorator=plain.get("decorator", False),
+        any_of=tuple(plain.get("any_of", ())),
     )
 
 

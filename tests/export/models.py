@@ -301,3 +301,30 @@ class Classwise(nn.Module):
         settings = {"type": "nms", "iou_threshold": 0.4}
         dets, kept = self.batched_nms(boxes, scores, idxs, settings)
         return {"dets": dets, "kept": kept}
+
+
+class Eighths(nn.Module):
+    """Takes another branch for a length that eight does not divide."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum() if x.shape[1] % 8 else x + 1
+
+
+class Positions(nn.Module):
+    """Adds a table of eight rows to a sequence that may be shorter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(32.0).view(8, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table: torch.Tensor = self.table  # type: ignore[assignment]
+        return x + table[: x.shape[1]]
+
+
+class Strided(nn.Module):
+    """Takes another branch for a sequence whose every eighth step is a single one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        steps = x[:, :, ::8]
+        return x + steps if steps.shape[2] == 1 else x - steps.mean()

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partition_core.errors import Place, RecipeError
+from partition_core.reading.partition_checks import KNOWN_MARK_NAMES
+from partition_core.reading.policies import KNOWN_MARKS
 from partition_core.reading.recipe_reader import MAX_EXTENDS, POLICIES, RecipeFile, read_recipe
 from partition_core.reading.recipe_schema import (
     POLICY_SCHEMA,
@@ -25,6 +27,7 @@ from partition_core.reading.recipe_schema import (
 )
 from partition_core.reading.recipe_values import DEFAULT_DTYPE
 from partition_core.reading.yaml_text import read_yaml
+from partition_core.reading.yaml_tree import EVERY
 from partition_core.recipe import (
     DEFAULT_OPSET,
     DEFAULT_TOLERANCE,
@@ -233,10 +236,47 @@ def test_a_policy_gives_its_marks_before_those_of_the_recipe(tmp_path: Path) -> 
     assert found.place("marks[2].name") == Place("recipes/x.yaml", 9, "marks[0].name")
     policy = found.place("marks[1].name")
     assert (policy.file, policy.path) == (
-        "partition_core/policies/single_stage.yaml",
-        "marks[1].name",
+        "partition_core/policies/marks/mmdet.yaml",
+        "marks[6].name",
     )
-    assert found.sources == (tmp_path / "recipes/x.yaml", POLICIES / "single_stage.yaml")
+    assert found.sources == (
+        tmp_path / "recipes/x.yaml",
+        POLICIES / "single_stage.yaml",
+        KNOWN_MARKS,
+    )
+
+
+def test_segments_may_refer_to_known_marks_that_the_recipe_does_not_name(tmp_path: Path) -> None:
+    bare = (
+        (YOLO[: YOLO.index("marks:")] + YOLO[YOLO.index("partition:") :])
+        .replace("head:", "yolo_head:")
+        .replace("head[0]:", "yolo_head:")
+    )
+    found = read(tmp_path, bare)
+    assert [mark.name for mark in found.recipe.marks] == ["detector_forward", "yolo_head"]
+    assert found.recipe.marks[1].on == "mmdet.models.dense_heads.YOLOV3Head.predict_by_feat"
+    assert found.sources[1:] == (KNOWN_MARKS,)
+    # A mark of the recipe goes before a known one of its name, which is then not placed.
+    own = read(tmp_path, bare + "marks:\n  - {name: yolo_head, module: neck}\n")
+    assert [(mark.name, mark.module) for mark in own.recipe.marks] == [
+        ("detector_forward", None),
+        ("yolo_head", "neck"),
+    ]
+
+
+def test_a_misspelt_known_mark_is_unknown(tmp_path: Path) -> None:
+    bare = YOLO[: YOLO.index("marks:")] + YOLO[YOLO.index("partition:") :]
+    with pytest.raises(RecipeError) as caught:
+        read(tmp_path, bare.replace("head:", "yolo_hed:"))
+    assert "unknown mark 'yolo_hed'" in str(caught.value)
+    assert "did you mean 'yolo_head'?" in str(caught.value)
+
+
+def test_the_known_marks_are_valid_and_named_once() -> None:
+    text = read_yaml(KNOWN_MARKS, "marks")
+    assert text.root is not None and not schema_problems(text.root, "marks.schema.json")
+    names = [name.text for name in text.root.select("marks", EVERY, "name")]
+    assert tuple(names) == KNOWN_MARK_NAMES
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES.glob("*.yaml")), ids=lambda path: path.stem)

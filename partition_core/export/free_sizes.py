@@ -1,0 +1,153 @@
+"""The sizes for which a traced program holds, and others than the traced ones to prove it on.
+
+While torch.export traces a model it notes what the trace takes for granted about the sizes that
+are not fixed. Here these notes become plain values; nothing here runs a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+
+Inner = Mapping[sympy.Symbol, int]
+
+_SHARES = (0.75, 1.25)
+_TRIED = 64
+
+
+@dataclass(frozen=True)
+class TracedSize:
+    """A size that is not fixed: `size` in the trace's symbols, and what it was in the sample."""
+
+    size: sympy.Expr
+    traced: int
+
+
+@dataclass(frozen=True)
+class FreeSizes:
+    """The sizes of a recipe that are not fixed, by the recipe's symbols, and what limits them.
+
+    `inner` holds the trace's own symbols with their traced values: a size may depend on one in
+    any way (`32*s0`), and two sizes on the same one. The trace holds for all values of which each
+    of `conditions` is true.
+    """
+
+    sizes: Mapping[str, TracedSize]
+    inner: Inner
+    conditions: tuple[sympy.Basic, ...]
+
+    def others(self) -> list[dict[str, int]]:
+        """Return two sets of sizes, by symbol, that differ from the traced ones in every size.
+
+        They are about 3/4 and 5/4 of the traced ones, in turn, so that two sizes that were equal
+        in the trace are not equal here. A set that the conditions do not allow is left out.
+        """
+        found = (self._near(start) for start in range(len(_SHARES)))
+        return [self._outer(values) for values in found if values]
+
+    def limits(self) -> dict[str, Any]:
+        """Return what limits the sizes, as plain data: the least and most of each, and conditions.
+
+        Conditions that are true for all sizes from the least on are left out; `most` is None for
+        a size without a limit.
+        """
+        ranges = {symbol: self._range(symbol) for symbol in self.inner}
+        told = [
+            self._worded(condition)
+            for condition in self.conditions
+            if any(
+                not self._holds(condition, {**self.inner, symbol: value})
+                for symbol in condition.free_symbols
+                for value in _tried(*ranges[symbol])
+            )
+        ]
+        sizes = {}
+        for name, size in self.sizes.items():
+            (symbol,) = size.size.free_symbols
+            bounds = [
+                None if value is None else int(size.size.xreplace({symbol: sympy.Integer(value)}))
+                for value in ranges[symbol]
+            ]
+            sizes[name] = {"traced": size.traced, "least": bounds[0], "most": bounds[1]}
+        return {"sizes": sizes, "conditions": sorted(set(told))}
+
+    def fixed_inside(self) -> tuple[str, int, str] | None:
+        """Return a size that cannot grow since the trace took something for a number, or None.
+
+        The result is the symbol, its most and the condition. A plain limit, such as a table with
+        so many rows, is none: it is the model's own.
+        """
+        for name, size in self.sizes.items():
+            (symbol,) = size.size.free_symbols
+            most = self._range(symbol)[1]
+            if most is None:
+                continue
+            beyond = {**self.inner, symbol: most + 1}
+            for condition in self.conditions:
+                if isinstance(condition, sympy.Eq) and not self._holds(condition, beyond):
+                    largest = size.size.xreplace({symbol: sympy.Integer(most)})
+                    return name, int(largest), self._worded(condition)
+        return None
+
+    def _near(self, start: int) -> dict[sympy.Symbol, int] | None:
+        chosen: dict[sympy.Symbol, int] = {}
+        for number, (symbol, traced) in enumerate(self.inner.items(), start):
+            share = _SHARES[number % len(_SHARES)]
+            known = {*chosen, symbol}
+            asked = [
+                condition
+                for condition in self.conditions
+                if symbol in condition.free_symbols and condition.free_symbols <= known
+            ]
+            value = next(
+                (
+                    value
+                    for value in _nearest(traced, traced * share)
+                    if all(self._holds(one, {**chosen, symbol: value}) for one in asked)
+                ),
+                None,
+            )
+            if value is None:
+                return None
+            chosen[symbol] = value
+        return chosen
+
+    def _outer(self, values: Inner) -> dict[str, int]:
+        numbers = {symbol: sympy.Integer(value) for symbol, value in values.items()}
+        return {name: int(size.size.xreplace(numbers)) for name, size in self.sizes.items()}
+
+    def _range(self, symbol: sympy.Symbol) -> tuple[int, int | None]:
+        least, most = 1, None
+        for condition in self.conditions:
+            if condition.free_symbols == {symbol} and symbol in condition.args:
+                ordered = condition if condition.lhs == symbol else condition.reversed
+                if isinstance(ordered, sympy.Ge):
+                    least = max(least, int(ordered.rhs))
+                elif isinstance(ordered, sympy.Le):
+                    most = int(ordered.rhs) if most is None else min(most, int(ordered.rhs))
+        return least, most
+
+    def _holds(self, condition: sympy.Basic, values: Inner) -> bool:
+        numbers = {symbol: sympy.Integer(value) for symbol, value in values.items()}
+        return bool(condition.xreplace(numbers) == sympy.true)
+
+    def _worded(self, condition: sympy.Basic) -> str:
+        names = {
+            size.size: sympy.Symbol(name, integer=True)
+            for name, size in self.sizes.items()
+            if size.size.is_Symbol
+        }
+        return str(condition.xreplace(names))
+
+
+def _nearest(traced: int, target: float) -> list[int]:
+    """Return the other values from 1 to twice the traced one, those near the target first."""
+    others: Iterable[int] = (value for value in range(1, 2 * traced + 1) if value != traced)
+    return sorted(others, key=lambda value: (abs(value - target), value))
+
+
+def _tried(least: int, most: int | None) -> Iterator[int]:
+    return iter(range(least, least + _TRIED if most is None else min(least + _TRIED, most + 1)))

@@ -1,0 +1,95 @@
+"""The policies and marks that ship with the package, put into a recipe that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.reading.recipe_draft import Draft
+from partition_core.reading.recipe_names import recipe_names
+from partition_core.reading.recipe_schema import POLICY_SCHEMA, schema_problems
+from partition_core.reading.yaml_text import read_yaml
+from partition_core.reading.yaml_tree import EVERY, Node
+from partition_core.references import parse_reference
+
+POLICIES = Path(__file__).parent.parent / "policies"
+KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A recipe's tree with what it names, the package's files that it came from, and problems."""
+
+    tree: Node
+    files: tuple[Path, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def completed(tree: Node) -> Completed:
+    """Return the recipe with the segments of the policy that it names, and their known marks.
+
+    The recipe's own segments may refer to known marks as well; a mark of its own goes before a
+    known one of the same name. A policy's marks come before the recipe's.
+    """
+    partition, label = tree.get("partition"), tree.get("partition", "type")
+    if partition is None or label is None or not label.text:
+        return Completed(tree)
+    known = recipe_names(POLICIES)
+    if "segments" in partition.entries and label.text in known:
+        what = f"{quoted(label.text)} is the name of a shared policy, which has its own segments"
+        remedy = "choose another name, or remove 'segments'"
+        return Completed(tree, problems=(Problem(label.place, what, "", remedy),))
+    if len(partition.entries) > 1:
+        source = tree.get("model", "source")
+        own = {name.text for name in tree.select("marks", EVERY, "name")}
+        wanted = {name for name in _referred(tree) if name not in own}
+        is_mmdet = source is not None and source.text == "mmdet"
+        return _with_known_marks(tree, wanted) if is_mmdet and wanted else Completed(tree)
+    if Draft(tree, POLICIES).is_onnx:
+        what = "a shared policy names functions of mmdet, and an ONNX file has none"
+        remedy = "write 'segments', or 'save_file', 'from' and 'to' in its place"
+        return Completed(tree, problems=(Problem(partition.place, what, "", remedy),))
+    if label.text not in known:
+        what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
+        remedy = suggestion(label.text, known) or "choose one, or write 'segments'"
+        return Completed(tree, problems=(Problem(label.place, what, one_of(known), remedy),))
+    path = POLICIES / f"{label.text}.yaml"
+    text = read_yaml(path, _shown(path))
+    problems = tuple(text.problems)
+    if text.root is not None and not problems:
+        problems = tuple(schema_problems(text.root, POLICY_SCHEMA))
+    if text.root is None or problems:
+        return Completed(tree, (path,), problems)
+    segments = {**partition.entries, "segments": text.root.entries["segments"]}
+    grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, segments)})
+    found = _with_known_marks(grafted, set(_referred(grafted)))
+    return Completed(found.tree, (path, *found.files), found.problems)
+
+
+def _with_known_marks(tree: Node, wanted: set[str]) -> Completed:
+    """Return `tree` with the known marks among those `wanted` before its own."""
+    text = read_yaml(KNOWN_MARKS, _shown(KNOWN_MARKS))
+    if text.root is None or text.problems:
+        return Completed(tree, (KNOWN_MARKS,), tuple(text.problems))
+    known = text.root.entries["marks"]
+    given = tuple(mark for mark in known.items if mark.entries["name"].text in wanted)
+    marks = tree.get("marks")
+    if not given or (marks is not None and not isinstance(marks.value, tuple)):
+        return Completed(tree)
+    place = known.place if marks is None else marks.place
+    both = Node(place, given + (() if marks is None else marks.items))
+    return Completed(Node(tree.place, {**tree.entries, "marks": both}), (KNOWN_MARKS,))
+
+
+def _referred(tree: Node) -> Iterator[str]:
+    for side in ("start", "end"):
+        for node in tree.select("partition", "segments", EVERY, side, EVERY):
+            reference = parse_reference(node.text or "")
+            if reference is not None:
+                yield reference.mark
+
+
+def _shown(path: Path) -> str:
+    return f"partition_core/policies/{path.relative_to(POLICIES).as_posix()}"

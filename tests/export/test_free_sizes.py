@@ -1,0 +1,82 @@
+"""The sizes for which a trace holds: what it notes about them, and others to prove it on."""
+
+from __future__ import annotations
+
+import pytest
+
+from partition_core.errors import ExportError
+from partition_core.recipe import DynamicAxis, Recipe
+from tests.export.support import export
+from tests.export.support import torch_recipe as recipe
+
+
+def refused(given: Recipe) -> str:
+    with pytest.raises(ExportError) as error:
+        export(given)
+    return str(error.value)
+
+
+def axes(tensor: str, **symbols: int) -> tuple[DynamicAxis, ...]:
+    return tuple(DynamicAxis(tensor, axis, symbol) for symbol, axis in symbols.items())
+
+
+def shapes(given: Recipe, name: str) -> tuple[list[tuple[int, ...]], dict[str, object]]:
+    exported = export(given)
+    found = [array.shape for key, array in exported.reference.items() if key[1:] == f"/{name}"]
+    return found, exported.notes["dynamic_axes"]
+
+
+def test_a_recipe_without_free_dims_has_no_further_samples() -> None:
+    exported = export(recipe("Net", {"image": (2, 3, 16, 16)}))
+    assert {key[0] for key in exported.reference} == {"0", "1"}
+    assert "dynamic_axes" not in exported.notes
+
+
+def test_every_free_dim_is_run_at_two_further_sizes_that_differ_from_each_other() -> None:
+    given = recipe(
+        "Net",
+        {"image": (2, 3, 16, 16)},
+        dynamic_axes=axes("image", batch=0, height=2, width=3),
+    )
+    found, notes = shapes(given, "input/image")
+    assert found == [(2, 3, 16, 16), (2, 3, 16, 16), (1, 3, 20, 12), (3, 3, 12, 20)]
+    assert notes["sizes"] == {
+        "batch": {"traced": 2, "least": 1, "most": None},
+        "height": {"traced": 16, "least": 1, "most": None},
+        "width": {"traced": 16, "least": 1, "most": None},
+    }
+
+
+def test_dims_of_one_symbol_get_one_size() -> None:
+    given = recipe(
+        "Added",
+        {"left": (4, 3), "right": (4, 3)},
+        dynamic_axes=(*axes("left", n=0), *axes("right", n=0)),
+    )
+    assert shapes(given, "input/left")[0] == shapes(given, "input/right")[0]
+    assert shapes(given, "output/output")[0] == [(4, 3), (4, 3), (3, 3), (5, 3)]
+
+
+def test_only_sizes_that_the_model_takes_are_run_and_what_it_asks_is_told() -> None:
+    eighths = recipe("Eighths", {"x": (2, 32)}, dynamic_axes=axes("x", length=1))
+    found, notes = shapes(eighths, "input/x")
+    assert [length for _, length in found] == [32, 32, 24, 40]
+    assert notes["conditions"] == ["Eq(Mod(length, 8), 0)"]
+
+
+def test_a_table_with_so_many_rows_limits_a_size() -> None:
+    given = recipe("Positions", {"x": (2, 6, 4)}, dynamic_axes=axes("x", length=1))
+    found, notes = shapes(given, "input/x")
+    assert [length for _, length, _ in found] == [6, 6, 4, 7]
+    assert notes["sizes"] == {"length": {"traced": 6, "least": 1, "most": 8}}
+
+
+def test_a_size_that_is_one_inside_the_model_is_refused_rather_than_wrong_beyond() -> None:
+    single = recipe("Strided", {"x": (2, 4, 8)}, dynamic_axes=axes("x", length=2))
+    assert refused(single) == (
+        "export.dynamic_axes.x: traced with a 'length' of 8, the model would be wrong for one "
+        "above 8; up to there a size inside it is fixed: Eq(((length + 7)//8), 1); "
+        "give 'x' a shape with a 'length' above 8"
+    )
+    larger = recipe("Strided", {"x": (2, 4, 24)}, dynamic_axes=axes("x", length=2))
+    assert shapes(larger, "input/x")[1]["conditions"] == ["Ne(((length + 7)//8), 1)"]
