@@ -82,9 +82,9 @@ def mark_source(
         from partition_core.reference import save_reference
 
         samples = _samples(plan, source.model)
-        with _proof_runs(plan.file, path.name):
+        with _about(plan.file, path):
             reference = reference_of(path, source.model, source.marks, samples)
-    with phase("put the marks in"), _about(plan.file, path.name):
+    with phase("put the marks in"), _about(plan.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
         save(model, folder / END2END)
@@ -102,7 +102,7 @@ class _Source:
 
 def _marked_by(plan: Plan, path: Path) -> _Source:
     model = _opened(plan.file, path)
-    with _about(plan.file, path.name):
+    with _about(plan.file, path):
         own = marks_of(model).tensors
     with in_recipe(plan.file):
         _check_names(plan.file.recipe, own)
@@ -116,7 +116,7 @@ def _marked_by(plan: Plan, path: Path) -> _Source:
 
 
 def _opened(file: RecipeFile, path: Path) -> Model:
-    with _about(file, path.name):
+    with _about(file, path):
         model = read_model(path)
         pinned = pinned_by(file)
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
@@ -189,41 +189,30 @@ def _model(recipe: Recipe) -> OnnxModel:
 
 
 @contextlib.contextmanager
-def _about(file: RecipeFile, name: str) -> Iterator[None]:
-    """Give the problems of an ONNX file called `name` the place where the recipe names it."""
-    pinned = pinned_by(file)
-    at = file.place(pinned.at if pinned is not None else "model")
+def _about(file: RecipeFile, path: Path) -> Iterator[None]:
+    """Give the problems of the ONNX file at `path` the place where the recipe names it."""
     try:
         yield
-    except CutError as error:
-        raise BuildError(
-            *(
-                Problem(at, f"{_subject(one, name)}: {one.what}", one.expected, one.remedy)
-                for one in error.problems
-            )
-        ) from error
-
-
-def _subject(one: Problem, name: str) -> str:
-    return f"'{name}'" if one.place.path == name else f"'{name}', {one.place.path}"
-
-
-@contextlib.contextmanager
-def _proof_runs(file: RecipeFile, name: str) -> Iterator[None]:
-    pinned = pinned_by(file)
-    try:
-        yield
-    except ProofError as error:
-        raise ProofError(
+    except (CutError, ProofError) as error:
+        pinned = pinned_by(file)
+        at = file.place(pinned.at if pinned is not None else "model")
+        # A fetched file has another name here than where it comes from.
+        name = Path(pinned.location).name if pinned is not None else path.name
+        runs = not isinstance(error, ProofError)
+        remedy = "" if runs else "nothing is built that cannot be proven"
+        raise (BuildError if runs else ProofError)(
             *(
                 Problem(
-                    file.place(pinned.at if pinned is not None else "model"),
-                    f"'{name}' {one.what}, so that nothing made of it can be proven"
-                    if one.place.path == name
-                    else f"'{name}', {one.place.path}: {one.what}",
+                    at,
+                    f"{_subject(one, path, name)} {one.what}",
                     one.expected,
-                    one.remedy,
+                    one.remedy or remedy,
                 )
                 for one in error.problems
             )
         ) from error
+
+
+def _subject(one: Problem, path: Path, name: str) -> str:
+    inner = "" if one.place.path == path.name else f", {one.place.path}"
+    return f"'{name}'{inner}:"

@@ -70,10 +70,10 @@ def test_end2end_is_the_file_with_marks_that_everyone_can_run(project: Project) 
         "whole:input.image": (0, 1, [1, 3, 16, 16]),
         "whole:output.scores": (0, 1, [-1, -1, -1, -1]),
         "whole:output.boxes": (0, 1, [-1, -1, -1, -1]),
-        "neck:input.conv_1": (0, 0, None),
-        "neck:input.features": (0, 0, None),
-        "neck:output.conv_1": (0, 0, None),
-        "neck:output.features": (0, 0, None),
+        "neck:input.conv_1": (0, 1, [1, 4, 16, 16]),
+        "neck:input.features": (0, 1, [1, 8, 8, 8]),
+        "neck:output.conv_1": (0, 1, [1, 4, 16, 16]),
+        "neck:output.features": (0, 1, [1, 8, 8, 8]),
     }
     assert [(f.domain, f.name) for f in made.functions] == [("partition", "Mark")]
     assert [one.name for one in made.graph.input] == ["image"]
