@@ -14,13 +14,15 @@ from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, REFERENCE, Plan
 from partition_core.building.project import Project
 from partition_core.cutting.external import check_external_data, locations
-from partition_core.cutting.files import check_model, save
+from partition_core.cutting.files import LARGEST, check_model, save
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of
 from partition_core.cutting.mark_nodes import put_marks
 from partition_core.cutting.model_inputs import input_specs
 from partition_core.cutting.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.cutting.onnx_file.graph_writer import write_model
+from partition_core.cutting.onnx_file.weights import Inline
 from partition_core.cutting.segment_scope import scope_of
 from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.reading.recipe_file import RecipeFile
@@ -82,8 +84,8 @@ def mark_source(
         from partition_core.reference import save_reference
 
         samples = _samples(plan, source.model)
-        with _about(plan.file, path):
-            reference = reference_of(path, source.model, source.marks, samples)
+        with _about(plan.file, path), plan.project.store.private_folder() as scratch:
+            reference = reference_of(path, source.model, source.marks, samples, scratch)
     with phase("put the marks in"), _about(plan.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
@@ -124,7 +126,17 @@ def _opened(file: RecipeFile, path: Path) -> Model:
             remedy = "put both here and name the path of the model"
             raise CutError(problem(path.name, what, "expected one file", remedy))
         check_external_data(model)
+        _check_size(model, path.name)
     return model
+
+
+def _check_size(model: Model, name: str) -> None:
+    if not locations(model):
+        return
+    size = sum(map(len, write_model(model, Inline(model.folder))))
+    if size > LARGEST:
+        what = f"with its weights it has {size} bytes"
+        raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}"))
 
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:

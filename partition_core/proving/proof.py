@@ -30,6 +30,7 @@ from partition_core.proving.sessions import Session, with_outputs
 
 Arrays = Mapping[str, Array]
 END2END = "end2end.onnx"
+PYTORCH = "PyTorch"
 _DETECTIONS = ("dets", "labels")
 _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 
@@ -52,7 +53,7 @@ def prove(
     tolerance: float,
     detects: bool,
     scratch: Path,
-    against: str = "PyTorch",
+    against: str = PYTORCH,
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
@@ -63,6 +64,10 @@ def prove(
     """
     observed = Observed.of(end2end, model, scratch)
     sessions = {name: Session(file, name) for name, file in chain.files.items()}
+    is_traced = against == PYTORCH
+    remedy = "" if is_traced else "name other inputs in 'proof.inputs'"
+    # After a trace an output that no input reaches may be a mistake of the trace.
+    fixed: frozenset[str] = frozenset() if is_traced else _fixed_outputs(model)
     samples = []
     problems: list[Problem] = []
     given = _samples(reference)
@@ -74,9 +79,9 @@ def prove(
         figures = _against_eager(number, whole, eager, tolerance, matched, against, problems)
         if detects:
             figures["detections"] = _detections(number, whole, eager, tolerance, limit, problems)
-        problems += _vacuous(number, whole, eager, detects)
+        problems += _vacuous(number, whole, eager, detects, fixed, remedy)
         samples.append({**figures, "nms": whole.suppressions})
-    problems += _unmoved(reference)
+    problems += _unmoved(reference, remedy)
     if problems:
         raise ProofError(*problems)
     return {
@@ -320,8 +325,20 @@ def _form(name: str, whole: Whole, eager: Eager) -> str:
     return f"'{name}': {_difference(ours, theirs)}"
 
 
-def _vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Problem]:
-    """Return why a sample proves nothing: no detection survives, or an output holds nothing."""
+def _fixed_outputs(model: Model) -> frozenset[str]:
+    """Return the outputs of `model` that no input can change."""
+    inputs = [value for value in model.graph.inputs if value.tensor is None]
+    live = dependents(model.graph, inputs)
+    return frozenset(value.name for value in model.graph.outputs if value not in live)
+
+
+def _vacuous(
+    number: int, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
+) -> list[Problem]:
+    """Return why a sample proves nothing: no detection survives, or an output holds nothing.
+
+    The outputs `fixed` need not hold anything.
+    """
     if detects:
         none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
         return [
@@ -338,13 +355,14 @@ def _vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Pro
             f"output '{name}', sample {number}",
             f"{nothing}, which proves nothing",
             "expected values that depend on the input",
+            remedy,
         )
         for name, array in whole.outputs.items()
-        if (nothing := emptiness(array))
+        if name not in fixed and (nothing := emptiness(array))
     ]
 
 
-def _unmoved(reference: Arrays) -> list[Problem]:
+def _unmoved(reference: Arrays, remedy: str) -> list[Problem]:
     """Return a problem if the outputs are the same for the first two, different, samples."""
     pairs = [
         (array, reference[f"1/output/{key.split('/', 2)[2]}"])
@@ -357,6 +375,7 @@ def _unmoved(reference: Arrays) -> list[Problem]:
                 "outputs",
                 "they are the same for two different inputs, which proves nothing",
                 "expected outputs that depend on the input",
+                remedy,
             )
         ]
     return []

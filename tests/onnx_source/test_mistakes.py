@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from partition_core.errors import ProofError
+from partition_core.errors import PartitionError, ProofError
 from tests.checkpoints.file_server import FileServer, serving
 
 from .conftest import LINE, TWO, Project
@@ -267,6 +267,24 @@ def test_external_data_is_a_part_of_the_file(project: Project) -> None:
     assert project.make()["head.onnx"] != inside["head.onnx"]
 
 
+def test_more_than_a_file_can_hold_is_told_before_anything_runs(project: Project) -> None:
+    big = detector()
+    (weights,) = [one for one in big.graph.initializer if one.name == "w1"]
+    weights.ClearField("raw_data")
+    weights.dims[:] = [200_000_000, 3, 1, 1]
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="w.bin")
+    project.save(big)
+    with (project.folder / "w.bin").open("wb") as stream:
+        stream.truncate(2_400_000_000)  # a hole: it takes no room on the disk
+    project.recipe(LINE)
+    with pytest.raises(PartitionError) as error:
+        project.check()
+    told = str(error.value)
+    assert told.startswith(f"{AT}:1: model.path: 'detector.onnx': with its weights it has 240000")
+    assert told.endswith(" bytes; no ONNX file can have more than 2147483647")
+
+
 def test_an_operator_that_onnxruntime_lacks_is_told(project: Project) -> None:
     graph = helper.make_graph(
         [
@@ -357,3 +375,40 @@ def test_a_url_gives_one_file_with_its_weights(project: Project, server: FileSer
 def _error(output: str) -> str:
     (told,) = [line for line in output.splitlines() if line.startswith("ERROR: ")]
     return told
+
+
+def test_inputs_that_prove_nothing_are_told_with_what_to_do(project: Project) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["limit"], value_float=100.0),
+            helper.make_node("Greater", ["image", "limit"], ["found"]),
+            helper.make_node("Constant", [], ["constant"], value_floats=[1.0, 1.0]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [4])],
+        [
+            helper.make_tensor_value_info("found", TensorProto.BOOL, [4]),
+            helper.make_tensor_value_info("constant", TensorProto.FLOAT, [2]),
+        ],
+    )
+    project.save(model(graph))
+    recipe = (
+        "model: {source: onnx, path: detector.onnx}\n"
+        "partition: {save_file: a.onnx, from: [image], to: [found]}\n"
+    )
+    project.recipe(recipe)
+    with pytest.raises(ProofError) as error:
+        project.make()
+    remedy = "name other inputs in 'proof.inputs'"
+    assert str(error.value).splitlines() == [
+        "output 'found', sample 0: all its values are equal, which proves nothing; expected "
+        f"values that depend on the input; {remedy}",
+        "output 'found', sample 1: all its values are equal, which proves nothing; expected "
+        f"values that depend on the input; {remedy}",
+        "outputs: they are the same for two different inputs, which proves nothing; expected "
+        f"outputs that depend on the input; {remedy}",
+    ]
+    for number, values in enumerate(([1, 200, 3, 400], [500, 2, 3, 4])):
+        np.savez(project.folder / f"{number}.npz", image=np.array(values, np.float32))
+    project.recipe(recipe + "proof: {inputs: [0.npz, 1.npz]}\n")
+    assert set(project.make()) == {"end2end.onnx", "a.onnx"}
