@@ -15,13 +15,15 @@ from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, REFERENCE, Plan
 from partition_core.building.project import Project
 from partition_core.cutting.external import check_external_data, locations
-from partition_core.cutting.files import check_model, save
+from partition_core.cutting.files import LARGEST, check_model, save
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of
 from partition_core.cutting.mark_nodes import put_marks
 from partition_core.cutting.model_inputs import input_specs
 from partition_core.cutting.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.cutting.onnx_file.graph_writer import write_model
+from partition_core.cutting.onnx_file.weights import Inline
 from partition_core.cutting.segment_scope import scope_of
 from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.reading.recipe_file import RecipeFile
@@ -83,9 +85,9 @@ def mark_source(
         from partition_core.reference import save_reference
 
         samples = _samples(plan, source.model)
-        with _proof_runs(plan.file, path.name):
-            reference = reference_of(path, source.model, source.marks, samples)
-    with phase("put the marks in"), _about(plan.file, path.name):
+        with _about(plan.file, path), plan.project.store.private_folder() as scratch:
+            reference = reference_of(path, source.model, source.marks, samples, scratch)
+    with phase("put the marks in"), _about(plan.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
         written = save(model, folder / END2END, EXPORT_FORMS[plan.weights])
@@ -104,7 +106,7 @@ class _Source:
 
 def _marked_by(plan: Plan, path: Path) -> _Source:
     model = _opened(plan.file, path)
-    with _about(plan.file, path.name):
+    with _about(plan.file, path):
         own = marks_of(model).tensors
     with in_recipe(plan.file):
         _check_names(plan.file.recipe, own)
@@ -118,7 +120,7 @@ def _marked_by(plan: Plan, path: Path) -> _Source:
 
 
 def _opened(file: RecipeFile, path: Path) -> Model:
-    with _about(file, path.name):
+    with _about(file, path):
         model = read_model(path)
         pinned = pinned_by(file)
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
@@ -126,7 +128,17 @@ def _opened(file: RecipeFile, path: Path) -> Model:
             remedy = "put both here and name the path of the model"
             raise CutError(problem(path.name, what, "expected one file", remedy))
         check_external_data(model)
+        _check_size(model, path.name)
     return model
+
+
+def _check_size(model: Model, name: str) -> None:
+    if not locations(model):
+        return
+    size = sum(map(len, write_model(model, Inline(model.folder))))
+    if size > LARGEST:
+        what = f"with its weights it has {size} bytes"
+        raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}"))
 
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
@@ -191,41 +203,30 @@ def _model(recipe: Recipe) -> OnnxModel:
 
 
 @contextlib.contextmanager
-def _about(file: RecipeFile, name: str) -> Iterator[None]:
-    """Give the problems of an ONNX file called `name` the place where the recipe names it."""
-    pinned = pinned_by(file)
-    at = file.place(pinned.at if pinned is not None else "model")
+def _about(file: RecipeFile, path: Path) -> Iterator[None]:
+    """Give the problems of the ONNX file at `path` the place where the recipe names it."""
     try:
         yield
-    except CutError as error:
-        raise BuildError(
-            *(
-                Problem(at, f"{_subject(one, name)}: {one.what}", one.expected, one.remedy)
-                for one in error.problems
-            )
-        ) from error
-
-
-def _subject(one: Problem, name: str) -> str:
-    return f"'{name}'" if one.place.path == name else f"'{name}', {one.place.path}"
-
-
-@contextlib.contextmanager
-def _proof_runs(file: RecipeFile, name: str) -> Iterator[None]:
-    pinned = pinned_by(file)
-    try:
-        yield
-    except ProofError as error:
-        raise ProofError(
+    except (CutError, ProofError) as error:
+        pinned = pinned_by(file)
+        at = file.place(pinned.at if pinned is not None else "model")
+        # A fetched file has another name here than where it comes from.
+        name = Path(pinned.location).name if pinned is not None else path.name
+        runs = not isinstance(error, ProofError)
+        remedy = "" if runs else "nothing is built that cannot be proven"
+        raise (BuildError if runs else ProofError)(
             *(
                 Problem(
-                    file.place(pinned.at if pinned is not None else "model"),
-                    f"'{name}' {one.what}, so that nothing made of it can be proven"
-                    if one.place.path == name
-                    else f"'{name}', {one.place.path}: {one.what}",
+                    at,
+                    f"{_subject(one, path, name)} {one.what}",
                     one.expected,
-                    one.remedy,
+                    one.remedy or remedy,
                 )
                 for one in error.problems
             )
         ) from error
+
+
+def _subject(one: Problem, path: Path, name: str) -> str:
+    inner = "" if one.place.path == path.name else f", {one.place.path}"
+    return f"'{name}'{inner}:"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from partition_core.cutting.graph_marks import MARK_DOMAINS, MARK_OP, MarkedTensor, is_mark
 from partition_core.cutting.graph_walk import all_nodes
+from partition_core.cutting.inference import inferred_info
 from partition_core.cutting.onnx_file.graph import Function, Graph, Key, Model, Node, Value
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.onnx_file.value_type import type_of
@@ -38,9 +39,10 @@ def put_marks(model: Model, tensors: Sequence[MarkedTensor]) -> Model:
     taken = _names(graph)
     latest: dict[Value, Value] = {}
     behind: dict[Node | None, list[Node]] = {}
+    infos = {tensor.seen: _info(model, tensor.seen) for tensor in tensors}
     for tensor in tensors:
         value = tensor.seen
-        node = _mark_node(tensor, latest.get(value, value), taken)
+        node = _mark_node(tensor, latest.get(value, value), infos[value], taken)
         latest[value] = node.outputs[0]
         behind.setdefault(value.producer, []).append(node)
     _redirect(graph, latest)
@@ -107,8 +109,15 @@ def _names(graph: Graph) -> set[str]:
     return found
 
 
-def _mark_node(tensor: MarkedTensor, value: Value, taken: set[str]) -> Node:
-    kind = type_of(value.info or (value.tensor.info if value.tensor else b""))
+def _info(model: Model, value: Value) -> bytes:
+    # Some runtimes do not look into the function for the type of what a mark makes.
+    if value.tensor is not None:
+        return value.tensor.info
+    return value.info if type_of(value.info) else inferred_info(model, value.name)
+
+
+def _mark_node(tensor: MarkedTensor, value: Value, info: bytes, taken: set[str]) -> Node:
+    kind = type_of(info)
     dims = kind.dims if kind is not None else None
     words = {"func": tensor.mark, "type": tensor.side, "name": ".".join(tensor.path)}
     numbers = {"func_id": tensor.call, "id": tensor.order, "dtype": kind.dtype if kind else 0}
@@ -125,7 +134,6 @@ def _mark_node(tensor: MarkedTensor, value: Value, taken: set[str]) -> Node:
     message += b"".join(attributes) + named(_NODE_DOMAIN, _DOMAIN)
     node = Node(message, name, MARK_OP, _DOMAIN, "", [value], [], given=())
     marked = _free_name(f"{tensor.seen.name}_marked", taken)
-    info = value.info or (value.tensor.info if value.tensor else b"")
     node.outputs.append(Value(marked, info, producer=node))
     return node
 

@@ -21,7 +21,9 @@ from partition_core.proving.eager import (
     unequal_maps,
 )
 from partition_core.proving.observed import Arrays, Eager, Observed, Whole, samples_of
-from partition_core.proving.vacuity import unmoved, vacuous
+from partition_core.proving.vacuity import fixed_outputs, unmoved, vacuous
+
+PYTORCH = "PyTorch"
 
 
 def prove(
@@ -33,7 +35,7 @@ def prove(
     tolerance: float,
     detects: bool,
     scratch: Path,
-    against: str = "PyTorch",
+    against: str = PYTORCH,
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
@@ -49,15 +51,19 @@ def prove(
     named = {*DETECTIONS, MASKS, PANOPTIC}
     matched = frozenset(chosen | named) if chooses else frozenset()
     limit = most_detections([eager for _, eager in given]) if detects else 0
+    is_traced = against == PYTORCH
+    remedy = "" if is_traced else "name other inputs in 'proof.inputs'"
+    # After a trace an output that no input reaches may be a mistake of the trace.
+    fixed: frozenset[str] = frozenset() if is_traced else fixed_outputs(model)
     samples = []
     for number, (whole, (_, eager)) in enumerate(zip(wholes, given, strict=True)):
         figures = against_eager(number, whole, eager, tolerance, matched, against, problems)
         if detects:
             figures["detections"] = detections(number, whole, eager, tolerance, limit, problems)
         problems += unequal_maps(number, whole, eager, tolerance)
-        problems += vacuous(number, whole, eager, detects)
+        problems += vacuous(number, whole, eager, detects, fixed, remedy)
         samples.append({**figures, "nms": whole.suppressions})
-    problems += unmoved(reference)
+    problems += unmoved(reference, remedy)
     if problems:
         raise ProofError(*problems)
     return {

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from partition_core.cutting.graph_walk import dependents
+from partition_core.cutting.onnx_file.graph import Model
 from partition_core.errors import Problem, problem
 from partition_core.proving.comparison import emptiness, same_bits
 from partition_core.proving.observed import Arrays, Eager, Whole
 
 
-def vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Problem]:
-    """Return why a sample proves nothing: no detection survives, or an output holds nothing."""
+def fixed_outputs(model: Model) -> frozenset[str]:
+    """Return the outputs of `model` that no input can change."""
+    inputs = [value for value in model.graph.inputs if value.tensor is None]
+    live = dependents(model.graph, inputs)
+    return frozenset(str(value.name) for value in model.graph.outputs if value not in live)
+
+
+def vacuous(
+    number: int, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
+) -> list[Problem]:
+    """Return why a sample proves nothing: no detection survives, or an output holds nothing.
+
+    The outputs `fixed` need not hold anything; `remedy` is what to do about the others.
+    """
     if detects:
         none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
         return [
@@ -27,13 +41,14 @@ def vacuous(number: int, whole: Whole, eager: Eager, detects: bool) -> list[Prob
             f"output '{name}', sample {number}",
             f"{nothing}, which proves nothing",
             "expected values that depend on the input",
+            remedy,
         )
         for name, array in whole.outputs.items()
-        if (nothing := emptiness(array))
+        if name not in fixed and (nothing := emptiness(array))
     ]
 
 
-def unmoved(reference: Arrays) -> list[Problem]:
+def unmoved(reference: Arrays, remedy: str) -> list[Problem]:
     """Return a problem if the outputs are the same for the first two, different, samples."""
     pairs = [
         (array, reference[f"1/output/{key.split('/', 2)[2]}"])
@@ -46,6 +61,7 @@ def unmoved(reference: Arrays) -> list[Problem]:
                 "outputs",
                 "they are the same for two different inputs, which proves nothing",
                 "expected outputs that depend on the input",
+                remedy,
             )
         ]
     return []

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from partition_core.building.run import Run
+from partition_core.errors import PartitionError
 from tests.scenario.conftest import ROOT, Scratch
 
 from .files import detector
@@ -73,6 +74,34 @@ class Project(Scratch):
     def check(self, name: str = "x") -> None:
         """Do in this process what doit does before it starts a task; raises what it tells."""
         Run(self.folder, name)
+
+    def make(self, name: str = "x") -> dict[str, onnx.ModelProto]:
+        """Carry out the steps of a build in this process; return end2end and the segments."""
+        (build,) = Run(self.folder, name).builds
+        build.export(_say_nothing)
+        for segment in build.plan.segments:
+            build.cut(segment.save_file, _say_nothing)
+        build.prove(_say_nothing)
+        made = {}
+        for file, stored in (build.plan.models() or {}).items():
+            path = build.plan.project.store.path_of(stored)
+            assert path is not None
+            made[file] = onnx.load(path)
+        return made
+
+    def told(self, name: str = "x") -> list[str]:
+        """Return what is told before a task starts: a mistake, that leaves no file."""
+        before = self.files()
+        with pytest.raises(PartitionError) as error:
+            self.check(name)
+        after = {path: content for path, content in self.files().items() if path in before}
+        assert after == before
+        assert not (self.folder / "build" / name).exists()
+        return str(error.value).splitlines()
+
+
+def _say_nothing(_: str) -> None:
+    """Say nothing."""
 
 
 @pytest.fixture

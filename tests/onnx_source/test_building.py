@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.checker
+import pytest
 
 from tests.cutting.chains import Values, equal, run
+from tests.docs.test_readme import README, blocks
 from tests.scenario.conftest import RECIPE, steps
 
 from .conftest import LINE, TWO, Project
@@ -70,10 +72,10 @@ def test_end2end_is_the_file_with_marks_that_everyone_can_run(project: Project) 
         "whole:input.image": (0, 1, [1, 3, 16, 16]),
         "whole:output.scores": (0, 1, [-1, -1, -1, -1]),
         "whole:output.boxes": (0, 1, [-1, -1, -1, -1]),
-        "neck:input.conv_1": (0, 0, None),
-        "neck:input.features": (0, 0, None),
-        "neck:output.conv_1": (0, 0, None),
-        "neck:output.features": (0, 0, None),
+        "neck:input.conv_1": (0, 1, [1, 4, 16, 16]),
+        "neck:input.features": (0, 1, [1, 8, 8, 8]),
+        "neck:output.conv_1": (0, 1, [1, 4, 16, 16]),
+        "neck:output.features": (0, 1, [1, 8, 8, 8]),
     }
     assert [(f.domain, f.name) for f in made.functions] == [("partition", "Mark")]
     assert [one.name for one in made.graph.input] == ["image"]
@@ -189,6 +191,13 @@ def test_the_same_bytes_in_any_process_and_hash_seed(project: Project) -> None:
         made.append(project.artifacts("x"))
         project.built("clean", "build:x")
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_recipes_in_the_readme_build(project: Project, number: int) -> None:
+    assert README.count("<!-- recipe of an ONNX file -->\n```yaml\n") == 2
+    project.recipe(blocks("yaml")[number])
+    assert "proven on 2 inputs" in project.built("build", "recipe=x")
 
 
 def test_torch_really_cannot_be_imported_in_these_tests(project: Project) -> None:

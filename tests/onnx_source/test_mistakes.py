@@ -1,0 +1,414 @@
+"""What is told about a recipe and its ONNX file before anything is built, to the letter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from partition_core.errors import PartitionError, ProofError
+from tests.checkpoints.file_server import FileServer, serving
+
+from .conftest import LINE, TWO, Project
+from .files import detector, model
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with serving(FileServer(detector().SerializeToString(deterministic=True))) as running:
+        yield running
+
+
+AT = "recipes/x.yaml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "[conv_1,",
+            "[conv1,",
+            "4: marks[1].tensors[0]: the model has no tensor 'conv1'; did you mean 'conv_1'?",
+        ),
+        (
+            "/neck/Relu",
+            "/nek/Relu",
+            "4: marks[1].tensors[1]: the model has no node '/nek/Relu'; did you mean '/neck/Relu'?",
+        ),
+        (
+            "{node: /neck/Relu",
+            "{node: /split",
+            "4: marks[1].tensors[1]: node '/split' has 2 outputs; "
+            "expected 'output' to be one of 0 ('left'), 1 ('right')",
+        ),
+        (
+            "{node: /neck/Relu",
+            "{node: /split, output: 2",
+            "4: marks[1].tensors[1]: node '/split' has no output 2; "
+            "expected one of 0 ('left'), 1 ('right')",
+        ),
+        (
+            "'neck:input'",
+            "'nekc:input'",
+            "8: partition.segments[0].end[0]: the model has no mark 'nekc'; "
+            "expected one of 'neck', 'whole'; did you mean 'neck'?",
+        ),
+        (
+            "'neck:output'",
+            "'neck:output.feature'",
+            "9: partition.segments[1].start[0]: 'neck:output.feature' selects no tensor; expected "
+            "one of 'neck:output.conv_1', 'neck:output.features'; "
+            "did you mean 'neck:output.features'?",
+        ),
+        (
+            "['neck:output']",
+            "['neck:output.features']",
+            "9: partition.segments[1].start: segment 'head.onnx' needs 'image', which its start "
+            "does not list; add 'neck:output.conv_1' to start",
+        ),
+    ],
+)
+def test_a_wrong_name_is_told_with_its_line(
+    project: Project, old: str, new: str, told: str
+) -> None:
+    assert old in TWO
+    project.recipe(TWO.replace(old, new, 1))
+    assert project.told() == [f"{AT}:{told}"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "{node: /neck/Relu}",
+            "scroes",
+            "partition.to[0]: the model has no tensor 'scroes'; did you mean 'scores'?",
+        ),
+        (
+            "[conv_1]",
+            "[image, boxes]",
+            "partition.from: nothing in segment 'neck.onnx' needs 'boxes', "
+            "which 'from:input' selects; list the needed ones one by one: 'image'",
+        ),
+        (
+            "[conv_1], to: [{node: /neck/Relu}]",
+            "[conv_2], to: [boxes]",
+            "partition.from: segment 'neck.onnx' needs 'image', which its start does not list; "
+            "mark a tensor on every way from 'image' to the end and add it to start",
+        ),
+    ],
+)
+def test_the_one_line_form_is_told_in_its_own_words(
+    project: Project, old: str, new: str, told: str
+) -> None:
+    project.recipe(LINE.replace(old, new))
+    assert project.told() == [f"{AT}:2: {told}"]
+
+
+def test_all_wrong_names_are_told_at_once(project: Project) -> None:
+    project.recipe(LINE.replace("[conv_1]", "[a1, b1]").replace("{node: /neck/Relu}", "c1"))
+    assert project.told() == [
+        f"{AT}:2: partition.from[0]: the model has no tensor 'a1'",
+        f"{AT}:2: partition.from[1]: the model has no tensor 'b1'",
+        f"{AT}:2: partition.to[0]: the model has no tensor 'c1'",
+    ]
+
+
+def test_a_mark_of_the_file_keeps_its_name(project: Project) -> None:
+    project.recipe(TWO)
+    project.save(project.make()["end2end.onnx"])
+    assert project.told() == [
+        f"{AT}:3: marks[0].name: the file has a mark 'whole' already; rename it",
+        f"{AT}:4: marks[1].name: the file has a mark 'neck' already; rename it",
+    ]
+
+
+def test_a_tensor_inside_a_body_is_told(project: Project) -> None:
+    body = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["inside"], "/inside")],
+        "then",
+        [],
+        [helper.make_tensor_value_info("inside", TensorProto.FLOAT, [2])],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("If", ["c"], ["y_1"], "/if", then_branch=body, else_branch=body)],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [2]),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("y_1", TensorProto.FLOAT, [2])],
+    )
+    project.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+    project.recipe(LINE.replace("[conv_1]", "[inside]").replace("/neck/Relu", "/inside"))
+    outside = "a segment starts and ends in the main graph"
+    assert project.told() == [
+        f"{AT}:2: partition.to[0]: node '/inside' lies inside a body of If node '/if'; {outside}; "
+        "name a node outside it",
+    ]
+    project.recipe(LINE.replace("[conv_1]", "[inside]").replace("{node: /neck/Relu}", "y_1"))
+    assert project.told() == [
+        f"{AT}:2: partition.from[0]: 'inside' lies inside a body of If node '/if'; {outside}; "
+        "name a tensor outside it",
+    ]
+
+
+OPEN = ("batch", 3, "height", 16)
+
+
+@pytest.mark.parametrize(
+    ("export", "told"),
+    [
+        (
+            "",
+            "1: export.inputs: input 'image' has the dims [batch, 3, height, 16]; the proof needs "
+            "a size for each; write `export: {inputs: {image: {shape: […, 3, …, 16]}}}`",
+        ),
+        (
+            "{image: {shape: [1, 3, 16, 8]}}",
+            "3: export.inputs.image: input 'image' has the dims [batch, 3, height, 16] in the file",
+        ),
+        (
+            "{image: {shape: [3, 16, 16]}}",
+            "3: export.inputs.image: input 'image' has the dims [batch, 3, height, 16] in the file",
+        ),
+        (
+            "{image: {shape: [1, 3, 16, 16]}, imgae: {shape: [1]}}",
+            "3: export.inputs.imgae: unknown input 'imgae'; expected one of 'image'; "
+            "did you mean 'image'?",
+        ),
+    ],
+)
+def test_sizes_that_the_proof_lacks_or_that_do_not_fit_are_told(
+    project: Project, export: str, told: str
+) -> None:
+    project.save(detector(OPEN))
+    project.recipe(LINE + (f"export: {{inputs: {export}}}\n" if export else ""))
+    assert project.told() == [f"{AT}:{told}"]
+
+
+def test_arrays_that_do_not_fit_are_told(project: Project) -> None:
+    ones = np.ones((1, 3, 16, 16), np.float32)
+    np.savez(project.folder / "1.npz", imgae=ones)
+    np.savez(project.folder / "2.npz", image=ones[..., :8].astype(np.float64))
+    (project.folder / "3.npz").write_bytes(b"no archive")
+    project.recipe(LINE + "proof: {inputs: [1.npz, 2.npz, 3.npz]}\n")
+    told = project.told()
+    assert told[:-1] == [
+        f"{AT}:3: proof.inputs[0]: unknown input 'imgae'; expected one of 'image'; "
+        "did you mean 'image'?",
+        f"{AT}:3: proof.inputs[0]: holds no array 'image'; expected one for each input",
+        f"{AT}:3: proof.inputs[1]: input 'image' has the dims [1, 3, 16, 16] in the file, and "
+        "[1, 3, 16, 8] here",
+        f"{AT}:3: proof.inputs[1]: input 'image' is float32 in the file, and float64 here",
+    ]
+    assert told[-1].startswith(
+        f"{AT}:3: proof.inputs[2]: '3.npz' is not an '.npz' file of plain arrays; "
+    )
+
+
+def test_a_file_that_is_no_onnx_or_not_there_is_told(project: Project) -> None:
+    project.recipe(LINE)
+    project.write("detector.onnx", "hello, this is a text")
+    (told,) = project.told()
+    assert told.startswith(f"{AT}:1: model.path: 'detector.onnx': it is not an ONNX file: ")
+    (project.folder / "detector.onnx").unlink()
+    assert project.told() == [f"{AT}:1: model.path: there is no file 'detector.onnx'"]
+
+
+def test_another_file_than_the_pinned_one_is_told(project: Project) -> None:
+    digest = hashlib.sha256((project.folder / "detector.onnx").read_bytes()).hexdigest()
+    project.recipe(
+        LINE.replace("detector.onnx}", f"detector.onnx, sha256: '{digest[:8].upper()}'}}")
+    )
+    project.check()
+    project.save(detector(seed=1))
+    other = hashlib.sha256((project.folder / "detector.onnx").read_bytes()).hexdigest()
+    assert project.told() == [
+        f"{AT}:1: model.sha256: the model's SHA-256 is '{other}'; the recipe expects one that "
+        f"starts with '{digest[:8]}'; check where the model comes from before you change the recipe"
+    ]
+
+
+def external(folder: Path, location: str = "weights.bin", seed: int = 0) -> None:
+    """Write the detector with its weights in a file of their own."""
+    onnx.save(
+        detector(seed=seed),
+        folder / "detector.onnx",
+        save_as_external_data=True,
+        location=location,
+        size_threshold=0,
+    )
+
+
+def test_external_data_that_is_missing_is_told(project: Project) -> None:
+    external(project.folder)
+    (project.folder / "weights.bin").unlink()
+    project.recipe(LINE)
+    assert project.told() == [
+        f"{AT}:1: model.path: 'detector.onnx', initializer 'w1': its external data in "
+        "'weights.bin' cannot be read: No such file or directory; keep the file beside the model"
+    ]
+
+
+def test_external_data_is_a_part_of_the_file(project: Project) -> None:
+    project.recipe(TWO)
+    inside = project.make()
+    external(project.folder)
+    outside = project.make()
+    assert outside["head.onnx"] == inside["head.onnx"]
+    (project.folder / "weights.bin").unlink()
+    external(project.folder, seed=1)
+    assert project.make()["head.onnx"] != inside["head.onnx"]
+
+
+def test_more_than_a_file_can_hold_is_told_before_anything_runs(project: Project) -> None:
+    big = detector()
+    (weights,) = [one for one in big.graph.initializer if one.name == "w1"]
+    weights.ClearField("raw_data")
+    weights.dims[:] = [200_000_000, 3, 1, 1]
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="w.bin")
+    project.save(big)
+    with (project.folder / "w.bin").open("wb") as stream:
+        stream.truncate(2_400_000_000)  # a hole: it takes no room on the disk
+    project.recipe(LINE)
+    with pytest.raises(PartitionError) as error:
+        project.check()
+    told = str(error.value)
+    assert told.startswith(f"{AT}:1: model.path: 'detector.onnx': with its weights it has 240000")
+    assert told.endswith(" bytes; no ONNX file can have more than 2147483647")
+
+
+def test_an_operator_that_onnxruntime_lacks_is_told(project: Project) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Relu", ["image"], ["r"], "/relu"),
+            helper.make_node("Bewilder", ["r"], ["s"], "/strange", domain="strange"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("s", TensorProto.FLOAT, [2])],
+    )
+    imports = [helper.make_opsetid("", 20), helper.make_opsetid("strange", 1)]
+    project.save(helper.make_model(graph, opset_imports=imports, ir_version=10))
+    project.recipe(
+        "model: {source: onnx, path: detector.onnx}\n"
+        "partition: {save_file: a.onnx, from: [image], to: [r]}\n"
+    )
+    run = project.doit("build", "recipe=x")
+    assert run.returncode != 0
+    told = _error(run.stdout)
+    assert told.startswith(
+        "ERROR: recipes/x.yaml:1: model.path: 'detector.onnx': cannot be loaded by onnxruntime; "
+    )
+    assert "Bewilder" in told
+    assert told.endswith("; nothing is built that cannot be proven")
+    assert "Traceback" not in run.stdout
+    assert not (project.folder / "build" / "x").exists()
+
+
+def test_an_output_that_cannot_be_compared_is_told(project: Project) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Relu", ["image"], ["r"]),
+            helper.make_node("SequenceConstruct", ["r", "r"], ["s"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, [2])],
+    )
+    project.save(model(graph))
+    project.recipe(
+        "model: {source: onnx, path: detector.onnx}\n"
+        "partition: {save_file: a.onnx, from: [image], to: [r]}\n"
+    )
+    with pytest.raises(ProofError, match="output 's': it is no tensor of numbers"):
+        project.make()
+
+
+def test_a_url_gives_the_file_that_is_pinned_and_no_other(
+    project: Project, server: FileServer
+) -> None:
+    digest = hashlib.sha256(server.content).hexdigest()
+    text = TWO.replace("path: detector.onnx", f"url: '{server.url('a.onnx')}', sha256: {{}}")
+    (project.folder / "detector.onnx").unlink()
+    project.recipe(text.replace("{}", f"'{digest[:8]}'"))
+    said = project.built("build", "recipe=x")
+    assert "proven on 2 inputs" in said
+    assert project.built("build", "recipe=x") == "x: up to date (4 artifacts in build/x)\n"
+    assert server.ranges == [None]
+    server.content = detector(seed=1).SerializeToString()
+    wrong = "0" * 64
+    project.recipe(text.replace("{}", f"'{wrong}'"))
+    run = project.doit("build", "recipe=x")
+    other = hashlib.sha256(server.content).hexdigest()
+    assert run.returncode != 0
+    assert run.stdout.splitlines()[0] == (
+        f"ERROR: recipes/x.yaml:1: model.sha256: the model's SHA-256 is '{other}'; the recipe "
+        f"expects one that starts with '{wrong}'; check where the model comes from before you "
+        "change the recipe"
+    )
+
+
+def test_a_url_gives_one_file_with_its_weights(project: Project, server: FileServer) -> None:
+    external(project.folder)
+    server.content = (project.folder / "detector.onnx").read_bytes()
+    digest = hashlib.sha256(server.content).hexdigest()
+    project.recipe(
+        LINE.replace("path: detector.onnx", f"url: '{server.url()}', sha256: '{digest}'")
+    )
+    run = project.doit("build", "recipe=x")
+    assert run.returncode != 0
+    assert _error(run.stdout) == (
+        "ERROR: recipes/x.yaml:1: model.url: 'model.pth': it has weights in another file, "
+        "'weights.bin', which is not fetched; expected one file; put both here and name the path "
+        "of the model"
+    )
+
+
+def _error(output: str) -> str:
+    (told,) = [line for line in output.splitlines() if line.startswith("ERROR: ")]
+    return told
+
+
+def test_inputs_that_prove_nothing_are_told_with_what_to_do(project: Project) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["limit"], value_float=100.0),
+            helper.make_node("Greater", ["image", "limit"], ["found"]),
+            helper.make_node("Constant", [], ["constant"], value_floats=[1.0, 1.0]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [4])],
+        [
+            helper.make_tensor_value_info("found", TensorProto.BOOL, [4]),
+            helper.make_tensor_value_info("constant", TensorProto.FLOAT, [2]),
+        ],
+    )
+    project.save(model(graph))
+    recipe = (
+        "model: {source: onnx, path: detector.onnx}\n"
+        "partition: {save_file: a.onnx, from: [image], to: [found]}\n"
+    )
+    project.recipe(recipe)
+    with pytest.raises(ProofError) as error:
+        project.make()
+    remedy = "name other inputs in 'proof.inputs'"
+    assert str(error.value).splitlines() == [
+        "output 'found', sample 0: all its values are equal, which proves nothing; expected "
+        f"values that depend on the input; {remedy}",
+        "output 'found', sample 1: all its values are equal, which proves nothing; expected "
+        f"values that depend on the input; {remedy}",
+        "outputs: they are the same for two different inputs, which proves nothing; expected "
+        f"outputs that depend on the input; {remedy}",
+    ]
+    for number, values in enumerate(([1, 200, 3, 400], [500, 2, 3, 4])):
+        np.savez(project.folder / f"{number}.npz", image=np.array(values, np.float32))
+    project.recipe(recipe + "proof: {inputs: [0.npz, 1.npz]}\n")
+    assert set(project.make()) == {"end2end.onnx", "a.onnx"}
