@@ -20,7 +20,7 @@ Entries = Iterator[tuple[str, str]]
 
 _SHARED_CODE = ("recipe.py", "references.py", "structure.py", "errors.py")
 _CODE = {
-    "export": ("export", "decorator.py", "mmdet_configs.py", *_SHARED_CODE),
+    "export": ("export", "decorator.py", "mmdet_configs.py", "picture_input.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
 }

@@ -67,6 +67,7 @@ def export_recipe(
     notes = {
         "detects": subject.detects,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
+        **subject.notes,
     }
     return Export(model, reference, notes)
 

@@ -8,7 +8,7 @@ import inspect
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Subject:
     model inside `module`, `typical` an input like those it was made for,
     and `init` applies its own initialization. `identity` is what the source resolved to, as
     canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
-    outputs are `dets` and `labels`; `rules` gives what the source needs while it is traced.
+    outputs are `dets` and `labels`; `rules` gives what the source needs while it is traced;
+    `notes` is what the manifest tells of the source's inputs and outputs.
     """
 
     module: nn.Module
@@ -45,6 +46,7 @@ class Subject:
     identity: str
     detects: bool
     rules: Callable[[], AbstractContextManager[None]]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
@@ -91,6 +93,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples
+    from partition_core.export.test_pipeline import picture_notes
 
     module, config = build_detector(source, root, place_of("model.config"))
     own = module.detector
@@ -109,6 +112,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         identity=config_identity(config.model),
         detects=True,
         rules=mmdet_rules,
+        notes=picture_notes(config, own, recipe.export),
     )
 
 
