@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from partition_core.decorator import mark
     from partition_core.errors import PartitionError, RunError
+    from partition_core.running.calibration import CalibrationReader
     from partition_core.running.onnx_runtime import OnnxRuntime
     from partition_core.running.pipeline import Pipeline
 
-__all__ = ["OnnxRuntime", "PartitionError", "Pipeline", "RunError", "mark"]
+__all__ = ["CalibrationReader", "OnnxRuntime", "PartitionError", "Pipeline", "RunError", "mark"]
 
 _HOMES = {
+    "CalibrationReader": "running.calibration",
     "OnnxRuntime": "running.onnx_runtime",
     "PartitionError": "errors",
     "Pipeline": "running.pipeline",

@@ -1,4 +1,5 @@
-"""The progress of bytes that travel, for who looks at a terminal; needs nothing of the package."""
+"""Progress for who looks at a terminal: of bytes that travel, and of equal steps; needs nothing of
+the package."""
 
 from __future__ import annotations
 
@@ -22,4 +23,18 @@ def shown(what: str, size: int | None, start: int = 0) -> Any:
         leave=False,
         disable=None,
         file=sys.__stderr__,  # doit puts a file that is no terminal into the place of `stderr`
+    )
+
+
+def counted_steps(what: str, count: int, unit: str) -> Any:
+    """Return a bar of `count` steps, silent without a terminal; `update` takes some more."""
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=what,
+        total=count,
+        unit=unit,
+        leave=False,
+        disable=None,
+        file=sys.__stderr__,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,16 @@ from partition_core.errors import (
     suggestion,
 )
 from partition_core.reporter import BuildReporter
+from partition_core.run_tasks import calibrate_task, detect_task
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
 from partition_core.wording import warn
 
 __all__ = [
     "DOIT_CONFIG",
     "task_build",
+    "task_calibrate",
     "task_cut",
+    "task_detect",
     "task_export",
     "task_origin",
     "task_prove",
@@ -49,7 +52,15 @@ __all__ = [
 
 Task = dict[str, Any]
 
-_VARIABLES = ("artifact", "recipe")
+_VARIABLES = {
+    "recipe": (),
+    "artifact": ("push", "pull"),
+    "image": ("detect",),
+    "images": ("calibrate",),
+    "out": ("calibrate", "detect"),
+    "score": ("detect",),
+}
+"""The variables, and the commands that each is for; none: for all."""
 _DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
@@ -157,6 +168,26 @@ def task_prove() -> Iterator[Task]:
             build.is_done,
             _steps(build)[:-1],
         )
+
+
+def task_detect() -> Task:
+    """Find objects in `image=…` with one `recipe=…`: the picture with boxes, and a JSON file."""
+    return _on_build("detect", detect_task)
+
+
+def task_calibrate() -> Task:
+    """Write what enters each segment of one `recipe=…` for the pictures in `images=…`."""
+    return _on_build("calibrate", calibrate_task)
+
+
+def _on_build(
+    command: str, make: Callable[[Sequence[RecipeBuild], Mapping[str, str], bool], Task]
+) -> Task:
+    builds = _builds()
+    try:
+        return make(builds, dict(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
 
 
 def task_push() -> Task:
@@ -310,16 +341,17 @@ def _check_variables(variables: Mapping[str, str]) -> None:
                 for name in unknown
             )
         )
-    if "artifact" in variables and not {"push", "pull"} & {
-        word.partition(":")[0] for word in sys.argv[1:]
-    }:
-        raise RecipeError(
-            problem(
-                f"artifact={variables['artifact']}",
-                "a build makes all artifacts of a recipe",
-                "expected this variable with `doit push` or `doit pull`",
+    commands = {word.partition(":")[0] for word in sys.argv[1:]}
+    for name, value in variables.items():
+        takers = _VARIABLES[name]
+        if takers and not commands.intersection(takers):
+            what = "this command has no use for it"
+            if name == "artifact":
+                what = "a build makes all artifacts of a recipe"
+            expected = " or ".join(f"`doit {taker}`" for taker in takers)
+            raise RecipeError(
+                problem(f"{name}={value}", what, f"expected this variable with {expected}")
             )
-        )
 
 
 let_workers_die_with_us()

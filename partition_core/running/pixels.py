@@ -25,7 +25,6 @@ except ImportError as missing:  # a deployment that gives tensors needs no cv2
 Pixels = np.ndarray[Any, Any]
 """A picture as cv2 reads it: (H, W, 3), blue first."""
 
-ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,

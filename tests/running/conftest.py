@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from ..scenario.conftest import RECIPE, Scratch
+from tests.scenario.conftest import RECIPE, Scratch
 
 DETECTOR = """\
 model:
@@ -20,7 +20,10 @@ export:
   inputs: {input: {shape: [1, 3, 192, 192]}}
 marks:
   - {name: detector_forward, on: detector, inputs: [input], outputs: [dets, labels]}
-  - {name: yolo_head, on: mmdet.models.dense_heads.YOLOV3Head.predict_by_feat, inputs: [pred_maps], outputs: []}
+  - name: yolo_head
+    on: mmdet.models.dense_heads.YOLOV3Head.predict_by_feat
+    inputs: [pred_maps]
+    outputs: []
 partition:
   type: yolov3_partition
   segments:

@@ -237,7 +237,7 @@ def test_wrong_folders_and_names_are_told(tiny_build: Path, tmp_path: Path) -> N
         Pipeline(tiny_build, segments={"tial.onnx": OnnxRuntime()})
     with pytest.raises(RunError, match="a str cannot run it"):
         Pipeline(tiny_build, segments={"tail.onnx": "trt"})
-    with pytest.raises(RunError, match="the build has none; expected one of 'body.onnx'"):
+    with pytest.raises(RunError, match=r"the build has none; expected one of 'body\.onnx'"):
         Pipeline(tiny_build).segment("x")
 
 
