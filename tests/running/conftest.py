@@ -64,18 +64,18 @@ def gap_build(tiny: Scratch) -> Path:
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    """A project with one recipe, `small`: YOLOv3 on MobileNetV2 at 192 x 192, built."""
+    """A project with one recipe, `yolov3`: YOLOv3 on MobileNetV2 at 192 x 192, built."""
     folder = tmp_path_factory.mktemp("detector")
     project = Scratch(folder / "project", folder / "store")
     (project.folder / "recipes" / "tiny.yaml").unlink()
-    project.write("recipes/small.yaml", DETECTOR)
+    project.write("recipes/yolov3.yaml", DETECTOR)
     project.built()
     return project
 
 
 @pytest.fixture(scope="session")
 def detector_build(detector: Scratch) -> Path:
-    return detector.folder / "build" / "small"
+    return detector.folder / "build" / "yolov3"
 
 
 @pytest.fixture

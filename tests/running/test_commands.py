@@ -26,14 +26,16 @@ def photo(detector: Scratch, photograph: Path) -> Path:
 
 
 def test_detect_writes_boxes_in_the_picture_and_as_json(detector: Scratch, photo: Path) -> None:
-    output = detector.built("detect", "recipe=small", "image=photo.jpg", "out=found", "score=0.9")
+    output = detector.built(
+        "detect", "recipe=yolov3", "image=photo.jpg", "out=found", "score=0.9998"
+    )
     told = json.loads((detector.folder / "found" / "photo.detections.json").read_text())
     found = told.pop("detections")
     assert f"found/photo.detections.json: {len(found)} detections\n" in output
-    assert told["image"] == "photo.jpg" and told["recipe"] == "small"
+    assert told["image"] == "photo.jpg" and told["recipe"] == "yolov3"
     assert (told["width"], told["height"]) == (512, 600)
     assert list(told["artifacts"]) == ["yolov3.onnx", "postprocess.onnx"]
-    (expected,) = Pipeline(detector.folder / "build" / "small").detect(photo)
+    (expected,) = Pipeline(detector.folder / "build" / "yolov3").detect(photo)
     assert len(found) == len(expected) > 10
     assert [one["name"] for one in found] == [one.name for one in expected]
     assert not found[0]["name"].isdigit()
@@ -46,8 +48,8 @@ def test_detect_writes_boxes_in_the_picture_and_as_json(detector: Scratch, photo
     plain = cv2.imread(str(photo))
     assert drawn.shape == plain.shape
     differs = np.abs(drawn.astype(int) - plain).max(axis=2) > 60
-    shown = [one for one in found if one["score"] >= 0.9]
-    assert "with a score of at least 0.9" in output
+    shown = [one for one in found if one["score"] >= 0.9998]
+    assert "with a score of at least 0.9998" in output
     assert 0 < len(shown) < len(found)
     for one in shown:
         x1, y1, x2, _ = (round(value) for value in one["box"])
@@ -56,16 +58,16 @@ def test_detect_writes_boxes_in_the_picture_and_as_json(detector: Scratch, photo
 
 
 def test_detect_takes_a_folder_and_writes_beside_the_build(detector: Scratch, photo: Path) -> None:
-    pictures = detector.folder / "pictures"
+    pictures = detector.folder / "several"
     pictures.mkdir()
     shutil.copy(photo, pictures / "a.jpg")
     cv2.imwrite(str(pictures / "a.png"), cv2.imread(str(photo))[:300])
     (pictures / "notes.txt").write_text("no picture")
-    detector.built("detect", "image=pictures")
-    names = {path.name for path in (detector.folder / "build" / "small").glob("*.detections.*")}
+    detector.built("detect", "image=several")
+    names = {path.name for path in (detector.folder / "build" / "yolov3").glob("*.detections.*")}
     assert names == {f"a.{a}.detections.{b}" for a in ("jpg", "png") for b in ("jpg", "json")}
-    detector.built("clean", "build:small")
-    assert {p.name for p in (detector.folder / "build" / "small").iterdir()} == names
+    detector.built("clean", "build:yolov3")
+    assert {p.name for p in (detector.folder / "build" / "yolov3").iterdir()} == names
     detector.built()
 
 
@@ -127,8 +129,8 @@ def test_calibration_data_is_what_enters_the_segments(detector: Scratch, photo: 
     pictures.mkdir()
     shutil.copy(photo, pictures / "one.jpg")
     cv2.imwrite(str(pictures / "two.png"), cv2.imread(str(photo))[200:, ::-1])
-    output = detector.built("calibrate", "recipe=small", "images=some")
-    folder = detector.folder / "build" / "small" / "calibration"
+    output = detector.built("calibrate", "recipe=yolov3", "images=some")
+    folder = detector.folder / "build" / "yolov3" / "calibration"
     assert "calibration/yolov3: 2 files with input, " in output
     seen: dict[str, dict[str, dict[str, np.ndarray]]] = {"yolov3": {}, "postprocess": {}}
 
@@ -139,7 +141,7 @@ def test_calibration_data_is_what_enters_the_segments(detector: Scratch, photo: 
 
         return run
 
-    build = detector.folder / "build" / "small"
+    build = detector.folder / "build" / "yolov3"
     plain = Pipeline(build)
     for name in ("one.jpg", "two.png"):
         stem = Path(name).stem
@@ -163,7 +165,7 @@ def test_calibration_data_is_what_enters_the_segments(detector: Scratch, photo: 
     (pictures / "one.jpg").unlink()
     mine = folder / "postprocess" / "mine.npz"
     shutil.copy(folder / "postprocess" / "two.npz", mine)
-    detector.built("calibrate", "recipe=small", "images=some")
+    detector.built("calibrate", "recipe=yolov3", "images=some")
     names = {path.name for path in (folder / "postprocess").iterdir()}
     assert names == {"two.npz", "mine.npz"}  # what a user put there stays
 
