@@ -86,7 +86,7 @@ DOIT_CONFIG = {
     ]
 )
 def task_build(dry_run: bool) -> Iterator[Task]:
-    """Build recipes: export, cut, prove, then publish the artifacts in build/<recipe>/."""
+    """Build `recipe=…`, or all: export, cut, prove, publish the artifacts in build/<recipe>/."""
     for build in _builds():
         if dry_run:
             yield {
@@ -128,7 +128,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
 
 
 def task_export() -> Iterator[Task]:
-    """Export the models of recipes to ONNX, with their marks (into the store)."""
+    """Export the model of `recipe=…`, or all, to ONNX, with its marks (into the store)."""
     for build in _builds():
         yield _task(
             build,
@@ -142,7 +142,7 @@ def task_export() -> Iterator[Task]:
 
 
 def task_cut() -> Iterator[Task]:
-    """Cut the segments of recipes out of their exported models (into the store)."""
+    """Cut the segments of `recipe=…`, or all, out of the exported model (into the store)."""
     for build in _builds():
         for save_file in build.outline.segments:
             yield _task(
@@ -157,7 +157,7 @@ def task_cut() -> Iterator[Task]:
 
 
 def task_prove() -> Iterator[Task]:
-    """Prove that segments equal the whole, and the whole equals PyTorch."""
+    """Prove for `recipe=…`, or all, that segments equal the whole, and that PyTorch."""
     for build in _builds():
         yield _task(
             build,
@@ -171,12 +171,12 @@ def task_prove() -> Iterator[Task]:
 
 
 def task_detect() -> Task:
-    """Find objects in `image=…` with one `recipe=…`: the picture with boxes, and a JSON file."""
+    """Find objects in `image=…` with `recipe=…`: the picture with boxes, and a JSON file."""
     return _on_build("detect", detect_task)
 
 
 def task_calibrate() -> Task:
-    """Write what enters each segment of one `recipe=…` for the pictures in `images=…`."""
+    """Write what enters each segment of `recipe=…` for the pictures in `images=…`."""
     return _on_build("calibrate", calibrate_task)
 
 

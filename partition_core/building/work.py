@@ -16,6 +16,7 @@ from partition_core.building.models import take, weights_file
 from partition_core.building.plan import END2END, PROOF, REFERENCE, REFERS, Plan, Step
 from partition_core.errors import BuildError, CutError, Place, Problem, problem
 from partition_core.fingerprint import changes
+from partition_core.progress import ticking
 from partition_core.recipe import Segment, WeightsForm
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.tiers import Store
@@ -299,9 +300,11 @@ def _placed(plan: Plan, one: Problem) -> Problem:
 
 @contextlib.contextmanager
 def _phase(what: str, say: Say) -> Iterator[None]:
-    say(f"{what} …")
     start = time.monotonic()
-    yield
+    with ticking(what) as is_shown:
+        if not is_shown:
+            say(f"{what} …")
+        yield
     say(f"{what}: {time.monotonic() - start:.1f} s")
 
 
