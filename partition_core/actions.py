@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from doit.exceptions import TaskFailed
@@ -13,17 +14,22 @@ from partition_core.errors import PartitionError, Place, Problem, problem
 MADE = "made"
 """The value of a task that tells whether it did its work, or found it done by another run."""
 
+SECONDS = "seconds"
+"""The value of a task that tells how long its work took."""
+
 _one_at_a_time = threading.Lock()  # torch cannot trace in two threads (`doit -P thread`)
 
 
-def attempt(act: Callable[[], bool], file: str = "") -> dict[str, bool] | TaskFailed:
-    """Do something; return as `MADE` what it returns, or the failure of the task if it raises.
+def attempt(act: Callable[[], bool], file: str = "") -> dict[str, bool | float] | TaskFailed:
+    """Do something; return as `MADE` what it returns, and `SECONDS`, or the failure if it raises.
 
     `file` is told as the place of problems that have none, since several recipes may be built.
     """
     try:
         with _one_at_a_time:
-            return {MADE: act()}
+            start = time.monotonic()
+            made = act()
+            return {MADE: made, SECONDS: time.monotonic() - start}
     except PartitionError as error:
         return TaskFailed("\n".join(str(_placed(one, file)) for one in error.problems))
     except OSError as error:

@@ -65,6 +65,10 @@ class BuildError(PartitionError):
     """A build cannot go on: a file, a checkpoint or the store is not as it must be."""
 
 
+class RunError(PartitionError):
+    """A build folder cannot be run: its files, a tensor, a picture or a segment is not right."""
+
+
 def problem(where: str | Place, what: str, expected: str = "", remedy: str = "") -> Problem:
     """Return the problem at `where`, which is a place or the words that name one."""
     place = where if isinstance(where, Place) else Place(path=where)

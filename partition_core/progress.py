@@ -1,8 +1,13 @@
-"""The progress of bytes that travel, for who looks at a terminal; needs nothing of the package."""
+"""Progress for who looks at a terminal: of bytes that travel, and of equal steps; needs nothing of
+the package."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -23,3 +28,48 @@ def shown(what: str, size: int | None, start: int = 0) -> Any:
         disable=None,
         file=sys.__stderr__,  # doit puts a file that is no terminal into the place of `stderr`
     )
+
+
+def counted_steps(what: str, count: int, unit: str) -> Any:
+    """Return a bar of `count` steps, silent without a terminal; `update` takes some more."""
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=what,
+        total=count,
+        unit=unit,
+        leave=False,
+        disable=None,
+        file=sys.__stderr__,
+    )
+
+
+@contextlib.contextmanager
+def ticking(what: str) -> Iterator[bool]:
+    """Show the seconds that pass, in a line that goes away; yield whether anyone sees it.
+
+    That is so at a terminal, in a process that has it for itself.
+    """
+    streams = (sys.__stdout__, sys.__stderr__)
+    at_terminal = all(stream is not None and stream.isatty() for stream in streams)
+    if not at_terminal or multiprocessing.parent_process() is not None:
+        yield False
+        return
+    from tqdm import tqdm
+
+    over = threading.Event()
+    with tqdm(
+        desc=what, bar_format="{desc} … {elapsed_s:.0f} s", leave=False, file=sys.__stderr__
+    ) as line:
+
+        def tick() -> None:
+            while not over.wait(1.0):
+                line.refresh()
+
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try:
+            yield True
+        finally:
+            over.set()
+            ticker.join()

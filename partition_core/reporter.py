@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from partition_core.actions import MADE
+from partition_core.actions import MADE, SECONDS
 from partition_core.building.folders import BUILD
-from partition_core.wording import counted, size_text
+from partition_core.wording import columns, counted, size_text
 
 if TYPE_CHECKING:
     from partition_core.building.models import StoredModel
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has no types
-    """Says at the end, for each recipe, where each artifact comes from."""
+    """Says at the end, for each recipe, where each artifact comes from.
 
-    desc = "one line for each artifact, and every error without a traceback"
+    At a terminal in a table with times, else in a line for each artifact: those of a log should
+    be the same for the same work.
+    """
+
+    desc = "where each artifact comes from, and every error without a traceback"
 
     run: ClassVar[Run | None] = None
     """What is built. Not in the tasks' `meta`: doit sends that between processes."""
@@ -28,6 +32,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         super().__init__(outstream, options)
         self._seen: dict[str, list[Any]] = {}
         self._made: set[str] = set()
+        self._seconds: dict[str, float] = {}
         self._published: set[str] = set()
         self._failed: set[str] = set()
 
@@ -39,6 +44,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         self._see(task)
         if task.values.get(MADE):
             self._made.add(task.name)
+        self._seconds[task.name] = float(task.values.get(SECONDS) or 0)
         self._published.update(task.targets)
 
     def skip_uptodate(self, task: Any) -> None:
@@ -73,12 +79,15 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
     def _tell(self, build: RecipeBuild) -> None:
         tasks = self._seen[build.name]
         there = {target for task in tasks for target in task.targets}
-        if there & self._published:
+        if there & self._published and self.outstream.isatty():
+            self._tell_table(build, there)
+        elif there & self._published:
             self.write(f"{build.name}: {_proof(build)}\n")
-            for artifact in build.outline.artifacts:
-                target = f"{BUILD}/{build.name}/{artifact}"
-                if target in there:
-                    self.write(f"{target}: {self._origin(build, artifact, target)}\n")
+            for artifact, target in _targets(build, there):
+                how = self._origin(build, artifact, target)
+                model = (build.plan.models() or {}).get(artifact)
+                size = f", {_size(model)}" if model and target in self._published else ""
+                self.write(f"{target}: {how}{size}\n")
         elif there:
             count = counted(len(there), "artifact")
             self.write(f"{build.name}: up to date ({count} in {BUILD}/{build.name})\n")
@@ -86,22 +95,55 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
             steps = ", ".join(task.name for task in tasks)
             self.write(f"{build.name}: up to date ({steps})\n")
 
+    def _tell_table(self, build: RecipeBuild, there: set[str]) -> None:
+        models = build.plan.models() or {}
+        rows = [("artifact", "size", "obtained", "seconds")]
+        for artifact, target in _targets(build, there):
+            done = [f"build:{build.name}:{artifact}", self._step(build, artifact)]
+            seconds = sum(self._seconds.get(name, 0.0) for name in done)
+            rows.append(
+                (
+                    target,
+                    _size(models[artifact]) if artifact in models else _file_size(build, target),
+                    self._origin(build, artifact, target),
+                    f"{seconds:.1f}" if target in self._published else "",
+                )
+            )
+        for line in columns(rows, frozenset({1, 3})):
+            self.write(f"{line}\n")
+        self.write(f"{build.name}: {_proof(build)}\n")
+
     def _origin(self, build: RecipeBuild, artifact: str, target: str) -> str:
         if target not in self._published:
             return "up to date"
-        models = build.plan.models() or {}
-        if artifact not in models:
+        if artifact not in (build.plan.models() or {}):
             return "written"
-        is_cut = artifact in build.outline.segments
-        step = f"cut:{build.name}:{artifact}" if is_cut else f"export:{build.name}"
-        how = "built" if step in self._made else "restored from the store"
-        return f"{how}, {_size(models[artifact])}"
+        is_built = self._step(build, artifact) in self._made
+        return "built" if is_built else "restored from the store"
+
+    def _step(self, build: RecipeBuild, artifact: str) -> str:
+        """Return the task whose work gives an artifact."""
+        if artifact in build.outline.segments:
+            return f"cut:{build.name}:{artifact}"
+        models = build.plan.models() or {}
+        return f"export:{build.name}" if artifact in models else f"prove:{build.name}"
+
+
+def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
+    """Return the artifacts, and their paths, that a run was about."""
+    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.outline.artifacts]
+    return [(name, target) for name, target in named if target in there]
 
 
 def _size(model: StoredModel) -> str:
     if model.weights is None:
         return size_text(model.file.size)
     return f"{size_text(model.file.size)} and {size_text(model.weights.size)} of weights"
+
+
+def _file_size(build: RecipeBuild, target: str) -> str:
+    path = build.run.root / target
+    return size_text(path.stat().st_size) if path.is_file() else ""
 
 
 def _recipe(task: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,16 @@ from partition_core.errors import (
 )
 from partition_core.import_tasks import CONFIGS, IMPORT, task_import_mmdeploy
 from partition_core.reporter import BuildReporter
+from partition_core.run_tasks import calibrate_task, detect_task
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
 from partition_core.wording import warn
 
 __all__ = [
     "DOIT_CONFIG",
     "task_build",
+    "task_calibrate",
     "task_cut",
+    "task_detect",
     "task_export",
     "task_import_mmdeploy",
     "task_origin",
@@ -59,6 +62,10 @@ _VARIABLES = {
     "artifact": ("push", "pull"),
     **dict.fromkeys(_WISHES, ("suggest",)),
     **dict.fromkeys(CONFIGS, (IMPORT,)),
+    "image": ("detect",),
+    "images": ("calibrate",),
+    "out": ("calibrate", "detect"),
+    "score": ("detect",),
 }
 """The variables, and the commands that each is for; none: for all."""
 _DATABASE = ".doit.db"
@@ -86,7 +93,7 @@ DOIT_CONFIG = {
     ]
 )
 def task_build(dry_run: bool) -> Iterator[Task]:
-    """Build recipes: export, cut, prove, report, then publish the files in build/<recipe>/."""
+    """Build `recipe=…`, or all: export, cut, prove, report, publish in build/<recipe>/."""
     for build in _builds():
         if dry_run:
             yield {
@@ -134,7 +141,7 @@ def _before(build: RecipeBuild, artifact: str, names: list[str]) -> list[str]:
 
 
 def task_export() -> Iterator[Task]:
-    """Export the models of recipes to ONNX, with their marks (into the store)."""
+    """Export the model of `recipe=…`, or all, to ONNX, with its marks (into the store)."""
     for build in _builds():
         yield _task(
             build,
@@ -148,7 +155,7 @@ def task_export() -> Iterator[Task]:
 
 
 def task_cut() -> Iterator[Task]:
-    """Cut the segments of recipes out of their exported models (into the store)."""
+    """Cut the segments of `recipe=…`, or all, out of the exported model (into the store)."""
     for build in _builds():
         for save_file in build.outline.segments:
             yield _task(
@@ -163,7 +170,7 @@ def task_cut() -> Iterator[Task]:
 
 
 def task_prove() -> Iterator[Task]:
-    """Prove that segments equal the whole, and the whole equals PyTorch."""
+    """Prove for `recipe=…`, or all, that segments equal the whole, and that PyTorch."""
     for build in _builds():
         yield _task(
             build,
@@ -211,6 +218,26 @@ def _wishes() -> dict[str, str]:
 
 def _advise(build: RecipeBuild, wishes: dict[str, str]) -> object:
     return attempt(lambda: say_all(build.advice(wishes, say)), _file(build))
+
+
+def task_detect() -> Task:
+    """Find objects in `image=…` with `recipe=…`: the picture with boxes, and a JSON file."""
+    return _on_build("detect", detect_task)
+
+
+def task_calibrate() -> Task:
+    """Write what enters each segment of `recipe=…` for the pictures in `images=…`."""
+    return _on_build("calibrate", calibrate_task)
+
+
+def _on_build(
+    command: str, make: Callable[[Sequence[RecipeBuild], Mapping[str, str], bool], Task]
+) -> Task:
+    builds = _builds()
+    try:
+        return make(builds, dict(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
 
 
 def task_push() -> Task:

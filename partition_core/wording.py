@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
@@ -18,6 +19,17 @@ def size_text(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count and its noun, in the plural where it is one: `2 files`."""
     return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
+def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> Iterator[str]:
+    """Yield rows as lines whose cells are below each other; columns `right` end at one place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
 
 
 def warn(message: str) -> None:

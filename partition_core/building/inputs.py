@@ -21,7 +21,7 @@ Entries = Iterator[tuple[str, str]]
 
 _SHARED_CODE = ("recipe.py", "references.py", "structure.py", "errors.py")
 _CODE = {
-    "export": ("export", "decorator.py", "mmdet_configs.py", *_SHARED_CODE),
+    "export": ("export", "decorator.py", "mmdet_configs.py", "picture_input.py", *_SHARED_CODE),
     "mark": ("cutting", "proving", "building/onnx_source.py", "reference.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),

@@ -17,6 +17,7 @@ from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, PROOF, REFERENCE, REFERS, Plan, Step
 from partition_core.errors import BuildError, problem
 from partition_core.fingerprint import changes
+from partition_core.progress import ticking
 from partition_core.recipe import OnnxModel, Segment, WeightsForm
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.tiers import Store
@@ -300,9 +301,11 @@ def _packages_of(plan: Plan) -> Iterator[None]:
 @contextlib.contextmanager
 def phase(what: str, say: Say) -> Iterator[None]:
     """Announce a part of the work that takes long, and afterwards how long it took."""
-    say(f"{what} …")
     start = time.monotonic()
-    yield
+    with ticking(what) as is_shown:
+        if not is_shown:
+            say(f"{what} …")
+        yield
     say(f"{what}: {time.monotonic() - start:.1f} s")
 
 

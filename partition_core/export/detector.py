@@ -114,19 +114,6 @@ def build_detector(model: MmdetModel, root: Path, place: Place) -> tuple[Detecto
     return Detector(built).eval(), config
 
 
-def normalization(detector: nn.Module) -> dict[str, Any]:
-    """Return how the detector's preprocessor normalizes a picture, as plain data.
-
-    `mean` and `std` of each channel of values from 0 to 255, and the order of its `channels`.
-    """
-    preprocessor = detector.data_preprocessor
-    given = {name: getattr(preprocessor, name, None) for name in ("mean", "std")}
-    return {
-        **{name: value.flatten().tolist() for name, value in given.items() if value is not None},
-        "channels": "RGB" if getattr(preprocessor, "_channel_conversion", False) else "BGR",
-    }
-
-
 @contextlib.contextmanager
 def quiet_mmdet() -> Iterator[None]:
     """Keep the chatter of mmdet and its dependencies from the terminal; errors still pass."""

@@ -84,11 +84,8 @@ def export_recipe(
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
+        **subject.notes,
     }
-    if subject.detects:
-        from partition_core.export.detector import normalization
-
-        notes["picture"] = normalization(subject.own)
     return Export(model, reference, notes)
 
 

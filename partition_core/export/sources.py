@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class Subject:
     and `init` applies its own initialization. `identity` is what the source resolved to, as
     canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
-    shapes, for each number; `rules` gives what the source needs while it is traced.
+    shapes, for each number; `rules` gives what the source needs while it is traced;
+    `notes` is what the manifest tells of the source's inputs and outputs.
     """
 
     module: nn.Module
@@ -56,6 +57,7 @@ class Subject:
     detects: bool
     resized: Callable[[tuple[tuple[int, ...], ...], int], Sample]
     rules: Callable[[], AbstractContextManager[None]]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
@@ -104,6 +106,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
+    from partition_core.export.test_pipeline import picture_notes
 
     module, config = build_detector(source, root, place_of("model.config"))
     own = module.detector
@@ -125,6 +128,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
             recipe, own, root, place_of, shapes[0], number
         ),
         rules=mmdet_rules,
+        notes=picture_notes(config, own, recipe.export),
     )
 
 

@@ -73,14 +73,13 @@ def _detections(found: Arrays, names: Sequence[str]) -> Iterator[Detection]:
 def _pixels(normalized: np.ndarray[Any, Any], how: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """Return a picture (3, H, W) as (H, W, 3) uint8, red first.
 
-    `how` has the mean and std of each channel that it was normalized with, and the order of its
-    channels; without them each channel is stretched to its full range.
+    `how` is a `PictureInput` as plain data. Without it each channel is stretched to its full range.
     """
     picture = normalized.astype(np.float64)
-    if "mean" in how and "std" in how:
+    if how.get("mean") and how.get("std"):
         mean, std = (np.reshape(how[name], (-1, 1, 1)) for name in ("mean", "std"))
         picture = picture * std + mean
-    else:
+    elif not how:
         low, high = (f(picture, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
         picture = (picture - low) / np.maximum(high - low, 1e-9) * 255
     if how.get("channels") == "BGR":

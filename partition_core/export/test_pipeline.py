@@ -1,0 +1,160 @@
+"""What an mmdet config says of pictures and labels, for a deployment that has no mmdet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from partition_core.picture_input import PictureInput, PixelPad, Resize
+from partition_core.recipe import Export
+
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+_PREPROCESSOR = "DetDataPreprocessor"
+_LEAVES_PIXELS = ("LoadAnnotations", "LoadPanopticAnnotations", "PackDetInputs")
+
+
+class _UnknownError(Exception):
+    """The config prepares pictures in a way that no `PictureInput` can tell."""
+
+
+def picture_notes(config: Any, detector: nn.Module, export: Export) -> dict[str, Any]:
+    """Return, as plain data, how pictures are prepared (`picture`) and the `classes` by label.
+
+    `picture` is a `PictureInput`; if the config does something that it cannot tell, there is
+    `picture_unknown` instead, the reason. `classes` is left out if nothing tells the names.
+    """
+    names = _classes(config, detector)
+    known = {"classes": names} if names else {}
+    try:
+        return {"picture": picture_input(config, export).plain(), **known}
+    except _UnknownError as reason:
+        return {"picture_unknown": str(reason), **known}
+
+
+def picture_input(config: Any, export: Export) -> PictureInput:
+    """Return how the test pipeline of an mmdet `config` prepares pictures for `export`'s input.
+
+    A scale that does not belong to a fixed input (a config for 1333 x 800 exported at 320 x 320)
+    gives way to the input's size.
+    """
+    (spec,) = export.inputs
+    free = {axis.axis for axis in export.dynamic_axes if axis.tensor == spec.name}
+    height, width = (None if axis in free else spec.shape[axis] for axis in (2, 3))
+    last = _preprocessor(config)
+    divisor = int(last.get("pad_size_divisor", 1))
+    steps = list(_steps(config))
+    read = steps[0] if steps else {}
+    if read.get("type") != "LoadImageFromFile" or read.get("imdecode_backend", "cv2") != "cv2":
+        raise _UnknownError("the test pipeline does not start with LoadImageFromFile by cv2")
+    resize, pad = _resize(steps[1:2]), None
+    if rest := steps[2:] if resize else steps[1:]:
+        pad = _pad(rest)
+    if resize and height and width and not _belongs(resize, pad, (width, height), divisor):
+        resize = Resize((width, height), resize.keep_ratio, resize.interpolation)
+        pad = pad and PixelPad(pad.value, size=(width, height))
+    turned = bool(last.get("bgr_to_rgb") or last.get("rgb_to_bgr"))
+    return PictureInput(
+        input=spec.name,
+        height=height,
+        width=width,
+        pixels="float32" if read.get("to_float32") else "uint8",
+        resize=resize,
+        pad=pad,
+        channels="RGB" if turned else "BGR",
+        mean=tuple(map(float, last.get("mean") or ())),
+        std=tuple(map(float, last.get("std") or ())),
+        pad_value=float(last.get("pad_value", 0)),
+        pad_divisor=divisor,
+    )
+
+
+def _preprocessor(config: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = config.model.get("data_preprocessor") or {}
+    if _name(found) != _PREPROCESSOR:
+        raise _UnknownError(f"the data preprocessor is {_name(found) or 'not named'}")
+    return found
+
+
+def _steps(config: Any) -> Iterator[Mapping[str, Any]]:
+    from mmdet.utils import get_test_pipeline_cfg
+
+    try:
+        steps = get_test_pipeline_cfg(config)
+    except (AttributeError, KeyError, RuntimeError) as error:
+        raise _UnknownError("the config has no test pipeline") from error
+    for step in steps:
+        if _name(step) not in _LEAVES_PIXELS:
+            yield {**step, "type": _name(step)}
+
+
+def _resize(steps: list[Mapping[str, Any]]) -> Resize | None:
+    step = dict(steps[0]) if steps else {}
+    if step.get("type") != "Resize":
+        return None
+    scale = step.get("scale")
+    interpolation = step.get("interpolation", "bilinear")
+    if scale is None or step.get("backend", "cv2") != "cv2" or interpolation not in _INTERPOLATIONS:
+        raise _UnknownError("the test pipeline resizes by a factor or not by cv2")
+    pair = (scale, scale) if isinstance(scale, int) else (int(scale[0]), int(scale[1]))
+    return Resize(pair, bool(step.get("keep_ratio", False)), interpolation)
+
+
+def _pad(steps: list[Mapping[str, Any]]) -> PixelPad:
+    step = dict(steps[0])
+    if (
+        len(steps) > 1
+        or step["type"] != "Pad"
+        or step.get("padding_mode", "constant") != "constant"
+    ):
+        names = ", ".join(_name(one) for one in steps)
+        raise _UnknownError(f"the test pipeline has the steps {names}")
+    value = step.get("pad_val", 0)
+    value = value.get("img", 0) if isinstance(value, Mapping) else value
+    size = step.get("size")
+    return PixelPad(
+        value=tuple(map(float, [value] * 3 if isinstance(value, int | float) else value)),
+        size=(int(size[0]), int(size[1])) if size else None,
+        square=bool(step.get("pad_to_square", False)),
+        divisor=int(step.get("size_divisor") or 1),
+    )
+
+
+def _belongs(resize: Resize, pad: PixelPad | None, size: tuple[int, int], divisor: int) -> bool:
+    """Return whether an input of `size` is what pictures of the config's scale are padded to."""
+    box = pad.size if pad and pad.size else resize.scale
+    whole = tuple(-(-side // divisor) * divisor for side in box)
+    return size in ((whole, whole[::-1]) if resize.keep_ratio else (whole,))
+
+
+def _classes(config: Any, detector: nn.Module) -> list[str]:
+    """Return the names of the labels, if as many are told as the detector has classes."""
+    from mmdet.registry import DATASETS
+
+    dataset = _dataset(config)
+    told = dict(dataset.get("metainfo") or {}).get("classes")
+    if told is None:
+        kind = dataset.get("type")
+        kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+        told = getattr(kind, "METAINFO", {}).get("classes")
+    if not isinstance(told, list | tuple) or not all(isinstance(name, str) for name in told):
+        return []
+    head = getattr(detector, "bbox_head", None) or getattr(
+        getattr(detector, "roi_head", None), "bbox_head", None
+    )
+    count = getattr(head, "num_classes", len(told))
+    return list(told) if count == len(told) else []
+
+
+def _dataset(config: Any) -> Mapping[str, Any]:
+    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    while "type" in dataset and ("dataset" in dataset or dataset.get("datasets")):
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    found: Mapping[str, Any] = dataset
+    return found
+
+
+def _name(step: Mapping[str, Any]) -> str:
+    kind = step.get("type", "")
+    return kind if isinstance(kind, str) else str(getattr(kind, "__name__", kind))

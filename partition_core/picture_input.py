@@ -1,0 +1,91 @@
+"""How a picture becomes the input of a detector, as values that a manifest holds; pure.
+
+The order is that of mmdet's test pipeline and data preprocessor: read (blue first), resize, pad
+pixels, order channels, normalize, pad again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The picture is scaled to `scale`, a width and a height.
+
+    With `keep_ratio` its longer side becomes at most the longer of the two, its shorter side at
+    most the shorter (mmcv's `rescale_size`), and it is never larger than a fixed input.
+    `interpolation` is one of cv2's: nearest, bilinear, bicubic, area, lanczos.
+    """
+
+    scale: tuple[int, int]
+    keep_ratio: bool
+    interpolation: str
+
+
+@dataclass(frozen=True)
+class PixelPad:
+    """The picture gets pixels of `value` on the right and below.
+
+    Up to `size` (a width and a height), or until it is a `square`, and until both sides are
+    multiples of `divisor`. `value` has one number for each channel, in the order of the file.
+    """
+
+    value: tuple[float, ...]
+    size: tuple[int, int] | None = None
+    square: bool = False
+    divisor: int = 1
+
+
+@dataclass(frozen=True)
+class PictureInput:
+    """Everything between a picture file and the input `input` of a model, float32 NCHW.
+
+    `height` and `width` are those of the input, or None where they are free. `pixels` is the dtype
+    in which a picture is resized. `channels` is the order, `RGB` or `BGR`, in which the model
+    takes them; `mean` and `std` follow it, and are empty if nothing is normalized. What is
+    normalized is padded with `pad_value` to a fixed input, or to multiples of `pad_divisor`.
+    """
+
+    input: str
+    height: int | None
+    width: int | None
+    pixels: str
+    resize: Resize | None
+    pad: PixelPad | None
+    channels: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pad_value: float
+    pad_divisor: int
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data for a manifest."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> PictureInput:
+        """Return what `plain` gave; raises KeyError, TypeError or ValueError for something else."""
+        known = {name: plain[name] for name in cls.__dataclass_fields__}
+        resize, pad = known["resize"], known["pad"]
+        return cls(
+            **{
+                **known,
+                "resize": resize and Resize(**{**resize, "scale": _pair(resize["scale"])}),
+                "pad": pad and PixelPad(**_pad_values(pad)),
+                "mean": tuple(map(float, known["mean"])),
+                "std": tuple(map(float, known["std"])),
+            }
+        )
+
+
+def _pad_values(plain: Mapping[str, Any]) -> dict[str, Any]:
+    size = plain["size"]
+    return {**plain, "value": tuple(plain["value"]), "size": size and _pair(size)}
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    width, height = map(int, values)
+    return width, height

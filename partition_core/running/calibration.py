@@ -1,0 +1,121 @@
+"""The true inputs of each segment over many samples, as files for quantization tools.
+
+One `.npz` for each sample and segment: a run that is interrupted leaves whole files, nothing is
+held in memory but one sample, and tensors whose sizes the data decides need not stack.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partition_core.disk import write_whole, written_whole
+from partition_core.errors import Place, RunError, problem
+from partition_core.running.manifest import Part
+
+if TYPE_CHECKING:
+    from partition_core.running.pipeline import Pipeline
+    from partition_core.running.samples import Sample
+
+Array = np.ndarray[Any, Any]
+
+INDEX = "calibration.json"
+
+
+def calibrate(pipeline: Pipeline, samples: Sequence[Sample], folder: Path) -> Iterator[str]:
+    """Run the chain on each sample and write what enters each segment; yield each sample's name.
+
+    The file `<segment without .onnx>/<sample>.npz` holds the inputs by name. `calibration.json`,
+    written first, names all files; those that an earlier one names are removed.
+    Raises RunError for a sample that cannot be read or does not fit.
+    """
+    _remove_former(folder)
+    index = _index(pipeline, samples)
+    write_whole(folder / INDEX, (json.dumps(index, indent=1) + "\n").encode())
+    for sample in samples:
+        for file, inputs, _ in pipeline.steps(sample.inputs()):
+            target = folder / folder_of(file) / f"{sample.name}.npz"
+            with written_whole(target, survives_power_loss=False) as part, part.open("wb") as out:
+                np.savez(out, allow_pickle=False, **inputs)
+        yield sample.name
+
+
+def folder_of(save_file: str) -> str:
+    """Return the name of the folder with the inputs of a segment."""
+    return save_file.removesuffix(".onnx")
+
+
+class CalibrationReader:
+    """The inputs of one segment, a sample at a time.
+
+    It has the methods of onnxruntime's `CalibrationDataReader`, and can be iterated. Raises
+    RunError if the folder holds none.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.files = sorted(Path(folder).glob("*.npz"))
+        if not self.files:
+            raise RunError(
+                problem(
+                    Place(str(folder)),
+                    "holds no `.npz` file",
+                    "expected the folder of a segment that `doit calibrate` wrote",
+                )
+            )
+        self._rest = iter(self)
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        for file in self.files:
+            try:
+                with np.load(file, allow_pickle=False) as arrays:
+                    yield {name: arrays[name] for name in arrays.files}
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                raise RunError(
+                    problem(Place(str(file)), f"cannot be read: {error}", "", "calibrate again")
+                ) from error
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def get_next(self) -> dict[str, Array] | None:
+        """Return the inputs of the next sample by name; None after the last."""
+        return next(self._rest, None)
+
+    def rewind(self) -> None:
+        """Start with the first sample again."""
+        self._rest = iter(self)
+
+
+def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
+    def told(part: Part) -> dict[str, Any]:
+        return {
+            "sha256": part.digests[part.save_file],
+            "inputs": [
+                {"name": one.name, "dtype": one.dtype, "dims": list(one.dims)}
+                for one in part.inputs
+            ],
+            "files": [f"{folder_of(part.save_file)}/{sample.name}.npz" for sample in samples],
+        }
+
+    return {
+        "format": 1,
+        "recipe": pipeline.manifest.recipe,
+        "samples": [[file.name for file in sample.files] for sample in samples],
+        "segments": {part.save_file: told(part) for part in pipeline.manifest.parts},
+    }
+
+
+def _remove_former(folder: Path) -> None:
+    try:
+        segments = json.loads((folder / INDEX).read_bytes())["segments"].values()
+        names = [Path(name) for segment in segments for name in segment["files"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name in names:
+        if len(name.parts) == 2 and ".." not in name.parts and name.suffix == ".npz":
+            (folder / name).unlink(missing_ok=True)

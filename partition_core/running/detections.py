@@ -1,0 +1,87 @@
+"""What a detector finds in pictures, in the pictures' own pixels and with the names of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partition_core.errors import RunError, problem
+from partition_core.running.preprocessing import Frame
+
+if TYPE_CHECKING:
+    from partition_core.running.pipeline import Pipeline
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: its label and the name of that (the number if unknown), the score, and its box
+    x1 y1 x2 y2 in pixels of the picture."""
+
+    label: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+def detections(pipeline: Pipeline, pictures: Sequence[str | Path | Array]) -> list[list[Detection]]:
+    """Return the detections in each picture, best first.
+
+    Pictures run in batches of the model's size; a free size takes one at a time. Raises RunError
+    for a picture that cannot be read and for a model that is no detector.
+    """
+    check_detects(pipeline)
+    size = batch_size(pipeline)
+    found: list[list[Detection]] = []
+    for start in range(0, len(pictures), size):
+        some = list(pictures[start : start + size])
+        # The last batch is filled up; what is found in the filling is left out.
+        batch = pipeline.preprocess(*some, *some[-1:] * (size - len(some)))
+        outputs = pipeline(batch.inputs)
+        found += [
+            list(in_picture(outputs, place, frame, pipeline.manifest.classes))
+            for place, frame in enumerate(batch.frames[: len(some)])
+        ]
+    return found
+
+
+def check_detects(pipeline: Pipeline) -> None:
+    """Raise RunError unless the chain takes a picture and gives `dets` and `labels`."""
+    given = [tensor.name for tensor in pipeline.outputs]
+    if not pipeline.manifest.detects or not {"dets", "labels"} <= set(given):
+        raise RunError(
+            problem(
+                f"build of '{pipeline.manifest.recipe}'",
+                f"its segments give {', '.join(given)}",
+                "expected a detector's 'dets' and 'labels'",
+                "call the pipeline from Python: its outputs are whatever the segments give",
+            )
+        )
+
+
+def batch_size(pipeline: Pipeline) -> int:
+    """Return how many pictures the model takes at once; 1 where that is free."""
+    picture = pipeline.manifest.picture
+    dims = [t.dims for t in pipeline.inputs if picture is not None and t.name == picture.input]
+    return dims[0][0] if dims and isinstance(dims[0][0], int) else 1
+
+
+def in_picture(
+    outputs: Mapping[str, Array], place: int, frame: Frame, classes: Sequence[str]
+) -> Iterator[Detection]:
+    """Yield the detections at one place of a batch; left out are those wholly in the padding.
+
+    `outputs` has `dets` (N, K, 5), x1 y1 x2 y2 and score, and `labels` (N, K), -1 for filling.
+    """
+    rows, labels = outputs["dets"][place], outputs["labels"][place]
+    boxes = frame.boxes_in_picture(rows[:, :4])
+    for (x1, y1, x2, y2), score, label in zip(boxes, rows[:, 4], labels, strict=True):
+        if label >= 0 and x2 > x1 and y2 > y1:
+            name = classes[label] if label < len(classes) else str(label)
+            box = (float(x1), float(y1), float(x2), float(y2))
+            yield Detection(int(label), name, float(score), box)

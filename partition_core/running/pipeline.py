@@ -1,0 +1,216 @@
+"""A build folder as a callable: its segments in a chain, each by onnxruntime or by a runtime of
+the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partition_core.errors import RunError, one_of, problem, suggestion
+from partition_core.running.boundary import Sizes, check
+from partition_core.running.manifest import MODEL_INPUT, Part, Tensor, read_manifest
+from partition_core.running.onnx_runtime import OnnxRuntime, Session
+from partition_core.running.wiring import Source, wiring
+
+if TYPE_CHECKING:
+    from partition_core.running.detections import Detection
+    from partition_core.running.preprocessing import Prepared
+
+Array = np.ndarray[Any, Any]
+SegmentFunction = Callable[[dict[str, Array]], Mapping[str, Array] | Sequence[Array]]
+"""What runs a segment: takes its inputs by name, returns its outputs by name or in order."""
+
+
+class Segment:
+    """One segment of a build, called like a function: inputs by name in, outputs by name out.
+
+    Names, dtypes and dims are those of the boundary in the manifest, and are checked both ways.
+    """
+
+    def __init__(self, part: Part, run: SegmentFunction) -> None:
+        self.save_file = part.save_file
+        self.inputs = part.inputs
+        self.outputs = part.outputs
+        self.run = run
+
+    def __call__(
+        self, inputs: Mapping[str, Array] | None = None, /, **named: Array
+    ) -> dict[str, Array]:
+        """Return the outputs, in the order of the boundary.
+
+        Raises RunError for a tensor that does not fit; what a callable of the user's raises,
+        passes.
+        """
+        given = {**(inputs or {}), **named}
+        sizes: Sizes = {}
+        check(f"segment '{self.save_file}': input", given, self.inputs, sizes)
+        made = self.run({tensor.name: given[tensor.name] for tensor in self.inputs})
+        outputs = self._named(made)
+        check(f"segment '{self.save_file}': output", outputs, self.outputs, sizes)
+        return {tensor.name: outputs[tensor.name] for tensor in self.outputs}
+
+    def _named(self, made: object) -> dict[str, Array]:
+        if isinstance(made, Mapping):
+            return dict(made)
+        names = [tensor.name for tensor in self.outputs]
+        if not isinstance(made, list | tuple) or len(made) != len(names):
+            count = f" of {len(made)}" if isinstance(made, list | tuple) else ""
+            raise RunError(
+                problem(
+                    f"segment '{self.save_file}'",
+                    f"its runtime returned a {type(made).__name__}{count}",
+                    f"expected a mapping with {', '.join(names)}, or a list of them in this order",
+                )
+            )
+        return dict(zip(names, made, strict=True))
+
+
+class Pipeline:
+    """The segments of a build folder as one function: numpy arrays by name in and out.
+
+    `engine` runs the segments; `segments` gives some of them another one, by the name of their
+    file: an `OnnxRuntime` with other providers or options, or any callable (`SegmentFunction`).
+    `verify` compares the files that onnxruntime loads with the digests of the manifest.
+    Raises RunError for a folder, a file or a name that is wrong.
+
+    The result has the outputs of end2end, and those of segments that nothing reads.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        engine: OnnxRuntime | None = None,
+        segments: Mapping[str, OnnxRuntime | SegmentFunction] | None = None,
+        verify: bool = True,
+    ) -> None:
+        self.manifest = read_manifest(Path(folder))
+        self._wiring = wiring(self.manifest)
+        chosen = dict(segments or {})
+        self._check_names(chosen)
+        self._segments = {
+            part.save_file: Segment(
+                part, self._runtime(part, chosen.get(part.save_file, engine), verify)
+            )
+            for part in self.manifest.parts
+        }
+
+    def _runtime(
+        self, part: Part, chosen: OnnxRuntime | SegmentFunction | None, verify: bool
+    ) -> SegmentFunction:
+        if chosen is not None and not isinstance(chosen, OnnxRuntime):
+            return chosen
+        if verify:
+            self.manifest.check_files(part.save_file)
+        return (chosen or OnnxRuntime()).load(self.manifest.folder / part.save_file)
+
+    def _check_names(self, chosen: Mapping[str, object]) -> None:
+        known = [part.save_file for part in self.manifest.parts]
+        for name, run in chosen.items():
+            if name not in known:
+                raise _unknown_segment(name, known)
+            if not isinstance(run, OnnxRuntime) and not callable(run):
+                raise RunError(
+                    problem(
+                        f"segment '{name}'",
+                        f"a {type(run).__name__} cannot run it",
+                        "expected an OnnxRuntime or a callable",
+                    )
+                )
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the chain takes: inputs of end2end, and whatever no segment gives."""
+        return self._wiring.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What the chain gives, under its names."""
+        return tuple(
+            Tensor(name, tensor.dtype, tensor.dims, tensor.reference)
+            for name, (_, tensor) in self._wiring.outputs.items()
+        )
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments, in the order in which they run."""
+        return tuple(self._segments.values())
+
+    def segment(self, save_file: str) -> Segment:
+        """Return one segment, to be called alone; raises RunError for a name that is none's."""
+        if save_file not in self._segments:
+            raise _unknown_segment(save_file, self._segments)
+        return self._segments[save_file]
+
+    def __call__(
+        self, inputs: Mapping[str, Array] | None = None, /, **named: Array
+    ) -> dict[str, Array]:
+        """Return the outputs of the chain by name; raises RunError for a tensor that is wrong."""
+        made: dict[Source, Array] = {}
+        for file, _, outputs in self.steps(inputs, **named):
+            made.update(((file, name), array) for name, array in outputs.items())
+        return {name: made[source] for name, (source, _) in self._wiring.outputs.items()}
+
+    def steps(
+        self, inputs: Mapping[str, Array] | None = None, /, **named: Array
+    ) -> Iterator[tuple[str, dict[str, Array], dict[str, Array]]]:
+        """Run the chain; yield each segment's file, its inputs and its outputs, once it has run."""
+        given = {**(inputs or {}), **named}
+        self._check_inputs(given)
+        made: dict[Source, Array] = {(MODEL_INPUT, name): a for name, a in given.items()}
+        for file, segment in self._segments.items():
+            fed = {name: made[source] for name, source in self._wiring.feeds[file].items()}
+            outputs = segment(fed)
+            made.update(((file, name), array) for name, array in outputs.items())
+            yield file, fed, outputs
+
+    def _check_inputs(self, given: Mapping[str, object]) -> None:
+        known = [tensor.name for tensor in self.inputs]
+        # An input of end2end that no segment reads may be given, so that both take the same.
+        problems = [
+            problem(f"input '{name}'", "the chain has none", one_of(known), suggestion(name, known))
+            for name in given
+            if name not in known and name not in self.manifest.inputs
+        ]
+        for name in known:
+            if name not in given:
+                who = self._wiring.gaps.get(name)
+                why = f"segment '{who}' needs it and no segment gives it" if who else "is missing"
+                expected = f"expected a tensor from the caller; the chain takes {', '.join(known)}"
+                problems.append(problem(f"input '{name}'", why, expected))
+        if problems:
+            raise RunError(*problems)
+
+    def end_profiling(self) -> dict[str, Path]:
+        """End the profiles of onnxruntime and return their files, by segment."""
+        runs = {file: segment.run for file, segment in self._segments.items()}
+        ended = {f: run.end_profiling() for f, run in runs.items() if isinstance(run, Session)}
+        return {file: path for file, path in ended.items() if path is not None}
+
+    def preprocess(self, *pictures: str | Path | Array) -> Prepared:
+        """Return pictures as one batch of the model's input, as mmdet's test pipeline does it.
+
+        A picture is a file or an array (H, W, 3) uint8, blue first. Raises RunError for a picture
+        that cannot be read and a build whose manifest does not tell how.
+        """
+        from partition_core.running.preprocessing import prepared
+
+        return prepared(self.manifest, pictures)
+
+    def detect(self, *pictures: str | Path | Array) -> list[list[Detection]]:
+        """Return for each picture what a detector finds in it, best first, in its own pixels.
+
+        Raises RunError as `preprocess` does, and for a model that is no detector.
+        """
+        from partition_core.running.detections import detections
+
+        return detections(self, pictures)
+
+
+def _unknown_segment(name: str, known: Sequence[str] | Mapping[str, Any]) -> RunError:
+    return RunError(
+        problem(f"segment '{name}'", "the build has none", one_of(known), suggestion(name, known))
+    )

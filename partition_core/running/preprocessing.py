@@ -1,0 +1,150 @@
+"""Pictures become the input of a model as the manifest tells, and boxes come back; no mmdet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partition_core.errors import Place, RunError, problem
+from partition_core.picture_input import PictureInput, PixelPad, Resize
+from partition_core.running import pixels
+from partition_core.running.manifest import MANIFEST, Manifest
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture of `width` x `height` pixels lies in the input: top left, scaled by `x` and
+    `y`."""
+
+    width: int
+    height: int
+    x: float
+    y: float
+
+    def boxes_in_picture(self, boxes: Array) -> Array:
+        """Return boxes (K, 4) of the input, x1 y1 x2 y2, in the picture's pixels, clipped to it."""
+        scaled = boxes / np.array([self.x, self.y, self.x, self.y], dtype=boxes.dtype)
+        edges = np.array([self.width, self.height, self.width, self.height], dtype=boxes.dtype)
+        return np.asarray(scaled.clip(0, edges))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of pictures: `inputs` for a `Pipeline`, and the `frames` that lead back."""
+
+    inputs: dict[str, Array]
+    frames: tuple[Frame, ...]
+
+
+def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prepared:
+    """Return pictures as one batch of the model's input, float32 NCHW.
+
+    A picture is a file or an array (H, W, 3) uint8, blue first. Raises RunError for one that is
+    neither, and for a manifest that does not tell how pictures are prepared.
+    """
+    how = manifest.picture
+    if how is None:
+        raise RunError(
+            problem(
+                Place(str(manifest.folder / MANIFEST)),
+                "does not tell how a picture becomes the model's input",
+                manifest.picture_unknown or "the model is no mmdet detector",
+                "prepare the tensors yourself and call the pipeline with them",
+            )
+        )
+    if not pictures:
+        raise RunError(problem("pictures", "there is none", "expected at least one"))
+    made = [_normalized(_pixels(picture), how) for picture in pictures]
+    frames = tuple(frame for _, frame in made)
+    return Prepared({how.input: _batch([array for array, _ in made], how)}, frames)
+
+
+def _pixels(picture: str | Path | Array) -> Array:
+    if isinstance(picture, str | Path):
+        return pixels.read(Path(picture))
+    if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
+        return picture
+    raise RunError(
+        problem(
+            "picture",
+            f"it is an array {picture.dtype}{list(picture.shape)}",
+            "expected uint8[H, W, 3], blue first as cv2 reads it",
+        )
+    )
+
+
+def _normalized(picture: Array, how: PictureInput) -> tuple[Array, Frame]:
+    """Return the picture as float32 (3, H, W), in front of the last padding, and its frame."""
+    height, width = picture.shape[:2]
+    picture = picture.astype(how.pixels, copy=False)
+    new_width, new_height = _size(width, height, how.resize, how)
+    if how.resize:
+        picture = pixels.resized(picture, new_width, new_height, how.resize.interpolation)
+    if how.pad:
+        picture = _padded(picture, how.pad, how)
+    if how.channels == "RGB":
+        picture = picture[:, :, ::-1]
+    array = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)
+    if how.mean:
+        mean, std = (np.array(v, dtype=np.float32).reshape(-1, 1, 1) for v in (how.mean, how.std))
+        array = (array - mean) / std
+    return array, Frame(width, height, new_width / width, new_height / height)
+
+
+def _size(width: int, height: int, resize: Resize | None, how: PictureInput) -> tuple[int, int]:
+    """Return the width and height of a picture once it is resized (mmcv's `rescale_size`)."""
+    if resize is None:
+        return width, height
+    if not resize.keep_ratio:
+        return resize.scale
+    factor = min(
+        max(resize.scale) / max(width, height),
+        min(resize.scale) / min(width, height),
+        *([how.width / width] if how.width else []),
+        *([how.height / height] if how.height else []),
+    )
+    return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+
+
+def _padded(picture: Array, pad: PixelPad, how: PictureInput) -> Array:
+    height, width = picture.shape[:2]
+    if pad.square:
+        height = width = max(height, width)
+    elif pad.size:
+        width, height = pad.size
+    sides = [
+        (-(-height // pad.divisor) * pad.divisor, how.height, picture.shape[0]),
+        (-(-width // pad.divisor) * pad.divisor, how.width, picture.shape[1]),
+    ]
+    height, width = (max(there, min(side, most or side)) for side, most, there in sides)
+    canvas = np.empty((height, width, 3), dtype=picture.dtype)
+    canvas[:] = pad.value
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    return canvas
+
+
+def _batch(arrays: list[Array], how: PictureInput) -> Array:
+    """Return normalized pictures on one canvas: the input's size, or what the largest needs."""
+    sizes = [
+        fixed or -(-max(array.shape[axis] for array in arrays) // how.pad_divisor) * how.pad_divisor
+        for axis, fixed in ((1, how.height), (2, how.width))
+    ]
+    batch = np.full((len(arrays), 3, *sizes), how.pad_value, dtype=np.float32)
+    for place, array in zip(batch, arrays, strict=True):
+        _, height, width = array.shape
+        if height > sizes[0] or width > sizes[1]:
+            raise RunError(
+                problem(
+                    "picture",
+                    f"it has {width} x {height} pixels and the config does not resize it",
+                    f"expected at most {sizes[1]} x {sizes[0]}",
+                )
+            )
+        place[:, :height, :width] = array
+    return batch

@@ -1,0 +1,86 @@
+"""What the commands that run a build do, told in lines: pictures with boxes, calibration data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from partition_core.disk import write_whole
+from partition_core.progress import counted_steps
+from partition_core.running.calibration import calibrate, folder_of
+from partition_core.running.detections import Detection, check_detects
+from partition_core.running.pipeline import Pipeline
+from partition_core.running.samples import names_of, pictures_in, samples_in
+from partition_core.wording import counted, size_text
+
+_MOST_NAMES = 5
+
+
+def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[str]:
+    """Detect in a picture, or in those of a folder; write into the folder `target`, tell in lines.
+
+    `<picture>.detections.json` has everything that was found, `<picture>.detections.jpg` the
+    picture with what scores at least `least`. Raises RunError.
+    """
+    pipeline = Pipeline(folder)
+    check_detects(pipeline)
+    files = pictures_in(source)
+    with counted_steps("detect", len(files), "picture") as bar:
+        for file, name in zip(files, names_of(files), strict=True):
+            yield from _detect_in(pipeline, file, target / name, least)
+            bar.update(1)
+
+
+def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> Iterator[str]:
+    from partition_core.running import pixels
+    from partition_core.running.drawing import drawn
+
+    picture = pixels.read(file)
+    (found,) = pipeline.detect(picture)
+    shown = [one for one in found if one.score >= least]
+    table = target.with_name(f"{target.name}.detections.json")
+    image = target.with_name(f"{target.name}.detections.jpg")
+    content = {
+        "image": file.name,
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+        "recipe": pipeline.manifest.recipe,
+        "artifacts": _digests(pipeline),
+        "detections": [asdict(one) for one in found],
+    }
+    write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(image, pixels.encoded(drawn(picture, shown), ".jpg"))
+    yield f"{table}: {counted(len(found), 'detection')}"
+    yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
+
+
+def _digests(pipeline: Pipeline) -> Mapping[str, str]:
+    return {part.save_file: part.digests[part.save_file] for part in pipeline.manifest.parts}
+
+
+def _names(found: Sequence[Detection]) -> str:
+    counts = Counter(one.name for one in found).most_common()
+    told = [f"{count} {name}" for name, count in counts[:_MOST_NAMES]]
+    rest = sum(count for _, count in counts[_MOST_NAMES:])
+    return ", ".join(told) + (f" and {rest} more" if rest else "")
+
+
+def write_calibration(folder: Path, source: Path, target: Path) -> Iterator[str]:
+    """Write the true inputs of each segment for every sample in `source`; tell in lines.
+
+    Raises RunError.
+    """
+    pipeline = Pipeline(folder)
+    samples = samples_in(pipeline, source)
+    with counted_steps("calibrate", len(samples), "sample") as bar:
+        for _ in calibrate(pipeline, samples, target):
+            bar.update(1)
+    for segment in pipeline.segments:
+        own = target / folder_of(segment.save_file)
+        files = [own / f"{sample.name}.npz" for sample in samples]
+        size = size_text(sum(file.stat().st_size for file in files))
+        inputs = ", ".join(tensor.name for tensor in segment.inputs)
+        yield f"{own}: {counted(len(files), 'file')} with {inputs}, {size}"

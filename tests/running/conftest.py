@@ -1,0 +1,84 @@
+"""Build folders that are run: of a tiny model, with and without a gap, and of a small detector."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from tests.scenario.conftest import RECIPE, Scratch
+
+DETECTOR = """\
+model:
+  source: mmdet
+  config: yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py
+  weights: {seed: 0}
+export:
+  inputs: {input: {shape: [1, 3, 192, 192]}}
+marks:
+  - {name: detector_forward, on: detector, inputs: [input], outputs: [dets, labels]}
+  - name: yolo_head
+    on: mmdet.models.dense_heads.YOLOV3Head.predict_by_feat
+    inputs: [pred_maps]
+    outputs: []
+partition:
+  type: yolov3_partition
+  segments:
+    - {save_file: yolov3.onnx, start: ['detector_forward:input'], end: ['yolo_head:input']}
+    - {save_file: postprocess.onnx, start: ['yolo_head:input'], end: ['detector_forward:output']}
+"""
+BODY = "    - {save_file: body.onnx, start: ['whole:input'], end: ['decode:input']}\n"
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Path:
+    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """A project with the tiny recipe, and `gap`, which lacks the first of its segments."""
+    folder = tmp_path_factory.mktemp("run")
+    project = Scratch(folder / "project", folder / "store")
+    assert BODY in RECIPE
+    project.edit("recipes/tiny.yaml", BODY, "")
+    project.built()
+    shutil.copytree(project.folder / "build" / "tiny", project.folder / "build" / "gap")
+    project.write("recipes/tiny.yaml", RECIPE)
+    project.built()
+    return project
+
+
+@pytest.fixture(scope="session")
+def tiny_build(tiny: Scratch) -> Path:
+    return tiny.folder / "build" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def gap_build(tiny: Scratch) -> Path:
+    return tiny.folder / "build" / "gap"
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """A project with one recipe, `yolov3`: YOLOv3 on MobileNetV2 at 192 x 192, built."""
+    folder = tmp_path_factory.mktemp("detector")
+    project = Scratch(folder / "project", folder / "store")
+    (project.folder / "recipes" / "tiny.yaml").unlink()
+    project.write("recipes/yolov3.yaml", DETECTOR)
+    project.built()
+    return project
+
+
+@pytest.fixture(scope="session")
+def detector_build(detector: Scratch) -> Path:
+    return detector.folder / "build" / "yolov3"
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """An input of the tiny model."""
+    return np.random.default_rng(7).standard_normal((1, 3, 32, 32), dtype=np.float32)

@@ -1,0 +1,207 @@
+"""`doit detect` and `doit calibrate` as a user runs them, and the files they leave."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from partition_core import CalibrationReader, OnnxRuntime, Pipeline, RunError
+from partition_core.running.calibration import calibrate
+from partition_core.running.detections import in_picture
+from partition_core.running.preprocessing import Frame
+from partition_core.running.samples import samples_in
+from tests.scenario.conftest import Scratch
+
+
+@pytest.fixture
+def photo(detector: Scratch, photograph: Path) -> Path:
+    target = detector.folder / "photo.jpg"
+    shutil.copy(photograph, target)
+    return target
+
+
+def test_detect_writes_boxes_in_the_picture_and_as_json(detector: Scratch, photo: Path) -> None:
+    output = detector.built(
+        "detect", "recipe=yolov3", "image=photo.jpg", "out=found", "score=0.9998"
+    )
+    told = json.loads((detector.folder / "found" / "photo.detections.json").read_text())
+    found = told.pop("detections")
+    assert f"found/photo.detections.json: {len(found)} detections\n" in output
+    assert told["image"] == "photo.jpg" and told["recipe"] == "yolov3"
+    assert (told["width"], told["height"]) == (512, 600)
+    assert list(told["artifacts"]) == ["yolov3.onnx", "postprocess.onnx"]
+    (expected,) = Pipeline(detector.folder / "build" / "yolov3").detect(photo)
+    assert len(found) == len(expected) > 10
+    assert [one["name"] for one in found] == [one.name for one in expected]
+    assert not found[0]["name"].isdigit()
+    boxes = np.array([one["box"] for one in found])
+    np.testing.assert_allclose(boxes, [one.box for one in expected], rtol=1e-5)
+    assert boxes.min() >= 0 and (boxes.max(axis=0) <= [512, 600, 512, 600]).all()
+    assert boxes[:, 3].max() > 192  # pixels of the photograph, not of the input
+
+    drawn = cv2.imread(str(detector.folder / "found" / "photo.detections.jpg"))
+    plain = cv2.imread(str(photo))
+    assert drawn.shape == plain.shape
+    differs = np.abs(drawn.astype(int) - plain).max(axis=2) > 60
+    shown = [one for one in found if one["score"] >= 0.9998]
+    assert "with a score of at least 0.9998" in output
+    assert 0 < len(shown) < len(found)
+    for one in shown:
+        x1, y1, x2, _ = (round(value) for value in one["box"])
+        edge = differs[max(0, y1 - 2) : y1 + 3, x1 + 1 : x2]
+        assert edge.any(axis=0).mean() > 0.5, one
+
+
+def test_detect_takes_a_folder_and_writes_beside_the_build(detector: Scratch, photo: Path) -> None:
+    pictures = detector.folder / "several"
+    pictures.mkdir()
+    shutil.copy(photo, pictures / "a.jpg")
+    cv2.imwrite(str(pictures / "a.png"), cv2.imread(str(photo))[:300])
+    (pictures / "notes.txt").write_text("no picture")
+    detector.built("detect", "image=several")
+    names = {path.name for path in (detector.folder / "build" / "yolov3").glob("*.detections.*")}
+    assert names == {f"a.{a}.detections.{b}" for a in ("jpg", "png") for b in ("jpg", "json")}
+    detector.built("clean", "build:yolov3")
+    assert {p.name for p in (detector.folder / "build" / "yolov3").iterdir()} == names
+    detector.built()
+
+
+def test_boxes_in_the_padding_and_filling_are_left_out() -> None:
+    dets = np.zeros((1, 4, 5), np.float32)
+    dets[0, :, 4] = 0.9, 0.8, 0.7, 0.0
+    dets[0, :3, :4] = [[10, 10, 40, 50], [60, 10, 90, 20], [40, 10, 60, 80]]
+    labels = np.array([[1, 1, 7, -1]])
+    frame = Frame(width=100, height=200, x=0.5, y=0.25)  # 50 x 50 pixels of the input
+    found = list(in_picture({"dets": dets, "labels": labels}, 0, frame, ["zero", "one"]))
+    assert [(one.label, one.name, one.box) for one in found] == [
+        (1, "one", (20.0, 40.0, 80.0, 200.0)),
+        (7, "7", (80.0, 40.0, 100.0, 200.0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["detect"], "doit detect: image= is missing; expected image=photo.jpg"),
+        (["detect", "image=none.jpg"], "image=none.jpg: there is no such file or folder"),
+        (["detect", "image=dodo.py"], "dodo.py: is no picture that cv2 can read"),
+        (["detect", "image=recipes"], "recipes: holds none; expected pictures (JPEG"),
+        (["detect", "image=dodo.py", "score=high"], "score=high: it is no score; expected one"),
+        (["calibrate", "images=recipes"], "recipes: holds none; expected pictures (JPEG"),
+        (["calibrate"], "doit calibrate: images= is missing"),
+        (["build", "image=dodo.py"], "expected this variable with `doit detect`"),
+    ],
+)
+def test_mistakes_are_told_in_a_line_and_leave_nothing(
+    detector: Scratch, arguments: list[str], message: str
+) -> None:
+    before = set(detector.files())
+    run = detector.doit(*arguments)
+    assert run.returncode != 0
+    assert message in run.stdout
+    assert "Traceback" not in run.stdout
+    assert set(detector.files()) == before
+
+
+def test_one_recipe_is_chosen(tiny: Scratch, photograph: Path) -> None:
+    shutil.copy(tiny.folder / "recipes" / "tiny.yaml", tiny.folder / "recipes" / "other.yaml")
+    try:
+        run = tiny.doit("detect", f"image={photograph}")
+    finally:
+        (tiny.folder / "recipes" / "other.yaml").unlink()
+    assert "it is for one recipe at a time, and 2 are chosen; expected recipe=…" in run.stdout
+    run = tiny.doit("detect", "recipe=tiny", f"image={photograph}")
+    assert "its segments give output; expected a detector's 'dets' and 'labels'" in run.stdout
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)
+
+
+def test_calibration_data_is_what_enters_the_segments(detector: Scratch, photo: Path) -> None:
+    pictures = detector.folder / "some"
+    pictures.mkdir()
+    shutil.copy(photo, pictures / "one.jpg")
+    cv2.imwrite(str(pictures / "two.png"), cv2.imread(str(photo))[200:, ::-1])
+    output = detector.built("calibrate", "recipe=yolov3", "images=some")
+    folder = detector.folder / "build" / "yolov3" / "calibration"
+    assert "calibration/yolov3: 2 files with input, " in output
+    seen: dict[str, dict[str, dict[str, np.ndarray]]] = {"yolov3": {}, "postprocess": {}}
+
+    def spying(file: str, name: str) -> object:
+        def run(inputs: dict[str, np.ndarray]) -> object:
+            seen[file][name] = inputs
+            return plain.segment(f"{file}.onnx")(inputs)
+
+        return run
+
+    build = detector.folder / "build" / "yolov3"
+    plain = Pipeline(build)
+    for name in ("one.jpg", "two.png"):
+        stem = Path(name).stem
+        spied = Pipeline(build, segments={f"{f}.onnx": spying(f, stem) for f in seen})
+        spied(spied.preprocess(pictures / name).inputs)
+    for file, samples in seen.items():
+        assert {path.stem for path in (folder / file).iterdir()} == {"one", "two"}
+        for name, expected in samples.items():
+            given = arrays(folder / file / f"{name}.npz")
+            assert list(given) == list(expected)
+            for key, array in expected.items():
+                assert array.std() > 0.1
+                assert given[key].dtype == array.dtype
+                assert np.array_equal(given[key], array)
+    index = json.loads((folder / "calibration.json").read_text())
+    assert index["samples"] == [["one.jpg"], ["two.png"]]
+    assert index["segments"]["postprocess.onnx"]["files"] == [
+        "postprocess/one.npz",
+        "postprocess/two.npz",
+    ]
+    (pictures / "one.jpg").unlink()
+    mine = folder / "postprocess" / "mine.npz"
+    shutil.copy(folder / "postprocess" / "two.npz", mine)
+    detector.built("calibrate", "recipe=yolov3", "images=some")
+    names = {path.name for path in (folder / "postprocess").iterdir()}
+    assert names == {"two.npz", "mine.npz"}  # what a user put there stays
+
+
+def test_tensors_calibrate_a_model_without_pictures(
+    tiny_build: Path, image: np.ndarray, tmp_path: Path
+) -> None:
+    source = tmp_path / "inputs"
+    source.mkdir()
+    for number in range(3):
+        np.savez(source / f"{number}.npz", image=image * number)
+    pipeline = Pipeline(tiny_build, engine=OnnxRuntime(optimize=False))
+    samples = samples_in(pipeline, source)
+    assert list(calibrate(pipeline, samples, tmp_path / "out")) == ["0", "1", "2"]
+    reader = CalibrationReader(tmp_path / "out" / "tail")
+    assert len(reader) == len(list(reader)) == 3
+    for _ in range(2):
+        for number in range(3):
+            expected = pipeline.segment("body.onnx")(image=image * number)
+            given = reader.get_next()
+            assert given is not None and list(given) == list(expected)
+            assert all(np.array_equal(given[name], expected[name]) for name in expected)
+        assert reader.get_next() is None
+        reader.rewind()
+
+
+def test_wrong_tensor_files_are_told(tiny_build: Path, tmp_path: Path) -> None:
+    pipeline = Pipeline(tiny_build)
+    with pytest.raises(RunError, match=r"holds none; expected `\.npz` files with image"):
+        samples_in(pipeline, tmp_path)
+    (tmp_path / "bad.npz").write_text("no arrays")
+    with pytest.raises(RunError, match=r"bad\.npz: cannot be read: .*expected an `\.npz` file"):
+        list(calibrate(pipeline, samples_in(pipeline, tmp_path), tmp_path / "out"))
+    np.savez(tmp_path / "bad.npz", picture=np.zeros(3))
+    with pytest.raises(RunError, match="'picture': the chain has none"):
+        list(calibrate(pipeline, samples_in(pipeline, tmp_path), tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").rglob("*.npz")] == []
+    with pytest.raises(RunError, match=r"holds no `\.npz` file"):
+        CalibrationReader(tmp_path / "out")

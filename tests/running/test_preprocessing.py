@@ -1,0 +1,190 @@
+"""Pictures are prepared as mmdet's own test pipeline and data preprocessor prepare them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from partition_core import Pipeline, RunError
+from partition_core.errors import Place
+from partition_core.export.detector import quiet_mmdet
+from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.export.test_pipeline import picture_notes
+from partition_core.mmdet_configs import find_config
+from partition_core.picture_input import PictureInput
+from partition_core.recipe import DynamicAxis, Export, TensorSpec
+from partition_core.running.manifest import Manifest
+from partition_core.running.preprocessing import Prepared, prepared
+
+FREE = (DynamicAxis("input", 2, "h"), DynamicAxis("input", 3, "w"))
+CONFIGS = {
+    "keep the ratio": ("yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py", (320, 320)),
+    "stretch": ("ssd/ssd300_coco.py", (300, 300)),
+    "pad to a size": ("rtmdet/rtmdet_tiny_8xb32-300e_coco.py", (640, 640)),
+    "pad to a square, do not normalize": ("yolox/yolox_s_8xb8-300e_coco.py", (640, 640)),
+    "two sides": ("retinanet/retinanet_r18_fpn_1x_coco.py", (1344, 800)),
+    "blue first": ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", (1344, 800)),
+    "float pixels": ("mask2former/mask2former_r50_8xb2-lsj-50e_coco.py", (1344, 800)),
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with quiet_mmdet():
+        provide_compiled_ops()
+        from mmdet.utils import register_all_modules
+
+        register_all_modules()
+        yield
+
+
+def config_of(name: str) -> Config:
+    return Config.fromfile(str(find_config(name, Path(), Place())))
+
+
+def notes(config: Config, size: tuple[int, int], free: bool = False) -> dict:
+    """Return what the export tells of pictures, after a way through JSON."""
+    spec = TensorSpec("input", (1, 3, *size), "float32")
+    export = Export((spec,), (), FREE if free else (), 20)
+    told = picture_notes(config, SimpleNamespace(), export)
+    return json.loads(json.dumps(told))
+
+
+def ours(told: dict, *pictures: object) -> Prepared:
+    manifest = Manifest(
+        folder=Path("build/x"),
+        recipe="x",
+        parts=(),
+        edges=(),
+        inputs=("input",),
+        detects=True,
+        picture=PictureInput.of(told["picture"]) if "picture" in told else None,
+        picture_unknown=told.get("picture_unknown", ""),
+        classes=(),
+    )
+    return prepared(manifest, pictures)
+
+
+def theirs(config: Config, *files: Path) -> tuple[np.ndarray, list[dict]]:
+    """Return the batch that mmdet makes of picture files, and what it notes of each."""
+    from mmdet.registry import MODELS
+    from mmdet.utils import get_test_pipeline_cfg
+    from mmengine.dataset import Compose
+
+    pipeline = Compose(get_test_pipeline_cfg(config))
+    made = [pipeline({"img_path": str(file), "img_id": 0}) for file in files]
+    batch = {key: [one[key] for one in made] for key in ("inputs", "data_samples")}
+    result = MODELS.build(config.model.data_preprocessor)(batch, False)
+    return result["inputs"].numpy(), [one.metainfo for one in result["data_samples"]]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("free", [False, True])
+def test_the_photograph_is_prepared_as_by_mmdet(name: str, free: bool, photograph: Path) -> None:
+    file, size = CONFIGS[name]
+    config = config_of(file)
+    told = notes(config, size, free)
+    (array,) = ours(told, photograph).inputs.values()
+    expected, (meta,) = theirs(config, photograph)
+    height, width = expected.shape[2:]
+    assert array.dtype == np.float32
+    assert expected.std() > 0.5
+    assert array.shape == (expected.shape if free else (1, 3, *size))
+    assert np.array_equal(array[:, :, :height, :width], expected)
+    beyond = array.copy()
+    beyond[:, :, :height, :width] = told["picture"]["pad_value"]
+    assert (beyond == told["picture"]["pad_value"]).all()
+    (frame,) = ours(told, photograph).frames
+    assert (frame.height, frame.width) == meta["ori_shape"]
+    assert (frame.x, frame.y) == meta["scale_factor"]
+
+
+def test_pictures_of_other_sizes_share_a_canvas(photograph: Path, tmp_path: Path) -> None:
+    config = config_of(CONFIGS["two sides"][0])
+    wide = tmp_path / "wide.png"
+    cv2.imwrite(str(wide), cv2.imread(str(photograph))[100:300])
+    (array,) = ours(notes(config, (800, 1344), free=True), photograph, wide).inputs.values()
+    expected, _ = theirs(config, photograph, wide)
+    assert len({array.shape[2], array.shape[3], 800}) > 1
+    assert np.array_equal(array, expected)
+
+
+def test_an_input_that_the_config_does_not_know_is_filled(photograph: Path) -> None:
+    told = notes(config_of(CONFIGS["two sides"][0]), (160, 256))
+    assert told["picture"]["resize"]["scale"] == [256, 160]
+    prepared_ = ours(told, photograph)
+    (array,), (frame,) = prepared_.inputs.values(), prepared_.frames
+    assert array.shape == (1, 3, 160, 256)
+    width = round(512 * 160 / 600)  # the photograph has 512 x 600 pixels
+    assert (array[0, :, :, :width] != 0).mean() > 0.99
+    assert (array[0, :, :, width:] == 0).all()
+    corners = np.array([[0, 0, width, 160], [-9, 8, 999, 16]], np.float32)
+    np.testing.assert_allclose(
+        frame.boxes_in_picture(corners), [[0, 0, 512, 600], [0, 30, 512, 60]], atol=1e-3
+    )
+
+
+def test_a_pipeline_that_cannot_be_told_is_named(photograph: Path) -> None:
+    told = notes(config_of("centernet/centernet_r18_8xb16-crop512-140e_coco.py"), (512, 512))
+    assert "picture" not in told
+    with pytest.raises(RunError, match=r"has the steps RandomCenterCropPad.*call the pipeline"):
+        ours(told, photograph)
+
+
+def test_class_names_are_those_of_the_data_set_if_they_fit() -> None:
+    config = config_of(CONFIGS["stretch"][0])
+    export = Export((TensorSpec("input", (1, 3, 300, 300), "float32"),), (), (), 20)
+
+    def names(count: int) -> list[str]:
+        head = SimpleNamespace(bbox_head=SimpleNamespace(num_classes=count))
+        return picture_notes(config, head, export).get("classes", [])
+
+    assert names(80)[:2] == ["person", "bicycle"] and len(names(80)) == 80
+    assert names(3) == []
+    config.test_dataloader.dataset.metainfo = {"classes": ("a", "b", "c")}
+    assert names(3) == ["a", "b", "c"]
+
+
+def test_a_picture_that_cannot_be_read_is_told(detector_build: Path, tmp_path: Path) -> None:
+    pipeline = Pipeline(detector_build)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty.jpg").touch()
+    for name, message in (
+        ("text.jpg", r"text\.jpg: is no picture"),
+        ("empty.jpg", r"empty\.jpg: is no picture"),
+        ("none.jpg", r"none\.jpg: cannot be read: No such file"),
+    ):
+        with pytest.raises(RunError, match=message):
+            pipeline.detect(tmp_path / name)
+    with pytest.raises(RunError, match=r"float32\[4, 4, 3\]; expected uint8\[H, W, 3\]"):
+        pipeline.detect(np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(RunError, match="there is none"):
+        pipeline.preprocess()
+
+
+def test_a_model_that_is_no_detector_takes_no_picture(tiny_build: Path, photograph: Path) -> None:
+    with pytest.raises(RunError, match="does not tell how a picture becomes the model's input"):
+        Pipeline(tiny_build).preprocess(photograph)
+    with pytest.raises(RunError, match="its segments give output; expected a detector's"):
+        Pipeline(tiny_build).detect(photograph)
+
+
+def test_the_record_survives_json_and_refuses_less() -> None:
+    told = notes(config_of(CONFIGS["pad to a size"][0]), (640, 640))["picture"]
+    assert PictureInput.of(told).plain() == json.loads(
+        json.dumps(dataclasses.asdict(PictureInput.of(told))), object_hook=_tuples
+    )
+    del told["mean"]
+    with pytest.raises(KeyError):
+        PictureInput.of(told)
+
+
+def _tuples(one: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
