@@ -13,8 +13,9 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 REFERENCE = "recipe-reference.md"
 ORDER = (
-    "index.md", "quick-start.md", REFERENCE, "marks.md", "policies.md", "report.md", "cache.md",
-    "ci.md", "from-mmdeploy.md", "python.md", "design_notes.md", "benchmarks.md",
+    "index.md", "quick-start.md", REFERENCE, "marks.md", "policies.md", "report.md", "run.md",
+    "quantize.md", "cache.md", "ci.md", "from-mmdeploy.md", "python.md", "coverage.md",
+    "design_notes.md", "benchmarks.md",
 )  # fmt: skip
 _SECTIONS = (
     ("model", "mmdet_model", "torch_model"),
@@ -25,6 +26,11 @@ _SECTIONS = (
     ("partition", "partition"),
     ("partition.segments", "segment"),
     ("proof", "proof"),
+    ("model, of an ONNX file", "onnx_model"),
+    ("export, of an ONNX file", "onnx_export"),
+    ("marks, of an ONNX file", "tensor_mark", "tensor"),
+    ("partition, of an ONNX file", "onnx_partition"),
+    ("proof, of an ONNX file", "onnx_proof"),
 )
 
 
@@ -64,10 +70,14 @@ def _table(form: dict[str, Any], needed: object, schema: dict[str, Any]) -> Iter
     rows = [
         _row(key, value, key in needed if isinstance(needed, list | tuple) else False, schema)
         for key, value in form.get("properties", {}).items()
+        if value.get("not") != {}  # a key that is only there to be refused with its reason
     ]
     if rows:
         head = "| key | what it is | expected | default |\n|---|---|---|---|"
         yield "\n".join([head, *rows])
+    for other in ("then", "else"):
+        if "properties" in form.get(other, {}):
+            yield from _table(form[other], form[other].get("required", ()), schema)
 
 
 def _row(key: str, value: dict[str, Any], needed: bool, schema: dict[str, Any]) -> str:

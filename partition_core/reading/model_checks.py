@@ -44,9 +44,10 @@ def _detector_axes(draft: Draft) -> Iterator[Problem]:
     source = draft.tree.get("model", "source")
     if source is None or source.text != "mmdet":
         return
-    for axis, texts in _DETECTOR_AXES.items():
-        for symbol in draft.tree.select("export", "dynamic_axes", EVERY, axis):
-            yield Problem(symbol.place, *texts)
+    for axes in draft.tree.select("export", "dynamic_axes"):
+        for symbols in axes.entries.values():
+            for axis in sorted(_DETECTOR_AXES.keys() & symbols.entries.keys()):
+                yield Problem(symbols.entries[axis].place, *_DETECTOR_AXES[axis])
 
 
 _DETECTOR_AXES = {

@@ -18,6 +18,8 @@ from partition_core.reading.recipe_reader import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+RUN_ON_A_BUILD = ("run", "quantize")
+"""The pages whose Python needs a build folder; `tests/running` has one."""
 COMPLETE = (ROOT / "recipes" / "yolov3.yaml").read_text(encoding="utf-8")
 SECTIONS = {
     text.partition(":")[0]: text
@@ -47,7 +49,9 @@ def test_the_site_builds_without_a_warning_and_has_every_page(tmp_path: Path) ->
 
 def _keys(schema: dict[str, object]) -> list[tuple[str, dict[str, object]]]:
     forms = [schema, *schema["$defs"].values()]  # type: ignore[attr-defined]
-    return [item for form in forms for item in form.get("properties", {}).items()]
+    forms += [form[one] for form in forms for one in ("then", "else") if one in form]
+    items = [item for form in forms for item in form.get("properties", {}).items()]
+    return [(key, value) for key, value in items if value.get("not") != {}]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -86,6 +90,8 @@ def test_the_python_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     count = 0
     for page in PAGES:
+        if page.stem in RUN_ON_A_BUILD:
+            continue
         names: dict[str, object] = {}
         for text in blocks(page, "python"):
             exec(compile(text, page.name, "exec"), names)  # noqa: S102  # reason: our own pages
