@@ -84,7 +84,7 @@ class Project(Scratch):
         build.prove(_say_nothing)
         made = {}
         for file, stored in (build.plan.models() or {}).items():
-            path = build.plan.project.store.path_of(stored)
+            path = build.plan.project.store.path_of(stored.file)
             assert path is not None
             made[file] = onnx.load(path)
         return made
