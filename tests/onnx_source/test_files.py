@@ -249,3 +249,23 @@ def test_the_manifest_names_the_file(project: Project) -> None:
     assert len(manifest["export"]["model_sha256"]) == 64
     edges = {(edge["producer"], edge["output"], edge["consumer"]) for edge in manifest["edges"]}
     assert ("a.onnx", "/neck/out", "b.onnx") in edges
+
+
+def test_a_file_with_mark_nodes_needs_no_marks_in_its_recipe(project: Project) -> None:
+    project.save(detector())
+    segments = (
+        "partition:\n  type: two\n  segments:\n"
+        "    - {save_file: a.onnx, start: ['whole:input'], end: ['neck:input']}\n"
+        "    - {save_file: b.onnx, start: ['neck:input'], end: ['whole:output']}\n"
+    )
+    project.recipe(
+        LINE + "marks:\n  - {name: whole, inputs: [image], outputs: [scores, boxes]}\n"
+        "  - {name: neck, tensors: [conv_1, /neck/out]}\n" + segments
+    )
+    first = project.make()
+    project.save(first["end2end.onnx"])
+    project.recipe(LINE + segments)
+    again = project.make()
+    assert [len(again[name].graph.node) for name in ("a.onnx", "b.onnx")] == [
+        len(first[name].graph.node) for name in ("a.onnx", "b.onnx")
+    ]
