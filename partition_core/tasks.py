@@ -20,19 +20,13 @@ from partition_core.building.folders import BUILD, MANIFEST, RECIPES, REPORT
 from partition_core.building.run import RecipeBuild, Run
 from partition_core.database import MEMORY, Database
 from partition_core.ending import end_orderly, let_workers_die_with_us
-from partition_core.errors import (
-    BuildError,
-    PartitionError,
-    Problem,
-    RecipeError,
-    one_of,
-    problem,
-    suggestion,
-)
-from partition_core.import_tasks import CONFIGS, IMPORT, task_import_mmdeploy
+from partition_core.errors import PartitionError
+from partition_core.import_tasks import IMPORT, task_import_mmdeploy
 from partition_core.reporter import BuildReporter
 from partition_core.run_tasks import calibrate_task, detect_task
+from partition_core.share_tasks import transfer_task
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
+from partition_core.variables import WISHES, check_variables, commands
 from partition_core.wording import warn
 
 __all__ = [
@@ -56,18 +50,6 @@ __all__ = [
 
 Task = dict[str, Any]
 
-_WISHES = ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure")
-_VARIABLES = {
-    "recipe": (),
-    "artifact": ("push", "pull"),
-    **dict.fromkeys(_WISHES, ("suggest",)),
-    **dict.fromkeys(CONFIGS, (IMPORT,)),
-    "image": ("detect",),
-    "images": ("calibrate",),
-    "out": ("calibrate", "detect"),
-    "score": ("detect",),
-}
-"""The variables, and the commands that each is for; none: for all."""
 _DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
@@ -213,7 +195,7 @@ def task_suggest() -> Iterator[Task]:
 
 def _wishes() -> dict[str, str]:
     variables = doit_cmd._CMDLINE_VARS or {}
-    return {name: variables[name] for name in _WISHES if name in variables}
+    return {name: variables[name] for name in WISHES if name in variables}
 
 
 def _advise(build: RecipeBuild, wishes: dict[str, str]) -> object:
@@ -242,33 +224,12 @@ def _on_build(
 
 def task_push() -> Task:
     """Give results to the shared store: all of a recipe's, or `artifact=…` of them."""
-    return {"actions": [(_transfer, ["push"])], "verbosity": 2}
+    return transfer_task("push", _builds, doit_cmd.get_var("artifact"))
 
 
 def task_pull() -> Task:
     """Take artifacts from the shared store: all of a recipe's, or `artifact=…` of them."""
-    return {"actions": [(_transfer, ["pull"])], "verbosity": 2}
-
-
-def _transfer(way: str) -> object:
-    # What moves bytes over a network is imported only by who asks for it.
-    from partition_core.building import sharing
-
-    move = {"push": sharing.push, "pull": sharing.pull}[way]
-    chosen = doit_cmd.get_var("artifact")
-    names = None if chosen is None else [name.strip() for name in chosen.split(",")]
-
-    def lines() -> Iterator[str]:
-        problems: list[Problem] = []
-        for build in _builds():
-            try:
-                yield from move(build.plan, names)
-            except PartitionError as error:
-                problems.extend(error.problems)
-        if problems:
-            raise BuildError(*problems)
-
-    return attempt(lambda: say_all(lines()))
+    return transfer_task("pull", _builds, doit_cmd.get_var("artifact"))
 
 
 def _steps(build: RecipeBuild) -> list[str]:
@@ -350,8 +311,8 @@ def _builds() -> list[RecipeBuild]:
     """Return the builds of the chosen recipes, made once for all tasks of one run of doit."""
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
-        _check_variables(variables)
-        if IMPORT in _commands():
+        check_variables(variables)
+        if IMPORT in commands():
             return []  # `recipe` is what will be written
         BuildReporter.run = _run(Path.cwd(), variables.get("recipe"))
     except PartitionError as error:
@@ -377,36 +338,6 @@ def _use_own_database() -> None:
     manager.__init__(
         lambda name, codec, module_name: Database(name, codec, warn), name, type(manager.checker)
     )
-
-
-def _check_variables(variables: Mapping[str, str]) -> None:
-    unknown = [name for name in variables if name not in _VARIABLES]
-    if unknown:
-        raise RecipeError(
-            *(
-                problem(
-                    f"{name}={variables[name]}",
-                    f"unknown variable '{name}'",
-                    one_of(_VARIABLES),
-                    suggestion(name, _VARIABLES),
-                )
-                for name in unknown
-            )
-        )
-    for name, value in variables.items():
-        takers = _VARIABLES[name]
-        if takers and not _commands().intersection(takers):
-            what = "this command has no use for it"
-            if name == "artifact":
-                what = "a build makes all artifacts of a recipe"
-            expected = " or ".join(f"`doit {taker}`" for taker in takers)
-            raise RecipeError(
-                problem(f"{name}={value}", what, f"expected this variable with {expected}")
-            )
-
-
-def _commands() -> set[str]:
-    return {word.partition(":")[0] for word in sys.argv[1:]}
 
 
 let_workers_die_with_us()
