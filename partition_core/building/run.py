@@ -121,8 +121,8 @@ class RecipeBuild:
         """
         if self.is_settled:
             return
-        exported = self.plan.result(self.plan.export())
-        if exported is None and self.plan.file.recipe.model.source == "onnx":
+        step = self.plan.export()
+        if self.plan.file.recipe.model.source == "onnx" and self.plan.result(step) is None:
             from partition_core.building.onnx_source import check_source
 
             check_source(self.plan)

@@ -172,7 +172,13 @@ class LocalStore:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait for the builds that use the store, and let others wait meanwhile."""
+        """Wait for the builds that use the store, and let others wait meanwhile.
+
+        What this process has looked up before may be gone afterwards.
+        """
+        if self._use is not None:  # or it would wait for itself
+            os.close(self._use)
+            self._use = None
         handle = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

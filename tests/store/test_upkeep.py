@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,28 @@ def test_no_limit_is_missed_and_no_more_goes_than_must(
     upkeep.remove(shelf.local, chosen)
     for one in upkeep.held(shelf.local):
         assert shelf.store.is_complete(one.result)
+
+
+def test_who_has_looked_something_up_does_not_wait_for_itself(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    key = shelf.put("a", 1, x=b"x")
+    other = LocalStore(tmp_path / "store", shelf.warnings.append)
+    assert shelf.local.entry(key) is not None
+
+    def prune() -> None:
+        with shelf.local.alone():
+            pass
+
+    thread = threading.Thread(target=prune, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    # Others are still waited for.
+    assert other.entry(key) is not None
+    second = threading.Thread(target=prune, daemon=True)
+    second.start()
+    second.join(0.5)
+    assert second.is_alive()
+    os.close(other._use)
+    second.join(20)
+    assert not second.is_alive()
