@@ -24,11 +24,12 @@ _ROI_HEADS = "mmdet.models.roi_heads."
 def unpasted_masks(detector: nn.Module) -> Iterator[None]:
     """Let the mask heads of `detector` give probabilities instead of pasted masks.
 
-    A mask is (h, w) float in the cells of a detection's box, 28 x 28 in most models.
+    A mask is (h, w) float in the cells of a detection's box, 28 x 28 in most models. A detector
+    that lays masks into a panoptic map needs them pasted.
     """
     heads = [module for module in detector.modules() if isinstance(module, FCNMaskHead)]
     with contextlib.ExitStack() as undo:
-        if heads:
+        if heads and not hasattr(detector, "panoptic_fusion_head"):
             undo.enter_context(replaced(FCNMaskHead, "_predict_by_feat_single", _probabilities))
             for name, module in sorted(sys.modules.items()):
                 if name.startswith(_ROI_HEADS) and hasattr(module, "empty_instances"):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from partition_core.export import panoptic_masks
 from partition_core.export.replaced import replaced
 
 
@@ -112,7 +113,8 @@ class Exceptional:
 
 
 _HEADS = "mmdet.models.dense_heads"
-_FUSION = "mmdet.models.seg_heads.panoptic_fusion_heads.maskformer_fusion_head"
+_FUSIONS = "mmdet.models.seg_heads.panoptic_fusion_heads"
+_FUSION = f"{_FUSIONS}.maskformer_fusion_head"
 
 EXCEPTIONS = (
     # mmdet 3.3 reads `loss_cls` when it predicts, and this head never makes one.
@@ -124,6 +126,19 @@ EXCEPTIONS = (
     # A Python loop over queries, which reads their areas and classes as numbers.
     Exceptional(
         f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
+    ),
+    # Python loops over detections: one lays their masks into a map, the other pastes them.
+    Exceptional(
+        f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
+        "_predict_single",
+        panoptic_masks.fused,
+        True,
+    ),
+    Exceptional(
+        "mmdet.models.roi_heads.mask_heads.fcn_mask_head.FCNMaskHead",
+        "_predict_by_feat_single",
+        panoptic_masks.pasted,
+        True,
     ),
 )
 """Every exception, under its reason."""

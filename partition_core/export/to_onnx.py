@@ -26,6 +26,7 @@ from partition_core.export.mark_op import (
     register_mark_schema,
 )
 from partition_core.export.mmcv_ops import TRANSLATIONS
+from partition_core.export.panoptic_masks import onnx_accepted_masks
 from partition_core.export.placing import PlaceOf
 from partition_core.export.questions import Decision
 from partition_core.export.tracing import asking_line, input_dims, sizes_answered, traceable
@@ -95,6 +96,7 @@ def translate(
         torch.ops.partition.mark.default: mark_translation(),
         operator.le: _at_most,
         **TRANSLATIONS,
+        torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
     }
     with quiet_torch(), sizes_answered(decisions):
         try:

@@ -113,3 +113,14 @@ class SoftSuppressed(nn.Module):
     def forward(self, boxes: torch.Tensor, scores: torch.Tensor) -> dict[str, torch.Tensor]:
         dets, kept = self.forward_of(None, boxes, scores, **self.settings)
         return {"dets": dets, "kept": kept}
+
+
+class LaidMasks(nn.Module):
+    """Which masks are laid into a panoptic map."""
+
+    def __init__(self, overlap: float) -> None:
+        super().__init__()
+        self.overlap = overlap
+
+    def forward(self, masks: torch.Tensor) -> torch.Tensor:
+        return torch.ops.partition.accepted_masks(masks > 0, self.overlap).long()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from mmengine.structures import InstanceData
 
 from partition_core.export.detector import quiet_mmdet
 from partition_core.export.mmcv_ops import provide_compiled_ops
@@ -19,6 +21,7 @@ from partition_core.export.mmdet_exceptions import (
     panoptic_postprocess,
     score_voting,
 )
+from partition_core.export.panoptic_masks import fused, pasted
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,6 +97,56 @@ def test_panoptic_maps_are_those_of_mmdet(filtered: bool, least: float) -> None:
             assert (expected >= 1000).any()
         else:  # above any probability: no query is kept
             assert (expected == 7).all()
+
+
+def laid_out(count: int, seed: int) -> tuple[Any, torch.Tensor]:
+    """Return detections whose masks lie on each other, and logits of 5 kinds of stuff."""
+    coarse = torch.randn(1, count or 1, 6, 7, generator=numbers(seed)) - 0.4
+    masks = torch.nn.functional.interpolate(coarse, scale_factor=4)[0][:count] > 0
+    masks[1:2] = False  # one that holds nothing
+    scores = torch.rand(count, generator=numbers(seed + 1)).sort(descending=True).values
+    labels = torch.randint(0, 4, (count,), generator=numbers(seed + 2))
+    found = InstanceData(bboxes=boxes(count, seed), scores=scores, labels=labels, masks=masks)
+    stuff = torch.randn(1, 5, 3, 4, generator=numbers(seed + 3))
+    return found, torch.nn.functional.interpolate(stuff, size=(24, 28))[0]
+
+
+@pytest.mark.parametrize(("count", "overlap"), [(12, 0.5), (12, 0.1), (1, 0.5), (0, 0.5)])
+def test_maps_laid_out_of_detections_are_those_of_mmdet(count: int, overlap: float) -> None:
+    from mmdet.models.seg_heads.panoptic_fusion_heads import HeuristicFusionHead
+
+    config = SimpleNamespace(mask_overlap=overlap, stuff_area_limit=90)
+    head: Any = SimpleNamespace(
+        num_classes=9, num_things_classes=4, num_stuff_classes=5, test_cfg=config
+    )
+    most, hidden = 0, False
+    for seed in range(4):
+        found, stuff = laid_out(count, seed)
+        head._lay_masks = functools.partial(HeuristicFusionHead._lay_masks, head)
+        expected = HeuristicFusionHead._predict_single(head, found, stuff).sem_seg
+        ours = fused(head, found, stuff).sem_seg
+        assert ours.dtype == expected.dtype
+        torch.testing.assert_close(ours, expected)
+        most = max(most, int(expected.max()) // 1000)
+        hidden |= bool((expected == 9).any())
+    assert most == (count if count < 2 else 2 if overlap < 0.2 else 3)
+    assert hidden
+
+
+@pytest.mark.parametrize("agnostic", [True, False])
+def test_pasted_masks_are_those_of_mmdet(agnostic: bool) -> None:
+    from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+
+    head: Any = SimpleNamespace(class_agnostic=agnostic)
+    told = {"scale_factor": (1.0, 1.0), "ori_shape": (50, 60)}
+    config = SimpleNamespace(mask_thr_binary=0.4)
+    own = boxes(9, 3) - 4  # some reach out of the picture
+    own[0] = torch.tensor([12.5, 9.5, 12.5, 9.5])  # one has no area
+    labels = torch.randint(0, 3, (9,), generator=numbers(5))
+    maps = torch.randn(9, 1 if agnostic else 3, 8, 8, generator=numbers(6)) * 2
+    expected = FCNMaskHead._predict_by_feat_single(head, maps, own, labels, told, config)
+    assert expected.flatten(1).any(dim=1).sum() >= 7
+    torch.testing.assert_close(pasted(head, maps, own, labels, told, config), expected)
 
 
 def test_every_exception_has_its_place_and_leaves_no_trace() -> None:

@@ -1,0 +1,141 @@
+"""Masks of detections laid into a panoptic map, as `HeuristicFusionHead` of mmdet does, and pasted.
+
+Source: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; mmdet 3.3,
+`heuristic_fusion_head.py` and `fcn_mask_head.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnxscript
+import torch
+from onnxscript import BOOL, FLOAT, opset18
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    _Floats = Any
+    _Truths = Any
+else:
+    _Floats, _Truths = FLOAT[...], BOOL[...]
+
+# Its stubs give constants the union of all types, which no operator accepts.
+op18: Any = opset18
+
+
+@torch.library.custom_op("partition::accepted_masks", mutates_args=())
+def accepted_masks(masks: torch.Tensor, overlap: float) -> torch.Tensor:
+    """Return which of `masks` are laid into the map, bool (N,).
+
+    masks: (N, H, W) bool, best first. One after the other is accepted if it holds anything and at
+    most the share `overlap` of it lies on those accepted before.
+    """
+    covered = torch.zeros(masks.shape[1:], dtype=torch.bool)
+    accepted = torch.zeros(len(masks), dtype=torch.bool)
+    for place, mask in enumerate(masks):
+        area = mask.sum()
+        share = (mask & covered).sum() / (area + 1e-5)
+        if area > 0 and share <= overlap:
+            accepted[place] = True
+            covered |= mask
+    return accepted
+
+
+@accepted_masks.register_fake
+def _fake_accepted_masks(masks: torch.Tensor, overlap: float) -> torch.Tensor:
+    return masks.new_empty(masks.shape[:1], dtype=torch.bool)
+
+
+# torch.onnx builds its models in opset 18 and converts them at the end.
+@onnxscript.script(default_opset=opset18)
+def _accepted(masks: _Truths, overlap: _Floats) -> _Truths:
+    """Return which of the masks (N, H, W) are laid into the map, bool (N,)."""
+    shape = op18.Shape(masks)
+    count = op18.Gather(shape, op18.Constant(value_int=0))
+    covered = op18.Expand(
+        op18.Cast(op18.Constant(value_ints=[0]), to=9), op18.Slice(shape, [1], [3])
+    )
+    places = op18.Range(0, count, 1)
+    accepted = op18.Less(places, 0)
+    turn = op18.Constant(value_int=0)
+    going = count > 0
+    while going:
+        mask = op18.Gather(masks, turn, axis=0)
+        area = op18.ReduceSum(op18.Cast(mask, to=7), keepdims=0)
+        on = op18.ReduceSum(op18.Cast(op18.And(mask, covered), to=7), keepdims=0)
+        share = op18.Cast(on, to=1) / (op18.Cast(area, to=1) + 1e-5)
+        taken = op18.And(area > 0, op18.Not(share > overlap))
+        accepted = op18.Or(accepted, op18.And(op18.Equal(places, turn), taken))
+        covered = op18.Or(covered, op18.And(mask, taken))
+        turn = turn + 1
+        going = turn < count
+    return accepted
+
+
+def onnx_accepted_masks(masks: Any, overlap: float) -> Any:
+    """Return what `accepted_masks` gives, by standard operators."""
+    return _accepted(masks, op18.Constant(value_float=overlap))
+
+
+def fused(self: Any, mask_results: Any, seg_preds: torch.Tensor, **_options: Any) -> Any:
+    """Return what mmdet's `HeuristicFusionHead._predict_single` does: a map (1, H, W) int32.
+
+    `mask_results` has `scores`, `labels` (N,) and `masks` (N, H, W) bool; seg_preds: (C, H, W).
+    """
+    from mmdet.evaluation.functional import INSTANCE_OFFSET
+    from mmengine.structures import PixelData
+
+    order = torch.argsort(-mask_results.scores)
+    masks, labels = mask_results.masks[order], mask_results.labels[order]
+    accepted = accepted_masks(masks, float(self.test_cfg.mask_overlap))
+    held = (masks & accepted[:, None, None]).to(seg_preds.dtype)
+    # A last mask holds the places without any, also if there is no detection.
+    first = torch.cat([held, torch.ones_like(seg_preds[:1])]).argmax(dim=0)
+    mine = first == torch.arange(masks.shape[0], device=masks.device)[:, None, None]
+    number = mine.flatten(1).any(dim=1).long().cumsum(0)
+    value = labels + number * INSTANCE_OFFSET
+    things = (mine.long() * value[:, None, None]).sum(dim=0)
+    stuff = seg_preds.argmax(dim=0)
+    kinds = torch.arange(seg_preds.shape[0], device=masks.device)[:, None, None]
+    seen = (stuff == kinds) & (things == 0)
+    small = seen.sum((1, 2)) < self.test_cfg.stuff_area_limit
+    hidden = (seen & small[:, None, None]).any(dim=0)
+    below = torch.where(hidden, self.num_classes, stuff + self.num_things_classes)
+    picture = torch.where(things > 0, things, below)
+    return PixelData(sem_seg=picture[None].to(torch.int32))
+
+
+def pasted(
+    self: Any,
+    mask_preds: torch.Tensor,
+    bboxes: torch.Tensor,
+    labels: torch.Tensor,
+    img_meta: dict[str, Any],
+    rcnn_test_cfg: Any,
+    rescale: bool = False,
+    activate_map: bool = False,
+) -> torch.Tensor:
+    """Return what mmdet's `FCNMaskHead._predict_by_feat_single` does: masks (N, H, W) bool.
+
+    Of a picture that is not rescaled; mask_preds: (N, classes or 1, h, w), bboxes: (N, 4).
+    """
+    chosen = mask_preds if activate_map else mask_preds.sigmoid()
+    if not self.class_agnostic:
+        chosen = chosen[torch.arange(chosen.shape[0]), labels][:, None]
+    height, width = img_meta["ori_shape"][:2]
+    across, on_x = _along(bboxes[:, 0:1], bboxes[:, 2:3], width)
+    down, on_y = _along(bboxes[:, 1:2], bboxes[:, 3:4], height)
+    shape = (bboxes.shape[0], height, width)
+    grid = torch.stack([across[:, None, :].expand(shape), down[:, :, None].expand(shape)], dim=3)
+    sampled = functional.grid_sample(chosen.to(torch.float32), grid, align_corners=False)[:, 0]
+    inside = on_y[:, :, None] & on_x[:, None, :]
+    masks: torch.Tensor = (sampled >= rcnn_test_cfg.mask_thr_binary) & inside
+    return masks
+
+
+def _along(low: torch.Tensor, high: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where pixels lie in boxes, -1 to 1 inside, (N, size), and which mmdet samples."""
+    places = torch.arange(size, device=low.device).to(torch.float32)
+    relative = (places + 0.5 - low) / (high - low) * 2 - 1
+    relative = torch.where(relative.abs() == torch.inf, 0.0, relative)
+    return relative, (places >= low.floor() - 1) & (places < high.ceil() + 1)
