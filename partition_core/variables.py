@@ -32,13 +32,14 @@ def commands() -> set[str]:
 def check_variables(variables: Mapping[str, str]) -> None:
     """Raise a RecipeError for the variables that nobody knows, or that no command here takes."""
     unknown = [name for name in variables if name not in _TAKERS]
+    here = [name for name, takers in _TAKERS.items() if not takers or commands() & set(takers)]
     if unknown:
         raise RecipeError(
             *(
                 problem(
                     f"{name}={variables[name]}",
                     f"unknown variable '{name}'",
-                    one_of(_TAKERS),
+                    one_of(here),
                     suggestion(name, _TAKERS),
                 )
                 for name in unknown

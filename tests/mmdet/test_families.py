@@ -131,20 +131,17 @@ def test_detections_are_those_of_mmdet(name: str, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def rtmdet_ins(tmp_path_factory: pytest.TempPathFactory) -> Family:
     """It convolves its masks with one filter for each detection, as groups of one convolution."""
-    overrides = {"model.test_cfg.max_per_img": LIMIT, "model.test_cfg.score_thr": 0.95}
+    overrides = {"model.test_cfg.max_per_img": LIMIT, "model.test_cfg.score_thr": 0.9}
     folder = tmp_path_factory.mktemp("rtmdet-ins")
     return family(folder, "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", overrides)
 
 
-@pytest.mark.parametrize(("contrast", "least", "most"), [(3.0, 2, LIMIT), (0.3, 1, 2), (0.0, 0, 0)])
-def test_masks_are_those_of_mmdet_for_many_few_and_no_detections(
-    rtmdet_ins: Family, contrast: float, least: int, most: int
-) -> None:
+def test_masks_are_those_of_mmdet_for_many_few_and_no_detections(rtmdet_ins: Family) -> None:
     counts = []
-    for picture in rtmdet_ins.pictures:
-        seen = picture * np.float32(contrast)
-        expected = rtmdet_ins.predicted(seen)
-        counts.append(compare(rtmdet_ins.exported(seen), expected, most))
-        assert expected["masks"].shape == (1, counts[-1], SIDE, SIDE)
-    print(contrast, counts)
-    assert least <= max(counts) <= most
+    for contrast in (3.0, 0.3):
+        for picture in rtmdet_ins.pictures:
+            seen = picture * np.float32(contrast)
+            expected = rtmdet_ins.predicted(seen)
+            counts.append(compare(rtmdet_ins.exported(seen), expected, LIMIT))
+            assert expected["masks"].shape == (1, counts[-1], SIDE, SIDE)
+    assert {0, 1, max(counts)} <= set(counts) and max(counts) > 2

@@ -21,7 +21,7 @@ NO_RECIPE = (
     [
         (
             ["build", "recpie=tiny"],
-            "recpie=tiny: unknown variable 'recpie'; expected one of 'artifact', 'recipe'; "
+            "recpie=tiny: unknown variable 'recpie'; expected one of 'recipe'; "
             "did you mean 'recipe'?",
         ),
         (
@@ -129,8 +129,8 @@ def test_all_mistakes_of_all_chosen_recipes_are_told_in_order(scratch: Scratch) 
     assert run.stdout.splitlines() == [
         "ERROR: recipes/a.yaml:6: model.weights.seed: is the number -1; "
         "expected a whole number from 0",
-        "recipes/a.yaml:11: marks[1].nam: unknown key 'nam'; expected one of 'decorator', "
-        "'inputs', 'module', 'name', 'on', 'outputs'; did you mean 'name'?",
+        "recipes/a.yaml:11: marks[1].nam: unknown key 'nam'; expected one of 'any_of', "
+        "'decorator', 'inputs', 'module', 'name', 'on', 'outputs'; did you mean 'name'?",
         "recipes/z.yaml:16: partition.segments[1].start[0]: unknown mark 'decod'; "
         "expected one of 'decode', 'whole'; did you mean 'decode'?",
     ]

@@ -131,7 +131,7 @@ def test_a_recipe_inherits_over_two_levels_and_tells_the_line_that_a_mistake_is_
     assert run.returncode == 3
     assert run.stdout == (
         "ERROR: recipes/middle.yaml:4: marks[1].nam: unknown key 'nam'; expected one of "
-        "'decorator', 'inputs', 'module', 'name', 'on', 'outputs'; did you mean 'name'?\n"
+        "'any_of', 'decorator', 'inputs', 'module', 'name', 'on', 'outputs'; did you mean 'name'?\n"
     )
 
 
