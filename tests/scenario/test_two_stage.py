@@ -22,14 +22,7 @@ model:
     model.test_cfg.rcnn.max_per_img: 20
 export:
   inputs: {input: {shape: [1, 3, 128, 128]}}
-marks:
-  - {name: detector_forward, on: detector, inputs: [input]}
-  - {name: extract_feat, on: mmdet.models.detectors.two_stage.TwoStageDetector.extract_feat}
-partition:
-  type: two_pieces
-  segments:
-    - {save_file: features.onnx, start: ['detector_forward:input'], end: ['extract_feat:output']}
-    - {save_file: heads.onnx, start: ['extract_feat:output'], end: ['detector_forward:output']}
+partition: {type: two_stage_masks}
 """
 
 
