@@ -430,7 +430,9 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         inputs["other"] = {"shape": [2], "dtype": draw(st.sampled_from(["int64", "bool"]))}
     export: dict[str, Any] = {"inputs": inputs}
     if draw(st.booleans()):
-        symbols = draw(st.dictionaries(st.integers(0, 3), NAMES, min_size=1, max_size=2))
+        # The pictures of a detector and their channels cannot be dynamic.
+        axes = st.integers(2 if model["source"] == "mmdet" else 0, 3)
+        symbols = draw(st.dictionaries(axes, NAMES, min_size=1, max_size=2))
         export["dynamic_axes"] = {"input": symbols}
         export["opset"] = draw(st.integers(18, 21))
     names = draw(UNIQUE_NAMES)
