@@ -12,45 +12,59 @@ import onnx
 import onnxruntime
 import pytest
 
+from partition_core.building.importing import import_mmdeploy
+
 from .conftest import Scratch
 
-SMALL_TWO_STAGE = """\
-    model.backbone.depth: 18
-    model.neck.in_channels: [64, 128, 256, 512]
-    model.test_cfg.rpn.nms_pre: 100
-    model.test_cfg.rpn.max_per_img: 50
-    model.test_cfg.rcnn.max_per_img: 20
-"""
-RETINA = "retinanet/retinanet_r18_fpn_1x_coco.py"
-FASTER = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 YOLOV3 = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
 DETR = "detr/detr_r18_8xb2-500e_coco.py"
-SMALL_RETINA = """\
-    model.bbox_head.stacked_convs: 1
-    model.test_cfg.nms_pre: 100
-    model.test_cfg.max_per_img: 30
-"""
-SMALL_DETR = "    {model.encoder.num_layers: 1, model.decoder.num_layers: 1}\n"
+SMALL_DETR = "{model.encoder.num_layers: 1, model.decoder.num_layers: 1}"
+FILES = {
+    "retina.py": """
+_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+model = dict(bbox_head=dict(stacked_convs=1), test_cfg=dict(nms_pre=100, max_per_img=30))
+""",
+    "faster.py": """
+_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50), rcnn=dict(max_per_img=20)))
+""",
+    "single_stage_dynamic.py": """
+onnx_config = dict(
+    type='onnx', input_shape=(192, 160), output_names=['dets', 'labels'], opset_version=20,
+    dynamic_axes={'input': {2: 'height', 3: 'width'}})
+codebase_config = dict(type='mmdet', task='ObjectDetection')
+backend_config = dict(type='onnxruntime')
+partition_config = dict(type='single_stage', apply_marks=True)
+""",
+    "two_stage_static.py": """
+_base_ = './single_stage_dynamic.py'
+onnx_config = dict(input_shape=(128, 128), dynamic_axes=None)
+partition_config = dict(type='two_stage')
+""",
+}
+"""Small models, and deploy configs in MMDeploy's form with its two predefined partitions."""
 
 
-def recipe(policy: str, config: str, shape: str, axes: str = "", overrides: str = "") -> str:
+def recipe(policy: str, config: str, shape: str, overrides: str = "{}") -> str:
     return (
         f"model:\n  source: mmdet\n  config: {config}\n  weights: {{seed: 0}}\n"
-        + (f"  overrides:\n{overrides}" if overrides else "")
-        + f"export:\n  inputs: {{input: {{shape: {shape}}}}}\n"
-        + (f"  dynamic_axes: {{input: {axes}}}\n" if axes else "")
-        + f"partition: {{type: {policy}}}\n"
+        f"  overrides: {overrides}\nexport:\n  inputs: {{input: {{shape: {shape}}}}}\n"
+        f"partition: {{type: {policy}}}\n"
     )
 
 
-RECIPES = {
-    "single_stage": recipe(
-        "single_stage", RETINA, "[1, 3, 160, 192]", "{2: height, 3: width}", SMALL_RETINA
-    ),
-    "two_stage": recipe("two_stage", FASTER, "[1, 3, 128, 128]", overrides=SMALL_TWO_STAGE),
-    "backbone_head": recipe("backbone_head", DETR, "[1, 3, 96, 96]", overrides=SMALL_DETR),
+IMPORTED = {
+    "single_stage": ("single_stage_dynamic.py", "retina.py"),
+    "two_stage": ("two_stage_static.py", "faster.py"),
+}
+WRITTEN = {
+    "backbone_head": recipe("backbone_head", DETR, "[1, 3, 96, 96]", SMALL_DETR),
     "no_postprocess": recipe("no_postprocess", YOLOV3, "[2, 3, 96, 96]"),
 }
+RECIPES = (*IMPORTED, *WRITTEN)
 WHOLE = ("single_stage", "two_stage", "backbone_head")
 
 PARTS = {
@@ -90,9 +104,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     folder = tmp_path_factory.mktemp("policies")
     project = Scratch(folder / "project", folder / "store")
     (project.folder / "recipes" / "tiny.yaml").unlink()
-    for name, text in RECIPES.items():
+    for name, text in FILES.items():
+        project.write(name, text)
+    for name, text in WRITTEN.items():
         project.write(f"recipes/{name}.yaml", text)
-    project.built("build")
+    for name, (deploy, model) in IMPORTED.items():
+        given = {"deploy_cfg": deploy, "model_cfg": model, "recipe": name}
+        (told,) = import_mmdeploy(project.folder, given)
+        assert told == f"recipes/{name}.yaml: written; 0 keys left out"
+    project.built("-n", "2", "build")
     return project
 
 
