@@ -13,6 +13,7 @@ from typing import Any
 from partition_core.recipe import DEFAULT_OPSET
 from partition_core.references import parse_reference
 
+_POST_PROCESSING = ("codebase_config", "post_processing")
 _TEST_VALUES = {
     "score_threshold": ("score_thr",),
     "confidence_threshold": ("conf_thr",),
@@ -67,7 +68,7 @@ def imported(
     """
     found = Imported()
     used = _Used(deploy, found)
-    export = list(_export(used))
+    export = list(_export(used, _has_masks(model)))
     partition = list(_partition(used, model, policies, marks))
     _post_processing(used, model)
     used.report_rest()
@@ -131,7 +132,7 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield ".".join(path), list(value) if isinstance(value, tuple) else value
 
 
-def _export(used: _Used) -> Iterator[str]:
+def _export(used: _Used, masks: bool) -> Iterator[str]:
     size = used.take("onnx_config", "input_shape")
     dynamic = _input_axes(used)
     yield "export:"
@@ -144,6 +145,8 @@ def _export(used: _Used) -> Iterator[str]:
     if dynamic:
         axes = ", ".join(f"{axis}: {_text(symbol)}" for axis, symbol in dynamic.items())
         yield f"  dynamic_axes: {{input: {{{axes}}}}}"
+    if masks and used.take(*_POST_PROCESSING, "export_postprocess_mask"):
+        yield "  masks: pasted"
     opset = used.take("onnx_config", "opset_version")
     if isinstance(opset, int) and 18 <= opset <= 21:
         yield f"  opset: {opset}"
@@ -177,9 +180,7 @@ def _partition(
     segments = used.take("partition_config", "partition_cfg")
     if kind is None:
         yield "# The deploy config has no partition_config: the whole is one segment."
-        yield "partition:"
-        yield "  type: whole"
-        yield "  segments:"
+        yield from ("partition:", "  type: whole", "  segments:")
         yield "    - save_file: whole.onnx"
         yield "      start: ['detector_forward:input']"
         yield "      end: ['detector_forward:output']"
@@ -226,7 +227,6 @@ def _segments(used: _Used, kind: str, segments: Any, marks: frozenset[str]) -> I
 
 def _post_processing(used: _Used, model: Mapping[str, Any]) -> None:
     """Note what the model's own config decides, in MMDeploy too: there its values come first."""
-    place = ("codebase_config", "post_processing")
     own = model.get("model", {}).get("test_cfg") or {}
     own = own.get("rcnn", own)
     for key, steps in _TEST_VALUES.items():
@@ -235,10 +235,10 @@ def _post_processing(used: _Used, model: Mapping[str, Any]) -> None:
             here = here.get(step) if isinstance(here, Mapping) else None
         if here is None:
             continue
-        value = used.take(*place, key)
+        value = used.take(*_POST_PROCESSING, key)
         if value is not None and value != here:
             used.leave_out(
-                ".".join((*place, key)),
+                ".".join((*_POST_PROCESSING, key)),
                 f"the model's own test_cfg says {_text(here)}, which comes before "
                 f"{_text(value)} in MMDeploy too",
             )

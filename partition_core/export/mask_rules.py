@@ -1,4 +1,4 @@
-"""Masks of two-stage detectors as the mask head gives them, before they are pasted into a picture.
+"""Masks of two-stage detectors: as the mask head gives them, or pasted into the picture.
 
 mmdet pastes with numpy and a loop over detections, into a tensor of pictures of their number.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmdet.models.utils.misc import empty_instances
 from torch import nn
 
@@ -20,15 +21,32 @@ from partition_core.export.replaced import replaced
 _ROI_HEADS = "mmdet.models.roi_heads."
 
 
+def pastes_masks(detector: nn.Module) -> bool:
+    """Return whether `detector` has a mask head whose masks lie in the boxes of detections."""
+    return any(isinstance(module, FCNMaskHead) for module in detector.modules())
+
+
+@contextlib.contextmanager
+def traceable_pasting() -> Iterator[None]:
+    """Let mask heads paste all masks at once while a graph is traced; elsewhere change nothing.
+
+    A mask is (H, W) bool, or uint8 if the threshold is negative, in the size of the picture.
+    """
+    if torch.compiler.is_exporting():
+        with replaced(FCNMaskHead, "_predict_by_feat_single", _pasted):
+            yield
+    else:
+        yield
+
+
 @contextlib.contextmanager
 def unpasted_masks(detector: nn.Module) -> Iterator[None]:
     """Let the mask heads of `detector` give probabilities instead of pasted masks.
 
     A mask is (h, w) float in the cells of a detection's box, 28 x 28 in most models.
     """
-    heads = [module for module in detector.modules() if isinstance(module, FCNMaskHead)]
     with contextlib.ExitStack() as undo:
-        if heads:
+        if pastes_masks(detector):
             undo.enter_context(replaced(FCNMaskHead, "_predict_by_feat_single", _probabilities))
             for name, module in sorted(sys.modules.items()):
                 if name.startswith(_ROI_HEADS) and hasattr(module, "empty_instances"):
@@ -50,6 +68,26 @@ def _probabilities(
     if self.class_agnostic:
         return chosen[:, 0]
     return chosen[torch.arange(chosen.shape[0]), labels]
+
+
+def _pasted(
+    self: FCNMaskHead,
+    mask_preds: torch.Tensor,
+    bboxes: torch.Tensor,
+    labels: torch.Tensor,
+    img_meta: dict[str, Any],
+    rcnn_test_cfg: Any,
+    rescale: bool = False,
+    activate_map: bool = False,
+) -> torch.Tensor:
+    masks = _probabilities(
+        self, mask_preds, bboxes, labels, img_meta, rcnn_test_cfg, rescale, activate_map
+    )
+    height, width = img_meta["ori_shape"][:2]
+    values, _ = _do_paste_mask(masks[:, None], bboxes, height, width, skip_empty=False)
+    threshold = rcnn_test_cfg.mask_thr_binary
+    masks = values >= threshold if threshold >= 0 else (values * 255).to(torch.uint8)
+    return masks
 
 
 def _emptied(detector: Any) -> Callable[..., Any]:

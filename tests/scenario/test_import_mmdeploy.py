@@ -47,6 +47,11 @@ onnx_config = dict(
     dynamic_axes={'input': {0: 'batch', 2: 'height', 3: 'width'}, 'dets': {1: 'num_dets'}})
 partition_config = dict(type='two_stage', apply_marks=True)
 """
+PASTED = """\
+_base_ = ['./base_static.py']
+onnx_config = dict(output_names=['dets', 'labels', 'masks'])
+codebase_config = dict(post_processing=dict(export_postprocess_mask=True))
+"""
 ROIS = """\
 _base_ = ['./base_static.py']
 partition_config = dict(
@@ -146,6 +151,11 @@ def test_a_model_with_masks_gets_the_parts_of_its_masks(configs: Path) -> None:
     recipe, _ = imported(configs, "two_stage_dynamic", masks)
     assert recipe["partition"] == {"type": "two_stage_masks"}
     read_recipe(configs / "recipes" / "two_stage_dynamic.yaml", configs)
+    (configs / "configs" / "pasted.py").write_text(PASTED)
+    recipe, left_out = imported(configs, "pasted", masks)
+    assert recipe["export"]["masks"] == "pasted"  # type: ignore[index]
+    assert not [path for path in left_out if "mask" in path]
+    read_recipe(configs / "recipes" / "pasted.yaml", configs)
 
 
 def test_segments_may_lie_between_any_of_mmdeploys_marks(configs: Path) -> None:
