@@ -84,10 +84,10 @@ def _pasted(
         self, mask_preds, bboxes, labels, img_meta, rcnn_test_cfg, rescale, activate_map
     )
     height, width = img_meta["ori_shape"][:2]
+    values: torch.Tensor
     values, _ = _do_paste_mask(masks[:, None], bboxes, height, width, skip_empty=False)
-    threshold = rcnn_test_cfg.mask_thr_binary
-    masks = values >= threshold if threshold >= 0 else (values * 255).to(torch.uint8)
-    return masks
+    threshold: float = rcnn_test_cfg.mask_thr_binary
+    return values >= threshold if threshold >= 0 else (values * 255).to(torch.uint8)
 
 
 def _emptied(detector: Any) -> Callable[..., Any]:
