@@ -13,28 +13,7 @@ from typing import Any
 from partition_core.recipe import DEFAULT_OPSET
 from partition_core.references import parse_reference
 
-MARKS = {
-    "detector_forward": "{name: detector_forward, on: detector, inputs: [input]}",
-    "yolo_head": (
-        "{name: yolo_head, on: mmdet.models.dense_heads.YOLOV3Head.predict_by_feat, "
-        "inputs: [pred_maps], outputs: []}"
-    ),
-    "multiclass_nms": (
-        "{name: multiclass_nms, on: mmdet.models.dense_heads.base_dense_head.batched_nms, "
-        "inputs: [boxes, scores, idxs]}"
-    ),
-    "extract_feat": "{name: extract_feat, module: neck, inputs: [], outputs: [feat]}",
-    "roi_extractor": (
-        "{name: roi_extractor, module: roi_head.bbox_roi_extractor, inputs: [], "
-        "outputs: [bbox_feats]}"
-    ),
-    "bbox_head_forward": (
-        "{name: bbox_head_forward, module: roi_head.bbox_head, inputs: [bbox_feats], "
-        "outputs: [cls_score, bbox_pred]}"
-    ),
-}
-"""The marks that MMDeploy sets in its code, as marks of a recipe."""
-
+_POST_PROCESSING = ("codebase_config", "post_processing")
 _TEST_VALUES = {
     "score_threshold": ("score_thr",),
     "confidence_threshold": ("conf_thr",),
@@ -48,7 +27,7 @@ _SILENT: dict[str, tuple[object, ...]] = {
     "onnx_config.keep_initializers_as_inputs": (False,),
     "onnx_config.save_file": ("end2end.onnx",),
     "onnx_config.input_names": (["input"],),
-    "onnx_config.output_names": (["dets", "labels"],),
+    "onnx_config.output_names": (["dets", "labels"], ["dets", "labels", "masks"]),
     "codebase_config.type": ("mmdet",),
     "codebase_config.task": ("ObjectDetection",),
     "codebase_config.model_type": ("end2end",),
@@ -57,6 +36,12 @@ _SILENT: dict[str, tuple[object, ...]] = {
     "partition_config.apply_marks": (True,),
 }
 """What is so in every recipe, with the values that say so."""
+_WITH_MASKS = {"two_stage": "two_stage_masks"}
+"""The policies whose last part is another one for a model with masks."""
+_FIXED_AXES = {
+    0: "mmdet takes the pictures of a batch one by one, so that their number is fixed",
+    1: "the number of channels is fixed",
+}
 _INPUT_AXES = "the axes of outputs follow from those of the inputs"
 _SEGMENT_KEYS = ("save_file", "start", "end", "input_names", "output_names")
 
@@ -74,15 +59,17 @@ def imported(
     model: Mapping[str, Any],
     names: tuple[str, str],
     policies: frozenset[str],
+    marks: frozenset[str],
 ) -> Imported:
     """Return the recipe that a deploy config and an mmdet config say, both as plain values.
 
-    `names` are what the recipe calls the two configs, `policies` the shared ones there are.
+    `names` are what the recipe calls the two configs, `policies` the shared ones there are, and
+    `marks` those that a recipe may refer to without naming them.
     """
     found = Imported()
     used = _Used(deploy, found)
-    export = list(_export(used))
-    partition = list(_partition(used, policies))
+    export = list(_export(used, _has_masks(model)))
+    partition = list(_partition(used, model, policies, marks))
     _post_processing(used, model)
     used.report_rest()
     found.text = "\n".join(
@@ -145,7 +132,7 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield ".".join(path), list(value) if isinstance(value, tuple) else value
 
 
-def _export(used: _Used) -> Iterator[str]:
+def _export(used: _Used, masks: bool) -> Iterator[str]:
     size = used.take("onnx_config", "input_shape")
     dynamic = _input_axes(used)
     yield "export:"
@@ -158,6 +145,8 @@ def _export(used: _Used) -> Iterator[str]:
     if dynamic:
         axes = ", ".join(f"{axis}: {_text(symbol)}" for axis, symbol in dynamic.items())
         yield f"  dynamic_axes: {{input: {{{axes}}}}}"
+    if masks and used.take(*_POST_PROCESSING, "export_postprocess_mask"):
+        yield "  masks: pasted"
     opset = used.take("onnx_config", "opset_version")
     if isinstance(opset, int) and 18 <= opset <= 21:
         yield f"  opset: {opset}"
@@ -176,36 +165,42 @@ def _input_axes(used: _Used) -> dict[int, str]:
         if tensor != "input":
             used.leave_out(f"onnx_config.dynamic_axes.{tensor}", _INPUT_AXES)
     given = axes.get("input", {})
-    if isinstance(given, Mapping):
-        return {int(axis): str(symbol) for axis, symbol in given.items()}
-    return {int(axis): f"input_{axis}" for axis in given}
+    pairs = given.items() if isinstance(given, Mapping) else ((n, f"input_{n}") for n in given)
+    symbols = {int(axis): str(symbol) for axis, symbol in pairs}
+    for axis in sorted(_FIXED_AXES.keys() & symbols.keys()):
+        used.leave_out(f"onnx_config.dynamic_axes.input.{axis}", _FIXED_AXES[axis])
+        del symbols[axis]
+    return symbols
 
 
-def _partition(used: _Used, policies: frozenset[str]) -> Iterator[str]:
+def _partition(
+    used: _Used, model: Mapping[str, Any], policies: frozenset[str], marks: frozenset[str]
+) -> Iterator[str]:
     kind = used.take("partition_config", "type")
     segments = used.take("partition_config", "partition_cfg")
     if kind is None:
         yield "# The deploy config has no partition_config: the whole is one segment."
-        yield "marks:"
-        yield f"  - {MARKS['detector_forward']}"
-        yield "partition:"
-        yield "  type: whole"
-        yield "  segments:"
+        yield from ("partition:", "  type: whole", "  segments:")
         yield "    - save_file: whole.onnx"
         yield "      start: ['detector_forward:input']"
         yield "      end: ['detector_forward:output']"
     elif not segments:
-        if kind not in policies:
+        policy = _WITH_MASKS.get(kind, kind) if _has_masks(model) else kind
+        if policy not in policies:
             used.leave_out("partition_config.type", f"no shared policy is called '{kind}'")
         yield f"# MMDeploy's '{kind}' by name: marks and segments are those of the shared policy."
-        yield f"partition: {{type: {_text(kind)}}}"
+        yield f"partition: {{type: {_text(policy)}}}"
     else:
-        yield from _segments(used, kind, segments)
+        yield from _segments(used, kind, segments, marks)
 
 
-def _segments(used: _Used, kind: str, segments: Any) -> Iterator[str]:
+def _has_masks(model: Mapping[str, Any]) -> bool:
+    heads = model.get("model", {}).get("roi_head")
+    return isinstance(heads, Mapping) and heads.get("mask_head") is not None
+
+
+def _segments(used: _Used, kind: str, segments: Any, marks: frozenset[str]) -> Iterator[str]:
     lines: list[str] = []
-    marks: dict[str, None] = {}
     for index, segment in enumerate([segments] if isinstance(segments, Mapping) else segments):
         at = f"partition_config.partition_cfg[{index}]"
         missing = [key for key in _SEGMENT_KEYS[:3] if key not in segment]
@@ -220,23 +215,18 @@ def _segments(used: _Used, kind: str, segments: Any) -> Iterator[str]:
         for side in ("start", "end"):
             references = [segment[side]] if isinstance(segment[side], str) else segment[side]
             lines.append(f"      {side}: {_text(references)}")
-            parsed = [(text, parse_reference(text)) for text in references]
-            for text, reference in parsed:
-                if reference is None or reference.mark not in MARKS:
+            for text in references:
+                reference = parse_reference(text)
+                if reference is None or reference.mark not in marks:
                     used.leave_out(f"{at}.{side}", f"no mark of a recipe is known for '{text}'")
-                else:
-                    marks[reference.mark] = None
         for key in ("input_names", "output_names"):
             if segment.get(key):
                 lines.append(f"      {key}: {_text(segment[key])}")
-    yield "marks:"
-    yield from (f"  - {MARKS[name]}" for name in marks)
     yield from ("partition:", f"  type: {_text(kind)}", "  segments:", *lines)
 
 
 def _post_processing(used: _Used, model: Mapping[str, Any]) -> None:
     """Note what the model's own config decides, in MMDeploy too: there its values come first."""
-    place = ("codebase_config", "post_processing")
     own = model.get("model", {}).get("test_cfg") or {}
     own = own.get("rcnn", own)
     for key, steps in _TEST_VALUES.items():
@@ -245,10 +235,10 @@ def _post_processing(used: _Used, model: Mapping[str, Any]) -> None:
             here = here.get(step) if isinstance(here, Mapping) else None
         if here is None:
             continue
-        value = used.take(*place, key)
+        value = used.take(*_POST_PROCESSING, key)
         if value is not None and value != here:
             used.leave_out(
-                ".".join((*place, key)),
+                ".".join((*_POST_PROCESSING, key)),
                 f"the model's own test_cfg says {_text(here)}, which comes before "
                 f"{_text(value)} in MMDeploy too",
             )

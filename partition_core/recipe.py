@@ -13,6 +13,9 @@ from partition_core.references import MarkReference
 WeightsForm = Literal["inline", "external", "shared"]
 """Where weights are: in each model's file, in a file beside each, or in one file for all."""
 
+MasksForm = Literal["probabilities", "pasted"]
+"""What masks of a two-stage detector are: values in each box, or truths in the picture."""
+
 DEFAULT_OPSET = 20
 DEFAULT_TOLERANCE = 1e-4
 
@@ -130,7 +133,8 @@ class DynamicAxis:
 
 @dataclass(frozen=True)
 class Export:
-    """How the model becomes ONNX. `weights` says where the weights of all artifacts are.
+    """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
+    what the masks of a two-stage detector are.
 
     Of an ONNX file, `inputs` holds the dims of the inputs whose dims the file leaves open, with
     an empty dtype, and `opset` is 0: the file has its own.
@@ -141,6 +145,7 @@ class Export:
     dynamic_axes: tuple[DynamicAxis, ...]
     opset: int
     weights: WeightsForm = "inline"
+    masks: MasksForm = "probabilities"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from partition_core.disk import write_whole
 from partition_core.errors import BuildError, Place, problem
 from partition_core.mmdeploy import imported
 from partition_core.mmdet_configs import find_config
+from partition_core.reading.partition_checks import KNOWN_MARK_NAMES
 from partition_core.wording import counted
 
 POLICIES = Path(partition_core.__file__).parent / "policies"
@@ -52,7 +53,8 @@ def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
         expected = "it is installed with `pip install 'partition-core[mmdet]'`"
         raise BuildError(problem("mmengine", f"cannot be imported: {error}", expected)) from error
     shared = frozenset(path.stem for path in POLICIES.glob("*.yaml"))
-    found = imported(*configs, (deploy.name, given["model_cfg"]), shared)
+    names = (deploy.name, given["model_cfg"])
+    found = imported(*configs, names, shared, frozenset(KNOWN_MARK_NAMES))
     target.parent.mkdir(exist_ok=True)
     write_whole(target, found.text.encode())
     for path, reason in found.left_out:

@@ -19,7 +19,7 @@ from partition_core.errors import ExportError, Place, problem, suggestion
 from partition_core.export.mmcv_ops import provide_compiled_ops
 from partition_core.export.mmdet_exceptions import complete_mmdet
 from partition_core.mmdet_configs import find_config, shipped_configs
-from partition_core.recipe import MmdetModel, canonical_json
+from partition_core.recipe import MasksForm, MmdetModel, canonical_json
 
 
 class Detector(nn.Module):
@@ -28,21 +28,24 @@ class Detector(nn.Module):
     input: (N, C, H, W), normalized as the model's data preprocessor does it. Returns `dets`
     (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, `labels` (N, num_dets)
     int64, and `masks` (N, num_dets, h, w) of a detector that gives masks: of two-stage detectors
-    the probabilities before they are pasted (`mask_rules`), of others what `predict` gives. With
-    N > 1 a picture with fewer detections than another ends in rows of zeros with label -1.
+    the probabilities before they are pasted (`mask_rules`), unless `masks` is "pasted"; of others
+    what `predict` gives. With N > 1 a picture with fewer detections than another ends in rows of zeros with label -1.
     `panoptic` (N, H, W) int32 is the map of a panoptic detector, class + 1000 times instance.
     """
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: nn.Module, masks: MasksForm = "probabilities") -> None:
         super().__init__()
         self.detector = detector
+        self.masks = masks
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as there are any."""
         from mmdet.structures import DetDataSample
 
-        from partition_core.export.mask_rules import unpasted_masks
+        from partition_core.export.mask_rules import traceable_pasting, unpasted_masks
 
+        # What lays masks into a panoptic map takes them pasted.
+        pasted = self.masks == "pasted" or hasattr(self.detector, "panoptic_fusion_head")
         count, _, height, width = input.shape
         shape = (height, width)
         samples = [
@@ -59,7 +62,7 @@ class Detector(nn.Module):
             )
             for _ in range(count)
         ]
-        with unpasted_masks(self.detector):
+        with traceable_pasting() if pasted else unpasted_masks(self.detector):
             results = self.detector.predict(input, samples, rescale=False)  # type: ignore[operator]  # reason: mmdet's method, seen by torch's stubs as a tensor
         outputs: dict[str, torch.Tensor] = {}
         if all("pred_instances" in result for result in results):
@@ -89,7 +92,9 @@ def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
     return torch.stack(padded)
 
 
-def build_detector(model: MmdetModel, root: Path, place: Place) -> tuple[Detector, Any]:
+def build_detector(
+    model: MmdetModel, root: Path, place: Place, masks: MasksForm = "probabilities"
+) -> tuple[Detector, Any]:
     """Return the detector of an mmdet config, in eval mode, its weights as built, and the config.
 
     Building changes what it is given, such as lists to tensors, so that it gets a copy.
@@ -111,7 +116,7 @@ def build_detector(model: MmdetModel, root: Path, place: Place) -> tuple[Detecto
             init_default_scope(config.get("default_scope", "mmdet"))
             _drop_pretrained(config.model)
             built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
-    return Detector(built).eval(), config
+    return Detector(built, masks).eval(), config
 
 
 @contextlib.contextmanager

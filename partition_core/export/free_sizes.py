@@ -124,6 +124,8 @@ class FreeSizes:
         for condition in self.conditions:
             if condition.free_symbols == {symbol} and symbol in condition.args:
                 ordered = condition if condition.lhs == symbol else condition.reversed
+                if not ordered.rhs.is_Integer:
+                    continue  # such as n <= 2 * floor(n / 2), which is no limit of n
                 if isinstance(ordered, sympy.Ge):
                     least = max(least, int(ordered.rhs))
                 elif isinstance(ordered, sympy.Le):

@@ -127,17 +127,11 @@ EXCEPTIONS = (
     Exceptional(
         f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
     ),
-    # Python loops over detections: one lays their masks into a map, the other pastes them.
+    # A Python loop over detections, which lays their masks into a map.
     Exceptional(
         f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
         "_predict_single",
         panoptic_masks.fused,
-        True,
-    ),
-    Exceptional(
-        "mmdet.models.roi_heads.mask_heads.fcn_mask_head.FCNMaskHead",
-        "_predict_by_feat_single",
-        panoptic_masks.pasted,
         True,
     ),
 )

@@ -1,7 +1,7 @@
-"""Masks of detections laid into a panoptic map, as `HeuristicFusionHead` of mmdet does, and pasted.
+"""Masks of detections laid into a panoptic map, as `HeuristicFusionHead` of mmdet does.
 
 Source: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; mmdet 3.3,
-`heuristic_fusion_head.py` and `fcn_mask_head.py`.
+`heuristic_fusion_head.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import onnxscript
 import torch
 from onnxscript import BOOL, FLOAT, opset18
-from torch.nn import functional
 
 if TYPE_CHECKING:
     _Floats = Any
@@ -103,39 +102,3 @@ def fused(self: Any, mask_results: Any, seg_preds: torch.Tensor, **_options: Any
     below = torch.where(hidden, self.num_classes, stuff + self.num_things_classes)
     picture = torch.where(things > 0, things, below)
     return PixelData(sem_seg=picture[None].to(torch.int32))
-
-
-def pasted(
-    self: Any,
-    mask_preds: torch.Tensor,
-    bboxes: torch.Tensor,
-    labels: torch.Tensor,
-    img_meta: dict[str, Any],
-    rcnn_test_cfg: Any,
-    rescale: bool = False,
-    activate_map: bool = False,
-) -> torch.Tensor:
-    """Return what mmdet's `FCNMaskHead._predict_by_feat_single` does: masks (N, H, W) bool.
-
-    Of a picture that is not rescaled; mask_preds: (N, classes or 1, h, w), bboxes: (N, 4).
-    """
-    chosen = mask_preds if activate_map else mask_preds.sigmoid()
-    if not self.class_agnostic:
-        chosen = chosen[torch.arange(chosen.shape[0]), labels][:, None]
-    height, width = img_meta["ori_shape"][:2]
-    across, on_x = _along(bboxes[:, 0:1], bboxes[:, 2:3], width)
-    down, on_y = _along(bboxes[:, 1:2], bboxes[:, 3:4], height)
-    shape = (bboxes.shape[0], height, width)
-    grid = torch.stack([across[:, None, :].expand(shape), down[:, :, None].expand(shape)], dim=3)
-    sampled = functional.grid_sample(chosen.to(torch.float32), grid, align_corners=False)[:, 0]
-    inside = on_y[:, :, None] & on_x[:, None, :]
-    masks: torch.Tensor = (sampled >= rcnn_test_cfg.mask_thr_binary) & inside
-    return masks
-
-
-def _along(low: torch.Tensor, high: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where pixels lie in boxes, -1 to 1 inside, (N, size), and which mmdet samples."""
-    places = torch.arange(size, device=low.device).to(torch.float32)
-    relative = (places + 0.5 - low) / (high - low) * 2 - 1
-    relative = torch.where(relative.abs() == torch.inf, 0.0, relative)
-    return relative, (places >= low.floor() - 1) & (places < high.ceil() + 1)

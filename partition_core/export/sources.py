@@ -108,8 +108,11 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
     from partition_core.export.test_pipeline import picture_notes
 
-    module, config = build_detector(source, root, place_of("model.config"))
+    form = recipe.export.masks
+    module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
+    if form == "pasted":
+        _check_masks(own, place_of("export.masks"))
 
     def init() -> None:
         with quiet_mmdet():
@@ -130,6 +133,20 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         rules=mmdet_rules,
         notes=picture_notes(config, own, recipe.export),
     )
+
+
+def _check_masks(detector: nn.Module, place: Place) -> None:
+    from partition_core.export.mask_rules import pastes_masks
+
+    if not pastes_masks(detector):
+        raise ExportError(
+            problem(
+                place,
+                "the model has no masks to paste",
+                "expected a two-stage detector with a mask head",
+                "leave 'masks' out; masks of other detectors have the size of the input anyway",
+            )
+        )
 
 
 def _torch_subject(recipe: Recipe, source: TorchModel, place_of: PlaceOf) -> Subject:

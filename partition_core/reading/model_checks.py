@@ -50,6 +50,13 @@ def _detector_axes(draft: Draft) -> Iterator[Problem]:
                 yield Problem(symbols.entries[axis].place, *_DETECTOR_AXES[axis])
 
 
+def _masks_of_no_detector(draft: Draft) -> Iterator[Problem]:
+    source, masks = draft.tree.get("model", "source"), draft.tree.get("export", "masks")
+    if masks is not None and source is not None and source.text == "torch":
+        what = "only an mmdet model has masks that can be pasted"
+        yield Problem(masks.place, what, "", "remove it; the outputs are what the module returns")
+
+
 _DETECTOR_AXES = {
     "0": (
         "the number of pictures of an mmdet model cannot be dynamic",
@@ -164,6 +171,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _detector_inputs,
     _dynamic_axes,
     _detector_axes,
+    _masks_of_no_detector,
     _checkpoint,
     _escaping_paths,
     _proof_files,

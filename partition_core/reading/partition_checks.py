@@ -20,6 +20,8 @@ KNOWN_MARK_NAMES = (
     "multiclass_nms",
     "roi_extractor",
     "bbox_head_forward",
+    "mask_roi_extractor",
+    "mask_head_forward",
 )
 RESERVED_FILES = frozenset({"end2end.onnx"})
 

@@ -108,6 +108,7 @@ def _export(plain: Plain) -> Export:
         dynamic_axes=_dynamic_axes(plain),
         opset=plain.get("opset", DEFAULT_OPSET),
         weights=_weights_form(plain),
+        masks=plain.get("masks", "probabilities"),
     )
 
 

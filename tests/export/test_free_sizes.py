@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import sympy
 
 from partition_core.errors import ExportError
+from partition_core.export.free_sizes import FreeSizes, TracedSize
 from partition_core.recipe import DynamicAxis, Recipe
 from tests.export.support import export
 from tests.export.support import torch_recipe as recipe
@@ -80,3 +82,13 @@ def test_a_size_that_is_one_inside_the_model_is_refused_rather_than_wrong_beyond
     )
     larger = recipe("Strided", {"x": (2, 4, 24)}, dynamic_axes=axes("x", length=2))
     assert shapes(larger, "input/x")[1]["conditions"] == ["Ne(((length + 7)//8), 1)"]
+
+
+def test_a_condition_between_a_size_and_its_own_parts_is_no_limit() -> None:
+    size = sympy.Symbol("s0", integer=True, positive=True)
+    even = sympy.Le(size, 2 * sympy.floor(size / 2), evaluate=False)
+    conditions = (even, sympy.Ge(size, 8), sympy.Le(size, 64))
+    sizes = FreeSizes({"width": TracedSize(size, 16)}, {size: 16}, conditions)
+    assert sizes.limits()["sizes"] == {"width": {"traced": 16, "least": 8, "most": 64}}
+    assert sizes.fixed_inside() is None
+    assert sizes.others() == [{"width": 12}, {"width": 20}]

@@ -21,7 +21,7 @@ from partition_core.export.mmdet_exceptions import (
     panoptic_postprocess,
     score_voting,
 )
-from partition_core.export.panoptic_masks import fused, pasted
+from partition_core.export.panoptic_masks import fused
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,6 +136,8 @@ def test_maps_laid_out_of_detections_are_those_of_mmdet(count: int, overlap: flo
 @pytest.mark.parametrize("agnostic", [True, False])
 def test_pasted_masks_are_those_of_mmdet(agnostic: bool) -> None:
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+
+    from partition_core.export.mask_rules import pasted
 
     head: Any = SimpleNamespace(class_agnostic=agnostic)
     told = {"scale_factor": (1.0, 1.0), "ori_shape": (50, 60)}

@@ -47,6 +47,18 @@ onnx_config = dict(
     dynamic_axes={'input': {0: 'batch', 2: 'height', 3: 'width'}, 'dets': {1: 'num_dets'}})
 partition_config = dict(type='two_stage', apply_marks=True)
 """
+PASTED = """\
+_base_ = ['./base_static.py']
+onnx_config = dict(output_names=['dets', 'labels', 'masks'])
+codebase_config = dict(post_processing=dict(export_postprocess_mask=True))
+"""
+ROIS = """\
+_base_ = ['./base_static.py']
+partition_config = dict(
+    type='rois', apply_marks=True,
+    partition_cfg=[dict(
+        save_file='rois.onnx', start='roi_extractor:output', end='bbox_head_forward:output')])
+"""
 UNKNOWN = """\
 _base_ = ['./base_static.py']
 backend_config = dict(
@@ -125,13 +137,34 @@ def test_a_predefined_partition_keeps_its_name(configs: Path) -> None:
     assert recipe["partition"] == {"type": "two_stage"}
     assert recipe["export"] == {
         "inputs": {"input": {"shape": ["1", "3", "800", "1344"]}},
-        "dynamic_axes": {"input": {"0": "batch", "2": "height", "3": "width"}},
+        "dynamic_axes": {"input": {"2": "height", "3": "width"}},
         "opset": "18",
     }
     assert left_out["onnx_config.dynamic_axes.dets"].startswith("the axes of outputs follow")
-    shipped = (importing.POLICIES / "two_stage.yaml").exists()
-    assert ("partition_config.type" in left_out) is not shipped
+    assert "one by one" in left_out["onnx_config.dynamic_axes.input.0"]
+    assert "partition_config.type" not in left_out
     assert "codebase_config.post_processing.score_threshold" not in left_out  # equal to the model's
+
+
+def test_a_model_with_masks_gets_the_parts_of_its_masks(configs: Path) -> None:
+    masks = FASTER.replace("faster_rcnn/faster", "mask_rcnn/mask")
+    recipe, _ = imported(configs, "two_stage_dynamic", masks)
+    assert recipe["partition"] == {"type": "two_stage_masks"}
+    read_recipe(configs / "recipes" / "two_stage_dynamic.yaml", configs)
+    (configs / "configs" / "pasted.py").write_text(PASTED)
+    recipe, left_out = imported(configs, "pasted", masks)
+    assert recipe["export"]["masks"] == "pasted"  # type: ignore[index]
+    assert not [path for path in left_out if "mask" in path]
+    read_recipe(configs / "recipes" / "pasted.yaml", configs)
+
+
+def test_segments_may_lie_between_any_of_mmdeploys_marks(configs: Path) -> None:
+    (configs / "configs" / "rois.py").write_text(ROIS)
+    recipe, left_out = imported(configs, "rois", FASTER)
+    assert "marks" not in recipe
+    assert not [path for path in left_out if path.startswith("partition_config")]
+    read = read_recipe(configs / "recipes" / "rois.yaml", configs).recipe
+    assert [mark.name for mark in read.marks] == ["roi_extractor", "bbox_head_forward"]
 
 
 def test_every_unknown_key_is_told_by_its_path(configs: Path) -> None:

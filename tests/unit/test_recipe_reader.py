@@ -430,9 +430,13 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         inputs["other"] = {"shape": [2], "dtype": draw(st.sampled_from(["int64", "bool"]))}
     export: dict[str, Any] = {"inputs": inputs}
     if draw(st.booleans()):
-        symbols = draw(st.dictionaries(st.integers(0, 3), NAMES, min_size=1, max_size=2))
+        # The pictures of a detector and their channels cannot be dynamic.
+        axes = st.integers(2 if model["source"] == "mmdet" else 0, 3)
+        symbols = draw(st.dictionaries(axes, NAMES, min_size=1, max_size=2))
         export["dynamic_axes"] = {"input": symbols}
         export["opset"] = draw(st.integers(18, 21))
+    if model["source"] == "mmdet" and draw(st.booleans()):
+        export["masks"] = draw(st.sampled_from(["probabilities", "pasted"]))
     names = draw(UNIQUE_NAMES)
     marks: list[dict[str, Any]] = []
     for name in names:
@@ -461,6 +465,8 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
             model[key] = {name: json.loads(value) for name, value in model[key]}
     if not model["weights"]:
         del model["weights"]
+    if model["source"] == "torch":
+        del export["masks"]
     export["inputs"] = {tensor.pop("name"): tensor for tensor in export["inputs"]}
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}

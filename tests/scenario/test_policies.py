@@ -1,0 +1,213 @@
+"""The shared policies: each cuts a real detector into the pieces that it promises, proven."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from partition_core.building.importing import import_mmdeploy
+
+from .conftest import Scratch
+
+YOLOV3 = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
+DETR = "detr/detr_r18_8xb2-500e_coco.py"
+SMALL_DETR = "{model.encoder.num_layers: 1, model.decoder.num_layers: 1}"
+FILES = {
+    "retina.py": """
+_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+model = dict(bbox_head=dict(stacked_convs=1), test_cfg=dict(nms_pre=100, max_per_img=30))
+""",
+    "faster.py": """
+_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50), rcnn=dict(max_per_img=20)))
+""",
+    "single_stage_dynamic.py": """
+onnx_config = dict(
+    type='onnx', input_shape=(192, 160), output_names=['dets', 'labels'], opset_version=20,
+    dynamic_axes={'input': {2: 'height', 3: 'width'}})
+codebase_config = dict(type='mmdet', task='ObjectDetection')
+backend_config = dict(type='onnxruntime')
+partition_config = dict(type='single_stage', apply_marks=True)
+""",
+    "two_stage_static.py": """
+_base_ = './single_stage_dynamic.py'
+onnx_config = dict(input_shape=(128, 128), dynamic_axes=None)
+partition_config = dict(type='two_stage')
+""",
+}
+"""Small models, and deploy configs in MMDeploy's form with its two predefined partitions."""
+
+
+def recipe(policy: str, config: str, shape: str, overrides: str = "{}") -> str:
+    return (
+        f"model:\n  source: mmdet\n  config: {config}\n  weights: {{seed: 0}}\n"
+        f"  overrides: {overrides}\nexport:\n  inputs: {{input: {{shape: {shape}}}}}\n"
+        f"partition: {{type: {policy}}}\n"
+    )
+
+
+IMPORTED = {
+    "single_stage": ("single_stage_dynamic.py", "retina.py"),
+    "two_stage": ("two_stage_static.py", "faster.py"),
+}
+WRITTEN = {
+    "backbone_head": recipe("backbone_head", DETR, "[1, 3, 96, 96]", SMALL_DETR),
+    "no_postprocess": recipe("no_postprocess", YOLOV3, "[2, 3, 96, 96]"),
+}
+RECIPES = (*IMPORTED, *WRITTEN)
+WHOLE = ("single_stage", "two_stage", "backbone_head")
+
+PARTS = {
+    "single_stage": {
+        "partition0.onnx": ({"Conv", "TopK"}, {"NonMaxSuppression"}),
+        "partition1.onnx": ({"NonMaxSuppression"}, {"Conv", "Exp"}),
+    },
+    "two_stage": {
+        "partition0.onnx": ({"Conv", "TopK"}, {"NonMaxSuppression", "RoiAlign", "Gemm"}),
+        "roi_features.onnx": ({"NonMaxSuppression", "RoiAlign"}, {"Conv", "Gemm"}),
+        "partition1.onnx": ({"Gemm"}, {"Conv", "NonMaxSuppression", "RoiAlign", "Softmax"}),
+        "postprocess.onnx": ({"NonMaxSuppression", "Softmax"}, {"Conv", "Gemm", "RoiAlign"}),
+    },
+    "backbone_head": {
+        "backbone.onnx": ({"Conv"}, {"Softmax", "MatMul", "TopK"}),
+        "head.onnx": ({"Softmax", "MatMul", "TopK"}, {"Conv"}),
+    },
+    "no_postprocess": {"network.onnx": ({"Conv"}, {"NonMaxSuppression", "TopK", "Exp"})},
+}
+"""Of each segment: operators that it must have, and others that belong elsewhere."""
+
+BOUNDARIES = {
+    "single_stage": {("partition0.onnx", "partition1.onnx"): "boxes scores idxs"},
+    "two_stage": {
+        ("partition0.onnx", "roi_features.onnx"): "feat.0 feat.1 feat.2 feat.3 boxes scores idxs",
+        ("roi_features.onnx", "partition1.onnx"): "bbox_feats",
+        ("roi_features.onnx", "postprocess.onnx"): "rois keep",
+        ("partition1.onnx", "postprocess.onnx"): "cls_score bbox_pred",
+    },
+    "backbone_head": {("backbone.onnx", "head.onnx"): "feat.0"},
+}
+"""What each pair of segments hands over, by the names of the first one's outputs."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    folder = tmp_path_factory.mktemp("policies")
+    project = Scratch(folder / "project", folder / "store")
+    (project.folder / "recipes" / "tiny.yaml").unlink()
+    for name, text in FILES.items():
+        project.write(name, text)
+    for name, text in WRITTEN.items():
+        project.write(f"recipes/{name}.yaml", text)
+    for name, (deploy, model) in IMPORTED.items():
+        given = {"deploy_cfg": deploy, "model_cfg": model, "recipe": name}
+        (told,) = import_mmdeploy(project.folder, given)
+        assert told == f"recipes/{name}.yaml: written; 0 keys left out"
+    project.built("-n", "2", "build")
+    return project
+
+
+def manifest(project: Scratch, name: str) -> dict[str, Any]:
+    path = project.folder / "build" / name / "manifest.json"
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def operators(path: Path) -> set[str]:
+    model = onnx.load(path)
+    bodies = [model.graph, *model.functions]
+    return {node.op_type for body in bodies for node in _nodes(body)}
+
+
+def _nodes(body: Any) -> list[Any]:
+    inner = [a.g for node in body.node for a in node.attribute if a.HasField("g")]
+    return [*body.node, *(node for graph in inner for node in _nodes(graph))]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_segments_chain_to_the_whole(project: Scratch, name: str) -> None:
+    told = manifest(project, name)
+    assert told["coverage"]["uncovered"] == []
+    assert told["proof"]["given_by_end2end"] == []
+    needed = [(one["save_file"], t["name"]) for one in told["segments"] for t in one["inputs"]]
+    edges = told["edges"]
+    between = [edge for edge in edges if edge["consumer"] != "end2end output"]
+    assert sorted(needed) == sorted((edge["consumer"], edge["input"]) for edge in between)
+    handed: dict[tuple[str, str], str] = {}
+    for edge in between:
+        if edge["producer"] != "end2end input":
+            pair = (edge["producer"], edge["consumer"])
+            handed[pair] = f"{handed.get(pair, '')} {edge['output']}".strip()
+    assert handed == BOUNDARIES[name]
+    assert all(edge["input"] == "input" for edge in edges if edge["producer"] == "end2end input")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_segment_holds_the_work_that_the_policy_gives_it(project: Scratch, name: str) -> None:
+    for file, (own, foreign) in PARTS[name].items():
+        found = operators(project.folder / "build" / name / file)
+        assert own <= found, file
+        assert not foreign & found, file
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_proof_saw_detections_on_every_sample(project: Scratch, name: str) -> None:
+    samples = manifest(project, name)["proof"]["samples"]
+    assert len(samples) == (4 if name == "single_stage" else 2)
+    for sample in samples:
+        assert len(sample["detections"]) == (2 if name == "no_postprocess" else 1)
+        for picture in sample["detections"]:
+            assert picture["pairs"] == picture["pytorch"] == picture["end2end"] >= 20
+
+
+def test_without_post_processing_the_maps_of_both_pictures_are_left(project: Scratch) -> None:
+    told = manifest(project, "no_postprocess")
+    (segment,) = told["segments"]
+    assert [tensor["dims"] for tensor in segment["outputs"]] == [
+        [2, 255, 3, 3], [2, 255, 6, 6], [2, 255, 12, 12]]  # fmt: skip
+    (uncovered,) = {tuple(told["coverage"]["uncovered"])}
+    assert len(uncovered) > 50
+
+
+@pytest.mark.parametrize("size", [(288, 160), (160, 352)])
+def test_a_detector_of_dynamic_size_gives_what_mmdet_gives_at_a_further_one(
+    project: Scratch, size: tuple[int, int]
+) -> None:
+    told = manifest(project, "single_stage")
+    assert told["export"]["dynamic_axes"]["sizes"].keys() == {"height", "width"}
+    (entry, _) = told["segments"]
+    assert entry["inputs"][0]["dims"] == [1, 3, "height", "width"]
+    from mmdet.structures import DetDataSample
+    from torch import no_grad
+
+    from partition_core.export.sources import load_subject
+    from partition_core.reading.recipe_reader import read_recipe
+    from tests.export.support import place_of
+
+    read = read_recipe(project.folder / "recipes" / "single_stage.yaml", project.folder).recipe
+    meta = {"img_shape": size, "batch_input_shape": size, "scale_factor": (1.0, 1.0)}
+    with warnings.catch_warnings(), no_grad():
+        warnings.simplefilter("ignore")
+        subject = load_subject(read, project.folder, place_of, None)
+        (picture,) = subject.resized(((1, 3, *size),), 0)
+        given: Any = subject.own
+        sample = DetDataSample(metainfo={**meta, "ori_shape": size})
+        (result,) = given.predict(picture, [sample], rescale=False)
+    session = onnxruntime.InferenceSession(project.folder / "build/single_stage/end2end.onnx")
+    dets, labels = session.run(["dets", "labels"], {"input": picture.numpy()})
+    found = result.pred_instances
+    assert dets.shape == (1, 30, 5)
+    assert len(set(found.labels.tolist())) > 3
+    same_label = labels[0][:, None] == found.labels.numpy()
+    near = np.abs(dets[0][:, None, :4] - found.bboxes.numpy()).max(axis=2) < 0.01
+    equal = np.abs(dets[0][:, 4][:, None] - found.scores.numpy()) < 1e-4
+    matches = same_label & near & equal
+    assert matches.any(axis=0).sum() == matches.any(axis=1).sum() == len(found) == 30
