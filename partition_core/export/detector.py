@@ -29,7 +29,8 @@ class Detector(nn.Module):
     (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, `labels` (N, num_dets)
     int64, and `masks` (N, num_dets, h, w) of a detector that gives masks: of two-stage detectors
     the probabilities before they are pasted (`mask_rules`), unless `masks` is "pasted"; of others
-    what `predict` gives. With N > 1 a picture with fewer detections than another ends in rows of zeros with label -1.
+    what `predict` gives. With N > 1 a picture with fewer detections than another ends in rows of
+    zeros with label -1.
     `panoptic` (N, H, W) int32 is the map of a panoptic detector, class + 1000 times instance.
     """
 
