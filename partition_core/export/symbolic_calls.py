@@ -20,6 +20,7 @@ def symbolic_calls() -> Iterator[None]:
     """Let models call `conv2d` and `reshape` with a group or a row for each detection."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
+        undo.enter_context(replaced(functional, "adaptive_max_pool2d", adaptive_max_pool2d))
         # The copy of a tensor that is being traced, which has no memory of its own.
         undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
         # torch's own reads the memory of a tensor that has none while it is traced.
@@ -27,6 +28,30 @@ def symbolic_calls() -> Iterator[None]:
         for name in ("reshape", "view"):
             undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
         yield
+
+
+def adaptive_max_pool2d(
+    input: torch.Tensor, output_size: Any, return_indices: bool = False
+) -> torch.Tensor:
+    """Return what `torch.nn.functional.adaptive_max_pool2d` does, which has no form in ONNX.
+
+    input: (…, H, W); the cells of the output have the bounds that PyTorch's documentation gives.
+    """
+    height, width = _pair(output_size)
+    rows, columns = _cells(input.shape[-2], height), _cells(input.shape[-1], width)
+    if return_indices:
+        raise NotImplementedError("the places of the largest values have no form in ONNX")
+    taken = [
+        input[..., top:bottom, left:right].amax(dim=(-2, -1))
+        for top, bottom in rows
+        for left, right in columns
+    ]
+    shape = (*input.shape[:-2], len(rows), len(columns))
+    return torch.stack(taken, dim=-1).reshape(shape)
+
+
+def _cells(size: Any, count: int) -> list[tuple[Any, Any]]:
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
 def _reshaping(name: str) -> Callable[..., torch.Tensor]:
