@@ -99,6 +99,16 @@ def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Ten
     return PixelData(sem_seg=picture.to(torch.int32)[None])
 
 
+def fuse_global_context(
+    self: Any, roi_feats: torch.Tensor, glbctx_feat: torch.Tensor, rois: torch.Tensor
+) -> torch.Tensor:
+    """Return what mmdet's `SCNetRoIHead._fuse_glbctx` does: roi_feats (N, C, h, w) with a context.
+
+    glbctx_feat: (B, C, 1, 1), one for each picture; rois: (N, 5), the number of a picture first.
+    """
+    return roi_feats + glbctx_feat[rois[:, 0].long()]
+
+
 @dataclass(frozen=True)
 class Exceptional:
     """An attribute of a class or module of mmdet, `owner`, and its value.
@@ -113,6 +123,7 @@ class Exceptional:
 
 
 _HEADS = "mmdet.models.dense_heads"
+_ROI = "mmdet.models.roi_heads"
 _FUSIONS = "mmdet.models.seg_heads.panoptic_fusion_heads"
 _FUSION = f"{_FUSIONS}.maskformer_fusion_head"
 
@@ -134,6 +145,8 @@ EXCEPTIONS = (
         panoptic_masks.fused,
         True,
     ),
+    # A Python loop over the pictures that have a box, which reads their numbers.
+    Exceptional(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
 )
 """Every exception, under its reason."""
 

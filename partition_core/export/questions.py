@@ -15,6 +15,7 @@ import sympy
 _EMPTY = "an operation on no rows gives no rows, so the branch for some rows also holds for none"
 _MORE = "to slice, or to take the top min(k, n), leaves a smaller number of rows as it is"
 _FILTER = "to filter by a mask that is all true leaves every row where it is"
+_PICTURES = "rows name pictures of the batch only, so no more of them than there are"
 _SPLIT = "one suppression over all boxes keeps what one for each class in turn keeps"
 
 
@@ -48,6 +49,7 @@ def _compares(kinds: tuple[type, ...], least: float, most: float) -> Callable[[s
 
 
 _INFINITE = float("inf")
+_BBOX_HEADS = "mmdet/models/roi_heads/bbox_heads/"
 
 SIZE_QUESTIONS = (
     _Row(_compares((sympy.Eq, sympy.Le), 0, 0), False, _EMPTY),
@@ -56,6 +58,9 @@ SIZE_QUESTIONS = (
     _Row(_compares((sympy.Ge,), 1, 1), True, _EMPTY),
     _Row(_compares((sympy.Gt, sympy.Ge), 1, _INFINITE), True, _MORE),
     _Row(_compares((sympy.Lt,), 2, _INFINITE), True, _SPLIT, source="mmcv/ops/nms.py"),
+    _Row(
+        _compares((sympy.Le,), 1, _INFINITE), True, _PICTURES, source=f"{_BBOX_HEADS}bbox_head.py"
+    ),
 )
 """Questions about a number of rows, by the form that sympy gives them: number of rows first."""
 

@@ -30,6 +30,7 @@ _RESIDUAL_GAIN = 0.25
 _SHARPNESS = 2.0
 _ACTIVE = 1.0
 _GRID = 8.0
+_ROUNDING = 1e-5
 _MAP_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 _NORMS = (*_MAP_NORMS, nn.modules.batchnorm._NormBase, nn.LayerNorm)
 
@@ -144,28 +145,33 @@ def _scaled_while_running(
 
 
 class _ScaleOnce:
-    """A forward hook that scales a layer's weight by a power of two, once."""
+    """A forward hook that scales a layer's weight once, by a power of two.
+
+    It does so at the first call whose output differs from place to place.
+    """
 
     def __init__(self, prior: torch.Tensor | None, std: float) -> None:
         self._prior = prior
         self._std = std
         self._done = False
 
-    def __call__(self, module: Any, _inputs: Any, output: Any) -> Any:
+    def __call__(self, module: Any, inputs: Any, output: Any) -> Any:
         if self._done or not isinstance(output, torch.Tensor) or output.numel() < 2:
             return None
-        self._done = True
         bias = getattr(module, "bias", None)
         axis = 1 if module.weight.dim() > 2 else output.dim() - 1
         channels = _outputs(module)
         if output.shape[axis] != channels:
+            self._done = True
             return None  # a layer that arranges its output in a way of its own
         along = [channels if number == axis else 1 for number in range(output.dim())]
         shift = bias.reshape(along) if isinstance(bias, torch.Tensor) else 0.0
         weighted = output - shift
         spread = _spread(weighted, axis)
-        if not math.isfinite(spread) or spread == 0.0:
+        # Queries that all start alike differ by rounding alone: a later call tells the scale.
+        if not math.isfinite(spread) or spread <= _rounding(module, inputs, output):
             return None
+        self._done = True
         factor = torch.full((channels,), _power_of_two(self._std / spread))
         if self._prior is not None:
             factor = torch.where(
@@ -218,6 +224,12 @@ def _spread(output: torch.Tensor, axis: int) -> float:
     """
     axes = tuple(number for number in range(output.dim()) if number != axis)
     return float((output - output.mean(dim=axes, keepdim=True)).std())
+
+
+def _rounding(module: Any, inputs: Any, output: torch.Tensor) -> float:
+    """Return a spread that rounding alone may give: of the output or the products summed in it."""
+    read = sum(float(one.abs().max()) for one in inputs if isinstance(one, torch.Tensor))
+    return _ROUNDING * (float(output.abs().max()) + float(module.weight.abs().max()) * read)
 
 
 def _common(output: torch.Tensor, axis: int) -> torch.Tensor:

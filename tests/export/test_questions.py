@@ -98,6 +98,14 @@ def test_whether_to_split_a_suppression_is_known_only_where_mmcv_asks() -> None:
     assert answer(sympy.Lt(n, 1, evaluate=False), "mmcv/ops/nms.py:300") is False
 
 
+def test_rows_name_no_more_pictures_than_the_batch_has_only_where_mmdet_asserts_it() -> None:
+    head = "mmdet/models/roi_heads/bbox_heads/bbox_head.py:655"
+    assert answer(sympy.Le(n, 1), head) is True
+    assert answer(sympy.Ge(1, n), head) is True
+    assert answer(sympy.Le(n, 1), "mmdet/models/detectors/base.py:9") is None
+    assert answer(sympy.Eq(n, 1), head) is None
+
+
 def test_a_decision_says_who_asked_what_and_why_it_holds() -> None:
     decision = decide_size(sympy.Lt(3, n), "mdl.py:7")
     assert decision is not None

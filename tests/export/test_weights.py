@@ -180,6 +180,26 @@ def test_a_layer_called_several_times_is_scaled_once() -> None:
         assert 0.5 < shared.head(noise(16, 8)).std() < 2  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("start", [0.0, 0.3], ids=["zero", "equal up to rounding"])
+def test_a_layer_whose_first_output_is_alike_everywhere_is_scaled_by_a_later_one(
+    start: float,
+) -> None:
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(8, 8)
+
+        def forward(self, queries: torch.Tensor) -> torch.Tensor:
+            alike = torch.full_like(queries, start) * (1 + 1e-7 * queries)
+            self.hidden(alike)
+            hidden: torch.Tensor = self.hidden(queries)
+            return hidden
+
+    queries = noise(1, 50, 8)
+    model = seeded(Decoder(), image=queries)
+    assert 0.5 < float(model(queries).detach().std()) < 2.0
+
+
 def test_no_hook_stays_on_the_model(detector: Detector) -> None:
     assert all(not module._forward_hooks for module in detector.modules())
 

@@ -17,6 +17,7 @@ from partition_core.export.mmdet_exceptions import (
     EXCEPTIONS,
     complete_mmdet,
     exceptions_while_traced,
+    fuse_global_context,
     mask2bbox,
     panoptic_postprocess,
     score_voting,
@@ -160,3 +161,17 @@ def test_every_exception_has_its_place_and_leaves_no_trace() -> None:
     assert PAAHead.score_voting is own
     assert SSDHead.loss_cls is None
     assert len(EXCEPTIONS) < 10
+
+
+def test_each_box_gets_the_context_of_its_own_picture() -> None:
+    from mmdet.models.roi_heads import SCNetRoIHead
+
+    head: Any = SimpleNamespace()
+    context = torch.rand(3, 4, 1, 1, generator=numbers(1))
+    for pictures in ([2, 0, 2, 1], [1, 1], [0], []):  # in any order, some without a box, none
+        rois = torch.cat(
+            [torch.tensor(pictures).reshape(-1, 1).float(), boxes(len(pictures), 3)], 1
+        )
+        features = torch.rand(len(pictures), 4, 7, 7, generator=numbers(2))
+        expected = SCNetRoIHead._fuse_glbctx(head, features, context, rois)
+        torch.testing.assert_close(fuse_global_context(head, features, context, rois), expected)
