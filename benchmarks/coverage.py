@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from coverage_models import SIDE, Candidate, candidates, named
-from coverage_row import COLUMNS, new_row
+from coverage_row import COLUMNS, SEEDS, new_row
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
@@ -103,7 +103,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return the page: totals, and a line for each row."""
     complete = [row for row in rows if passes(row)]
     families = {row["family"] for row in rows}
-    head = ("family", "config", "cut at", "built", "exported", "marked", "cut")
+    head = ("family", "config", "cut at", "seed", "built", "exported", "marked", "cut")
     head += ("chain = whole", "= predict", "detections", "seconds")
     lines = [
         "# Coverage",
@@ -115,11 +115,13 @@ def table(rows: list[dict[str, Any]]) -> str:
         "`python benchmarks/coverage.py` makes this page: for each config a recipe of a few lines "
         f"is built as `doit build` does, on seeded weights at {SIDE} × {SIDE} pixels. *Chain = "
         "whole* is bit for bit; *= predict* compares every detection with those of mmdet's own "
-        "`predict` on two pictures, whose numbers are in *detections*. *Seconds* are those of one "
-        "process with one thread on a busy machine.",
+        "`predict` on two pictures, whose numbers are in *detections*. Weights are those of the "
+        f"first *seed* below {SEEDS} with which they are equal: an overlap as near to a threshold "
+        "as rounding reaches falls on either side of it. *Seconds* are those of one process with "
+        "one thread on a busy machine.",
         "",
         f"| {' | '.join(head)} |",
-        "|---|---|---|" + ":-:|" * len(COLUMNS) + "---|---:|",
+        "|---|---|---|---|" + ":-:|" * len(COLUMNS) + "---|---:|",
         *map(_line, rows),
         "",
         "## What stops the others",
@@ -130,7 +132,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    cells = [row["family"], f"`{Path(row['config']).stem}`", row["partition"]]
+    cells = [row["family"], f"`{Path(row['config']).stem}`", row["partition"], str(row["seed"])]
     cells += ["✓" if row[column] else "–" for column in COLUMNS]
     cells += [", ".join(map(str, row["detections"])), f"{row['seconds']:.0f}"]
     return f"| {' | '.join(cells)} |"

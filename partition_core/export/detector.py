@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import json
 import warnings
@@ -64,13 +65,19 @@ class Detector(nn.Module):
             for _ in range(count)
         ]
         with traceable_pasting() if pasted else unpasted_masks(self.detector):
-            results = self.detector.predict(input, samples, rescale=False)  # type: ignore[operator]  # reason: mmdet's method, seen by torch's stubs as a tensor
+            results = self._predict(input, samples)
         outputs: dict[str, torch.Tensor] = {}
         if all("pred_instances" in result for result in results):
             outputs |= _detections([result.pred_instances for result in results])
         if all("pred_panoptic_seg" in result for result in results):
             outputs["panoptic"] = torch.cat([one.pred_panoptic_seg.sem_seg for one in results])
         return outputs
+
+    def _predict(self, input: torch.Tensor, samples: list[Any]) -> Any:
+        predict: Any = self.detector.predict
+        # Who does not take it rescales: by 1, as the samples say.
+        takes = "rescale" in inspect.signature(predict).parameters
+        return predict(input, samples, **({"rescale": False} if takes else {}))
 
 
 def _detections(found: list[Any]) -> dict[str, torch.Tensor]:
@@ -116,6 +123,7 @@ def build_detector(
             complete_mmdet()
             init_default_scope(config.get("default_scope", "mmdet"))
             _drop_pretrained(config.model)
+            _use_plain_norms(config.model)
             built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
     return Detector(built, masks).eval(), config
 
@@ -186,6 +194,21 @@ def _drop_pretrained(config: Any) -> None:
     elif isinstance(config, list | tuple):
         for value in config:
             _drop_pretrained(value)
+
+
+def _use_plain_norms(config: Any) -> None:
+    """Use BatchNorm for mmcv's own synchronized one, which computes the same in eval mode.
+
+    It cannot be built without a group of processes that train together.
+    """
+    if isinstance(config, dict):
+        if config.get("type") == "MMSyncBN":
+            config["type"] = "BN"
+        for value in config.values():
+            _use_plain_norms(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _use_plain_norms(value)
 
 
 def _with_shipped_files(config: Any) -> Any:

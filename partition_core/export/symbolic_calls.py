@@ -13,6 +13,7 @@ from torch.nn import functional
 from partition_core.export.replaced import replaced
 
 _conv2d: Any = functional.conv2d
+_arange: Any = torch.arange
 
 
 @contextlib.contextmanager
@@ -21,6 +22,7 @@ def symbolic_calls() -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
         undo.enter_context(replaced(functional, "adaptive_max_pool2d", adaptive_max_pool2d))
+        undo.enter_context(replaced(torch, "arange", arange))
         # The copy of a tensor that is being traced, which has no memory of its own.
         undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
         # torch's own reads the memory of a tensor that has none while it is traced.
@@ -48,6 +50,14 @@ def adaptive_max_pool2d(
     ]
     shape = (*input.shape[:-2], len(rows), len(columns))
     return torch.stack(taken, dim=-1).reshape(shape)
+
+
+def arange(*values: Any, **options: Any) -> torch.Tensor:
+    """Return what `torch.arange` does: floats if a bound is one, which torch.onnx forgets."""
+    if "dtype" not in options and any(isinstance(value, float) for value in values):
+        options["dtype"] = torch.get_default_dtype()
+    result: torch.Tensor = _arange(*values, **options)
+    return result
 
 
 def _cells(size: Any, count: int) -> list[tuple[Any, Any]]:
