@@ -116,10 +116,26 @@ def translate(
         raise ExportError(problem(place_of("model"), "torch.onnx gave no model"))
     model: ir.Model = exported.model
     model.graph.name = name
+    if not _is_sorted(model.graph):
+        model.graph.sort()
     _strip(model)
     _name_dims(model, export, input_dims(program), place_of)
     complete_marks(model, export.opset)
     return model
+
+
+def _is_sorted(graph: ir.Graph) -> bool:
+    """Return whether each node comes after those whose outputs it reads, as ONNX wants it.
+
+    torch's optimizer may share a constant bound between nodes, and leave it behind the first one.
+    """
+    seen: set[ir.Node] = set()
+    for node in graph:
+        makers = (value.producer() for value in node.inputs if value is not None)
+        if any(maker is not None and maker not in seen for maker in makers):
+            return False
+        seen.add(node)
+    return True
 
 
 def _at_most(left: Any, right: Any) -> Any:

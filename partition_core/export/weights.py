@@ -49,10 +49,11 @@ def seed_weights(
     init()
     with torch.no_grad():
         priors = _prior_channels(model)
+        stds = _narrow_layers(model)
         for name, module in model.named_modules():
             for tensor_name, tensor in _own_tensors(module):
                 _draw(module, tensor_name, tensor, f"{seed}:{name}.{tensor_name}")
-        with _scaled_while_running(model, priors, _box_layers(model)):
+        with _scaled_while_running(model, priors, stds):
             run()
 
 
@@ -73,19 +74,23 @@ def _prior_channels(model: nn.Module) -> dict[str, torch.Tensor]:
     return priors
 
 
-def _box_layers(model: nn.Module) -> set[str]:
-    """Return the names of the layers that give offsets of boxes in mmdet's heads.
+def _narrow_layers(model: nn.Module) -> dict[str, float]:
+    """Return the standard deviation of the outputs, by name, of layers that stay below 1.
 
-    Such a head has a `bbox_coder`, and its layer is called `…reg…`. Offsets as wide as the values
-    of other layers would move nearly all boxes to the borders of the picture.
+    Those whose own initialization starts at zero give what is added to something else: places to
+    sample at, refinements of boxes. As wide as others they would enlarge noise layer by layer. In
+    mmdet's heads with a `bbox_coder`, layers called `…reg…` give offsets of boxes, which would
+    move nearly all boxes to the borders of the picture.
     """
-    return {
-        f"{head}.{name}".lstrip(".")
-        for head, owner in model.named_modules()
-        if hasattr(owner, "bbox_coder")
-        for name, module in owner.named_modules()
-        if "reg" in name.rpartition(".")[2] and _is_weighted(module)
-    }
+    found = {}
+    for head, owner in model.named_modules():
+        if _is_weighted(owner) and not bool(torch.as_tensor(owner.weight).any()):
+            found[head] = _RESIDUAL_GAIN
+        if hasattr(owner, "bbox_coder"):
+            for name, module in owner.named_modules():
+                if "reg" in name.rpartition(".")[2] and _is_weighted(module):
+                    found[f"{head}.{name}".lstrip(".")] = _BOX_STD
+    return found
 
 
 def _is_weighted(module: nn.Module) -> bool:
@@ -128,14 +133,14 @@ def _is_followed_by_activation(norm: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _scaled_while_running(
-    model: nn.Module, priors: dict[str, torch.Tensor], boxes: set[str]
+    model: nn.Module, priors: dict[str, torch.Tensor], stds: dict[str, float]
 ) -> Iterator[None]:
     """Scale each weighted layer at its first call, so that what follows sees its new output."""
     with contextlib.ExitStack() as undo:
         for name, module in model.named_modules():
             hook: _ScaleOnce | _CentreOnce
             if _is_weighted(module):
-                hook = _ScaleOnce(priors.get(name), _BOX_STD if name in boxes else 1.0)
+                hook = _ScaleOnce(priors.get(name), stds.get(name, 1.0))
             elif getattr(module, "running_mean", None) is not None:
                 hook = _CentreOnce()
             else:

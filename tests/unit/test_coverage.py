@@ -73,7 +73,7 @@ def test_rows_and_the_page_tell_the_same(command: ModuleType, tmp_path: Path) ->
     assert "1 of 2 families" in page
     assert "(1 of 2 configs); 2 configs can be built" in page
     assert "* `b/second.py`: it does not trace" in page
-    assert "| c | `first` |  | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ | 9, 8 | 0 |" in page
+    assert "| c | `first` |  | 0 | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ | 9, 8 | 0 |" in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["coverage.json", "coverage.md"]
 
 
