@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
 
 from partition_core.export import symbolic_calls
+from partition_core.export.symbolic_calls import adaptive_max_pool2d, arange
 from partition_core.export.tracing import traceable
 
 
@@ -47,3 +50,16 @@ def test_as_many_groups_as_rows_survive(side: int, stride: int, padding: int) ->
         torch.testing.assert_close(found, expected)
     none = program.module()(-x.abs(), maps)["found"]
     assert none.shape[1] == 0
+
+
+@pytest.mark.parametrize(("height", "width", "cells"), [(5, 7, 3), (8, 4, (4, 2)), (6, 9, (5, 1))])
+def test_adaptive_pooling_is_that_of_torch(height: int, width: int, cells: Any) -> None:
+    image = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(height))
+    ours = adaptive_max_pool2d(image, cells)
+    assert torch.equal(ours, functional.adaptive_max_pool2d(image, cells))
+
+
+@pytest.mark.parametrize("bounds", [(0, 6 / 2), (5,), (1, 7, 2), (0.5, 3)])
+def test_a_range_has_the_type_that_torch_gives_it(bounds: tuple[float, ...]) -> None:
+    expected = torch.arange(*bounds)
+    assert arange(*bounds).dtype == expected.dtype and torch.equal(arange(*bounds), expected)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from partition_core.errors import ExportError, Place
-from partition_core.export.detector import build_detector
+from partition_core.export.detector import _use_plain_norms, build_detector
 from partition_core.mmdet_configs import config_closure, config_label, find_config
 from partition_core.recipe import MmdetModel, Seed
 
@@ -154,3 +154,9 @@ def test_a_config_that_cannot_be_used_is_told_without_a_traceback(
     )
     assert told in str(error.value)
     assert len(error.value.problems) == 1
+
+
+def test_a_synchronized_norm_of_mmcv_is_built_as_the_plain_one() -> None:
+    config = {"neck": {"norm_cfg": {"type": "MMSyncBN", "requires_grad": True}}, "heads": [{}]}
+    _use_plain_norms(config)
+    assert config == {"neck": {"norm_cfg": {"type": "BN", "requires_grad": True}}, "heads": [{}]}
