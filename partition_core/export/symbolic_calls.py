@@ -25,6 +25,8 @@ def symbolic_calls() -> Iterator[None]:
         undo.enter_context(replaced(torch, "arange", arange))
         # The copy of a tensor that is being traced, which has no memory of its own.
         undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
+        # Nothing is trained: the same tensor, of whose truths torch then knows one number.
+        undo.enter_context(replaced(torch.Tensor, "detach", lambda one: one))
         # torch's own reads the memory of a tensor that has none while it is traced.
         undo.enter_context(replaced(torch, "_shape_as_tensor", lambda one: torch.tensor(one.shape)))
         for name in ("reshape", "view"):

@@ -27,7 +27,7 @@ _MANY = 10
 _CLASS_STD = 2.0
 _BOX_STD = 0.5
 _RESIDUAL_GAIN = 0.25
-_SHARPNESS = 2.0
+_SHARPNESS = 1.5
 _ACTIVE = 1.0
 _GRID = 8.0
 _ROUNDING = 1e-5
@@ -182,7 +182,9 @@ class _ScaleOnce:
             factor = torch.where(
                 self._prior, _power_of_two(_CLASS_STD / spread), _power_of_two(_BOX_STD / spread)
             )
-        module.weight.mul_(_along_weight(factor, module))
+        # A layer that normalizes its weight has a gain of its own (mmcv's `ConvAWS2d`).
+        gain = getattr(module, "weight_gamma", module.weight)
+        gain.mul_(_along_weight(factor, module))
         scaled = weighted * factor.reshape(along)
         if bias is None:
             return scaled
@@ -233,7 +235,8 @@ def _spread(output: torch.Tensor, axis: int) -> float:
 
 def _rounding(module: Any, inputs: Any, output: torch.Tensor) -> float:
     """Return a spread that rounding alone may give: of the output or the products summed in it."""
-    read = sum(float(one.abs().max()) for one in inputs if isinstance(one, torch.Tensor))
+    maps = [one for one in inputs if isinstance(one, torch.Tensor) and one.is_floating_point()]
+    read = sum(float(one.abs().max()) for one in maps)
     return _ROUNDING * (float(output.abs().max()) + float(module.weight.abs().max()) * read)
 
 
