@@ -145,6 +145,12 @@ _RANKS = 100
 Two places that rounding ranks the other way get each other's content; seeded weights rank 2,000.
 """
 
+_MASKS = 20
+"""The most queries that have a mask each: one looks where its mask of the layer before is positive.
+
+In nine layers a hundred seeded masks are near zero at some place that rounding takes or leaves.
+"""
+
 _SURVIVORS = 0.05
 """The least score where a config keeps nearly everything that its many classes give.
 
@@ -161,13 +167,16 @@ _OVERRIDES = {
 def overrides(model: Any) -> dict[str, float]:
     """Return what a recipe changes in a config so that something survives on seeded weights."""
     tests = model.get("test_cfg") or {}
+    found: dict[str, float] = {}
     if model.get("as_two_stage") and model.get("num_queries", 0) > _RANKS:
-        return {"model.num_queries": _RANKS}
+        found["model.num_queries"] = _RANKS
+    if (model.get("panoptic_head") or {}).get("num_queries", 0) > _MASKS:
+        found["model.panoptic_head.num_queries"] = _MASKS
     if (tests.get("rcnn") or {}).get("score_thr", 1) < _SURVIVORS / 10:
-        return {"model.test_cfg.rcnn.score_thr": _SURVIVORS}
-    if not tests.get("panoptic_on"):
-        return {}
-    return dict(value for key, value in _OVERRIDES.items() if key in tests)
+        found["model.test_cfg.rcnn.score_thr"] = _SURVIVORS
+    if tests.get("panoptic_on"):
+        found |= dict(value for key, value in _OVERRIDES.items() if key in tests)
+    return found
 
 
 def recipe_text(config: str, cut: Cut, side: int, changed: dict[str, float], seed: int = 0) -> str:

@@ -19,6 +19,8 @@ from torch import nn
 from partition_core.errors import ExportError, Place, problem, suggestion
 from partition_core.export.mmcv_ops import provide_compiled_ops
 from partition_core.export.mmdet_exceptions import complete_mmdet
+from partition_core.export.replaced import replaced
+from partition_core.export.symbolic_calls import best_first
 from partition_core.mmdet_configs import find_config, shipped_configs
 from partition_core.recipe import MasksForm, MmdetModel, canonical_json
 
@@ -77,7 +79,9 @@ class Detector(nn.Module):
         predict: Any = self.detector.predict
         # Who does not take it rescales: by 1, as the samples say.
         takes = "rescale" in inspect.signature(predict).parameters
-        return predict(input, samples, **({"rescale": False} if takes else {}))
+        # What is asked for in any order comes in another one from each runtime.
+        with replaced(torch.Tensor, "topk", best_first):
+            return predict(input, samples, **({"rescale": False} if takes else {}))
 
 
 def _detections(found: list[Any]) -> dict[str, torch.Tensor]:

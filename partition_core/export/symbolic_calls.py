@@ -14,6 +14,7 @@ from partition_core.export.replaced import replaced
 
 _conv2d: Any = functional.conv2d
 _arange: Any = torch.arange
+_topk: Any = torch.Tensor.topk
 
 
 @contextlib.contextmanager
@@ -52,6 +53,11 @@ def adaptive_max_pool2d(
     ]
     shape = (*input.shape[:-2], len(rows), len(columns))
     return torch.stack(taken, dim=-1).reshape(shape)
+
+
+def best_first(tensor: torch.Tensor, *values: Any, **options: Any) -> Any:
+    """Return what `Tensor.topk` does, in order also where the caller does not ask for one."""
+    return _topk(tensor, *values, **options | {"sorted": True})
 
 
 def arange(*values: Any, **options: Any) -> torch.Tensor:

@@ -11,6 +11,7 @@ import pytest
 
 from partition_core.errors import ExportError, Place
 from partition_core.export.detector import _use_plain_norms, build_detector
+from partition_core.export.symbolic_calls import best_first
 from partition_core.mmdet_configs import config_closure, config_label, find_config
 from partition_core.recipe import MmdetModel, Seed
 
@@ -160,3 +161,11 @@ def test_a_synchronized_norm_of_mmcv_is_built_as_the_plain_one() -> None:
     config = {"neck": {"norm_cfg": {"type": "MMSyncBN", "requires_grad": True}}, "heads": [{}]}
     _use_plain_norms(config)
     assert config == {"neck": {"norm_cfg": {"type": "BN", "requires_grad": True}}, "heads": [{}]}
+
+
+def test_what_comes_in_any_order_comes_best_first() -> None:
+    scores = torch.rand(3000, generator=torch.Generator().manual_seed(0))
+    own, places = best_first(scores, 2900, sorted=False)
+    assert torch.equal(own, scores.sort(descending=True).values[:2900])
+    assert torch.equal(scores[places], own)
+    assert not torch.equal(scores.topk(2900, sorted=False).values, own)
