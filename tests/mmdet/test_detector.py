@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from partition_core.errors import ExportError, Place
 from partition_core.export.detector import _use_plain_norms, build_detector
