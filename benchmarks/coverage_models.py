@@ -170,7 +170,8 @@ def overrides(model: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     if model.get("as_two_stage") and model.get("num_queries", 0) > _RANKS:
         found["model.num_queries"] = _RANKS
-    if (model.get("panoptic_head") or {}).get("num_queries", 0) > _MASKS:
+    panoptic = model.get("panoptic_head") or {}
+    if "num_transformer_feat_level" in panoptic and panoptic.get("num_queries", 0) > _MASKS:
         found["model.panoptic_head.num_queries"] = _MASKS
     if (tests.get("rcnn") or {}).get("score_thr", 1) < _SURVIVORS / 10:
         found["model.test_cfg.rcnn.score_thr"] = _SURVIVORS

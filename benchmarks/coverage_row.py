@@ -172,6 +172,7 @@ def _reason(error: BaseException) -> str:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {error}"
     text = re.sub(r"(?<!\w)(/[\w.+-]+)+/", "", " ".join(text.split()))
+    text = text.partition(", the current sys.path")[0]
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
