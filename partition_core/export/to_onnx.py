@@ -116,26 +116,28 @@ def translate(
         raise ExportError(problem(place_of("model"), "torch.onnx gave no model"))
     model: ir.Model = exported.model
     model.graph.name = name
-    if not _is_sorted(model.graph):
-        model.graph.sort()
+    _register_constants(model.graph)
     _strip(model)
     _name_dims(model, export, input_dims(program), place_of)
     complete_marks(model, export.opset)
     return model
 
 
-def _is_sorted(graph: ir.Graph) -> bool:
-    """Return whether each node comes after those whose outputs it reads, as ONNX wants it.
+def _register_constants(graph: ir.Graph) -> None:
+    """Make initializers of the constants that nodes read and that the graph does not list.
 
-    torch's optimizer may share a constant bound between nodes, and leave it behind the first one.
+    torch's optimizer calls the bounds of every Clip of one tensor alike, and lists one of them.
     """
-    seen: set[ir.Node] = set()
-    for node in graph:
-        makers = (value.producer() for value in node.inputs if value is not None)
-        if any(maker is not None and maker not in seen for maker in makers):
-            return False
-        seen.add(node)
-    return True
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            if (
+                value is not None
+                and value.const_value is not None
+                and value.producer() is None
+                and not value.is_graph_input()
+                and graph.initializers.get(str(value.name)) is not value
+            ):
+                graph.register_initializer(value)
 
 
 def _at_most(left: Any, right: Any) -> Any:

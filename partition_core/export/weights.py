@@ -31,6 +31,9 @@ _PRIOR_BELOW = -1.5
 _RESIDUAL_GAIN = 0.25
 _SHARPNESS = 1.5
 _ACTIVE = 1.0
+_NEAR_START = 0.125
+_MOVED = 0.05
+"""How far, in parts of its side, the stages of a cascade move a box together."""
 
 
 def seed_weights(
@@ -81,14 +84,29 @@ def _narrow_layers(model: nn.Module) -> dict[str, float]:
     move nearly all boxes to the borders of the picture.
     """
     found = {}
-    for head, owner in model.named_modules():
+    modules = dict(model.named_modules())
+    for head, owner in modules.items():
         if is_weighted(owner) and not bool(torch.as_tensor(owner.weight).any()):
             found[head] = _RESIDUAL_GAIN
         if hasattr(owner, "bbox_coder"):
+            siblings = modules.get(head.rpartition(".")[0])
+            stages = len(siblings) if isinstance(siblings, nn.ModuleList) else 1
             for name, module in owner.named_modules():
                 if "reg" in name.rpartition(".")[2] and is_weighted(module):
-                    found[f"{head}.{name}".lstrip(".")] = BOX_STD
+                    found[f"{head}.{name}".lstrip(".")] = _offset_std(owner, stages)
     return found
+
+
+def _offset_std(head: Any, stages: int) -> float:
+    """Return the standard deviation of the offsets of a head that is one of `stages`.
+
+    What a stage reads of a map depends on the box that the one before gave: boxes that move far
+    at each of them enlarge rounding as often.
+    """
+    stds = getattr(head.bbox_coder, "stds", None)
+    if stages == 1 or not stds:
+        return BOX_STD
+    return _MOVED / (stages * stds[0])
 
 
 def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
@@ -100,7 +118,7 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
         elif name == "bias" and _is_followed_by_activation(module):
             mean = _ACTIVE
     elif isinstance(module, nn.Embedding):
-        mean, std = 0.0, 1.0
+        mean, std = _around_start(tensor)
     elif tensor.dim() >= 2:
         mean, std = 0.0, 1.0 / math.sqrt(max(1, tensor[0].numel()))
     elif name.endswith("bias"):
@@ -115,6 +133,17 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
     tensor.copy_(torch.from_numpy(np.asarray(drawn)).mul_(std).add_(mean))
     if name == "in_proj_weight":
         tensor[: 2 * len(tensor) // 3].mul_(_SHARPNESS)
+
+
+def _around_start(rows: torch.Tensor) -> tuple[torch.Tensor | float, float]:
+    """Return the mean and the standard deviation of an embedding's `rows` (N, C).
+
+    Rows that the model starts alike and not at zero have a meaning, as the boxes of Sparse R-CNN.
+    """
+    first = rows[:1]
+    if len(rows) > 1 and bool(first.any()) and bool((rows == first).all()):
+        return first.clone(), _NEAR_START
+    return 0.0, 1.0
 
 
 def _is_followed_by_activation(norm: nn.Module) -> bool:

@@ -176,6 +176,15 @@ class Inputs(nn.Module):
         return {"picked": zoom[:, index], "index": index + 1}
 
 
+class Bounded(nn.Module):
+    """Bounds one tensor from below and above, three times in other ways."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = x.tanh()
+        bounds = ((-0.1, 0.5), (-0.2, 0.6), (-0.3, 0.9))
+        return {f"in_{high}": y.clamp(min=low).clamp(max=high) for low, high in bounds}
+
+
 class Nested(nn.Module):
     """Returns a tuple of a tensor and a list."""
 

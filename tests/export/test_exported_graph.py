@@ -74,6 +74,17 @@ def test_calls_of_one_mark_are_told_apart_by_func_id() -> None:
     ]
 
 
+def test_bounds_of_one_tensor_that_torch_calls_alike_are_all_in_the_model(tmp_path: Path) -> None:
+    bounded = recipe("Bounded", {"x": (4, 8)}, output_names=("first", "second", "third"))
+    exported = export(bounded)
+    found = run(saved(exported.model, tmp_path), sample(exported, "input"))
+    for name, (low, high) in zip(
+        ("first", "second", "third"), ((-0.1, 0.5), (-0.2, 0.6), (-0.3, 0.9)), strict=True
+    ):
+        np.testing.assert_allclose((found[name].min(), found[name].max()), (low, high))
+        np.testing.assert_allclose(found[name], exported.reference[f"0/output/{name}"], atol=1e-6)
+
+
 def test_a_mark_tells_an_integer_tensor_and_a_free_dim() -> None:
     asks = recipe(
         "Suppressed",
