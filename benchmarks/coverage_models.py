@@ -157,6 +157,12 @@ _SURVIVORS = 0.05
 All of it goes through one suppression, and 1,203 classes of 1,000 regions take minutes there.
 """
 
+_SHARED = 0.002
+"""The same for classes that share what an objectness leaves them: none gets much (Seesaw loss)."""
+
+_CORNERS = 400
+"""How many corners are paired: of seeded ones a hundredth fit each other, so that 100 give two."""
+
 _OVERRIDES = {
     "object_mask_thr": ("model.test_cfg.object_mask_thr", 0.02),
     "iou_thr": ("model.test_cfg.iou_thr", 0.1),
@@ -174,7 +180,10 @@ def overrides(model: Any) -> dict[str, float]:
     if "num_transformer_feat_level" in panoptic and panoptic.get("num_queries", 0) > _MASKS:
         found["model.panoptic_head.num_queries"] = _MASKS
     if (tests.get("rcnn") or {}).get("score_thr", 1) < _SURVIVORS / 10:
-        found["model.test_cfg.rcnn.score_thr"] = _SURVIVORS
+        shares = "SeesawLoss" in str(model.get("roi_head"))
+        found["model.test_cfg.rcnn.score_thr"] = _SHARED if shares else _SURVIVORS
+    if tests.get("corner_topk", _CORNERS) < _CORNERS:
+        found["model.test_cfg.corner_topk"] = _CORNERS
     if tests.get("panoptic_on"):
         found |= dict(value for key, value in _OVERRIDES.items() if key in tests)
     return found

@@ -47,10 +47,12 @@ def seed_weights(
     anchors or index tables, keep the values the model gave them.
     """
     torch.manual_seed(seed)
+    # A model's own initialization may overwrite that of a layer inside, which says what it is for.
+    zeros = _zero_layers(model)
     init()
     with torch.no_grad():
         priors = _prior_channels(model)
-        stds = _narrow_layers(model)
+        stds = dict.fromkeys(zeros | _zero_layers(model), _RESIDUAL_GAIN) | _offset_layers(model)
         for name, module in model.named_modules():
             for tensor_name, tensor in _own_tensors(module):
                 _draw(module, tensor_name, tensor, f"{seed}:{name}.{tensor_name}")
@@ -75,19 +77,28 @@ def _prior_channels(model: nn.Module) -> dict[str, torch.Tensor]:
     return priors
 
 
-def _narrow_layers(model: nn.Module) -> dict[str, float]:
-    """Return the standard deviation of the outputs, by name, of layers that stay below 1.
+def _zero_layers(model: nn.Module) -> set[str]:
+    """Return the names of layers that start at zero: their outputs stay narrow.
 
-    Those whose own initialization starts at zero give what is added to something else: places to
-    sample at, refinements of boxes. As wide as others they would enlarge noise layer by layer. In
-    mmdet's heads with a `bbox_coder`, layers called `…reg…` give offsets of boxes, which would
-    move nearly all boxes to the borders of the picture.
+    They give what is added to something else: places to sample at, refinements of boxes. As wide
+    as others they would enlarge noise layer by layer.
+    """
+    return {
+        name
+        for name, module in model.named_modules()
+        if is_weighted(module) and not bool(torch.as_tensor(module.weight).any())
+    }
+
+
+def _offset_layers(model: nn.Module) -> dict[str, float]:
+    """Return the standard deviation of the outputs, by name, of layers that give offsets of boxes.
+
+    In mmdet's heads with a `bbox_coder` they are called `…reg…`; as wide as others they would move
+    nearly all boxes to the borders of the picture.
     """
     found = {}
     modules = dict(model.named_modules())
     for head, owner in modules.items():
-        if is_weighted(owner) and not bool(torch.as_tensor(owner.weight).any()):
-            found[head] = _RESIDUAL_GAIN
         if hasattr(owner, "bbox_coder"):
             siblings = modules.get(head.rpartition(".")[0])
             stages = len(siblings) if isinstance(siblings, nn.ModuleList) else 1
@@ -106,11 +117,12 @@ def _offset_std(head: Any, stages: int) -> float:
     stds = getattr(head.bbox_coder, "stds", None)
     if stages == 1 or not stds:
         return BOX_STD
-    return _MOVED / (stages * stds[0])
+    return _MOVED / (stages * float(stds[0]))
 
 
 def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
     """Fill `tensor` with the values for its role in `module`, from the generator of `key`."""
+    mean: torch.Tensor | float
     if isinstance(module, NORMS):
         mean, std = (1.0, 0.05) if name in ("weight", "running_var") else (0.0, 0.05)
         if name == "weight" and not bool(tensor.any()):

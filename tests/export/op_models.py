@@ -23,6 +23,19 @@ class RoiAligned(nn.Module):
         return pooled
 
 
+class Moved(nn.Module):
+    """Deformable RoI pooling of 3 x 2 bins, moved by parts of 0.3 of a box."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, maps: torch.Tensor, rois: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        from partition_core.export.mmcv_ops.deform_roi_pool import forward
+
+        return forward(None, maps, rois, offset, (3, 2), gamma=0.3, **self.settings)
+
+
 class Deformed(nn.Module):
     """A deformable convolution of one part of a weight's kernel size, with or without a mask."""
 

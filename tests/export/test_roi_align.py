@@ -13,6 +13,7 @@ import torch
 from partition_core.errors import ExportError
 from partition_core.export.mmcv_ops.roi_align import roi_align
 from partition_core.recipe import DynamicAxis
+from tests.export.op_models import Moved
 from tests.export.support import export, in_new_process, run, saved, torch_recipe
 
 BINS = (3, 2)
@@ -48,7 +49,9 @@ def value_at(plane: np.ndarray, y: float, x: float) -> float:
     )
 
 
-def slow(maps, rois, spatial_scale, sampling_ratio, mode, aligned):  # type: ignore[no-untyped-def]
+def slow(  # type: ignore[no-untyped-def]
+    maps, rois, spatial_scale, sampling_ratio, mode="avg", aligned=True, offset=None, gamma=0.0
+):
     out = np.zeros((len(rois), maps.shape[1], *BINS))
     for k, roi in enumerate(rois):
         half = 0.5 if aligned else 0.0
@@ -62,11 +65,12 @@ def slow(maps, rois, spatial_scale, sampling_ratio, mode, aligned):  # type: ign
         for c in range(maps.shape[1]):
             for i in range(BINS[0]):
                 for j in range(BINS[1]):
+                    right, down = (0, 0) if offset is None else gamma * offset[k, :, i, j]
                     samples = [
                         value_at(
                             maps[int(roi[0]), c],
-                            y1 + (i + (a + 0.5) / rows) * bin_h,
-                            x1 + (j + (b + 0.5) / columns) * bin_w,
+                            y1 + (i + (a + 0.5) / rows) * bin_h + down * high,
+                            x1 + (j + (b + 0.5) / columns) * bin_w + right * wide,
                         )
                         for a in range(rows)
                         for b in range(columns)
@@ -112,6 +116,28 @@ def test_pytorch_and_the_export_give_what_the_definition_gives(
         np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_moved_bins_give_what_the_definition_gives(sampling_ratio: int, tmp_path: Path) -> None:
+    settings = {"spatial_scale": 0.25, "sampling_ratio": sampling_ratio}
+    recipe = torch_recipe(
+        "tests.export.op_models:Moved",
+        {"maps": SIZE, "rois": (5, 5), "offset": (5, 2, *BINS)},
+        args=tuple((name, json.dumps(value)) for name, value in settings.items()),
+        dynamic_axes=(DynamicAxis("rois", 0, "n"), DynamicAxis("offset", 0, "n")),
+    )
+    path = saved(export(recipe).model, tmp_path)
+    random = np.random.default_rng(1)
+    for maps, rois in cases():
+        offset = random.standard_normal((len(rois), 2, *BINS), dtype=np.float32)
+        expected = slow(maps, rois, **settings, offset=offset, gamma=0.3)
+        given = {"maps": maps, "rois": rois, "offset": offset}
+        ours = Moved(**settings)(**{name: torch.from_numpy(one) for name, one in given.items()})
+        np.testing.assert_allclose(ours, expected, atol=2e-4)
+        (found,) = run(path, given).values()
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert not np.allclose(expected, slow(maps, rois, **settings), atol=0.1)
+
+
 def aligned_recipe(settings: dict[str, object]):  # type: ignore[no-untyped-def]
     return torch_recipe(
         "tests.export.op_models:RoiAligned",
@@ -152,5 +178,8 @@ from tests.export.test_roi_align import cases
 maps, rois = map(torch.from_numpy, cases()[-1])
 theirs = RoIAlign((3, 2), 0.25, 2, aligned=False)(maps, rois)
 print(torch.equal(theirs, roi_align(maps, rois, 3, 2, 0.25, 2, "avg", False)))
+from mmcv.ops import DeformRoIPool
+unmoved = DeformRoIPool((3, 2), 0.25, 2)(maps, rois)
+print(torch.allclose(unmoved, roi_align(maps, rois, 3, 2, 0.25, 2, "avg", True), atol=1e-4))
 """)
-    assert said == "True\n"
+    assert said == "True\nTrue\n"

@@ -252,6 +252,53 @@ def test_offsets_of_boxes_are_smaller_than_other_outputs() -> None:
     assert 0.35 < float(offsets) < 0.75
 
 
+class Coder:
+    """A box coder whose offsets are told in tenths of a box's side."""
+
+    stds = (0.1, 0.1, 0.2, 0.2)
+
+
+def test_the_stages_of_a_cascade_share_the_way_of_a_box() -> None:
+    stages = nn.ModuleList(Boxes() for _ in range(2))
+    for stage in stages:
+        stage.bbox_coder = Coder()  # type: ignore[assignment]
+    rows = noise(200, 16)
+    model = nn.Module()
+    model.stages = stages
+    seed_weights(model, 0, lambda: None, lambda: [stage(rows) for stage in stages])
+    for stage in stages:
+        offsets = stage(rows).detach()[:, 40:].std(dim=0).mean()
+        assert 0.7 < float(offsets) / (0.05 / 2 / 0.1) < 1.45
+
+
+def test_a_layer_that_is_built_of_zeros_stays_narrow_whatever_the_init_of_all_layers_does() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1))
+    nn.init.zeros_(model[1].weight)
+
+    def init() -> None:
+        for layer in model:
+            nn.init.kaiming_normal_(layer.weight)
+
+    model.eval()
+    seed_weights(model, 0, init, lambda: model(IMAGE))
+    with torch.no_grad():
+        first = model[0](IMAGE)
+        assert 0.7 < float(first.std(dim=(0, 2, 3)).mean()) < 1.45
+        assert float(model[1](first).std(dim=(0, 2, 3)).mean()) < 0.4
+
+
+def test_rows_of_an_embedding_that_start_alike_stay_near_where_they_start() -> None:
+    alike, drawn, zero = (nn.Embedding(50, 4) for _ in range(3))
+    with torch.no_grad():
+        alike.weight.copy_(torch.tensor([0.5, 0.5, 1.0, 1.0]))
+        zero.weight.zero_()
+    seed_weights(nn.ModuleList([alike, drawn, zero]), 0, lambda: None, lambda: None)
+    apart = alike.weight.detach() - torch.tensor([0.5, 0.5, 1.0, 1.0])
+    assert 0.09 < float(apart.std()) < 0.16
+    for other in (drawn, zero):
+        assert 0.8 < float(other.weight.detach().std()) < 1.2
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_a_transposed_convolution_is_scaled_like_any_other(groups: int) -> None:
     model = nn.Sequential(nn.ConvTranspose2d(16, 8, 4, 2, 1, groups=groups))

@@ -13,6 +13,7 @@ from partition_core.export.mmcv_ops import (
     corner_pool,
     deform_attention,
     deform_conv,
+    deform_roi_pool,
     masked_conv,
     roi_align,
     soft_nms,
@@ -57,6 +58,7 @@ REPLACEMENTS = (
     # its filling, and the sizes that Python computed for it as numbers.
     _forward("nms", "SoftNMSop", soft_nms.forward),
     _forward("roi_align", "RoIAlignFunction", roi_align.forward),
+    _forward("deform_roi_pool", "DeformRoIPoolFunction", deform_roi_pool.forward),
     _forward("deform_conv", "DeformConv2dFunction", deform_conv.forward),
     _forward(
         "modulated_deform_conv", "ModulatedDeformConv2dFunction", deform_conv.modulated_forward
