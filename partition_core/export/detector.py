@@ -129,7 +129,21 @@ def build_detector(
             _drop_pretrained(config.model)
             _use_plain_norms(config.model)
             built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
+    _check_alone(built, model, place)
     return Detector(built, masks).eval(), config
+
+
+def _check_alone(detector: Any, model: MmdetModel, place: Place) -> None:
+    if getattr(detector, "with_rpn", True) is False:
+        raise ExportError(
+            problem(
+                place,
+                f"config '{model.config}' is of a detector that is given regions, "
+                "and a recipe gives it a picture",
+                "expected a detector that finds its regions by itself",
+                "name a config with a region proposal network, such as one of Faster R-CNN",
+            )
+        )
 
 
 @contextlib.contextmanager

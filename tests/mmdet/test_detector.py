@@ -126,6 +126,18 @@ def test_overrides_change_the_model_and_a_misspelt_one_is_told(tmp_path: Path) -
     )
 
 
+def test_a_detector_that_is_given_its_regions_is_told(tmp_path: Path) -> None:
+    config = "fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py"
+    with pytest.raises(ExportError) as error:
+        build_detector(MmdetModel(config, (), Seed(0)), tmp_path, PLACE)
+    assert str(error.value) == (
+        f"recipes/x.yaml:4: model.config: config '{config}' is of a detector that is given "
+        "regions, and a recipe gives it a picture; "
+        "expected a detector that finds its regions by itself; "
+        "name a config with a region proposal network, such as one of Faster R-CNN"
+    )
+
+
 def test_a_config_that_is_not_there_is_told_with_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(ExportError) as error:
         find_config(CONFIG.replace("yolov3_m", "yolov3_n"), tmp_path, PLACE)
