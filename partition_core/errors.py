@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -17,6 +17,10 @@ class Place:
     def __str__(self) -> str:
         position = f"{self.file}:{self.line}" if self.file and self.line else self.file
         return ": ".join(part for part in (position, self.path) if part)
+
+
+PlaceOf = Callable[[str], Place]
+"""From a YAML path of a recipe to its file and line."""
 
 
 @dataclass(frozen=True, order=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from partition_core.building.folders import BUILD, RECIPES, STATE
 from partition_core.building.settings import Settings, read_settings
-from partition_core.disk import Digests
+from partition_core.digests import Digests
 from partition_core.store.local import LocalStore
 from partition_core.store.tiers import Remote, Store
 from partition_core.wording import warn

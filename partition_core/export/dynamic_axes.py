@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from partition_core.errors import ExportError, problem
+from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.free_sizes import FreeSizes
-from partition_core.export.placing import PlaceOf
 from partition_core.export.tracing import free_sizes, input_dims
 from partition_core.recipe import DynamicAxis, Export, TensorSpec
 

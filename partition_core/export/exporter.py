@@ -14,9 +14,9 @@ import onnx_ir as ir
 import torch
 
 from partition_core.cutting.files import LARGEST
-from partition_core.errors import ExportError, problem
+from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
-from partition_core.export.placing import PlaceOf, placed
+from partition_core.export.placing import placed
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.recipe import Recipe

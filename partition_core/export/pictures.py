@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place, problem
-from partition_core.export.placing import PlaceOf
+from partition_core.errors import ExportError, Place, PlaceOf, problem
 from partition_core.recipe import Recipe
 
 Picture = np.ndarray[Any, Any]

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place, problem, suggestion
-from partition_core.export.placing import PlaceOf
+from partition_core.errors import ExportError, Place, PlaceOf, problem, suggestion
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
     Checkpoint,

@@ -18,7 +18,7 @@ import torch
 from onnxscript import opset20
 from torch import nn
 
-from partition_core.errors import ExportError, problem
+from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import always_equal, free_symbol
 from partition_core.export.mark_op import (
     complete_marks,
@@ -27,7 +27,6 @@ from partition_core.export.mark_op import (
 )
 from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.panoptic_masks import onnx_accepted_masks
-from partition_core.export.placing import PlaceOf
 from partition_core.export.questions import Decision
 from partition_core.export.tracing import asking_line, input_dims, sizes_answered, traceable
 from partition_core.recipe import Export

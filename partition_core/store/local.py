@@ -14,10 +14,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from partition_core.digests import Digests
 from partition_core.disk import (
     READ_ONLY,
     Digest,
-    Digests,
     copy_verified,
     digest_of,
     file_digest,
