@@ -49,6 +49,18 @@ def test_another_probability_is_a_difference(how: str) -> None:
     assert unequal_masks(probabilities(), changed(probabilities(), how), TOLERANCE) == 1
 
 
+def test_one_cell_in_a_thousand_of_a_large_mask_may_have_been_computed_otherwise() -> None:
+    masks = np.random.default_rng(0).uniform(0, 1, (1, 100, 100)).astype(np.float32)
+    other = masks.copy()
+    other[0, 50, :10] += 0.05
+    assert unequal_masks(masks, other, TOLERANCE) == 0
+    other[0, 50, 10] += 0.05
+    assert unequal_masks(masks, other, TOLERANCE) == 1
+    other[0, 50, :11] = masks[0, 50, :11]
+    other[0, 50, :10] += 0.5
+    assert unequal_masks(masks, other, TOLERANCE) == 1
+
+
 def test_cells_at_the_threshold_may_fall_on_either_side() -> None:
     masks, other = truths(), truths()
     other[0, 10, 20:29] = False
