@@ -9,12 +9,14 @@ from typing import Any
 from partition_core.actions import attempt, say_all
 from partition_core.building.folders import BUILD
 from partition_core.building.run import RecipeBuild
-from partition_core.errors import Place, RecipeError, one_of, problem
+from partition_core.errors import Place, RecipeError, one_of, problem, suggestion
 
 Task = dict[str, Any]
 
 _SCORE = "0.3"
 _CALIBRATION = "calibration"
+_PYTORCH = "pytorch"
+_RUNNERS = ("onnxruntime", _PYTORCH)
 
 
 def detect_task(builds: Sequence[RecipeBuild], given: Mapping[str, str], is_asked: bool) -> Task:
@@ -48,10 +50,13 @@ def calibrate_task(builds: Sequence[RecipeBuild], given: Mapping[str, str], is_a
 
         folder = Path(BUILD) / recipe
         target = Path(given.get("out") or folder / _CALIBRATION)
-        return write_calibration(folder, Path(given["images"]), target)
+        (build,) = (build for build in builds if build.name == recipe)
+        marked = build.marked_arrays() if given.get("from") == _PYTORCH else None
+        return write_calibration(folder, Path(given["images"]), target, marked)
 
     if is_asked:
         _check_source("calibrate", "images", given, "images=folder")
+        _check_runner(given.get("from", _RUNNERS[0]))
     return _task("calibrate", lines, builds, is_asked)
 
 
@@ -80,6 +85,18 @@ def _check_source(command: str, name: str, given: Mapping[str, str], expected: s
     if not Path(given[name]).exists():
         place = Place(path=f"{name}={given[name]}")
         raise RecipeError(problem(place, "there is no such file or folder", f"expected {expected}"))
+
+
+def _check_runner(name: str) -> None:
+    if name not in _RUNNERS:
+        raise RecipeError(
+            problem(
+                f"from={name}",
+                "it is nothing that runs a model here",
+                f"expected {one_of(_RUNNERS)}",
+                suggestion(name, _RUNNERS),
+            )
+        )
 
 
 def _check_score(text: str) -> None:

@@ -18,6 +18,7 @@ _TAKERS = {
     **dict.fromkeys(CONFIGS, (IMPORT,)),
     "image": ("detect",),
     "images": ("calibrate",),
+    "from": ("calibrate",),
     "out": ("calibrate", "detect"),
     "score": ("detect",),
 }

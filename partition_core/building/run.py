@@ -9,7 +9,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from partition_core.building.folders import BUILD, RECIPES, REPORT, STATE
 from partition_core.building.settled import Outline, Settled
@@ -203,6 +203,15 @@ class RecipeBuild:
         if self.is_settled:
             self.export(say)  # its result may have left the store
         return advice(self.plan, wanted)
+
+    def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+        """Return a function from the model's inputs to the arrays at its marks, in PyTorch.
+
+        Raises PartitionError.
+        """
+        from partition_core.building.eager import marked_arrays
+
+        return marked_arrays(self.plan)
 
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.

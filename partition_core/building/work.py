@@ -47,7 +47,7 @@ def export(plan: Plan, say: Say) -> bool:
             from partition_core.building.onnx_source import mark_source
 
             return mark_source(plan, folder, announced, found)
-        with _packages_of(plan):
+        with packages_of(plan):
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
 
@@ -282,7 +282,7 @@ def _lost(name: str) -> BuildError:
 
 
 @contextlib.contextmanager
-def _packages_of(plan: Plan) -> Iterator[None]:
+def packages_of(plan: Plan) -> Iterator[None]:
     """Tell a package that is missing, or that a library of the system is missing for."""
     source = plan.file.recipe.model.source
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,21 @@ if TYPE_CHECKING:
     from partition_core.running.samples import Sample
 
 Array = np.ndarray[Any, Any]
+Marked = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+"""From the inputs of a model to the arrays at its marks, by reference."""
 
 INDEX = "calibration.json"
 
 
-def calibrate(pipeline: Pipeline, samples: Sequence[Sample], folder: Path) -> Iterator[str]:
-    """Run the chain on each sample and write what enters each segment; yield each sample's name.
+def calibrate(
+    pipeline: Pipeline,
+    samples: Sequence[Sample],
+    folder: Path,
+    marked: Marked | None = None,
+) -> Iterator[str]:
+    """Write what enters each segment for each sample; yield each sample's name.
 
+    The chain is run for that, unless `marked` gives the arrays at the marks, by reference.
     The file `<segment without .onnx>/<sample>.npz` holds the inputs by name. `calibration.json`,
     written first, names all files; those that an earlier one names are removed.
     Raises RunError for a sample that cannot be read or does not fit.
@@ -38,11 +46,23 @@ def calibrate(pipeline: Pipeline, samples: Sequence[Sample], folder: Path) -> It
     index = _index(pipeline, samples)
     write_whole(folder / INDEX, (json.dumps(index, indent=1) + "\n").encode())
     for sample in samples:
-        for file, inputs, _ in pipeline.steps(sample.inputs()):
+        for file, inputs in _entering(pipeline, sample.inputs(), marked):
             target = folder / folder_of(file) / f"{sample.name}.npz"
             with written_whole(target, survives_power_loss=False) as part, part.open("wb") as out:
                 np.savez(out, allow_pickle=False, **inputs)
         yield sample.name
+
+
+def _entering(
+    pipeline: Pipeline, inputs: Mapping[str, Array], marked: Marked | None
+) -> Iterator[tuple[str, Mapping[str, Array]]]:
+    if marked is None:
+        yield from ((file, fed) for file, fed, _ in pipeline.steps(inputs))
+        return
+    pipeline.check_inputs(inputs)
+    arrays = marked(inputs)
+    for part in pipeline.manifest.parts:
+        yield part.save_file, {one.name: arrays[one.reference] for one in part.inputs}
 
 
 def folder_of(save_file: str) -> str:

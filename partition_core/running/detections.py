@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partition_core.errors import RunError, problem
-from partition_core.running.preprocessing import Frame
 
 if TYPE_CHECKING:
     from partition_core.running.pipeline import Pipeline
+    from partition_core.running.preprocessing import Frame
 
 Array = np.ndarray[Any, Any]
 

@@ -159,7 +159,7 @@ class Pipeline:
     ) -> Iterator[tuple[str, dict[str, Array], dict[str, Array]]]:
         """Run the chain; yield each segment's file, its inputs and its outputs, once it has run."""
         given = {**(inputs or {}), **named}
-        self._check_inputs(given)
+        self.check_inputs(given)
         made: dict[Source, Array] = {(MODEL_INPUT, name): a for name, a in given.items()}
         for file, segment in self._segments.items():
             fed = {name: made[source] for name, source in self._wiring.feeds[file].items()}
@@ -167,7 +167,8 @@ class Pipeline:
             made.update(((file, name), array) for name, array in outputs.items())
             yield file, fed, outputs
 
-    def _check_inputs(self, given: Mapping[str, object]) -> None:
+    def check_inputs(self, given: Mapping[str, object]) -> None:
+        """Raise RunError, all problems at once, for inputs that are missing or that nobody has."""
         known = [tensor.name for tensor in self.inputs]
         # An input of end2end that no segment reads may be given, so that both take the same.
         problems = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from partition_core.disk import write_whole
 from partition_core.progress import counted_steps
-from partition_core.running.calibration import calibrate, folder_of
+from partition_core.running.calibration import Marked, calibrate, folder_of
 from partition_core.running.detections import Detection, check_detects
 from partition_core.running.pipeline import Pipeline
 from partition_core.running.samples import names_of, pictures_in, samples_in
@@ -68,15 +68,17 @@ def _names(found: Sequence[Detection]) -> str:
     return ", ".join(told) + (f" and {rest} more" if rest else "")
 
 
-def write_calibration(folder: Path, source: Path, target: Path) -> Iterator[str]:
+def write_calibration(
+    folder: Path, source: Path, target: Path, marked: Marked | None = None
+) -> Iterator[str]:
     """Write the true inputs of each segment for every sample in `source`; tell in lines.
 
-    Raises RunError.
+    `marked` is as `calibrate` takes it. Raises RunError.
     """
     pipeline = Pipeline(folder)
     samples = samples_in(pipeline, source)
     with counted_steps("calibrate", len(samples), "sample") as bar:
-        for _ in calibrate(pipeline, samples, target):
+        for _ in calibrate(pipeline, samples, target, marked):
             bar.update(1)
     for segment in pipeline.segments:
         own = target / folder_of(segment.save_file)

@@ -205,3 +205,15 @@ def test_torch_really_cannot_be_imported_in_these_tests(project: Project) -> Non
     told = project.doit("build", "recipe=tiny")
     assert told.returncode != 0
     assert "needs a package that cannot be imported: torch is not installed" in told.stdout
+
+
+def test_calibration_data_of_a_file_does_not_come_from_pytorch(project: Project) -> None:
+    project.recipe(TWO)
+    words = ("calibrate", "recipe=x", "images=tensors")
+    (project.folder / "tensors").mkdir()
+    np.savez(project.folder / "tensors" / "0.npz", **image(1, 3, 16, 16))
+    told = project.doit(*words, "from=pytorch")
+    assert told.returncode != 0
+    assert "the model is an ONNX file, which PyTorch does not run" in told.stdout
+    assert "Traceback" not in told.stdout
+    assert "1 file with image" in project.built(*words)

@@ -95,6 +95,7 @@ def test_boxes_in_the_padding_and_filling_are_left_out() -> None:
         (["detect", "image=dodo.py", "score=high"], "score=high: it is no score; expected one"),
         (["calibrate", "images=recipes"], "recipes: holds none; expected pictures (JPEG"),
         (["calibrate"], "doit calibrate: images= is missing"),
+        (["calibrate", "images=recipes", "from=torch"], "from=torch: it is nothing that runs"),
         (["build", "image=dodo.py"], "expected this variable with `doit detect`"),
     ],
 )
@@ -169,6 +170,42 @@ def test_calibration_data_is_what_enters_the_segments(detector: Scratch, photo: 
     detector.built("calibrate", "recipe=yolov3", "images=some")
     names = {path.name for path in (folder / "postprocess").iterdir()}
     assert names == {"two.npz", "mine.npz"}  # what a user put there stays
+
+
+def test_calibration_data_from_pytorch_is_what_the_export_saw(
+    detector: Scratch, photo: Path
+) -> None:
+    pictures = detector.folder / "one"
+    pictures.mkdir()
+    shutil.copy(photo, pictures / "photo.jpg")
+    words = ("calibrate", "recipe=yolov3", "images=one")
+    output = detector.built(*words, "out=eager", "from=pytorch")
+    assert "eager/postprocess: 1 file with pred_maps.0, pred_maps.1, pred_maps.2, " in output
+    detector.built(*words, "out=chain", "from=onnxruntime")
+    differs = False
+    for segment in ("yolov3", "postprocess"):
+        eager, chain = (
+            arrays(detector.folder / out / segment / "photo.npz") for out in ("eager", "chain")
+        )
+        assert list(eager) == list(chain)
+        for name, array in chain.items():
+            assert eager[name].dtype == array.dtype
+            np.testing.assert_allclose(eager[name], array, atol=1e-4 * np.abs(array).max())
+            differs |= not np.array_equal(eager[name], array)
+    assert differs, "the two do not round alike: one of them was run twice"
+
+
+def test_pytorch_is_not_asked_about_wrong_tensors(tiny: Scratch, image: np.ndarray) -> None:
+    folder = tiny.folder / "tensors"
+    folder.mkdir()
+    words = ("calibrate", "recipe=tiny", "images=tensors", "out=written", "from=pytorch")
+    np.savez(folder / "0.npz", picture=image)
+    run = tiny.doit(*words)
+    assert run.returncode != 0
+    assert "'picture': the chain has none" in run.stdout and "Traceback" not in run.stdout
+    np.savez(folder / "0.npz", image=image)
+    tiny.built(*words)
+    assert list(arrays(tiny.folder / "written" / "body" / "0.npz")) == ["image"]
 
 
 def test_tensors_calibrate_a_model_without_pictures(
