@@ -96,7 +96,8 @@ def _is_about_numbers(error: PartitionError) -> bool:
     as numbers of 32 bits are to each other. A wrong graph is wrong with any weights.
     """
     return isinstance(error, ProofError) and all(
-        str(one.place).startswith(("detections", "masks", "mark")) for one in error.problems
+        str(one.place).startswith(("detections", "masks", "panoptic", "mark"))
+        for one in error.problems
     )
 
 

@@ -80,10 +80,13 @@ def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Ten
     scores, labels = functional.softmax(mask_cls, dim=-1).max(-1)
     least = self.test_cfg.get("object_mask_thr", 0.8)
     keep = labels.ne(self.num_classes) & (scores > least)
-    masks, classes = mask_pred.sigmoid()[keep], labels[keep]
-    weighted = scores[keep][:, None, None] * masks
+    logits, classes = mask_pred[keep], labels[keep]
+    masks = logits.sigmoid()
+    # The logarithm of score times mask: onnxruntime's sigmoid is 0 where a logit is below -18, so
+    # that the first query would win wherever all are sure that nothing of theirs is there.
+    weighted = scores[keep].log()[:, None, None] - functional.softplus(-logits)
     # A last mask, below all others, holds the places without any, also if no query is kept.
-    nowhere = torch.full_like(mask_pred[:1], -1.0)
+    nowhere = torch.full_like(mask_pred[:1], torch.finfo(mask_pred.dtype).min)
     winner = torch.cat([weighted, nowhere]).argmax(dim=0)
     inside = masks >= 0.5
     mine = winner == torch.arange(masks.shape[0], device=masks.device)[:, None, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from partition_core.export.mmdet_exceptions import (
     score_voting,
 )
 from partition_core.export.panoptic_masks import fused
+from tests.export.support import export, run, saved, torch_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,6 +100,36 @@ def test_panoptic_maps_are_those_of_mmdet(filtered: bool, least: float) -> None:
             assert (expected >= 1000).any()
         else:  # above any probability: no query is kept
             assert (expected == 7).all()
+
+
+class Fused(torch.nn.Module):
+    """The map of 12 queries of 7 classes."""
+
+    head: Any = SimpleNamespace(
+        num_classes=7, num_things_classes=4, test_cfg={"object_mask_thr": 0.1, "iou_thr": 0.0}
+    )
+
+    def forward(self, classes: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = panoptic_postprocess(self.head, classes, masks).sem_seg
+        return found
+
+
+def test_the_likeliest_of_masks_that_are_all_nearly_nothing_wins_in_onnxruntime(
+    tmp_path: Path,
+) -> None:
+    from mmdet.models.seg_heads.panoptic_fusion_heads import MaskFormerFusionHead
+
+    recipe = torch_recipe(
+        "tests.mmdet.test_exceptions:Fused", {"classes": (12, 8), "masks": (12, 40, 48)}
+    )
+    path = saved(export(recipe).model, tmp_path)
+    classes = torch.randn(12, 8, generator=numbers(0)) * 4
+    masks = torch.randn(12, 40, 48, generator=numbers(1)) * 4 - 35
+    masks[:, :4] += 40  # each query has a part of its own, or it would be left out
+    expected = MaskFormerFusionHead.panoptic_postprocess(Fused.head, classes, masks).sem_seg
+    (found,) = run(path, {"classes": classes.numpy(), "masks": masks.numpy()}).values()
+    assert len(expected[:, 4:].unique()) > 5
+    assert (torch.from_numpy(found) == expected).float().mean() > 0.999
 
 
 def laid_out(count: int, seed: int) -> tuple[Any, torch.Tensor]:
