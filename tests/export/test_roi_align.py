@@ -178,8 +178,8 @@ from tests.export.test_roi_align import cases
 maps, rois = map(torch.from_numpy, cases()[-1])
 theirs = RoIAlign((3, 2), 0.25, 2, aligned=False)(maps, rois)
 print(torch.equal(theirs, roi_align(maps, rois, 3, 2, 0.25, 2, "avg", False)))
-from mmcv.ops import DeformRoIPool
-unmoved = DeformRoIPool((3, 2), 0.25, 2)(maps, rois)
+from mmcv.ops import DeformRoIPoolPack
+unmoved = DeformRoIPoolPack((3, 2), 3, 8, 0.25, 2)(maps, rois).detach()
 print(torch.allclose(unmoved, roi_align(maps, rois, 3, 2, 0.25, 2, "avg", True), atol=1e-4))
 """)
     assert said == "True\nTrue\n"

@@ -50,4 +50,5 @@ def forward(
     pooled: torch.Tensor = roi_align(
         input, torch.cat([index, bins], dim=1), 1, 1, 1.0, sampling_ratio, "avg", True
     )
-    return pooled.reshape(-1, height, width, input.shape[1]).permute(0, 3, 1, 2)
+    # Whole in memory, as mmcv's is: who calls it takes views.
+    return pooled.reshape(-1, height, width, input.shape[1]).permute(0, 3, 1, 2).contiguous()
