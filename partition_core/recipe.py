@@ -132,9 +132,21 @@ class DynamicAxis:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The branch that is right for every input, by a user's word: `answer` is what the condition
+    in the line `at`, `file:line`, is taken for, `reason` why, for people.
+    """
+
+    at: str
+    answer: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Export:
     """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
-    what the masks of a two-stage detector are.
+    what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
+    about values which the input decides.
 
     Of an ONNX file, `inputs` holds the dims of the inputs whose dims the file leaves open, with
     an empty dtype, and `opset` is 0: the file has its own.
@@ -146,6 +158,7 @@ class Export:
     opset: int
     weights: WeightsForm = "inline"
     masks: MasksForm = "probabilities"
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,11 @@ from partition_core.cutting.files import LARGEST
 from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.placing import placed
+from partition_core.export.questions import Answers
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
+from partition_core.export.tracing import has_branches
+from partition_core.probes import probes
 from partition_core.recipe import Recipe
 from partition_core.structure import tensors
 
@@ -64,6 +67,7 @@ def export_recipe(
             subject.samples[0],
             _dynamic_axes(recipe, subject),
             subject.rules(),
+            Answers(subject.known_functions, recipe.export.answers),
             place_of,
         )
     sizes = checked_sizes(recipe.export, inputs, program, place_of)
@@ -74,15 +78,18 @@ def export_recipe(
                 _run_eager(
                     recipe, subject, sample, len(subject.samples) + number, reference, place_of
                 )
+    tried = {}
+    if has_branches(program) or any(decision.assumed for decision in decisions):
+        with phase("run it in PyTorch on inputs of other kinds"):
+            tried = _run_probes(recipe, subject, reference, place_of)
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
-        model = translate(
-            program, recipe.export, input_names, names, graph_name, place_of, decisions
-        )
+        model = translate(program, recipe.export, input_names, names, graph_name, place_of)
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
+        "probes": tried,
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
         **subject.notes,
     }
@@ -134,6 +141,30 @@ def _run_eager(
     for name, tensor in outputs.items():
         reference[f"{number}/output/{name}"] = tensor.detach().numpy()
     return list(outputs)
+
+
+def _run_probes(
+    recipe: Recipe, subject: Subject, reference: Arrays, place_of: PlaceOf
+) -> dict[str, str]:
+    """Run PyTorch on inputs of other kinds; return the kind of each sample that this adds.
+
+    A kind that the model itself refuses is left out.
+    """
+    given = {
+        spec.name: tensor.numpy()
+        for spec, tensor in zip(subject.inputs, subject.samples[0], strict=True)
+    }
+    first = 1 + max(int(key.partition("/")[0]) for key in reference)
+    tried: dict[str, str] = {}
+    for kind, arrays in probes(given).items():
+        sample = tuple(torch.from_numpy(arrays[spec.name]) for spec in subject.inputs)
+        number = first + len(tried)
+        try:
+            _run_eager(recipe, subject, sample, number, reference, place_of)
+        except ExportError:
+            continue
+        tried[str(number)] = kind
+    return tried
 
 
 def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:

@@ -1,89 +1,118 @@
-"""Questions that a model asks about sizes which its input decides, and the answers for every input.
+"""Questions that a model asks about what its input decides, and who may answer them.
 
-While a model is traced, `if` takes one branch for all inputs that will ever come. A row of the
-table holds a question, the branch that is right for every input, and why. A question without a
-row stops the export: nothing is guessed.
+While a model is traced, `if` takes one branch for all inputs that will ever come. An answer is
+right for code that was read: a row names a line of one function, by the digest of its source, the
+question and the branch that is right there for every input. So no row holds for code of a user,
+nor for a function that was changed. A user may answer for a line on their own word. All other
+questions stop the export: nothing is guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import sympy
 
-_EMPTY = "an operation on no rows gives no rows, so the branch for some rows also holds for none"
-_MORE = "to slice, or to take the top min(k, n), leaves a smaller number of rows as it is"
-_FILTER = "to filter by a mask that is all true leaves every row where it is"
-_PICTURES = "rows name pictures of the batch only, so no more of them than there are"
-_SPLIT = "one suppression over all boxes keeps what one for each class in turn keeps"
+from partition_core.export.asker import Asker
+from partition_core.recipe import Answer
+
+Question: TypeAlias = sympy.Basic | str
+"""A comparison with a number of rows, or what is asked of a mask as a whole: `all()`, `any()`, …"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of question, the branch that is taken and why it holds for every input."""
+
+    matches: Callable[[Question], bool]
+    answer: bool
+    reason: str
 
 
 @dataclass(frozen=True, order=True)
 class Decision:
     """A question that the input decides, the answer taken, and why it holds for every input.
 
-    `source` is the line of code that asks, without a folder of the machine.
+    `source` is the line that asks, as `file:line`, and `code` its text. `assumed` tells that
+    the answer is a user's, which nothing but the proof's inputs tests.
     """
 
     source: str
     question: str
     answer: bool
     reason: str
+    code: str = ""
+    assumed: bool = False
 
 
 @dataclass(frozen=True)
-class _Row:
-    asks: Callable[[sympy.Basic], bool]
-    answer: bool
-    reason: str
-    source: str = ""
+class KnownFunction:
+    """A function whose source has the digest `digest`, and the kinds of questions of its lines."""
+
+    module: str
+    function: str
+    digest: str
+    lines: Mapping[str, tuple[Kind, ...]]
 
 
-def _compares(kinds: tuple[type, ...], least: float, most: float) -> Callable[[sympy.Basic], bool]:
-    def asks(question: sympy.Basic) -> bool:
-        limit = question.rhs
-        return isinstance(question, kinds) and limit.is_number and least <= limit <= most
+@dataclass(frozen=True)
+class Answers:
+    """What is known of the questions of one model: functions that were read, a user's answers."""
 
-    return asks
+    known: Sequence[KnownFunction] = ()
+    given: Sequence[Answer] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.known or self.given)
 
-_INFINITE = float("inf")
-_BBOX_HEADS = "mmdet/models/roi_heads/bbox_heads/"
-
-SIZE_QUESTIONS = (
-    _Row(_compares((sympy.Eq, sympy.Le), 0, 0), False, _EMPTY),
-    _Row(_compares((sympy.Lt,), 1, 1), False, _EMPTY),
-    _Row(_compares((sympy.Ne, sympy.Gt), 0, 0), True, _EMPTY),
-    _Row(_compares((sympy.Ge,), 1, 1), True, _EMPTY),
-    _Row(_compares((sympy.Gt, sympy.Ge), 1, _INFINITE), True, _MORE),
-    _Row(_compares((sympy.Lt,), 2, _INFINITE), True, _SPLIT, source="mmcv/ops/nms.py"),
-    _Row(
-        _compares((sympy.Le,), 1, _INFINITE), True, _PICTURES, source=f"{_BBOX_HEADS}bbox_head.py"
-    ),
-)
-"""Questions about a number of rows, by the form that sympy gives them: number of rows first."""
-
-MASK_QUESTIONS = {
-    "all()": (False, _FILTER),
-    "any()": (True, _EMPTY),
-    "sum() == 0": (False, _EMPTY),
-    "sum() > 0": (True, _EMPTY),
-}
-"""Questions about a mask as a whole, as they are written behind its name."""
-
-
-def decide_size(question: sympy.Basic, source: str) -> Decision | None:
-    """Return the answer to a comparison that `source` asks about, or None if no row knows it."""
-    if not isinstance(question, sympy.core.relational.Relational):
+    def decide(self, question: Question, asker: Asker) -> Decision | None:
+        """Return the answer to a question that `asker` asks, None if it has none."""
+        for answer in self.given:
+            if answer.at == asker.label:
+                asked = _worded(question)
+                return Decision(
+                    asker.label, asked, answer.answer, answer.reason, asker.code, assumed=True
+                )
+        if isinstance(question, sympy.Basic):
+            question = rows_first(question)
+        for kind in self._kinds(asker):
+            if kind.matches(question):
+                asked = _worded(question)
+                return Decision(asker.label, asked, kind.answer, kind.reason, asker.code)
         return None
-    ordered = question.reversed if question.lhs.is_number else question
-    if not _is_count(ordered.lhs):
-        return None
-    for row in SIZE_QUESTIONS:
-        if row.asks(ordered) and source.startswith(row.source):
-            return Decision(source, str(ordered), row.answer, row.reason)
-    return None
+
+    def _kinds(self, asker: Asker) -> tuple[Kind, ...]:
+        for row in self.known:
+            if (row.module, row.function) == (asker.module, asker.function):
+                return row.lines.get(asker.code, ()) if row.digest == asker.digest else ()
+        return ()
+
+
+def rows_first(question: sympy.Basic) -> sympy.Basic:
+    """Return a comparison with its number on the right side."""
+    if isinstance(question, sympy.core.relational.Relational) and question.lhs.is_number:
+        return question.reversed
+    return question
+
+
+def _worded(question: Question) -> str:
+    return f"mask.{question}" if isinstance(question, str) else str(question)
+
+
+def _compares(kinds: tuple[Any, ...], least: float, most: float) -> Callable[[Question], bool]:
+    def matches(question: Question) -> bool:
+        if isinstance(question, str) or not isinstance(question, kinds):
+            return False
+        number, limit = question.args
+        return bool(limit.is_number and least <= limit <= most and _is_count(number))
+
+    return matches
+
+
+def _asks(*of_mask: str) -> Callable[[Question], bool]:
+    return lambda question: question in of_mask
 
 
 def _is_count(number: sympy.Basic) -> bool:
@@ -95,7 +124,50 @@ def _is_count(number: sympy.Basic) -> bool:
     return bool(number.is_Integer and number.is_positive)
 
 
-def decide_mask(asked: str, source: str) -> Decision:
-    """Return the answer to one of `MASK_QUESTIONS`."""
-    answer, reason = MASK_QUESTIONS[asked]
-    return Decision(source, f"mask.{asked}", answer, reason)
+_INFINITE = float("inf")
+_NO_ROWS = "an operation on no rows gives no rows, so the branch for some rows also holds for none"
+_NO_MATCH = "a filter that lets nothing through gives no rows, and so does all that follows it"
+
+NOT_EMPTY = (
+    Kind(_compares((sympy.Eq, sympy.Le), 0, 0), False, _NO_ROWS),
+    Kind(_compares((sympy.Lt,), 1, 1), False, _NO_ROWS),
+    Kind(_compares((sympy.Ne, sympy.Gt), 0, 0), True, _NO_ROWS),
+    Kind(_compares((sympy.Ge,), 1, 1), True, _NO_ROWS),
+)
+"""Is there a row? The branch for some rows."""
+
+MORE_THAN_THE_LIMIT = (
+    Kind(
+        _compares((sympy.Gt, sympy.Ge), 1, _INFINITE),
+        True,
+        "to slice, or to take the top min(k, n), leaves a smaller number of rows as it is",
+    ),
+)
+"""Are there more rows than a limit? The branch that cuts them to it."""
+
+SPLIT_SUPPRESSION = (
+    Kind(
+        _compares((sympy.Lt,), 2, _INFINITE),
+        True,
+        "one suppression over all boxes keeps what one for each class in turn keeps",
+    ),
+)
+"""Are there few enough boxes for one suppression? The branch of one suppression."""
+
+PICTURES_OF_THE_BATCH = (
+    Kind(
+        _compares((sympy.Le,), 1, _INFINITE),
+        True,
+        "rows name pictures of the batch only, so no more of them than there are",
+    ),
+)
+"""Do rows name at most so many pictures? They do."""
+
+NOT_ALL = (Kind(_asks("all()"), False, "to filter by a mask that is all true changes nothing"),)
+"""Is a mask all true? The branch that filters by it."""
+
+SOME_MATCH = (
+    Kind(_asks("any()", "sum() > 0"), True, _NO_MATCH),
+    Kind(_asks("sum() == 0"), False, _NO_MATCH),
+)
+"""Is a mask true anywhere? The branch that filters by it."""

@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from partition_core.errors import ExportError, Place, PlaceOf, problem, suggestion
+from partition_core.export.questions import KnownFunction
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
     Checkpoint,
@@ -42,7 +43,8 @@ class Subject:
     and `init` applies its own initialization. `identity` is what the source resolved to, as
     canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
-    shapes, for each number; `rules` gives what the source needs while it is traced;
+    shapes, for each number; `rules` gives what the source needs while it is traced, and
+    `known_functions` are those of the source whose questions have answers;
     `notes` is what the manifest tells of the source's inputs and outputs.
     """
 
@@ -56,6 +58,7 @@ class Subject:
     detects: bool
     resized: Callable[[tuple[tuple[int, ...], ...], int], Sample]
     rules: Callable[[], AbstractContextManager[None]]
+    known_functions: Sequence[KnownFunction] = ()
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -103,6 +106,7 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
 
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
+    from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
     from partition_core.export.test_pipeline import picture_notes
@@ -130,6 +134,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
             recipe, own, root, place_of, shapes[0], number
         ),
         rules=mmdet_rules,
+        known_functions=KNOWN_FUNCTIONS,
         notes=picture_notes(config, own, recipe.export),
     )
 

@@ -7,7 +7,6 @@ import io
 import logging
 import operator
 import re
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -27,8 +26,9 @@ from partition_core.export.mark_op import (
 )
 from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.panoptic_masks import onnx_accepted_masks
-from partition_core.export.questions import Decision
-from partition_core.export.tracing import asking_line, input_dims, sizes_answered, traceable
+from partition_core.export.questions import Answers, Decision
+from partition_core.export.refusals import check_answers, refused
+from partition_core.export.tracing import input_dims, traceable
 from partition_core.recipe import Export
 
 _MODULE_PATH = "pkg.torch.onnx.name_scopes"
@@ -40,14 +40,16 @@ def trace(
     sample: tuple[torch.Tensor, ...],
     axes: tuple[dict[int, Any], ...],
     rules: AbstractContextManager[None],
+    answers: Answers,
     place_of: PlaceOf,
 ) -> tuple[torch.export.ExportedProgram, list[Decision]]:
     """Return the traced program of `module` on `sample`, and the decisions it rests on.
 
     `axes` holds, for each input, the axes that are not fixed; `rules` is what the source of the
-    model needs while it is traced. Raises ExportError where torch.export cannot follow its code.
+    model needs while it is traced, `answers` what is known of its questions. Raises ExportError
+    where torch.export cannot follow its code.
     """
-    with rules, traceable() as decisions, torch.no_grad(), quiet_torch():
+    with rules, traceable(answers) as asked, torch.no_grad(), quiet_torch():
         try:
             program = torch.export.export(
                 module, sample, dynamic_shapes=axes if any(axes) else None, strict=False
@@ -55,25 +57,9 @@ def trace(
         except ExportError:
             raise
         except Exception as error:  # torch.export has no common class for its refusals
-            raise _refused(error, place_of) from error
-    return program, decisions
-
-
-_COLOURS = re.compile(r"\x1b\[[\d;]*m")
-
-
-def _refused(error: Exception, place_of: PlaceOf) -> ExportError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = _COLOURS.sub("", lines[0].partition(" (unhinted: ")[0]) if lines else ""
-    source = asking_line(traceback.extract_tb(error.__traceback__))
-    return ExportError(
-        problem(
-            place_of("model"),
-            f"torch.export cannot trace the model{f', at {source}' if source else ''}",
-            f"{type(error).__name__}: {reason}",
-            "mark and export a part of it, or change the model where it depends on its input",
-        )
-    )
+            raise refused(error, place_of) from error
+    check_answers(answers, asked, place_of)
+    return program, asked.decisions
 
 
 def translate(
@@ -83,12 +69,10 @@ def translate(
     output_names: Sequence[str],
     name: str,
     place_of: PlaceOf,
-    decisions: list[Decision],
 ) -> ir.Model:
     """Return the ONNX model of `program`, its Mark nodes complete and its BatchNorms folded.
 
-    The model is called `name`. No path, stack trace or time is in it. What torch asks again
-    about sizes, when it takes operators apart, is noted in `decisions`.
+    The model is called `name`. No path, stack trace or time is in it.
     """
     register_mark_schema()
     table: dict[Any, Any] = {
@@ -97,7 +81,7 @@ def translate(
         **TRANSLATIONS,
         torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
     }
-    with quiet_torch(), sizes_answered(decisions):
+    with quiet_torch():
         try:
             exported = torch.onnx.export(
                 program,
@@ -110,7 +94,7 @@ def translate(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise _refused(error, place_of) from error
+            raise refused(error, place_of) from error
     if exported is None:
         raise ExportError(problem(place_of("model"), "torch.onnx gave no model"))
     model: ir.Model = exported.model

@@ -6,54 +6,115 @@ What reaches into torch beyond its documented functions is here and nowhere else
 from __future__ import annotations
 
 import contextlib
-import traceback
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
 import torch
+from torch import fx
+from torch._ops import HigherOrderOperator
 from torch._subclasses import fake_tensor
 from torch.fx.experimental import proxy_tensor
 from torch.fx.experimental.sym_node import SymNode
 from torch.fx.experimental.symbolic_shapes import (
+    GuardOnDataDependentSymNode,
     free_unbacked_symbols,
     statically_known_false,
     statically_known_true,
 )
 from torch.overrides import TorchFunctionMode
 
+from partition_core.export.asker import Asker, asker_in, asker_of
 from partition_core.export.free_sizes import FreeSizes, TracedSize
-from partition_core.export.questions import MASK_QUESTIONS, Decision, decide_mask, decide_size
+from partition_core.export.questions import Answers, Decision
 from partition_core.export.replaced import replaced
 
+_NONE = Answers()
 _CONSTANT = 64
 """Elements of a tensor made of Python numbers up to which a trace knows its values."""
 
 
+class NoArrayError(Exception):
+    """A tensor that is traced was to become a numpy array (torch itself raises a RuntimeError)."""
+
+
+@dataclass
+class Asked:
+    """What a model asked while it was traced: `decisions` are the answers, without repeats.
+
+    `refused` are the exceptions of questions without one.
+    """
+
+    decisions: list[Decision] = field(default_factory=list)
+    refused: list[Exception] = field(default_factory=list)
+
+    def note(self, decision: Decision) -> None:
+        """Add a decision that is not noted yet."""
+        if decision not in self.decisions:
+            self.decisions.append(decision)
+
+    def hidden(self) -> Asker | None:
+        """Return a line of the model behind which its own code caught a refusal, or None.
+
+        It then went on as if it had been answered. (torch catches its own refusals, where another
+        way is right for every input; such a refusal never reaches the model's code.)
+        """
+        askers = (asker_in(error.__traceback__) for error in self.refused)
+        return next((asker for asker in askers if asker is not None), None)
+
+
 @contextlib.contextmanager
-def traceable() -> Iterator[list[Decision]]:
-    """Answer questions about sizes and masks; yield the decisions taken, without repeats."""
-    decisions: list[Decision] = []
+def traceable(answers: Answers = _NONE) -> Iterator[Asked]:
+    """Answer questions about sizes and masks by `answers`; yield what is asked meanwhile."""
+    asked = Asked()
     with contextlib.ExitStack() as undo:
-        undo.enter_context(sizes_answered(decisions))
         # torch follows only single numbers, and models read sizes back from lists of them.
         undo.enter_context(replaced(fake_tensor, "CONSTANT_NUMEL_LIMIT", _CONSTANT))
-        undo.enter_context(replaced(proxy_tensor, "CONSTANT_NUMEL_LIMIT", _CONSTANT))
-        undo.enter_context(_TensorQuestions(decisions))
-        yield decisions
+        # This second memory of numbers goes on believing in one that was written through a view.
+        undo.enter_context(replaced(proxy_tensor, "CONSTANT_NUMEL_LIMIT", 0))
+        undo.enter_context(replaced(torch.Tensor, "numpy", _no_array))
+        for refusal in _REFUSALS:
+            undo.enter_context(replaced(refusal, "__init__", _noting(refusal, asked)))
+        if answers:
+            # Where Python and C++ both come when a symbolic boolean must be True or False.
+            undo.enter_context(replaced(SymNode, "guard_bool", _answering(answers, asked)))
+            undo.enter_context(_TensorQuestions(answers, asked))
+        yield asked
 
 
-@contextlib.contextmanager
-def sizes_answered(decisions: list[Decision]) -> Iterator[None]:
-    """Answer questions about sizes, and note in `decisions` those that are not in it."""
-    # Where Python and C++ both come when a symbolic truth must be True or False.
-    with replaced(SymNode, "guard_bool", _answering(decisions)):
-        yield
+_REFUSALS: tuple[type[Exception], ...] = (
+    GuardOnDataDependentSymNode,
+    fake_tensor.DataDependentOutputException,
+    fake_tensor.DynamicOutputShapeException,
+    fake_tensor.UnsupportedFakeTensorException,
+    NoArrayError,
+)
+"""The exceptions that say that only a real input decides what a model asks for."""
 
 
-def _answering(decisions: list[Decision]) -> Callable[[SymNode, str, int], bool]:
-    """Return what a symbolic truth is taken for: a size that the input decides is looked up."""
+_numpy: Any = torch.Tensor.numpy
+
+
+def _no_array(self: torch.Tensor, **options: Any) -> Any:
+    if not isinstance(self, fake_tensor.FakeTensor):
+        return _numpy(self, **options)
+    raise NoArrayError("a tensor that is traced has no values for numpy")
+
+
+def _noting(refusal: type[Exception], asked: Asked) -> Callable[..., None]:
+    initialize: Callable[..., None] = refusal.__init__
+
+    def noted(self: Exception, *arguments: Any, **options: Any) -> None:
+        initialize(self, *arguments, **options)
+        asked.refused.append(self)
+
+    return noted
+
+
+def _answering(answers: Answers, asked: Asked) -> Callable[[SymNode, str, int], bool]:
+    """Return what a symbolic boolean is taken for: what the input decides is looked up."""
     ask: Callable[[SymNode, str, int], bool] = SymNode.guard_bool
 
     def answer(node: SymNode, file: str, line: int) -> bool:
@@ -62,39 +123,43 @@ def _answering(decisions: list[Decision]) -> Callable[[SymNode, str, int], bool]
             return True
         if statically_known_false(question):
             return False
-        symbols, environment = free_unbacked_symbols(question), node.shape_env
-        # A number read out of a tensor is a symbol as well, but not one of a size.
-        if not symbols or environment is None or not symbols <= environment.size_like:
+        if not free_unbacked_symbols(question) or node.shape_env is None:
             return ask(node, file, line)
-        decision = decide_size(node.expr, asking_line(traceback.extract_stack()))
-        if decision is None:
+        asker = asker_of(sys._getframe(1))
+        decision = answers.decide(node.expr, asker) if asker is not None else None
+        # A number read out of a tensor is a symbol as well, but counts no rows.
+        is_size = free_unbacked_symbols(question) <= node.shape_env.size_like
+        if decision is None or not (is_size or decision.assumed):
             return ask(node, file, line)
-        _note(decisions, decision)
+        asked.note(decision)
         return decision.answer
 
     return answer
 
 
 class _TensorQuestions(TorchFunctionMode):
-    """Answers `bool()` of a question about a whole mask that depends on the input."""
+    """Answers `bool()` of a tensor that depends on the input, as a question about a whole mask."""
 
-    def __init__(self, decisions: list[Decision]) -> None:
+    def __init__(self, answers: Answers, asked: Asked) -> None:
         super().__init__()
-        self._decisions = decisions
+        self._answers = answers
+        self._asked = asked
         # The tensors are kept, so that an id is not given to another one.
-        self._asked: dict[int, tuple[torch.Tensor, str]] = {}
+        self._questions: dict[int, tuple[torch.Tensor, str]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        question = self._asked.get(id(args[0]), (None, ""))[1] if args else ""
-        if func is torch.Tensor.__bool__ and question in MASK_QUESTIONS:
-            decision = decide_mask(question, asking_line(traceback.extract_stack()))
-            _note(self._decisions, decision)
-            return decision.answer
+        question = self._questions.get(id(args[0]), (None, ""))[1] if args else ""
+        if func is torch.Tensor.__bool__:
+            asker = asker_of(sys._getframe(1))
+            decision = self._answers.decide(question or "bool()", asker) if asker else None
+            if decision is not None:
+                self._asked.note(decision)
+                return decision.answer
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor) and result.dim() == 0:
             asks = _asked_of_mask(getattr(func, "__name__", ""), args, question)
             if asks:
-                self._asked[id(result)] = (result, asks)
+                self._questions[id(result)] = (result, asks)
         return result
 
 
@@ -115,9 +180,14 @@ def _asked_of_mask(name: str, args: Any, before: str) -> str:
 _COMPARISONS = {"eq": "==", "__eq__": "==", "gt": ">", "__gt__": ">"}
 
 
-def _note(decisions: list[Decision], decision: Decision) -> None:
-    if decision not in decisions:
-        decisions.append(decision)
+def has_branches(program: torch.export.ExportedProgram) -> bool:
+    """Return whether a traced program branches or loops when it runs (`torch.cond` and others)."""
+    modules = [each for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)]
+    return any(
+        isinstance(node.target, HigherOrderOperator)
+        for module in modules
+        for node in module.graph.nodes
+    )
 
 
 def input_dims(program: torch.export.ExportedProgram) -> list[tuple[int | str, ...]]:
@@ -177,32 +247,3 @@ def _bounds(symbol: sympy.Symbol, allowed: Any) -> list[sympy.Basic]:
 
 _FIRST_FREE = 2
 _NO_LIMIT = 2**31
-
-
-def asking_line(stack: traceback.StackSummary) -> str:
-    """Return the innermost line of mmdet, mmcv or user code, without a folder of the machine.
-
-    Empty if `stack`, outermost first, has no such line.
-    """
-    for frame in reversed(stack):
-        path = Path(frame.filename)
-        if frame.filename.startswith("<") or _is_machinery(path):
-            continue
-        for package in ("mmdet", "mmcv", "mmengine"):
-            if package in path.parts:
-                start = len(path.parts) - 1 - path.parts[::-1].index(package)
-                return f"{'/'.join(path.parts[start:])}:{frame.lineno}"
-        return f"{path.name}:{frame.lineno}"
-    return ""
-
-
-def _is_machinery(path: Path) -> bool:
-    """Return whether a file is torch's, Python's own or one of this package."""
-    installed = {"site-packages", "dist-packages"} & set(path.parts)
-    if path.is_relative_to(_STANDARD_LIBRARY) and not installed:
-        return True
-    return any(path.is_relative_to(folder) for folder in _MACHINERY)
-
-
-_STANDARD_LIBRARY = Path(traceback.__file__).parent
-_MACHINERY = (Path(torch.__file__).parent, Path(__file__).parents[1])

@@ -9,6 +9,7 @@ from partition_core.recipe import (
     DEFAULT_OPSET,
     DEFAULT_TOLERANCE,
     ONE_LINE,
+    Answer,
     Checkpoint,
     DynamicAxis,
     Export,
@@ -109,7 +110,12 @@ def _export(plain: Plain) -> Export:
         opset=plain.get("opset", DEFAULT_OPSET),
         weights=_weights_form(plain),
         masks=plain.get("masks", "probabilities"),
+        answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
     )
+
+
+def _answer(plain: Plain) -> Answer:
+    return Answer(plain["at"], plain["answer"], plain.get("reason", ""))
 
 
 def _weights_form(plain: Plain) -> WeightsForm:

@@ -19,6 +19,7 @@ from partition_core.errors import Place
 from partition_core.export.exporter import Export as Exported
 from partition_core.export.exporter import export_recipe
 from partition_core.recipe import (
+    Answer,
     DynamicAxis,
     Export,
     Mark,
@@ -68,6 +69,7 @@ def torch_recipe(
     output_names: tuple[str, ...] = (),
     dynamic_axes: tuple[DynamicAxis, ...] = (),
     opset: int = 20,
+    answers: tuple[Answer, ...] = (),
 ) -> Recipe:
     specs = []
     for name, given in sorted(inputs.items()):
@@ -77,7 +79,7 @@ def torch_recipe(
     return Recipe(
         "small-model",
         TorchModel(path, args, weights or OwnWeights()),
-        Export(tuple(specs), output_names, dynamic_axes, opset),
+        Export(tuple(specs), output_names, dynamic_axes, opset, answers=answers),
         marks,
         Partition("nothing", ()),
         Proof(1e-4, ()),

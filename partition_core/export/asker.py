@@ -1,0 +1,120 @@
+"""The line of a model's code that asks something of the trace, found among the running frames.
+
+Torch, Python's own library and this package carry questions and ask none; all other code does,
+also code without a file.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import linecache
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+
+import torch
+
+_FROZEN = "<frozen "
+_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A line of a function: `label` is `file:line` without a folder of the machine.
+
+    `module` and `function` are the names that Python has for them, `code` is the text of the
+    line and `digest` that of the whole function, empty where there is no source.
+    """
+
+    label: str
+    module: str
+    function: str
+    code: str
+    digest: str
+
+
+def asker_of(frame: FrameType | None) -> Asker | None:
+    """Return the innermost line of a model's code at `frame` or above it, None without one."""
+    while frame is not None and _is_machinery(frame.f_code.co_filename):
+        frame = frame.f_back
+    return None if frame is None else _asker(frame, frame.f_lineno)
+
+
+def asker_in(trace: TracebackType | None) -> Asker | None:
+    """Return the innermost line of a model's code that an exception went through."""
+    found = None
+    while trace is not None:
+        if not _is_machinery(trace.tb_frame.f_code.co_filename):
+            found = (trace.tb_frame, trace.tb_lineno)
+        trace = trace.tb_next
+    return None if found is None else _asker(*found)
+
+
+def function_digest(code: CodeType) -> str:
+    """Return the digest of the source of a function, with what is defined around and inside it.
+
+    White space at the end of lines does not count. Empty where there is no source.
+    """
+    text = _function_text(code.co_filename, code.co_qualname.partition(".<locals>")[0])
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] if text else ""
+
+
+def _asker(frame: FrameType, line: int) -> Asker:
+    code = frame.f_code
+    return Asker(
+        label=f"{_label(code.co_filename)}:{line}",
+        module=str(frame.f_globals.get("__name__", "")),
+        function=code.co_qualname,
+        code=linecache.getline(code.co_filename, line, frame.f_globals).strip(),
+        digest=function_digest(code),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _function_text(file: str, qualified_name: str) -> str:
+    lines = linecache.getlines(file)
+    try:
+        body: list[ast.stmt] = ast.parse("".join(lines)).body
+    except (SyntaxError, ValueError):
+        return ""
+    node: ast.stmt | None = None
+    for name in qualified_name.split("."):
+        # The last definition of a name is the one that counts.
+        node = next((each for each in reversed(body) if getattr(each, "name", "") == name), None)
+        if node is None:
+            return ""
+        body = getattr(node, "body", [])
+    if node is None:
+        return ""
+    decorators = getattr(node, "decorator_list", [])
+    first = min(each.lineno for each in (node, *decorators))
+    return "\n".join(line.rstrip() for line in lines[first - 1 : node.end_lineno])
+
+
+def _label(file: str) -> str:
+    """Return a file's path below the folder that Python imports it from, else its name."""
+    path = Path(file)
+    folders = [Path(folder or os.getcwd()) for folder in sys.path]
+    inside = [folder for folder in folders if path.is_relative_to(folder)]
+    deepest = max(inside, key=lambda folder: len(folder.parts), default=None)
+    return path.relative_to(deepest).as_posix() if deepest is not None else path.name
+
+
+def _is_machinery(file: str) -> bool:
+    """Return whether a file is torch's, Python's own or one of this package."""
+    if file.startswith("<"):
+        return file.startswith(_FROZEN)
+    path = Path(file)
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    if path.is_relative_to(_STANDARD_LIBRARY) and not installed:
+        return True
+    return any(path.is_relative_to(folder) for folder in _MACHINERY)
+
+
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+_MACHINERY = (Path(torch.__file__).parent, Path(__file__).parents[1])
