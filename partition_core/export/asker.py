@@ -13,9 +13,11 @@ import linecache
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 import torch
 
@@ -24,11 +26,21 @@ _DIGITS = 16
 
 
 @dataclass(frozen=True)
+class Function:
+    """A function by the names that Python has for it, and the digest of its source."""
+
+    module: str
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Asker:
     """A line of a function: `label` is `file:line` without a folder of the machine.
 
     `module` and `function` are the names that Python has for them, `code` is the text of the
-    line and `digest` that of the whole function, empty where there is no source.
+    line and `digest` that of the whole function, empty where there is no source. `variables` are
+    the function's, and `callers` the functions of the model's code above it, nearest first.
     """
 
     label: str
@@ -36,6 +48,8 @@ class Asker:
     function: str
     code: str
     digest: str
+    variables: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    callers: tuple[Function, ...] = field(default=(), compare=False, repr=False)
 
 
 def asker_of(frame: FrameType | None) -> Asker | None:
@@ -65,14 +79,29 @@ def function_digest(code: CodeType) -> str:
 
 
 def _asker(frame: FrameType, line: int) -> Asker:
-    code = frame.f_code
+    code, function = frame.f_code, _function(frame)
     return Asker(
         label=f"{_label(code.co_filename)}:{line}",
-        module=str(frame.f_globals.get("__name__", "")),
-        function=code.co_qualname,
+        module=function.module,
+        function=function.name,
         code=linecache.getline(code.co_filename, line, frame.f_globals).strip(),
-        digest=function_digest(code),
+        digest=function.digest,
+        variables=dict(frame.f_locals),
+        callers=tuple(_callers(frame)),
     )
+
+
+def _function(frame: FrameType) -> Function:
+    module = str(frame.f_globals.get("__name__", ""))
+    return Function(module, frame.f_code.co_qualname, function_digest(frame.f_code))
+
+
+def _callers(frame: FrameType) -> Iterator[Function]:
+    above = frame.f_back
+    while above is not None:
+        if not _is_machinery(above.f_code.co_filename):
+            yield _function(above)
+        above = above.f_back
 
 
 @functools.lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from mmdet.models.roi_heads import PointRendRoIHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.utils.misc import empty_instances
 from torch import nn
@@ -132,6 +133,11 @@ def _mask_size(roi_head: Any) -> tuple[int, int]:
         part[-1] if isinstance(part, nn.ModuleList) else part
         for part in (roi_head.mask_roi_extractor, roi_head.mask_head)
     )
+    if isinstance(roi_head, PointRendRoIHead):
+        config = roi_head.test_cfg
+        refined: int = config.scale_factor**config.subdivision_steps
+        height, width = head.output_size
+        return height * refined, width * refined
     scale: int = head.scale_factor if head.upsample is not None else 1
     height, width = extractor.roi_layers[0].output_size
     return height * scale, width * scale

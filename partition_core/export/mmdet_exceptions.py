@@ -112,6 +112,58 @@ def fuse_global_context(
     return roi_feats + glbctx_feat[rois[:, 0].long()]
 
 
+def guided_predict(
+    self: Any,
+    cls_scores: list[torch.Tensor],
+    bbox_preds: list[torch.Tensor],
+    mlvl_anchors: list[torch.Tensor],
+    mlvl_masks: list[torch.Tensor],
+    img_meta: dict[str, Any],
+    cfg: Any,
+    rescale: bool = False,
+) -> Any:
+    """Return what mmdet's `GuidedAnchorHead._predict_by_feat_single` does.
+
+    Of each level: scores (classes, H, W), deltas (4, H, W), a mask (H W,) and the anchors (N, 4)
+    where it is true. None where no mask is true anywhere, which in mmdet is an error.
+    """
+    from mmdet.models.layers import multiclass_nms
+    from mmengine.structures import InstanceData
+
+    cfg = self.test_cfg if cfg is None else cfg
+    levels = []
+    for cls_score, bbox_pred, anchors, mask in zip(
+        cls_scores, bbox_preds, mlvl_anchors, mlvl_masks, strict=True
+    ):
+        scores = cls_score.permute(1, 2, 0).reshape(-1, self.cls_out_channels)
+        scores = (scores.sigmoid() if self.use_sigmoid_cls else scores.softmax(-1))[mask]
+        level = (anchors, bbox_pred.permute(1, 2, 0).reshape(-1, 4)[mask], scores)
+        limit = cfg.get("nms_pre", -1)
+        if 0 < limit < mask.numel():
+            kinds = scores if self.use_sigmoid_cls else scores[:, :-1]
+            best = _best_or_all(kinds.max(dim=1).values, limit)
+            level = tuple(one[best] for one in level)  # type: ignore[assignment]
+        levels.append(level)
+    anchors, deltas, scores = (torch.cat(one) for one in zip(*levels, strict=True))
+    boxes = self.bbox_coder.decode(anchors, deltas, max_shape=img_meta["img_shape"])
+    if rescale:
+        boxes = boxes / boxes.new_tensor(img_meta["scale_factor"]).repeat((1, 2))
+    if self.use_sigmoid_cls:
+        scores = functional.pad(scores, (0, 1))
+    dets, labels = multiclass_nms(boxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img)
+    return InstanceData(bboxes=dets[:, :-1], scores=dets[:, -1], labels=labels)
+
+
+def _best_or_all(scores: torch.Tensor, limit: int) -> torch.Tensor:
+    """Return the places of the `limit` largest, in order, or of all as they are if no more."""
+    count = scores.shape[0]
+    most = torch.sym_min(limit, count)  # type: ignore[no-untyped-call]  # reason: torch's own function without annotations
+    places = scores.topk(most).indices
+    as_they_are = torch.arange(places.shape[0], device=scores.device)
+    more = torch.scalar_tensor(count, dtype=torch.int64, device=scores.device) > limit
+    return torch.where(more, places, as_they_are)
+
+
 @dataclass(frozen=True)
 class Exceptional:
     """An attribute of a class or module of mmdet, `owner`, and its value.
@@ -146,6 +198,13 @@ EXCEPTIONS = (
         f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
         "_predict_single",
         panoptic_masks.fused,
+        True,
+    ),
+    # The best so many of a number of anchors that the input decides, also if there are fewer.
+    Exceptional(
+        f"{_HEADS}.guided_anchor_head.GuidedAnchorHead",
+        "_predict_by_feat_single",
+        guided_predict,
         True,
     ),
     # A Python loop over the pictures that have a box, which reads their numbers.

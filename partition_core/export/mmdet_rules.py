@@ -20,6 +20,7 @@ from partition_core.export.mmdet_exceptions import exceptions_while_traced
 from partition_core.export.replaced import replaced
 from partition_core.export.symbolic_calls import symbolic_calls
 
+_keys: Any = BaseDataElement.keys
 _SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
 
 
@@ -46,15 +47,18 @@ def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
 
 
 def _keys_in_order(self: BaseDataElement) -> list[str]:
-    # mmengine keeps the names in a set, whose order differs between processes.
-    return [name for name in vars(self) if name in self._data_fields]
+    # mmengine keeps the names in a set, whose order differs between processes. What a property
+    # gives is held under its name with an underscore.
+    places = {name.removeprefix("_"): place for place, name in enumerate(vars(self))}
+    return sorted(_keys(self), key=lambda name: places[name.removeprefix("_")])
 
 
 def _item(self: InstanceData, item: Any) -> Any:
     # Without mmengine's comparison of lengths, which a symbolic size cannot answer.
     if isinstance(item, str):
         return getattr(self, item)
-    index = slice(item, item + 1) if isinstance(item, int) else item
+    # From -1 on there is no end: -1 + 1 would be the first.
+    index = slice(item, item + 1 or None) if isinstance(item, int) else item
     chosen = self.__class__(metainfo=self.metainfo)
     for name in self.keys():
         chosen.set_field(getattr(self, name)[index], name)

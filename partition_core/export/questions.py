@@ -10,12 +10,12 @@ questions stop the export: nothing is guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import sympy
 
-from partition_core.export.asker import Asker
+from partition_core.export.asker import Asker, Function
 from partition_core.recipe import Answer
 
 Question: TypeAlias = sympy.Basic | str
@@ -48,13 +48,34 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What must hold where a question is asked: `text` for people; `rests_on` are functions read.
+
+    An answer that rests on what the function calls, or on what becomes of its result, holds for
+    code that was read as well, and for no other.
+    """
+
+    text: str
+    holds: Callable[[Asker], bool]
+    rests_on: tuple[Function, ...] = ()
+
+
+@dataclass(frozen=True)
 class KnownFunction:
-    """A function whose source has the digest `digest`, and the kinds of questions of its lines."""
+    """A function whose source has the digest `digest`, and the kinds of questions of its lines.
+
+    They have their answers where all of the conditions `only` hold.
+    """
 
     module: str
     function: str
     digest: str
     lines: Mapping[str, tuple[Kind, ...]]
+    only: tuple[Condition, ...] = ()
+
+    def read(self) -> Function:
+        """Return the function by itself."""
+        return Function(self.module, self.function, self.digest)
 
 
 @dataclass(frozen=True)
@@ -86,8 +107,14 @@ class Answers:
     def _kinds(self, asker: Asker) -> tuple[Kind, ...]:
         for row in self.known:
             if (row.module, row.function) == (asker.module, asker.function):
-                return row.lines.get(asker.code, ()) if row.digest == asker.digest else ()
+                known = row.digest == asker.digest and all(one.holds(asker) for one in row.only)
+                return row.lines.get(asker.code, ()) if known else ()
         return ()
+
+
+def because(kinds: tuple[Kind, ...], reason: str) -> tuple[Kind, ...]:
+    """Return `kinds` with the reason why their answers hold for one line."""
+    return tuple(replace(kind, reason=reason) for kind in kinds)
 
 
 def rows_first(question: sympy.Basic) -> sympy.Basic:
@@ -121,6 +148,8 @@ def _is_count(number: sympy.Basic) -> bool:
         return bool(number.is_integer)
     if isinstance(number, sympy.Add | sympy.Mul) or number.func.__name__ in ("Min", "Max"):
         return all(_is_count(part) for part in number.args)
+    if isinstance(number, sympy.Pow):
+        return _is_count(number.base) and bool(number.exp.is_Integer and number.exp.is_positive)
     return bool(number.is_Integer and number.is_positive)
 
 
@@ -140,25 +169,16 @@ MORE_THAN_THE_LIMIT = (
     Kind(
         _compares((sympy.Gt, sympy.Ge), 1, _INFINITE),
         True,
-        "to slice, or to take the top min(k, n), leaves a smaller number of rows as it is",
+        "to slice leaves a smaller number of rows as it is",
     ),
 )
 """Are there more rows than a limit? The branch that cuts them to it."""
-
-SPLIT_SUPPRESSION = (
-    Kind(
-        _compares((sympy.Lt,), 2, _INFINITE),
-        True,
-        "one suppression over all boxes keeps what one for each class in turn keeps",
-    ),
-)
-"""Are there few enough boxes for one suppression? The branch of one suppression."""
 
 PICTURES_OF_THE_BATCH = (
     Kind(
         _compares((sympy.Le,), 1, _INFINITE),
         True,
-        "rows name pictures of the batch only, so no more of them than there are",
+        "rows name pictures of the batch only; the other side is an error in PyTorch",
     ),
 )
 """Do rows name at most so many pictures? They do."""

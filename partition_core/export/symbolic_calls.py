@@ -13,7 +13,9 @@ from torch.nn import functional
 from partition_core.export.replaced import replaced
 
 _conv2d: Any = functional.conv2d
+_batch_norm: Any = functional.batch_norm
 _arange: Any = torch.arange
+_detach: Any = torch.Tensor.detach
 _topk: Any = torch.Tensor.topk
 
 
@@ -23,11 +25,11 @@ def symbolic_calls() -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
         undo.enter_context(replaced(functional, "adaptive_max_pool2d", adaptive_max_pool2d))
+        undo.enter_context(replaced(functional, "batch_norm", batch_norm))
         undo.enter_context(replaced(torch, "arange", arange))
         # The copy of a tensor that is being traced, which has no memory of its own.
         undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
-        # Nothing is trained: the same tensor, of whose truths torch then knows one number.
-        undo.enter_context(replaced(torch.Tensor, "detach", lambda one: one))
+        undo.enter_context(replaced(torch.Tensor, "detach", detach))
         # torch's own reads the memory of a tensor that has none while it is traced.
         undo.enter_context(replaced(torch, "_shape_as_tensor", lambda one: torch.tensor(one.shape)))
         for name in ("reshape", "view"):
@@ -42,8 +44,12 @@ def adaptive_max_pool2d(
 
     input: (…, H, W); the cells of the output have the bounds that PyTorch's documentation gives.
     """
-    height, width = _pair(output_size)
-    rows, columns = _cells(input.shape[-2], height), _cells(input.shape[-1], width)
+    counts = [output_size] * 2 if isinstance(output_size, int) else output_size
+    # As many cells as the input has where none are asked for.
+    rows, columns = (
+        _cells(size, size if count is None else count)
+        for size, count in zip(input.shape[-2:], counts, strict=True)
+    )
     if return_indices:
         raise NotImplementedError("the places of the largest values have no form in ONNX")
     taken = [
@@ -55,17 +61,55 @@ def adaptive_max_pool2d(
     return torch.stack(taken, dim=-1).reshape(shape)
 
 
+def batch_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """Return what `torch.nn.functional.batch_norm` does, without its question for no rows.
+
+    For none it multiplies by the first weight, which gives none as well.
+    """
+    given = (input, weight, bias, running_mean, running_var)
+    result: torch.Tensor
+    if training or running_mean is None or running_var is None or not _has_symbols(input):
+        result = _batch_norm(
+            input, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+        return result
+    result, _, _ = torch.ops.aten._native_batch_norm_legit_no_training(*given, momentum, eps)
+    return result
+
+
 def best_first(tensor: torch.Tensor, *values: Any, **options: Any) -> Any:
     """Return what `Tensor.topk` does, in order also where the caller does not ask for one."""
     return _topk(tensor, *values, **options | {"sorted": True})
 
 
+def detach(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what `Tensor.detach` does; a mask itself, of whose true elements torch then knows one
+    number. What is written into one of the two is in the other, too.
+    """
+    result: torch.Tensor = tensor if tensor.dtype == torch.bool else _detach(tensor)
+    return result
+
+
 def arange(*values: Any, **options: Any) -> torch.Tensor:
     """Return what `torch.arange` does: floats if a bound is one, which torch.onnx forgets."""
-    if "dtype" not in options and any(isinstance(value, float) for value in values):
+    bounds = [*values, *(options[name] for name in ("start", "end", "step") if name in options)]
+    if "dtype" not in options and any(isinstance(bound, float) for bound in bounds):
         options["dtype"] = torch.get_default_dtype()
     result: torch.Tensor = _arange(*values, **options)
     return result
+
+
+def _has_symbols(tensor: torch.Tensor) -> bool:
+    return any(isinstance(size, torch.SymInt) for size in tensor.shape)
 
 
 def _cells(size: Any, count: int) -> list[tuple[Any, Any]]:

@@ -19,6 +19,7 @@ from torch import nn
 
 from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import always_equal, free_symbol
+from partition_core.export.group_norm import onnx_group_norm
 from partition_core.export.mark_op import (
     complete_marks,
     mark_translation,
@@ -78,6 +79,7 @@ def translate(
     table: dict[Any, Any] = {
         torch.ops.partition.mark.default: mark_translation(),
         operator.le: _at_most,
+        torch.ops.aten.group_norm.default: onnx_group_norm,
         **TRANSLATIONS,
         torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
     }

@@ -80,6 +80,7 @@ def traceable(answers: Answers = _NONE) -> Iterator[Asked]:
         if answers:
             # Where Python and C++ both come when a symbolic boolean must be True or False.
             undo.enter_context(replaced(SymNode, "guard_bool", _answering(answers, asked)))
+            undo.enter_context(replaced(SymNode, "expect_true", _expecting(asked)))
             undo.enter_context(_TensorQuestions(answers, asked))
         yield asked
 
@@ -135,6 +136,33 @@ def _answering(answers: Answers, asked: Asked) -> Callable[[SymNode, str, int], 
         return decision.answer
 
     return answer
+
+
+def _expecting(asked: Asked) -> Callable[[SymNode, str, int], bool]:
+    """Return what torch's operators check a size with, without what they then take for granted.
+
+    Behind an answer the trace also stands for inputs on which PyTorch left before the operator,
+    such as one that refuses to have no rows. What such a check says of a size does not hold for
+    them, and would silently answer the questions that follow.
+    """
+    expect: Callable[[SymNode, str, int], bool] = SymNode.expect_true
+
+    def expected(node: SymNode, file: str, line: int) -> bool:
+        env = node.shape_env
+        if asked.decisions and env is not None and _excludes_none(node.expr, env.size_like):
+            return True
+        return expect(node, file, line)
+
+    return expected
+
+
+def _excludes_none(condition: sympy.Basic, sizes: set[sympy.Symbol]) -> bool:
+    """Return whether `condition` is false where the rows that the input decides are none."""
+    rows = free_unbacked_symbols(condition) & sizes
+    # Two sizes that must be equal are one from then on, for none as well.
+    if not rows or isinstance(condition, sympy.Eq):
+        return False
+    return bool(condition.xreplace(dict.fromkeys(rows, sympy.Integer(0))) == sympy.false)
 
 
 class _TensorQuestions(TorchFunctionMode):

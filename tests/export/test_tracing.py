@@ -19,7 +19,7 @@ from torch.overrides import _len_torch_function_stack
 
 from partition_core.errors import ExportError
 from partition_core.export import questions
-from partition_core.export.asker import function_digest
+from partition_core.export.asker import asker_in, function_digest
 from partition_core.export.questions import Answers
 from partition_core.export.replaced import replaced
 from partition_core.export.tracing import traceable
@@ -86,6 +86,40 @@ def test_the_same_code_under_another_name_is_nobodys(ask: str) -> None:
         torch.export.export(models.Rows(ask), (torch.ones(6, 4),), strict=False)
 
 
+def padding(line: str) -> questions.KnownFunction:
+    digest = function_digest(models.Padded.padded.__code__)
+    lines = {line: questions.NOT_EMPTY}
+    return questions.KnownFunction(models.__name__, "Padded.padded", digest, lines)
+
+
+def test_what_an_operator_demands_behind_an_answer_answers_no_question_after_it() -> None:
+    # Padding refuses no rows. Where there are none PyTorch returns before it, and then gives a
+    # row: taken for a fact, the demand would be the answer to the second question.
+    line = "if kept.shape[0] == 0:"
+    module, sample = models.Padded(), torch.ones(6, 4)
+    assert module(-sample).shape == (1, 6)
+    with (
+        pytest.raises(GuardOnDataDependentSymNode) as error,
+        traceable(Answers([padding(line)])) as asked,
+    ):
+        torch.export.export(module, (sample,), strict=False)
+    assert asker_in(error.value.__traceback__) is not None
+    assert [decision.code for decision in asked.decisions] == [line]
+    assert asker_in(error.value.__traceback__).function == "Padded.forward"  # type: ignore[union-attr]
+
+
+def test_what_an_operator_demands_without_an_answer_holds_for_what_follows() -> None:
+    class Demands(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            kept = x[x[:, 0] > 0]
+            padded = torch.nn.functional.pad(kept[None], (1, 1), mode="replicate")[0]
+            return kept if kept.shape[0] == 0 else padded  # PyTorch raises before, for none
+
+    with traceable(Answers([padding("")])) as asked:
+        torch.export.export(Demands(), (torch.ones(6, 4),), strict=False)
+    assert asked.decisions == []
+
+
 def test_a_question_that_the_trace_itself_can_answer_is_no_decision() -> None:
     exported = export(recipe("Rows", {"x": (6, 4)}, args=(("ask", '"known"'),)))
     assert exported.notes["decisions"] == []
@@ -96,6 +130,7 @@ def restored() -> Iterator[None]:
     def state() -> list[object]:
         return [
             SymNode.guard_bool,
+            SymNode.expect_true,
             GuardOnDataDependentSymNode.__init__,
             torch.Tensor.numpy,
             fake_tensor.CONSTANT_NUMEL_LIMIT,

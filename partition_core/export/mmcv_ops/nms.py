@@ -1,11 +1,14 @@
-"""Non-maximum suppression as a torch custom op, and as ONNX's NonMaxSuppression."""
+"""Non-maximum suppression as a torch custom op, as ONNX's NonMaxSuppression, and class by class."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from onnxscript import opset20
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 # Its stubs give constants the union of all types, which no operator accepts.
 op: Any = opset20
@@ -60,3 +63,49 @@ def onnx_nms(boxes: Any, scores: Any, iou_threshold: float, offset: int) -> Any:
         op.Constant(value_floats=[iou_threshold]),
     )
     return op.Gather(selected, op.Constant(value_int=2), axis=1)
+
+
+BatchedNms = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+
+def class_by_class(plain: BatchedNms) -> BatchedNms:
+    """Return mmcv's `batched_nms`, `plain`, for a number of boxes that the input decides.
+
+    From `split_thr` boxes on mmcv suppresses class by class, even if `class_agnostic`. A graph does
+    both at once: there the classes lie apart, which with fewer boxes they only do where no
+    coordinate is negative.
+    """
+
+    def batched_nms(
+        boxes: torch.Tensor,
+        scores: torch.Tensor,
+        idxs: torch.Tensor,
+        nms_cfg: dict[str, Any] | None,
+        class_agnostic: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        config = dict(nms_cfg or {})
+        count, limit = boxes.shape[0], config.pop("split_thr", _SPLIT)
+        name = config.pop("type", "nms")
+        if not isinstance(name, str):
+            # mmdet calls none for no boxes: what a user's own gives there, the user must say.
+            bool(count > 0)
+        few = statically_known_true(count < limit)
+        if nms_cfg is None or few or not isinstance(name, str) or boxes.shape[-1] != _CORNERS:
+            return plain(boxes, scores, idxs, nms_cfg, class_agnostic)
+        width = boxes.max() + torch.tensor(1).to(boxes)
+        agnostic = config.pop("class_agnostic", class_agnostic)
+        split = torch.scalar_tensor(count, dtype=torch.int64) >= limit
+        apart = torch.where(
+            split,
+            width - boxes.min().clamp(max=0),
+            torch.zeros_like(width) if agnostic else width,
+        )
+        moved = boxes + (idxs.to(boxes) * apart)[:, None]
+        dets, kept = getattr(importlib.import_module("mmcv.ops.nms"), name)(moved, scores, **config)
+        return torch.cat([boxes[kept], dets[:, -1:]], dim=-1), kept
+
+    return batched_nms
+
+
+_SPLIT = 10000
+_CORNERS = 4
