@@ -72,6 +72,14 @@ _DETECTOR_AXES = {
 }
 
 
+def _answers(draft: Draft) -> Iterator[Problem]:
+    lines: set[str] = set()
+    for at in draft.tree.select("export", "answers", EVERY, "at"):
+        if at.text in lines:
+            yield Problem(at.place, f"{quoted(at.text)} is answered twice", "", "leave one answer")
+        lines.add(at.text or "")
+
+
 def _axes_beyond_rank(symbols: Node, shape: Node | None) -> Iterator[Problem]:
     if shape is None or not isinstance(shape.value, tuple):
         return
@@ -172,6 +180,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _dynamic_axes,
     _detector_axes,
     _masks_of_no_detector,
+    _answers,
     _checkpoint,
     _escaping_paths,
     _proof_files,
