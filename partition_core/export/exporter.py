@@ -67,8 +67,8 @@ def export_recipe(
             subject.samples[0],
             _dynamic_axes(recipe, subject),
             subject.rules(),
-            Answers(subject.known_functions, recipe.export.answers),
             place_of,
+            Answers(subject.known_functions, recipe.export.answers),
         )
     sizes = checked_sizes(recipe.export, inputs, program, place_of)
     if sizes.sizes:

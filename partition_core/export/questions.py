@@ -90,6 +90,9 @@ class Answers:
         return ()
 
 
+NO_ANSWERS = Answers()
+
+
 def rows_first(question: sympy.Basic) -> sympy.Basic:
     """Return a comparison with its number on the right side."""
     if isinstance(question, sympy.core.relational.Relational) and question.lhs.is_number:
