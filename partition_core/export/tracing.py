@@ -183,10 +183,14 @@ def has_branches(program: torch.export.ExportedProgram) -> bool:
     """Return whether a traced program branches or loops when it runs (`torch.cond` and others)."""
     modules = [each for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)]
     return any(
-        isinstance(node.target, HigherOrderOperator)
+        isinstance(node.target, HigherOrderOperator) and node.target.name() in _CONTROL_FLOW
         for module in modules
         for node in module.graph.nodes
     )
+
+
+_CONTROL_FLOW = frozenset({"associative_scan", "cond", "map_impl", "scan", "while_loop"})
+"""torch's operators that run one of several graphs, or one several times."""
 
 
 def input_dims(program: torch.export.ExportedProgram) -> list[tuple[int | str, ...]]:
