@@ -183,7 +183,7 @@ def has_branches(program: torch.export.ExportedProgram) -> bool:
     """Return whether a traced program branches or loops when it runs (`torch.cond` and others)."""
     modules = [each for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)]
     return any(
-        isinstance(node.target, HigherOrderOperator) and node.target.name() in _CONTROL_FLOW
+        isinstance(node.target, HigherOrderOperator) and str(node.target) in _CONTROL_FLOW
         for module in modules
         for node in module.graph.nodes
     )
