@@ -26,7 +26,7 @@ _CODE = {
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
     "measure": ("proving/measured_run.py", "proving/measuring.py"),
-    "report": ("reporting", "building/report.py", "wording.py", "proving", "cutting"),
+    "report": ("reporting", "building/steps/report.py", "wording.py", "proving", "cutting"),
 }
 """The files and folders of our own code that each kind of step runs."""
 

@@ -153,25 +153,25 @@ class RecipeBuild:
 
     def export(self, say: Say) -> bool:
         """Export the model, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.work import export
+        from partition_core.building.steps.export import export
 
         return export(self.plan, say)
 
     def cut(self, save_file: str, say: Say) -> bool:
         """Cut one segment, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.work import cut
+        from partition_core.building.steps.cut import cut
 
         return cut(self.plan, self.plan.segment(save_file), say)
 
     def prove(self, say: Say) -> bool:
         """Prove the partition, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.work import prove
+        from partition_core.building.steps.prove import prove
 
         return prove(self.plan, say)
 
     def report(self, say: Say) -> bool:
         """Write the report, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.report import report
+        from partition_core.building.steps.report import report
 
         return report(self.plan, say)
 

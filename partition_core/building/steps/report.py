@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from partition_core.building.folders import REPORT
 from partition_core.building.inputs import measuring_inputs, versions
 from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step, digests_of
+from partition_core.building.steps.prove import chain_of
 from partition_core.building.work import (
     Notes,
     Say,
     carry_out,
-    chain_of,
     known,
     laid_out,
     phase,

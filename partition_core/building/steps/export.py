@@ -1,0 +1,50 @@
+"""The export of a recipe's model, which is traced in PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from pathlib import Path
+
+from partition_core.building.models import EXPORT_FORMS, take, weights_file
+from partition_core.building.plan import END2END, REFERENCE, Plan
+from partition_core.building.work import Notes, Say, carry_out, packages_of, phase
+from partition_core.recipe import OnnxModel
+
+
+def export(plan: Plan, say: Say) -> bool:
+    """Export the recipe's model unless the store has it; return whether it was exported.
+
+    Raises PartitionError.
+    """
+    from partition_core.building.fetching import pinned_file
+
+    def announced(part: str) -> contextlib.AbstractContextManager[None]:
+        return phase(f"{plan.recipe}: export: {part}", say)
+
+    def work(folder: Path) -> Notes:
+        found = pinned_file(plan.project, plan.file)
+        if isinstance(plan.file.recipe.model, OnnxModel):
+            from partition_core.building.onnx_source import mark_source
+
+            return mark_source(plan, folder, announced, found)
+        with packages_of(plan):
+            from partition_core.export.exporter import export_recipe
+            from partition_core.export.files import save_export
+
+            exported = export_recipe(
+                plan.file.recipe,
+                plan.project.root,
+                plan.file.place,
+                found[0] if found else None,
+                announced,
+            )
+        form = EXPORT_FORMS[plan.weights]
+        written = save_export(exported, folder / END2END, folder / REFERENCE, form)
+        take(written, folder, weights_file(plan.weights, END2END))
+        return {**exported.notes, **({"checkpoint_sha256": found[1]} if found else {})}
+
+    done = carry_out(plan, plan.export(), work)
+    # A traced program refers to itself: its weights would stay beside those that the proof loads.
+    gc.collect()
+    return done
