@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from partition_core.building.models import EXPORT_FORMS, take, weights_file
 from partition_core.building.places import in_recipe
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Notes = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def export(plan: Plan, say: Say) -> bool:
@@ -37,6 +38,9 @@ def export(plan: Plan, say: Say) -> bool:
     Raises PartitionError.
     """
     from partition_core.building.fetching import pinned_file
+    from partition_core.building.followed import Follower
+
+    follower = Follower(plan)
 
     def announced(part: str) -> contextlib.AbstractContextManager[None]:
         return phase(f"{plan.recipe}: export: {part}", say)
@@ -47,7 +51,7 @@ def export(plan: Plan, say: Say) -> bool:
             from partition_core.building.onnx_source import mark_source
 
             return mark_source(plan, folder, announced, found)
-        with packages_of(plan):
+        with packages_of(plan), follower.watching():
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
 
@@ -58,12 +62,15 @@ def export(plan: Plan, say: Say) -> bool:
                 found[0] if found else None,
                 announced,
             )
+        followed = follower.take(exported.classes)
         form = EXPORT_FORMS[plan.weights]
         written = save_export(exported, folder / END2END, folder / REFERENCE, form)
         take(written, folder, weights_file(plan.weights, END2END))
-        return {**exported.notes, **({"checkpoint_sha256": found[1]} if found else {})}
+        pinned = {"checkpoint_sha256": found[1]} if found else {}
+        return {**exported.notes, **pinned, **followed}
 
-    done = carry_out(plan, plan.export(), work)
+    is_followed = plan.exports.is_followed
+    done = carry_out(plan, plan.export(), work, follower.step if is_followed else None)
     # A traced program refers to itself: its weights would stay beside those that the proof loads.
     gc.collect()
     return done
@@ -156,34 +163,44 @@ def chain_of(plan: Plan, model: Model, models: Mapping[str, Path]) -> Chain:
     )
 
 
-def carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
+def carry_out(
+    plan: Plan,
+    step: Step,
+    work: Callable[[Path], Notes],
+    ended: Callable[[], Step] | None = None,
+) -> bool:
     """Do the work of a step unless its result is there by now; return whether it was done.
 
-    One process at a time works on a key; the others then find its result. If the step has another
-    fingerprint after the work, an input changed meanwhile and nothing is kept.
+    One process at a time works on a step; the others then find its result. If the step has another
+    fingerprint after the work, an input changed meanwhile and nothing is kept. `ended` returns,
+    after the work, the fingerprint of a step which is known only then.
     """
     store = plan.project.store
 
-    def act(folder: Path) -> Result:
+    def act(folder: Path) -> tuple[Step, Result]:
         start = time.monotonic()
         notes = work(folder)
         _check_outputs(step, folder)
-        _check_inputs(step, plan.afresh().step(step.name))
-        return store.keep(
-            step.key,
+        after = ended() if ended else _unchanged(step, plan.afresh().step(step.name))
+        result = store.keep(
+            after.key,
             {name: folder / name for name in step.files},
-            {**notes, "fingerprint": [list(entry) for entry in step.fingerprint.entries]},
+            {**notes, "fingerprint": [list(entry) for entry in after.fingerprint.entries]},
             Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
         )
+        return after, result
 
-    with store.locked(step.key):
-        found = store.fetch(step.key, step.files)
-        result = found or _in_private_folder(store, act)
-    plan.found(step, result)
-    return found is None
+    with store.locked(plan.exports.key if ended else step.key):
+        if plan.is_done(step):
+            return False
+        after, result = _in_private_folder(store, act)
+        if ended:
+            plan.exports.keep(after.fingerprint)
+    plan.found(after, result)
+    return True
 
 
-def _in_private_folder(store: Store, act: Callable[[Path], Result]) -> Result:
+def _in_private_folder(store: Store, act: Callable[[Path], T]) -> T:
     """Act in a private folder on the store's disk, or again in another one if that disk refuses."""
     try:
         with store.private_folder() as folder:
@@ -203,17 +220,23 @@ def _check_outputs(step: Step, folder: Path) -> None:
         raise BuildError(problem(step.name, "; ".join(wrong), "expected what the step declares"))
 
 
-def _check_inputs(before: Step, after: Step | None) -> None:
+def _unchanged(before: Step, after: Step | None) -> Step:
     if after is None or after.key != before.key:
         told = changes(before.fingerprint, after.fingerprint) if after else ["its start is gone"]
-        raise BuildError(
-            problem(
-                before.name,
-                f"while it ran, {'; '.join(told)}",
-                "what it gave belongs to neither state and is not kept",
-                "build again",
-            )
+        raise changed_meanwhile(before.name, told)
+    return after
+
+
+def changed_meanwhile(step: str, told: Sequence[str]) -> BuildError:
+    """Return the error that inputs of a step changed, in the words `told`, while it ran."""
+    return BuildError(
+        problem(
+            step,
+            f"while it ran, {'; '.join(told)}",
+            "what it gave belongs to neither state and is not kept",
+            "build again",
         )
+    )
 
 
 def known(step: Step | None, name: str) -> Step:
