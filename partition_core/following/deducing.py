@@ -14,14 +14,6 @@ from partition_core.following import labels
 from partition_core.following.current import Surroundings, names_in, names_text
 from partition_core.following.installed import normalized, owners
 from partition_core.following.locating import NAMESPACE, locate, search_path
-from partition_core.following.used_modules import (
-    NOT_THERE,
-    Code,
-    file_of,
-    is_python,
-    modules_here,
-    used_modules,
-)
 from partition_core.following.notes import (
     AGED,
     ASKED,
@@ -31,6 +23,14 @@ from partition_core.following.notes import (
     VARIABLE,
     Note,
     Watch,
+)
+from partition_core.following.used_modules import (
+    NOT_THERE,
+    Code,
+    file_of,
+    is_python,
+    modules_here,
+    used_modules,
 )
 from partition_core.identity import MISSING, VARIABLE_SIGN, identity
 
