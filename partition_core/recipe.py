@@ -44,6 +44,15 @@ Weights = Seed | Checkpoint | OwnWeights
 
 
 @dataclass(frozen=True)
+class DependsOn:
+    """What a model depends on beside what a build sees: paths or patterns of files, below the
+    project's folder or absolute, and names of installed packages."""
+
+    files: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MmdetModel:
     """A detector that an mmdet config describes.
 
@@ -55,6 +64,7 @@ class MmdetModel:
     overrides: tuple[tuple[str, str], ...]
     weights: Weights
     source: Literal["mmdet"] = "mmdet"
+    depends_on: DependsOn | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ class TorchModel:
     args: tuple[tuple[str, str], ...]
     weights: Weights
     source: Literal["torch"] = "torch"
+    depends_on: DependsOn | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import partition_core
+from partition_core.building.declared import declared_inputs
 from partition_core.building.local_modules import local_modules
 from partition_core.building.pinned import pinned_by
 from partition_core.building.project import Project
@@ -21,7 +22,14 @@ Entries = Iterator[tuple[str, str]]
 
 _SHARED_CODE = ("recipe.py", "references.py", "structure.py", "errors.py")
 _CODE = {
-    "export": ("export", "decorator.py", "mmdet_configs.py", "picture_input.py", *_SHARED_CODE),
+    "export": (
+        "export",
+        "following",
+        "decorator.py",
+        "mmdet_configs.py",
+        "picture_input.py",
+        *_SHARED_CODE,
+    ),
     "mark": ("cutting", "proving", "building/onnx_source.py", "reference.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
@@ -58,6 +66,7 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
             _digest(project, project.root / image, f"proof.images[{index}]", file),
         )
     yield from _pinned_entry(project, file)
+    yield from declared_inputs(project, file, recipe.model.depends_on)
     if isinstance(recipe.model, MmdetModel):
         place = file.place("model.config")
         project.digests.look(project.root / recipe.model.config)  # would go before a shipped one

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from partition_core.building.plan import Plan, Step
 from partition_core.errors import BuildError, problem
@@ -18,36 +18,47 @@ from partition_core.store.tiers import Store
 
 Say = Callable[[str], None]
 Notes = Mapping[str, Any]
+T = TypeVar("T")
 
 
-def carry_out(plan: Plan, step: Step, work: Callable[[Path], Notes]) -> bool:
+def carry_out(
+    plan: Plan,
+    step: Step,
+    work: Callable[[Path], Notes],
+    ended: Callable[[], Step] | None = None,
+) -> bool:
     """Do the work of a step unless its result is there by now; return whether it was done.
 
-    One process at a time works on a key; the others then find its result. If the step has another
-    fingerprint after the work, an input changed meanwhile and nothing is kept.
+    One process at a time works on a step; the others then find its result. If the step has another
+    fingerprint after the work, an input changed meanwhile and nothing is kept. `ended` returns,
+    after the work, the fingerprint of a step which is known only then.
     """
     store = plan.project.store
 
-    def act(folder: Path) -> Result:
+    def act(folder: Path) -> tuple[Step, Result]:
         start = time.monotonic()
         notes = work(folder)
         _check_outputs(step, folder)
-        _check_inputs(step, plan.afresh().step(step.name))
-        return store.keep(
-            step.key,
+        after = ended() if ended else _unchanged(step, plan.afresh().step(step.name))
+        result = store.keep(
+            after.key,
             {name: folder / name for name in step.files},
-            {**notes, "fingerprint": [list(entry) for entry in step.fingerprint.entries]},
+            {**notes, "fingerprint": [list(entry) for entry in after.fingerprint.entries]},
             Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
         )
+        return after, result
 
-    with store.locked(step.key):
-        found = store.fetch(step.key, step.files)
-        result = found or _in_private_folder(store, act)
-    plan.found(step, result)
-    return found is None
+    with store.locked(plan.exports.key if ended else step.key):
+        if plan.is_done(step):
+            return False
+        after, result = _in_private_folder(store, act)
+        if ended:
+            plan.exports.keep(after.fingerprint)
+    plan.found(after, result)
+    return True
 
 
-def _in_private_folder(store: Store, act: Callable[[Path], Result]) -> Result:
+def _in_private_folder(store: Store, act: Callable[[Path], T]) -> T:
     """Act in a private folder on the store's disk, or again in another one if that disk refuses."""
     try:
         with store.private_folder() as folder:
@@ -67,17 +78,23 @@ def _check_outputs(step: Step, folder: Path) -> None:
         raise BuildError(problem(step.name, "; ".join(wrong), "expected what the step declares"))
 
 
-def _check_inputs(before: Step, after: Step | None) -> None:
+def _unchanged(before: Step, after: Step | None) -> Step:
     if after is None or after.key != before.key:
         told = changes(before.fingerprint, after.fingerprint) if after else ["its start is gone"]
-        raise BuildError(
-            problem(
-                before.name,
-                f"while it ran, {'; '.join(told)}",
-                "what it gave belongs to neither state and is not kept",
-                "build again",
-            )
+        raise changed_meanwhile(before.name, told)
+    return after
+
+
+def changed_meanwhile(step: str, told: Sequence[str]) -> BuildError:
+    """Return the error that inputs of a step changed, in the words `told`, while it ran."""
+    return BuildError(
+        problem(
+            step,
+            f"while it ran, {'; '.join(told)}",
+            "what it gave belongs to neither state and is not kept",
+            "build again",
         )
+    )
 
 
 def known(step: Step | None, name: str) -> Step:

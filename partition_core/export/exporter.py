@@ -37,12 +37,14 @@ class Export:
 
     `model` is the end2end model. `reference` holds, for sample k, the inputs as
     `k/input/<name>`, what eager PyTorch saw at each mark as `k/mark/<reference>` and its
-    outputs as `k/output/<name>`. `notes` is plain data for the manifest.
+    outputs as `k/output/<name>`. `notes` is plain data for the manifest. `classes` are the
+    modules in which the classes of the model's modules are written.
     """
 
     model: ir.Model
     reference: Arrays
     notes: dict[str, Any]
+    classes: tuple[str, ...]
 
 
 def export_recipe(
@@ -93,7 +95,8 @@ def export_recipe(
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
         **subject.notes,
     }
-    return Export(model, reference, notes)
+    classes = sorted({type(module).__module__ for module in subject.module.modules()})
+    return Export(model, reference, notes, tuple(classes))
 
 
 def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:

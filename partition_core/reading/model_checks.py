@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import importlib.metadata
 import os
 import re
 from collections.abc import Iterator
@@ -115,7 +117,41 @@ def _escaping_paths(draft: Draft) -> Iterator[Problem]:
                 yield Problem(node.place, what, "expected a path inside the project", remedy)
 
 
-_INPUT_PATHS = (("model", "config"), ("model", "path"), ("model", "weights", "checkpoint"))
+_INPUT_PATHS = (
+    ("model", "config"),
+    ("model", "path"),
+    ("model", "weights", "checkpoint"),
+    ("model", "depends_on", "files", EVERY),
+)
+
+
+def _declared_files(draft: Draft) -> Iterator[Problem]:
+    for node in draft.tree.select("model", "depends_on", "files", EVERY):
+        text = node.text or ""
+        if not text or (not os.path.isabs(text) and _escapes(text)):
+            continue
+        if not any(map(os.path.isfile, glob.iglob(str(draft.root / text), recursive=True))):
+            what = f"there is no file {quoted(text)}"
+            expected = "expected files, relative to the project's root or absolute"
+            yield Problem(node.place, what, expected)
+
+
+def _declared_packages(draft: Draft) -> Iterator[Problem]:
+    for node in draft.tree.select("model", "depends_on", "packages", EVERY):
+        name = node.text or ""
+        if not _PACKAGE.fullmatch(name):
+            continue
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            known = {str(one.metadata["Name"]) for one in importlib.metadata.distributions()}
+            what = f"no package {quoted(name)} is installed"
+            yield Problem(
+                node.place, what, "expected a name that pip knows", suggestion(name, known)
+            )
+
+
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def _proof_files(draft: Draft) -> Iterator[Problem]:
@@ -183,6 +219,8 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _answers,
     _checkpoint,
     _escaping_paths,
+    _declared_files,
+    _declared_packages,
     _proof_files,
     _onnx_path,
     _tensor_marks,

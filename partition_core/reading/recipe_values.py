@@ -11,6 +11,7 @@ from partition_core.recipe import (
     ONE_LINE,
     Answer,
     Checkpoint,
+    DependsOn,
     DynamicAxis,
     Export,
     Mark,
@@ -54,12 +55,26 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
 
 def _mmdet(plain: Plain) -> Model:
     overrides = _json_values(plain.get("overrides", {}))
-    return MmdetModel(plain["config"], overrides, _weights(plain["weights"]))
+    return MmdetModel(
+        plain["config"], overrides, _weights(plain["weights"]), depends_on=_depends_on(plain)
+    )
 
 
 def _torch(plain: Plain) -> Model:
     arguments = _json_values(plain.get("args", {}))
-    return TorchModel(plain["factory"], arguments, _weights(plain.get("weights", {})))
+    return TorchModel(
+        plain["factory"],
+        arguments,
+        _weights(plain.get("weights", {})),
+        depends_on=_depends_on(plain),
+    )
+
+
+def _depends_on(plain: Plain) -> DependsOn | None:
+    if "depends_on" not in plain:
+        return None
+    told = plain["depends_on"]
+    return DependsOn(tuple(told.get("files", ())), tuple(told.get("packages", ())))
 
 
 _MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}

@@ -18,6 +18,9 @@ def export(plan: Plan, say: Say) -> bool:
     Raises PartitionError.
     """
     from partition_core.building.fetching import pinned_file
+    from partition_core.building.followed import Follower
+
+    follower = Follower(plan)
 
     def announced(part: str) -> contextlib.AbstractContextManager[None]:
         return phase(f"{plan.recipe}: export: {part}", say)
@@ -28,7 +31,7 @@ def export(plan: Plan, say: Say) -> bool:
             from partition_core.building.onnx_source import mark_source
 
             return mark_source(plan, folder, announced, found)
-        with packages_of(plan):
+        with packages_of(plan), follower.watching():
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
 
@@ -39,12 +42,15 @@ def export(plan: Plan, say: Say) -> bool:
                 found[0] if found else None,
                 announced,
             )
+        followed = follower.take(exported.classes)
         form = EXPORT_FORMS[plan.weights]
         written = save_export(exported, folder / END2END, folder / REFERENCE, form)
         take(written, folder, weights_file(plan.weights, END2END))
-        return {**exported.notes, **({"checkpoint_sha256": found[1]} if found else {})}
+        pinned = {"checkpoint_sha256": found[1]} if found else {}
+        return {**exported.notes, **pinned, **followed}
 
-    done = carry_out(plan, plan.export(), work)
+    is_followed = plan.exports.is_followed
+    done = carry_out(plan, plan.export(), work, follower.step if is_followed else None)
     # A traced program refers to itself: its weights would stay beside those that the proof loads.
     gc.collect()
     return done
