@@ -17,6 +17,7 @@ from partition_core.cutting.files import LARGEST
 from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.placing import placed
+from partition_core.export.repeatability import check_repeats
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.recipe import Recipe
@@ -26,6 +27,7 @@ Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+_Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -123,17 +125,47 @@ def _run_eager(
     place_of: PlaceOf,
 ) -> list[str]:
     """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
-    with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
-        result = run_model(subject, sample, place_of)
-        placement.check_all_called(recipe.marks)
-    outputs = _named_outputs(recipe, result, place_of)
+    outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
+    if number == 0:
+        check_repeats(
+            _by_kind(outputs, marks),
+            lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
+            recipe.proof.tolerance,
+            subject.detects,
+            place_of("model"),
+        )
     for spec, tensor in zip(subject.inputs, sample, strict=True):
         reference[f"{number}/input/{spec.name}"] = tensor.numpy()
-    for reference_name, tensor in placement.tensors.items():
-        reference[f"{number}/mark/{reference_name}"] = tensor.detach().numpy()
+    for reference_name, tensor in marks.items():
+        reference[f"{number}/mark/{reference_name}"] = tensor.numpy()
     for name, tensor in outputs.items():
-        reference[f"{number}/output/{name}"] = tensor.detach().numpy()
+        reference[f"{number}/output/{name}"] = tensor.numpy()
     return list(outputs)
+
+
+def _eager_tensors(
+    recipe: Recipe, subject: Subject, sample: Sample, place_of: PlaceOf
+) -> tuple[_Tensors, _Tensors]:
+    """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
+
+    What a model writes into its inputs or keeps for the next run reaches neither.
+    """
+    given = tuple(tensor.clone() for tensor in sample)
+    with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
+        result = run_model(subject, given, place_of)
+        placement.check_all_called(recipe.marks)
+    outputs = _named_outputs(recipe, result, place_of)
+    return (
+        {name: tensor.detach().clone() for name, tensor in outputs.items()},
+        {str(name): tensor.detach() for name, tensor in placement.tensors.items()},
+    )
+
+
+def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
+    return {
+        **{f"mark '{name}'": tensor for name, tensor in marks.items()},
+        **{f"output '{name}'": tensor for name, tensor in outputs.items()},
+    }
 
 
 def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:

@@ -12,7 +12,13 @@ from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.errors import CutError, Problem, ProofError, problem
 from partition_core.proving.comparison import Array, difference, same_bits
 from partition_core.proving.observed import Arrays, Whole
-from partition_core.proving.random_operators import RandomOperator, random_operators, unseeded
+from partition_core.proving.random_operators import (
+    NOT_DETERMINISTIC,
+    RandomOperator,
+    draw_random_numbers,
+    random_operators,
+    unseeded,
+)
 from partition_core.proving.sessions import SEEDS, Session
 
 _Made = dict[tuple[str, str], Array]
@@ -57,14 +63,15 @@ def run_chain(
     chain: Chain,
     wholes: Sequence[Whole],
     inputs: Sequence[Arrays],
+    random: frozenset[str],
     remedy: Callable[[], str],
 ) -> ChainRun:
     """Run the segments in order and compare what they give with end2end, bit for bit.
 
-    `wholes` are what end2end gave for the samples `inputs`; `remedy` returns what to do about
-    a difference. An input that no segment gives (a
-    gap of the recipe), or that a random segment gives, comes from there. One segment at a time is
-    in memory.
+    `wholes` are what end2end gave for the samples `inputs`. An input that no segment gives (a gap
+    of the recipe), or that a random segment gives, comes from there. `random` are the references of
+    the tensors that may differ from run to run, and `remedy` returns what to do about another
+    difference. One segment at a time is in memory.
     """
     run = ChainRun()
     made: list[_Made] = [
@@ -84,9 +91,11 @@ def run_chain(
         )
         given = segment.runs()
         unequal = _unequal(boundary, given, wholes)
-        varying = segment.varying(unequal, given)
-        drawn = {tensor: names for tensor, names in varying.items() if names}
-        run.problems += _unstable(boundary, [one for one in varying if one not in drawn])
+        varying = segment.varying(given, unequal)
+        drawn = {t: names for t, names in varying.items() if names and t.reference in random}
+        run.problems += _unstable(
+            boundary, {one: names for one, names in varying.items() if one not in drawn}
+        )
         run.problems += _wrong(boundary, given, wholes, set(unequal) - set(varying), remedy)
         run.problems += _misformed(boundary, given, wholes, drawn)
         if run.problems:
@@ -128,26 +137,33 @@ class _Segment:
         return [session.run(sample) for sample in self.fed]
 
     def varying(
-        self, outputs: Sequence[BoundaryTensor], given: Sequence[Arrays]
+        self, given: Sequence[Arrays], unequal: Collection[BoundaryTensor]
     ) -> dict[BoundaryTensor, tuple[str, ...]]:
-        """Return which of `outputs` another run changes, and the operators that draw for them.
+        """Return which outputs another run changes, and the operators that draw for them.
 
-        `given` is what the first run gives.
+        Looked at are those that random operators reach, even if they drew the same numbers as in
+        end2end, and those that are `unequal` to it. `given` is what the first run gives.
         """
-        if not outputs:
-            return {}
         values = {value.name: value for value in self.model.graph.outputs}
         operators = {
-            one: tuple(unseeded(self.model, self.operators, [values[one.name]])) for one in outputs
+            one: tuple(unseeded(self.model, self.operators, [values[one.name]]))
+            for one in self.boundary.outputs
         }
-        able = {one for one in outputs if operators[one]}
+        suspects = {one for one, names in operators.items() if names or one in unequal}
+        able = {one for one in suspects if operators[one]}
         changed: set[BoundaryTensor] = set()
-        for seed in SEEDS[1:] if able else SEEDS[1:2]:
+        for seed in _more_seeds(suspects, able):
             again = self.runs(seed)
-            changed |= {one for one in outputs if not _all_same(one.name, given, again)}
+            changed |= {one for one in suspects if not _all_same(one.name, given, again)}
             if able <= changed:
                 break
-        return {one: operators[one] for one in outputs if one in changed}
+        return {one: names for one, names in operators.items() if one in changed}
+
+
+def _more_seeds(suspects: Collection[object], able: Collection[object]) -> Sequence[int]:
+    if not suspects:
+        return ()
+    return SEEDS[1:] if able else SEEDS[1:2]
 
 
 def _sources(chain: Chain, boundary: SegmentBoundary) -> dict[str, tuple[str, str]]:
@@ -206,14 +222,15 @@ def _wrong(
                 )
 
 
-def _unstable(boundary: SegmentBoundary, tensors: Sequence[BoundaryTensor]) -> Iterator[Problem]:
-    for tensor in tensors:
+def _unstable(
+    boundary: SegmentBoundary, tensors: Mapping[BoundaryTensor, Sequence[str]]
+) -> Iterator[Problem]:
+    for tensor, operators in tensors.items():
+        drawing = f"{draw_random_numbers(operators)}, but what end2end gives there is not random"
         yield problem(
             f"segment '{boundary.save_file}'",
-            f"its output '{tensor.name}' is another one in each run, but no operator that makes "
-            "it is a random one without a seed",
-            "expected the same bits: a kernel of onnxruntime is not deterministic",
-            "cut so that the nodes in question are in no segment",
+            f"its output '{tensor.name}' is another one in each run",
+            drawing if operators else NOT_DETERMINISTIC,
         )
 
 

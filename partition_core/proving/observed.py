@@ -30,10 +30,10 @@ class Eager:
     marks: Arrays
     varies: Arrays
 
-    @property
-    def varying_outputs(self) -> list[str]:
-        """The names of the outputs that are not the same in two runs."""
-        return [name for name in self.outputs if f"output/{name}" in self.varies]
+    def varying(self, kind: str) -> list[str]:
+        """Return which outputs, or marks, as `kind` says, are not the same in two runs."""
+        start = f"{kind}/"
+        return [name.removeprefix(start) for name in self.varies if name.startswith(start)]
 
 
 def samples_of(reference: Arrays) -> list[tuple[Arrays, Eager]]:

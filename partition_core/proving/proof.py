@@ -25,6 +25,7 @@ from partition_core.proving.eager import (
 )
 from partition_core.proving.observed import Arrays, Eager, Observed, Whole, samples_of
 from partition_core.proving.random_operators import (
+    NOT_DETERMINISTIC,
     REMEDY,
     RandomOperator,
     draw_random_numbers,
@@ -36,6 +37,7 @@ from partition_core.proving.vacuity import fixed_outputs, unmoved, vacuous
 
 PYTORCH = "PyTorch"
 END2END = "end2end"
+_DRAW_OUTSIDE = "draw the numbers outside the model and take them as an input"
 _AS_IT_IS = "end2end as it is"
 _OBSERVED = "end2end, with its marks as outputs,"
 
@@ -63,12 +65,13 @@ def prove(
     end2end instead. A partition of which nothing can be proven is refused.
     """
     given = samples_of(reference)
-    inputs = [sample for sample, _ in given]
+    inputs, eagers = [sample for sample, _ in given], [eager for _, eager in given]
     observed = Observed.of(end2end, model)
     wholes = observed.runs(inputs, scratch)
-    chained = run_chain(chain, wholes, inputs, lambda: rounding_by_marks(model))
+    varying = _varying(eagers, "mark")
+    chained = run_chain(chain, wholes, inputs, varying, lambda: rounding_by_marks(model))
     operators = random_operators(model)
-    random = _random([eager for _, eager in given], tolerance)
+    random = _random(eagers, tolerance)
     chooses = detects or PANOPTIC in wholes[0].outputs
     matched = frozenset({*observed.chosen, *DETECTIONS, MASKS, PANOPTIC} if chooses else ())
     is_traced = against == PYTORCH
@@ -78,23 +81,23 @@ def prove(
     judge = _Judge(
         tolerance,
         detects,
-        most_detections([eager for _, eager in given]) if detects else 0,
+        most_detections(eagers) if detects else 0,
         matched,
         random,
         against,
-        reasons(model, operators),
+        reasons(model, operators, _DRAW_OUTSIDE if is_traced else REMEDY),
     )
     problems = [*chained.problems, *_unexplained(model, operators, random, against)]
     samples = []
-    for number, (whole, (_, eager)) in enumerate(zip(wholes, given, strict=True)):
+    for number, (whole, eager) in enumerate(zip(wholes, eagers, strict=True)):
         figures = judge.figures(number, whole, eager, problems)
         problems += vacuous(number, whole, eager, detects, fixed, remedy)
         samples.append({**figures, "nms": whole.suppressions})
-    varying = frozenset(name for _, eager in given for name in eager.varying_outputs)
+    varying = _varying(eagers, "output")
     proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
     if proven or chained.problems:
         problems += unmoved(reference, varying, chained.moves, remedy)
-    else:
+    elif not problems:
         problems += _nothing_proven(chained.unproven)
     if problems:
         raise ProofError(*problems)
@@ -198,18 +201,18 @@ def _random(samples: Sequence[Eager], tolerance: float) -> frozenset[str]:
     )
 
 
+def _varying(samples: Sequence[Eager], kind: str) -> frozenset[str]:
+    return frozenset(name for eager in samples for name in eager.varying(kind))
+
+
 def _unexplained(
     model: Model, operators: Sequence[RandomOperator], random: frozenset[str], against: str
 ) -> Iterator[Problem]:
     values = tensors_by_name(model)
-    for name in sorted(random):
-        if name in values and not unseeded(model, operators, [values[name]]):
-            yield problem(
-                f"'{name}'",
-                f"{against} gives another one in each run, but no operator that makes it is a "
-                "random one without a seed",
-                "expected the same bits: a kernel of onnxruntime is not deterministic",
-            )
+    for name in sorted(random & values.keys()):
+        if not unseeded(model, operators, [values[name]]):
+            what = f"{against} gives another one in each run"
+            yield problem(f"'{name}'", what, NOT_DETERMINISTIC)
 
 
 def _nothing_proven(unproven: Sequence[Unproven]) -> Iterator[Problem]:

@@ -30,7 +30,13 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_IS_OF_THE_FUNCTION = 1, 21
 
 
 REMEDY = "scale the numbers by 0 with the arrays of 'proof.inputs', or give the operators a 'seed'"
-"""What makes a model with random operators give the same in each run."""
+"""What makes an ONNX file with random operators give the same in each run."""
+
+
+NOT_DETERMINISTIC = (
+    "no operator that makes it is a random one without a seed: a kernel of onnxruntime is not "
+    "deterministic"
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from partition_core.cutting.onnx_file.attributes import attributes_of, tensors_o
 from partition_core.cutting.onnx_file.graph import Graph, Model, Value
 from partition_core.cutting.onnx_file.value_type import DTYPES
 from partition_core.proving.random_operators import (
-    REMEDY,
     RandomOperator,
     draw_random_numbers,
     unseeded,
@@ -19,18 +18,18 @@ from partition_core.proving.random_operators import (
 _HALVES = ("float16", "bfloat16")
 
 
-def reasons(model: Model, operators: Sequence[RandomOperator]) -> Callable[[str], str]:
+def reasons(model: Model, operators: Sequence[RandomOperator], remedy: str) -> Callable[[str], str]:
     """Return a function from an output, or a mark reference, of `model` to why it may differ.
 
-    `operators` are the model's random ones. The function gives a sentence that says what helps, or
-    an empty string.
+    `operators` are the model's random ones, and `remedy` what helps against them. The function
+    gives a sentence that says what helps, or an empty string.
     """
     values = tensors_by_name(model)
 
     def reason(name: str) -> str:
         drawing = unseeded(model, operators, [values[name]]) if name in values else []
         if drawing:
-            return f"{draw_random_numbers(drawing)} for it: {REMEDY}"
+            return f"{draw_random_numbers(drawing)} for it: {remedy}"
         if halves := half_dtype(model):
             return (
                 f"the model computes in {halves}, which onnxruntime rounds only where it stores a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import onnxruntime
 from partition_core.errors import ProofError, problem
 
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
-_MOST_RUNS = 1000
+_LARGEST_SEED = 0x7FFFFFFF
 SEEDS = (0, 1, 2, 3)
 """What runs are repeated with. A boolean drawn with even odds is the same in all with 1 in 8."""
 
@@ -41,23 +42,23 @@ class Session:
         self._model = model if isinstance(model, bytes) else str(model)
         self._called = called
         self._draws = draws
-        self._seed = seed * _MOST_RUNS
+        self._seed = seed
+        self._runs = 0
         self._options = onnxruntime.SessionOptions()
         self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._options.log_severity_level = 3
         if folder is not None:
             self._options.add_session_config_entry(_EXTERNAL_DATA, str(folder))
         self._session: Any = self._loaded()
-        self._has_run = False
         self.inputs = [value.name for value in self._session.get_inputs()]
         self.outputs = [value.name for value in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs by name."""
-        if self._draws and self._has_run:
+        if self._draws and self._runs:
             self._session = None  # a large model is in memory once
             self._session = self._loaded()
-        self._has_run = True
+        self._runs += 1
         try:
             results = self._session.run(None, dict(inputs))
         except Exception as error:  # onnxruntime's exceptions have no common class
@@ -66,8 +67,8 @@ class Session:
 
     def _loaded(self) -> Any:
         # The seed of the process, from which operators without one of their own draw.
-        onnxruntime.set_seed(self._seed)
-        self._seed += 1
+        # Engines whose seeds are near to each other begin with numbers that are.
+        onnxruntime.set_seed(zlib.crc32(f"{self._seed} {self._runs}".encode()) & _LARGEST_SEED)
         try:
             return onnxruntime.InferenceSession(
                 self._model, self._options, providers=["CPUExecutionProvider"]

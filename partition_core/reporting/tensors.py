@@ -36,10 +36,19 @@ def tensor_rows(source: Source) -> Iterator[TensorRow]:
     proof = source.proven["proof"]
     matched = set(proof["matched_as_detections"])
     unproven = {one["reference"] for one in proof["unproven"]}
-    made = {t["reference"] for one in source.proven["segments"] for t in one["outputs"]}
+    made = {
+        t["reference"]: one["save_file"]
+        for one in source.proven["segments"]
+        for t in one["outputs"]
+        if t["reference"] not in unproven
+    }
+    recorded = recorded_inputs(proof)
     for crossing in source.overview.crossings:
         marks = set(crossing.marks)
-        exact = bool((made - unproven) & marks)
+        makers = {made[mark] for mark in marks if mark in made}
+        exact = bool(makers)
+        on_recorded = exact and makers <= recorded.keys()
+        equal = f"bit for bit{', on recorded tensors' if on_recorded else ''}"
         otherwise = "random, not proven" if unproven & marks else "given, not made"
         yield TensorRow(
             name=" = ".join(crossing.names),
@@ -48,7 +57,7 @@ def tensor_rows(source: Source) -> Iterator[TensorRow]:
             type=f"{crossing.dtype} {dims_text(crossing.dims)}",
             size=size_of(crossing),
             exact=exact,
-            chain="bit for bit" if exact else otherwise,
+            chain=equal if exact else otherwise,
             eager=_against_eager(crossing, proof, matched),
         )
 
