@@ -148,11 +148,10 @@ def _eager_tensors(
 ) -> tuple[_Tensors, _Tensors]:
     """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
 
-    What a model writes into its inputs or keeps for the next run reaches neither.
+    They stay as they are when the model runs again.
     """
-    given = tuple(tensor.clone() for tensor in sample)
     with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
-        result = run_model(subject, given, place_of)
+        result = run_model(subject, sample, place_of)
         placement.check_all_called(recipe.marks)
     outputs = _named_outputs(recipe, result, place_of)
     return (

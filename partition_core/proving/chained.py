@@ -226,7 +226,7 @@ def _unstable(
     boundary: SegmentBoundary, tensors: Mapping[BoundaryTensor, Sequence[str]]
 ) -> Iterator[Problem]:
     for tensor, operators in tensors.items():
-        drawing = f"{draw_random_numbers(operators)}, but what end2end gives there is not random"
+        drawing = f"{draw_random_numbers(operators)}, but the tensor must be the same each time"
         yield problem(
             f"segment '{boundary.save_file}'",
             f"its output '{tensor.name}' is another one in each run",

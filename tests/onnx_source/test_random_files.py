@@ -262,8 +262,8 @@ def test_a_wrong_segment_behind_the_random_one_is_found(
         ({"Add": "Pow"}, "is not what end2end computes for sample 0; expected 'b:input.z' bit for"),
         (
             {"Mul": "Add"},
-            "is another one in each run; RandomNormalLike '/n' draws random numbers, but what "
-            "end2end gives there is not random",
+            "is another one in each run; RandomNormalLike '/n' draws random numbers, but the "
+            "tensor must be the same each time",
         ),
     ],
 )
