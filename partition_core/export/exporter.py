@@ -18,6 +18,7 @@ from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.placing import placed
 from partition_core.export.questions import Answers
+from partition_core.export.repeatability import check_repeats
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.export.tracing import has_branches
@@ -29,6 +30,7 @@ Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+_Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -133,17 +135,46 @@ def _run_eager(
     place_of: PlaceOf,
 ) -> list[str]:
     """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
+    outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
+    if number == 0:
+        check_repeats(
+            _by_kind(outputs, marks),
+            lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
+            recipe.proof.tolerance,
+            subject.detects,
+            place_of("model"),
+        )
+    for spec, tensor in zip(subject.inputs, sample, strict=True):
+        reference[f"{number}/input/{spec.name}"] = tensor.numpy()
+    for reference_name, tensor in marks.items():
+        reference[f"{number}/mark/{reference_name}"] = tensor.numpy()
+    for name, tensor in outputs.items():
+        reference[f"{number}/output/{name}"] = tensor.numpy()
+    return list(outputs)
+
+
+def _eager_tensors(
+    recipe: Recipe, subject: Subject, sample: Sample, place_of: PlaceOf
+) -> tuple[_Tensors, _Tensors]:
+    """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
+
+    They stay as they are when the model runs again.
+    """
     with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
         result = run_model(subject, sample, place_of)
         placement.check_all_called(recipe.marks)
     outputs = _named_outputs(recipe, result, place_of)
-    for spec, tensor in zip(subject.inputs, sample, strict=True):
-        reference[f"{number}/input/{spec.name}"] = tensor.numpy()
-    for reference_name, tensor in placement.tensors.items():
-        reference[f"{number}/mark/{reference_name}"] = tensor.detach().numpy()
-    for name, tensor in outputs.items():
-        reference[f"{number}/output/{name}"] = tensor.detach().numpy()
-    return list(outputs)
+    return (
+        {name: tensor.detach().clone() for name, tensor in outputs.items()},
+        {str(name): tensor.detach() for name, tensor in placement.tensors.items()},
+    )
+
+
+def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
+    return {
+        **{f"mark '{name}'": tensor for name, tensor in marks.items()},
+        **{f"output '{name}'": tensor for name, tensor in outputs.items()},
+    }
 
 
 def _run_probes(

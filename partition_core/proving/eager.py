@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from partition_core.errors import Problem, problem
@@ -29,60 +29,54 @@ def against_eager(
     whole: Whole,
     eager: Eager,
     tolerance: float,
-    matched: frozenset[str],
-    against: str,
+    left_out: frozenset[str],
+    names: tuple[str, str],
+    reason: Callable[[str], str],
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
 
-    Left out are `matched`, the detections of a detector and what its choices give: near ties
-    order their rows differently, and `detections` compares what becomes of them.
+    Left out are `left_out`: what is random, and the detections of a detector and what its choices
+    give, since near ties order their rows differently and `detections` compares what becomes of
+    them. `names` are what messages call both; `reason` tells for an output or a mark reference
+    why it may differ.
     """
-    marks, outputs = {}, {}
-    for name, array in eager.marks.items():
-        # A marked tensor that nothing reads is not part of the exported model.
-        if name not in matched and name in whole.marks:
-            where, ours = f"mark '{name}'", whole.marks[name]
-            marks[name] = _close(where, number, ours, array, tolerance, against, problems)
-    for name, array in eager.outputs.items():
-        if name not in matched:
-            where, ours = f"output '{name}'", whole.outputs[name]
-            outputs[name] = _close(where, number, ours, array, tolerance, against, problems)
+
+    def close(kind: str, name: str, ours: Array, theirs: Array) -> dict[str, float]:
+        where = f"{kind} '{name}', sample {number}"
+        figures, wrong = _compared(where, ours, theirs, tolerance, names)
+        problems.extend(replace(one, remedy=reason(name)) for one in wrong)
+        return figures
+
+    # A marked tensor that nothing reads is not part of the exported model.
+    marks = {
+        name: close("mark", name, whole.marks[name], array)
+        for name, array in eager.marks.items()
+        if name not in left_out and name in whole.marks
+    }
+    outputs = {
+        name: close("output", name, whole.outputs[name], array)
+        for name, array in eager.outputs.items()
+        if name not in left_out
+    }
     return {"marks": marks, "outputs": outputs}
 
 
-def _close(
-    where: str,
-    number: int,
-    ours: Array,
-    theirs: Array,
-    tolerance: float,
-    against: str,
-    problems: list[Problem],
-) -> dict[str, float]:
+def _compared(
+    where: str, ours: Array, theirs: Array, tolerance: float, names: tuple[str, str]
+) -> tuple[dict[str, float], list[Problem]]:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        problems.append(
-            problem(
-                f"{where}, sample {number}",
-                f"end2end and {against} give different tensors",
-                difference(ours, theirs),
-            )
-        )
-        return {}
+        what = f"{names[0]} and {names[1]} give different tensors"
+        return {}, [problem(where, what, difference(ours, theirs))]
     largest = largest_difference(ours, theirs)
     scale = magnitude(theirs)
     allowed = tolerance * scale if theirs.dtype.kind == "f" else 0.0
-    if largest > allowed:
-        problems.append(
-            problem(
-                f"{where}, sample {number}",
-                f"end2end differs from {against} by {largest:.3g}",
-                f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
-                if allowed
-                else "expected no difference",
-            )
-        )
-    return {"largest_difference": largest, "largest_value": scale}
+    figures = {"largest_difference": largest, "largest_value": scale}
+    if largest <= allowed:
+        return figures, []
+    what = f"{names[0]} differs from {names[1]} by {largest:.3g}"
+    expected = f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
+    return figures, [problem(where, what, expected if allowed else "expected no difference")]
 
 
 def most_detections(samples: Sequence[Eager]) -> int:

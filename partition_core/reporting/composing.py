@@ -44,6 +44,7 @@ def compose(source: Source) -> Report:
         idle_marks=tuple(mark for mark in source.marks if mark not in crossed),
         measuring=_measuring(source),
         tensors=tuple(tensor_rows(source)),
+        against=source.proven["proof"]["against"],
         proof_note=proof_note(source),
         matches=tuple(match_rows(source)),
         optimized_note=optimized_note(source),

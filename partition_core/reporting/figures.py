@@ -95,6 +95,7 @@ class Report:
     idle_marks: Sequence[str]
     measuring: str
     tensors: Sequence[TensorRow]
+    against: str
     proof_note: str
     matches: Sequence[MatchRow]
     optimized_note: str

@@ -78,3 +78,22 @@ class UNet(nn.Module):
             x = join(torch.cat([skip, up(x)], dim=1))
         classes: torch.Tensor = self.classes(x)
         return classes
+
+
+class Halves(nn.Module):
+    """Two layers that compute in float16 between a cast and a cast back."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width).half()
+        self.second = nn.Linear(width, width).half()
+        for number, tensor in enumerate(self.parameters()):
+            tensor.data.copy_(
+                torch.arange(number, number + tensor.numel()).sin().reshape_as(tensor) / 2
+            )
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.later(self.first(values.half()))
+
+    def later(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.second(torch.relu(hidden))).float()

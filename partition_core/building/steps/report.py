@@ -6,9 +6,9 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from partition_core.building.folders import REPORT
 from partition_core.building.inputs import measuring_inputs, versions
@@ -63,12 +63,16 @@ def report(plan: Plan, say: Say) -> bool:
     return carry_out(plan, known(plan.report(), "report"), work)
 
 
-def _figures(plan: Plan, model: Model, reference: Arrays, say: Say) -> Figures:
+def _figures(
+    plan: Plan, model: Model, reference: Arrays, proof: Mapping[str, Any], say: Say
+) -> Figures:
     from partition_core.proving.measuring import measure
 
+    random = {(one["segment"], one["output"]) for one in proof["unproven"]}
+    run = functools.partial(_measured, plan, say)
     with laid_out(plan, plan.model_names) as (models, _):
         chain = chain_of(plan, model, models)
-        return measure(models[END2END], chain, reference, functools.partial(_measured, plan, say))
+        return measure(models[END2END], chain, reference, random, run)
 
 
 def _measured(
@@ -111,14 +115,15 @@ def _source(plan: Plan, say: Say) -> Source:
     reference = load_reference(_file(plan, exported, REFERENCE))
     start = "0/mark/"
     shapes = {key[len(start) :]: a.shape for key, a in reference.items() if key.startswith(start)}
-    figures = _figures(plan, model, reference, say)
+    proof = json.loads(_file(plan, proven, PROOF).read_bytes())
+    figures = _figures(plan, model, reference, proof["proof"], say)
     return Source(
         recipe=plan.file.recipe,
         recipe_file=plan.file.file,
         recipe_text=plan.project.recipe_path(plan.recipe).read_text(encoding="utf-8"),
         overview=overview(model, plan.segments, sizes_in(model, shapes)),
         models={name: model.file.size for name, model in (plan.models() or {}).items()},
-        proven=json.loads(_file(plan, proven, PROOF).read_bytes()),
+        proven=proof,
         summary=str(_result(plan, proven).notes["summary"]),
         export=_result(plan, exported).notes,
         reference=reference,
