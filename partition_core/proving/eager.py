@@ -25,7 +25,7 @@ PANOPTIC = "panoptic"
 
 
 def against_eager(
-    number: int,
+    sample: str,
     whole: Whole,
     eager: Eager,
     tolerance: float,
@@ -43,7 +43,7 @@ def against_eager(
     """
 
     def close(kind: str, name: str, ours: Array, theirs: Array) -> dict[str, float]:
-        where = f"{kind} '{name}', sample {number}"
+        where = f"{kind} '{name}', sample {sample}"
         figures, wrong = _compared(where, ours, theirs, tolerance, names)
         problems.extend(replace(one, remedy=reason(name)) for one in wrong)
         return figures
@@ -86,7 +86,7 @@ def most_detections(samples: Sequence[Eager]) -> int:
 
 
 def detections(
-    number: int,
+    sample: str,
     whole: Whole,
     eager: Eager,
     tolerance: float,
@@ -98,7 +98,7 @@ def detections(
     if odd := [_form(name, whole, eager) for name in names if _form(name, whole, eager)]:
         problems.append(
             problem(
-                f"detections, sample {number}",
+                f"detections, sample {sample}",
                 "end2end and PyTorch give different tensors",
                 "; ".join(odd),
             )
@@ -113,7 +113,7 @@ def detections(
         if not match.holds:
             problems.append(
                 problem(
-                    f"detections, sample {number}, picture {picture}",
+                    f"detections, sample {sample}, picture {picture}",
                     f"{match.different} differ between end2end ({len(ours)}) "
                     f"and PyTorch ({len(theirs)})",
                     "expected the same labels in the same order up to ties, boxes within "
@@ -123,13 +123,13 @@ def detections(
             )
         if MASKS in names:
             found[-1] |= _masks(
-                number, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
+                sample, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
             )
     return found
 
 
 def _masks(
-    number: int,
+    sample: str,
     picture: int,
     runs: tuple[Arrays, Arrays],
     detections: tuple[Detections, Detections],
@@ -145,7 +145,7 @@ def _masks(
     if unequal := unequal_masks(theirs, ours, tolerance):
         problems.append(
             problem(
-                f"masks, sample {number}, picture {picture}",
+                f"masks, sample {sample}, picture {picture}",
                 f"{unequal} of {len(theirs)} differ between end2end and PyTorch",
                 f"expected values that differ by at most {tolerance:g} in the mean of a mask, "
                 "or truths that differ in a hundredth of it",
@@ -154,18 +154,18 @@ def _masks(
     return {"mask_difference": mask_difference(theirs, ours)}
 
 
-def unequal_maps(number: int, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
+def unequal_maps(sample: str, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
     """Compare panoptic maps, whose places may fall on either side of an edge."""
     if PANOPTIC not in eager.outputs:
         return []
     if odd := _form(PANOPTIC, whole, eager):
-        return [problem(f"panoptic map, sample {number}", odd)]
+        return [problem(f"panoptic map, sample {sample}", odd)]
     theirs, ours = eager.outputs[PANOPTIC], whole.outputs[PANOPTIC]
     if unequal_masks(theirs, ours, tolerance) == 0:
         return []
     return [
         problem(
-            f"panoptic map, sample {number}",
+            f"panoptic map, sample {sample}",
             f"{(theirs != ours).mean():.1%} of its places differ between end2end and PyTorch",
             "expected at most a hundredth",
         )

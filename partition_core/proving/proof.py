@@ -5,9 +5,10 @@ Both on every sample of the export, and refused where the samples would prove no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from partition_core.cutting.onnx_file.graph import Model
@@ -37,6 +38,7 @@ from partition_core.proving.vacuity import fixed_outputs, unmoved, vacuous
 
 PYTORCH = "PyTorch"
 END2END = "end2end"
+_NONE: Mapping[str, str] = MappingProxyType({})
 _DRAW_OUTSIDE = "draw the numbers outside the model and take them as an input"
 _AS_IT_IS = "end2end as it is"
 _OBSERVED = "end2end, with its marks as outputs,"
@@ -52,6 +54,8 @@ def prove(
     detects: bool,
     scratch: Path,
     against: str = PYTORCH,
+    kinds: Mapping[str, str] = _NONE,
+    assumptions: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
@@ -59,6 +63,10 @@ def prove(
     (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
     `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch` is an
     empty folder; `against` is what messages call that which gave the reference.
+
+    `kinds` has what messages call the samples, by number, that only search for an input which
+    takes another branch, and need not prove anything else. `assumptions` are the answers of a
+    user that the model rests on (`questions.Decision`, as plain data).
 
     What is random is not compared, and is told: `not_compared` are outputs and marks of end2end,
     `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
@@ -90,9 +98,14 @@ def prove(
     problems = [*chained.problems, *_unexplained(model, operators, random, against)]
     samples = []
     for number, (whole, eager) in enumerate(zip(wholes, eagers, strict=True)):
-        figures = judge.figures(number, whole, eager, problems)
-        problems += vacuous(number, whole, eager, detects, fixed, remedy)
-        samples.append({**figures, "nms": whole.suppressions})
+        kind = kinds.get(str(number), "")
+        sample = f"{number} ({kind})" if kind else str(number)
+        found: list[Problem] = []
+        figures = judge.figures(sample, whole, eager, found)
+        problems += [_refuting(one, assumptions) for one in found]
+        if not kind:
+            problems += vacuous(sample, whole, eager, detects, fixed, remedy)
+        samples.append({**figures, "nms": whole.suppressions, **({"kind": kind} if kind else {})})
     varying = _varying(eagers, "output")
     proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
     if proven or chained.problems:
@@ -115,6 +128,7 @@ def prove(
             "outputs": [value.name for value in model.graph.outputs if value.name in random],
             "marks": [name for name in observed.marks if name in random],
         },
+        "assumptions": list(assumptions),
         "unproven": [asdict(one) for one in chained.unproven],
         "recorded": chained.recorded,
     }
@@ -136,7 +150,7 @@ class _Judge:
     reason: Callable[[str], str]
 
     def figures(
-        self, number: int, whole: Whole, eager: Eager, problems: list[Problem]
+        self, sample: str, whole: Whole, eager: Eager, problems: list[Problem]
     ) -> dict[str, Any]:
         """Return the figures of a sample, with the outputs that the model gives as it is.
 
@@ -144,39 +158,39 @@ class _Judge:
         `observed` has the figures of those, and as `changes` how much they differ.
         """
         if all(same_bits(array, whole.plain[name]) for name, array in whole.outputs.items()):
-            return self._compared(number, whole, eager, END2END, problems)
+            return self._compared(sample, whole, eager, END2END, problems)
         as_it_is = replace(whole, outputs=whole.plain, marks={})
-        figures = self._compared(number, as_it_is, eager, END2END, problems)
-        observed = self._compared(number, whole, eager, _OBSERVED, problems)
+        figures = self._compared(sample, as_it_is, eager, END2END, problems)
+        observed = self._compared(sample, whole, eager, _OBSERVED, problems)
         figures["marks"] = observed.pop("marks")
-        observed["changes"] = self._changes(number, whole, problems)
+        observed["changes"] = self._changes(sample, whole, problems)
         return {**figures, "observed": observed}
 
-    def _changes(self, number: int, whole: Whole, problems: list[Problem]) -> dict[str, Any]:
+    def _changes(self, sample: str, whole: Whole, problems: list[Problem]) -> dict[str, Any]:
         own = Eager(whole.plain, {}, {})
         # What is not random is compared with what the export gave, which says more.
         steady = frozenset(whole.outputs) - self.random
         return {
-            **self._against(number, whole, own, self.random, (_OBSERVED, _AS_IT_IS), [])["outputs"],
-            **self._against(number, whole, own, steady, (_OBSERVED, _AS_IT_IS), problems)[
+            **self._against(sample, whole, own, self.random, (_OBSERVED, _AS_IT_IS), [])["outputs"],
+            **self._against(sample, whole, own, steady, (_OBSERVED, _AS_IT_IS), problems)[
                 "outputs"
             ],
         }
 
     def _compared(
-        self, number: int, whole: Whole, eager: Eager, called: str, problems: list[Problem]
+        self, sample: str, whole: Whole, eager: Eager, called: str, problems: list[Problem]
     ) -> dict[str, Any]:
         names = (called, self.against)
-        figures = self._against(number, whole, eager, self.random, names, problems)
+        figures = self._against(sample, whole, eager, self.random, names, problems)
         if self.detects:
-            found = detections(number, whole, eager, self.tolerance, self.limit, problems)
+            found = detections(sample, whole, eager, self.tolerance, self.limit, problems)
             figures["detections"] = found
-        problems += unequal_maps(number, whole, eager, self.tolerance)
+        problems += unequal_maps(sample, whole, eager, self.tolerance)
         return figures
 
     def _against(
         self,
-        number: int,
+        sample: str,
         whole: Whole,
         eager: Eager,
         left_out: frozenset[str],
@@ -185,7 +199,7 @@ class _Judge:
     ) -> dict[str, Any]:
         left_out = self.matched | left_out
         return against_eager(
-            number, whole, eager, self.tolerance, left_out, names, self.reason, problems
+            sample, whole, eager, self.tolerance, left_out, names, self.reason, problems
         )
 
 
@@ -199,6 +213,15 @@ def _random(samples: Sequence[Eager], tolerance: float) -> frozenset[str]:
         if (apart := eager.varies.get(f"{kind}/{name}")) is not None
         and apart > (tolerance * magnitude(array) if array.dtype.kind == "f" else 0.0)
     )
+
+
+def _refuting(difference: Problem, assumptions: Sequence[Mapping[str, Any]]) -> Problem:
+    if not assumptions:
+        return difference
+    lines = ", ".join(each["source"] for each in assumptions)
+    answer = "the answer" if len(assumptions) == 1 else "one of the answers"
+    what = f"{answer} for {lines} in 'export.answers' does not hold for this input"
+    return replace(difference, remedy=what)
 
 
 def _varying(samples: Sequence[Eager], kind: str) -> frozenset[str]:

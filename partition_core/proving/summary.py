@@ -17,10 +17,11 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
     """
     pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
     is_whole = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
+    remedy = "" if is_whole else f"; to prove all, {REMEDY}"
     return (
         f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}: "
         f"{_segments(figures, uncovered)}{', ' if is_whole else '; '}{_against(figures)}"
-        f"{_detections(pictures)}{'' if is_whole else f'; to prove all, {REMEDY}'}"
+        f"{_detections(pictures)}{_assumptions(figures)}{remedy}"
     )
 
 
@@ -63,6 +64,21 @@ def _segments(figures: Mapping[str, Any], uncovered: int) -> str:
     return (
         f"the segments {equal}{told}, but not {listed(unproven)}, since "
         f"{draw_random_numbers(list(drawing))}"
+    )
+
+
+def _assumptions(figures: Mapping[str, Any]) -> str:
+    """Return what the proof takes for granted on a user's word, and what was tried against it."""
+    stated = [
+        f"{each['source']} ('{each['code']}') is always {'true' if each['answer'] else 'false'}"
+        for each in figures.get("assumptions", [])
+    ]
+    if not stated:
+        return ""
+    tried = sum("kind" in sample for sample in figures["samples"])
+    return (
+        f"; assuming {' and '.join(stated)}, by 'export.answers'; none of "
+        f"{counted(tried, 'input')} of other kinds refutes it"
     )
 
 

@@ -19,7 +19,7 @@ def fixed_outputs(model: Model) -> frozenset[str]:
 
 
 def vacuous(
-    number: int, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
+    sample: str, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
 ) -> list[Problem]:
     """Return why a sample proves nothing: no detection survives, or an output holds nothing.
 
@@ -29,7 +29,7 @@ def vacuous(
         none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
         return [
             problem(
-                f"detections, sample {number}, picture {picture}",
+                f"detections, sample {sample}, picture {picture}",
                 "none survives, so the post-processing is not proven",
                 "expected at least one detection in every picture",
                 "give pictures with objects in 'proof.images', or other weights",
@@ -38,7 +38,7 @@ def vacuous(
         ]
     return [
         problem(
-            f"output '{name}', sample {number}",
+            f"output '{name}', sample {sample}",
             f"{nothing}, which proves nothing",
             "expected values that depend on the input",
             remedy,

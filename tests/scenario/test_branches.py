@@ -62,7 +62,7 @@ model: {{source: torch, factory: 'net:net', args: {{kind: {kind}}}}}
 export:
   inputs: {{x: {{shape: [8, 8]}}}}
 {answers}marks:
-  - {{name: whole, on: net.Net.forward, inputs: [x], outputs: [y]}}
+  - {{name: whole, on: net.Net.forward, inputs: [x], outputs: [result]}}
 partition:
   type: one_part
   segments:

@@ -50,6 +50,12 @@ def prove(plan: Plan, say: Say) -> bool:
                 detects=bool(exported.notes["detects"]),
                 against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
+                kinds=exported.notes.get("probes", {}),
+                assumptions=[
+                    decision
+                    for decision in exported.notes.get("decisions", [])
+                    if decision["assumed"]
+                ],
             )
         content = _plain(
             {
