@@ -208,6 +208,8 @@ class Plan:
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
             *(entry for name, model in files.items() for entry in digests_of(name, model)),
             (REFERENCE, exported.files[REFERENCE].digest),
+            ("detects", canonical_json(exported.notes.get("detects"))),
+            ("compared with", canonical_json(exported.notes.get("compared_with"))),
             *proof_inputs(self.project),
         )
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
@@ -218,8 +220,10 @@ class Plan:
         proof = self.prove()
         files = self.models()
         if "report" not in self._steps and proof is not None and files is not None:
+            cuts = [step for step in map(self.cut, self.segments) if step is not None]
             entries = (
-                ("proof", proof.key),
+                ("recipe", canonical_json(self.file.recipe)),
+                *((f"step {step.name}", step.key) for step in (self.export(), *cuts, proof)),
                 *(entry for name, model in files.items() for entry in digests_of(name, model)),
                 *report_inputs(self.project, self.file),
             )

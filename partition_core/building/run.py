@@ -153,6 +153,10 @@ class RecipeBuild:
 
     def export(self, say: Say) -> bool:
         """Export the model, and return whether that was necessary; raises PartitionError."""
+        if self.plan.file.recipe.model.source == "onnx":
+            from partition_core.building.steps.mark import mark
+
+            return mark(self.plan, say)
         from partition_core.building.steps.export import export
 
         return export(self.plan, say)

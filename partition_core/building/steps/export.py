@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 from pathlib import Path
 
 from partition_core.building.models import EXPORT_FORMS, take, weights_file
 from partition_core.building.plan import END2END, REFERENCE, Plan
 from partition_core.building.work import Notes, Say, carry_out, packages_of, phase
-from partition_core.recipe import OnnxModel
 
 
 def export(plan: Plan, say: Say) -> bool:
-    """Export the recipe's model unless the store has it; return whether it was exported.
+    """Export the recipe's model in PyTorch, and return whether that was necessary.
 
     Raises PartitionError.
     """
-    from partition_core.building.fetching import pinned_file
     from partition_core.building.followed import Follower
 
     follower = Follower(plan)
 
-    def announced(part: str) -> contextlib.AbstractContextManager[None]:
-        return phase(f"{plan.recipe}: export: {part}", say)
-
     def work(folder: Path) -> Notes:
-        found = pinned_file(plan.project, plan.file)
-        if isinstance(plan.file.recipe.model, OnnxModel):
-            from partition_core.building.onnx_source import mark_source
+        from partition_core.building.fetching import pinned_file
 
-            return mark_source(plan, folder, announced, found)
+        found = pinned_file(plan.project, plan.file)
         with packages_of(plan), follower.watching():
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
@@ -40,7 +32,7 @@ def export(plan: Plan, say: Say) -> bool:
                 plan.project.root,
                 plan.file.place,
                 found[0] if found else None,
-                announced,
+                lambda part: phase(f"{plan.recipe}: export: {part}", say),
             )
         followed = follower.take(exported.classes)
         form = EXPORT_FORMS[plan.weights]
