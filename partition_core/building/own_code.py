@@ -32,6 +32,7 @@ _ENTRIES: Mapping[Kind, str] = {
 
 ASIDE: Mapping[str, str] = {
     "building.plan": "what it says of a step is an entry of the step's key",
+    "building.exports": "looks up which entries the key of an export has",
     "building.inputs": "makes these entries",
     "building.project": "folders and stores, whose content is known by its digest",
     "progress": "bars for people",

@@ -16,7 +16,9 @@ from partition_core.building.settings import Settings
 from partition_core.disk import digest_of
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import (
+    Answer,
     Checkpoint,
+    DependsOn,
     DynamicAxis,
     Export,
     Mark,
@@ -68,7 +70,14 @@ def recipe(model: Model, weights: WeightsForm) -> Recipe:
     return Recipe(
         "tiny",
         model,
-        Export((TensorSpec("image", (1, 3, 8, 8), "float32"),), ("scores",), (axis,), 20, weights),
+        Export(
+            (TensorSpec("image", (1, 3, 8, 8), "float32"),),
+            ("scores",),
+            (axis,),
+            20,
+            weights,
+            answers=(Answer("tiny.py:3", True, "as it is"),),
+        ),
         () if isinstance(model, OnnxModel) else marks,
         Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,)),)),
         Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",)),
@@ -79,7 +88,15 @@ NAMED = TensorName("features", "conv", 0, "alias")
 RECIPES = {
     "seed": recipe(MmdetModel("small.py", (("model.depth", "18"),), Seed(0)), "inline"),
     "checkpoint": recipe(MmdetModel("small.py", (), Checkpoint(URL, "0123abcd")), "external"),
-    "torch": recipe(TorchModel("tiny:build", (("width", "8"),), OwnWeights()), "shared"),
+    "torch": recipe(
+        TorchModel(
+            "tiny:build",
+            (("width", "8"),),
+            OwnWeights(),
+            depends_on=DependsOn(("a.npz",), ("pack",)),
+        ),
+        "shared",
+    ),
     "onnx": recipe(
         OnnxModel(URL, "0123abcd", (TensorMark("a", (NAMED,), (NAMED,), (NAMED,)),), ("a.npz",)),
         "inline",
@@ -179,6 +196,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         (root / name).write_text("")
         (root / f"{name}x").write_text("# another file\n")
     (root / "x").write_text("# one more\n")
+    for name in ("pack", "packx", "x"):
+        (root / f"{name}-1.0.dist-info").mkdir()
+        (root / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
     (root / "recipe.yaml").write_text("")
     made = Project.at(root)
     return dataclasses.replace(made, settings=Settings(root / "store"))
