@@ -18,6 +18,7 @@ from partition_core.building.inputs import (
 from partition_core.building.models import StoredModel, stored_model, weights_file
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
+from partition_core.index_ranges import ZERO_OR_ONE
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Segment, WeightsForm, canonical_json
 from partition_core.store.entry import Result
@@ -154,6 +155,8 @@ class Plan:
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
             *(entry for name, model in files.items() for entry in digests_of(name, model)),
             (REFERENCE, exported.files[REFERENCE].digest),
+            # The proof's line names them, and a range that is written out gives the same samples.
+            ("inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))),
             *proof_inputs(self.project),
         )
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))

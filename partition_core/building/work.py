@@ -17,6 +17,7 @@ from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, PROOF, REFERENCE, REFERS, Plan, Step
 from partition_core.errors import BuildError, problem
 from partition_core.fingerprint import changes
+from partition_core.index_ranges import ZERO_OR_ONE
 from partition_core.progress import ticking
 from partition_core.recipe import OnnxModel, Segment, WeightsForm
 from partition_core.store.entry import Origin, Result, StoredFile
@@ -136,7 +137,8 @@ def prove(plan: Plan, say: Say) -> bool:
             }
         )
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
-        return {"summary": summary(figures, len(covered.uncovered))}
+        untried = exported.notes.get(ZERO_OR_ONE, ())
+        return {"summary": summary(figures, len(covered.uncovered), untried)}
 
     return carry_out(plan, step, work)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from partition_core.wording import counted
 
 
-def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
+def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequence[str] = ()) -> str:
     """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly.
 
-    `uncovered` is the number of nodes of end2end that no segment runs.
+    `uncovered` is the number of nodes of end2end that no segment runs, `zero_or_one` are the
+    integer inputs that had no other elements.
     """
     pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
     lent = figures["given_by_end2end"]
@@ -23,8 +24,16 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
         f"({counted(figures['tensors'], 'boundary tensor')}{gaps}), end2end equals "
         f"{figures.get('against', 'PyTorch')} within "
         f"{_worst(figures['samples'], pictures):.1e} of each tensor's largest value"
-        f"{_detections(pictures)}"
+        f"{_detections(pictures)}{_untried(zero_or_one)}"
     )
+
+
+def _untried(inputs: Sequence[str]) -> str:
+    if not inputs:
+        return ""
+    names = " and ".join(f"'{name}'" for name in inputs)
+    places = " and ".join(f"export.inputs.{name}" for name in inputs)
+    return f"; {names} drawn only from 0 and 1: nothing tells a range, write 'range' in {places}"
 
 
 def _worst(samples: list[Mapping[str, Any]], pictures: list[Mapping[str, Any]]) -> float:
