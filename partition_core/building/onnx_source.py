@@ -24,6 +24,7 @@ from partition_core.cutting.model_inputs import (
     check_inputs,
     drawn_inputs,
     expected_inputs,
+    inputs_of,
 )
 from partition_core.cutting.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.cutting.onnx_file.graph import Model
@@ -110,6 +111,7 @@ def mark_source(
         "detects": False,
         "compared_with": COMPARED_WITH,
         "model_sha256": digest,
+        "inputs": list(inputs_of(source.model)),
         **range_notes(samples, ranges),
     }
 
@@ -208,17 +210,17 @@ def _samples(plan: Plan, model: Model) -> list[Sample]:
     from partition_core.sample_inputs import Sample, given_arrays, samples_of
 
     recipe = plan.file.recipe
-    said = _model(recipe).inputs
+    entries = _model(recipe).inputs
     with in_recipe(plan.file):
         if not recipe.proof.inputs:
-            specs = drawn_inputs(model, said)
+            specs = drawn_inputs(model, entries)
             if specs and all(spec.value is not None for spec in specs):
                 raise CutError(problem("export.inputs", *ALL_FIXED))
             return samples_of(specs, ())
         files = [plan.project.root / name for name in recipe.proof.inputs]
         given = given_arrays(files, expected_inputs(model), IN_THE_FILE, plan.file.place)
         return [
-            Sample(arrays, tuple(drawn_inputs(model, said, _shapes(arrays))), number + 1)
+            Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)
             for number, arrays in enumerate(given)
         ]
 

@@ -41,7 +41,7 @@ def expected_inputs(model: Model) -> dict[str, Expected]:
     return {name: expected(value) for name, value in inputs_of(model).items()}
 
 
-def check_inputs(model: Model, said: Sequence[FileInput]) -> None:
+def check_inputs(model: Model, entries: Sequence[FileInput]) -> None:
     """Raise CutError, with YAML paths below `export.inputs`, for what contradicts the file."""
     inputs = inputs_of(model)
     problems = [
@@ -51,10 +51,10 @@ def check_inputs(model: Model, said: Sequence[FileInput]) -> None:
             one_of(inputs),
             suggestion(one.name, inputs),
         )
-        for one in said
+        for one in entries
         if one.name not in inputs
     ]
-    for one in said:
+    for one in entries:
         if one.name in inputs:
             problems += _contradictions(one, inputs[one.name])
     if problems:
@@ -73,16 +73,16 @@ def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
 
 def drawn_inputs(
     model: Model,
-    said: Sequence[FileInput],
+    entries: Sequence[FileInput],
     given: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> list[TensorSpec]:
     """Return the inputs of `model` but those `given`, by name with their shapes.
 
-    Each dim has the file's size, that of its symbol in what is given, or that which the recipe has
-    said. Raises CutError, with YAML paths below `export.inputs`, for a dim that has none, and for
-    a dtype of which no random numbers are made.
+    Each dim has the file's size, that of its symbol in what is given, or that of its entry. Raises
+    CutError, with YAML paths below `export.inputs`, for a dim that has none, and for a dtype of
+    which no random numbers are made.
     """
-    known = {one.name: one for one in said}
+    known = {one.name: one for one in entries}
     sizes = symbol_sizes(model, given)
     specs: list[TensorSpec] = []
     problems: list[Problem] = []
@@ -98,27 +98,27 @@ def drawn_inputs(
     return specs
 
 
-def _contradictions(said: FileInput, value: Value) -> Iterator[Problem]:
+def _contradictions(entry: FileInput, value: Value) -> Iterator[Problem]:
     dtype = DTYPES.get(value.type.dtype, "") if value.type is not None else ""
-    if said.shape is not None:
+    if entry.shape is not None:
         dims = value.type.dims if value.type is not None else None
-        wrong = dims_misfit(said.name, dims, said.shape, IN_THE_FILE)
+        wrong = dims_misfit(entry.name, dims, entry.shape, IN_THE_FILE)
         if wrong:
-            yield problem(_at(said.name), wrong)
+            yield problem(_at(entry.name), wrong)
     if dtype not in DRAWN:
         return
-    numbers = {"value": () if said.value is None else (said.value,), "range": said.range or ()}
+    numbers = {"value": () if entry.value is None else (entry.value,), "range": entry.range or ()}
     for key, elements in numbers.items():
         outside = [element for element in elements if not is_element(dtype, element)]
         if dtype == "bool" and key == "range" and elements:
-            yield problem(f"{_at(said.name)}.{key}", *NO_RANGE_OF_BOOL)
+            yield problem(f"{_at(entry.name)}.{key}", *NO_RANGE_OF_BOOL)
         elif outside:
             shown = str(outside[0]).lower()
-            what = f"input '{said.name}' is {dtype} {IN_THE_FILE}, and no {dtype} is {shown}"
-            yield problem(f"{_at(said.name)}.{key}", what, f"expected {elements_text(dtype)}")
+            what = f"input '{entry.name}' is {dtype} {IN_THE_FILE}, and no {dtype} is {shown}"
+            yield problem(f"{_at(entry.name)}.{key}", what, f"expected {elements_text(dtype)}")
 
 
-def _spec(value: Value, said: FileInput, sizes: Mapping[str, int]) -> TensorSpec | Problem:
+def _spec(value: Value, entry: FileInput, sizes: Mapping[str, int]) -> TensorSpec | Problem:
     name, kind = value.name, value.type
     in_files = "name '.npz' files in 'proof.inputs'"
     if kind is None or kind.dtype not in DTYPES:
@@ -128,11 +128,11 @@ def _spec(value: Value, said: FileInput, sizes: Mapping[str, int]) -> TensorSpec
     if dtype not in DRAWN:
         what = f"input '{name}' is {dtype}, of which no random numbers are made"
         return problem("model", what, "expected an integer, a float or a boolean", in_files)
-    open_dims = kind.dims if kind.dims is not None else said.shape
-    sized = [_size(*pair, sizes) for pair in zip_longest(open_dims or (), said.shape or ())]
+    open_dims = kind.dims if kind.dims is not None else entry.shape
+    sized = [_size(*pair, sizes) for pair in zip_longest(open_dims or (), entry.shape or ())]
     shape = tuple(dim for dim in sized if dim is not None)
     if open_dims is not None and len(shape) == len(sized):
-        return TensorSpec(name, shape, dtype, said.range, said.value)
+        return TensorSpec(name, shape, dtype, entry.range, entry.value)
     what = f"input '{name}' has no dims in the file"
     example: Sequence[Dim] = ("…",)
     if kind.dims is not None:
@@ -142,10 +142,10 @@ def _spec(value: Value, said: FileInput, sizes: Mapping[str, int]) -> TensorSpec
     return problem(_AT, what, "the proof needs a size for each", f"write `{written}`")
 
 
-def _size(dim: Dim, said: int | None, sizes: Mapping[str, int]) -> int | None:
+def _size(dim: Dim, own: int | None, sizes: Mapping[str, int]) -> int | None:
     if isinstance(dim, int):
         return dim
-    return said if dim is None else sizes.get(dim, said)
+    return own if dim is None else sizes.get(dim, own)
 
 
 def _key(name: str) -> str:

@@ -37,18 +37,16 @@ def read_ranges(
     `module` is run on `typical` to see them, and then on `typical` and `samples` with them: a
     range with which it fails is left out.
     """
-    wanted = undetermined([typical, *samples])
-    found: Ranges = {}
-    for _ in wanted:
-        tensors = in_order(specs, typical.ranged(found).arrays())
-        named = dict(zip((spec.name for spec in specs), tensors, strict=True))
-        seen, is_whole = index_ranges(module, named)
-        more = {name: one for name, one in seen.items() if name in wanted}
-        # A run that an index ends which is not in its table has told the size of that.
-        if is_whole or more == found:
-            found = more
+    names = undetermined([typical, *samples])
+    ranges: Ranges = {}
+    for _ in names:
+        tensors = in_order(specs, typical.ranged(ranges).arrays())
+        inputs = dict(zip((spec.name for spec in specs), tensors, strict=True))
+        noted, is_whole = index_ranges(module, inputs)
+        former, ranges = ranges, {name: span for name, span in noted.items() if name in names}
+        # A run that fails for an index beyond a table has told the size of that table.
+        if is_whole or ranges == former:
             break
-        found = more
 
     def runs(arrays: Arrays) -> bool:
         try:
@@ -58,7 +56,7 @@ def read_ranges(
             return False
         return True
 
-    return usable_ranges(found, [typical, *samples], runs)
+    return usable_ranges(ranges, [typical, *samples], runs)
 
 
 def resized_sample(

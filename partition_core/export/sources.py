@@ -43,10 +43,10 @@ Sample = tuple[torch.Tensor, ...]
 class Subject:
     """A module in eval mode with its weights, and the samples on which it is proven.
 
-    `inputs` are the recipe's, in the order in which `module` takes them. `own` is the user's
-    model inside `module`, `typical` an input like those it was made for,
-    and `init` applies its own initialization. `identity` is what the source resolved to, as
-    canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
+    `inputs` are the recipe's, in the order in which `module` takes them, with the ranges that its
+    tables tell. `own` is the user's model inside `module`, `typical` an input like those it was
+    made for, and `init` applies its own initialization. `identity` is what the source resolved to,
+    as canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
     shapes, for each number; `rules` gives what the source needs while it is traced;
     `notes` is what the manifest tells of the source's inputs and outputs.
@@ -157,15 +157,15 @@ def _check_masks(detector: nn.Module, place: Place) -> None:
 def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:
     place = place_of("model.factory")
     module = _made(source, place).eval()
-    said = _ordered(recipe.export.inputs, module, place_of)
+    specs = _ordered(recipe.export.inputs, module, place_of)
     given = given_inputs(recipe, root, place_of)
-    samples = samples_of(said, given)
-    ranges = read_ranges(module, said, typical_sample(said, given), samples)
-    inputs = ranged(said, ranges)
+    samples = samples_of(specs, given)
+    ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
+    inputs = ranged(specs, ranges)
 
     def resized(shapes: tuple[tuple[int, ...], ...], number: int) -> Sample:
-        sizes = dict(zip((spec.name for spec in said), shapes, strict=True))
-        return resized_sample(module, said, given, sizes, number)
+        sizes = dict(zip((spec.name for spec in specs), shapes, strict=True))
+        return resized_sample(module, specs, given, sizes, number)
 
     return Subject(
         module,
