@@ -46,11 +46,7 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
         yield from _marking_inputs(project, file, recipe.model)
         return
     yield "recipe marks", canonical_json(recipe.marks)
-    for index, image in enumerate(recipe.proof.images):
-        yield (
-            f"image {image}",
-            _digest(project, project.root / image, f"proof.images[{index}]", file),
-        )
+    yield from _proof_files(project, file)
     yield from _pinned_entry(project, file)
     yield from declared_inputs(project, file, recipe.model.depends_on)
     if isinstance(recipe.model, MmdetModel):
@@ -76,11 +72,19 @@ def _marking_inputs(project: Project, file: RecipeFile, model: OnnxModel) -> Ent
     for path in external_files(project, file):
         label = path.relative_to((project.root / model.location).parent).as_posix()
         yield f"external data {label}", _digest(project, path, "model.path", file)
-    for index, arrays in enumerate(model.inputs):
-        at = f"proof.inputs[{index}]"
-        yield f"inputs {arrays}", _digest(project, project.root / arrays, at, file)
+    yield from _proof_files(project, file)
     yield from versions(_RUNNING_PACKAGES)
     yield from own_code(project, "mark")
+
+
+def _proof_files(project: Project, file: RecipeFile) -> Entries:
+    proof = file.recipe.proof
+    for key, kind, names in (("images", "image", proof.images), ("inputs", "inputs", proof.inputs)):
+        for index, name in enumerate(names):
+            # Other machines have the file in another folder, and the same result.
+            own = f"{index} {Path(name).name}" if Path(name).is_absolute() else name
+            at = f"proof.{key}[{index}]"
+            yield f"{kind} {own}", _digest(project, project.root / name, at, file)
 
 
 def cut_inputs(project: Project) -> Entries:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from partition_core.building.exports import EXPORT, Entries, Exports
 from partition_core.building.folders import MANIFEST, REPORT
@@ -15,6 +16,7 @@ from partition_core.building.inputs import cut_inputs, proof_inputs, report_inpu
 from partition_core.building.models import StoredModel, stored_model, weights_file
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
+from partition_core.index_ranges import ZERO_OR_ONE
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Segment, WeightsForm, canonical_json
 from partition_core.store.entry import Result
@@ -210,6 +212,10 @@ class Plan:
             (REFERENCE, exported.files[REFERENCE].digest),
             ("detects", canonical_json(exported.notes.get("detects"))),
             ("compared with", canonical_json(exported.notes.get("compared_with"))),
+            ("assumptions", canonical_json(assumptions(exported))),
+            ("kinds of samples", canonical_json(exported.notes.get("probes", {}))),
+            # The proof's line names them, and a range that is written out gives the same samples.
+            ("inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))),
             *proof_inputs(self.project),
         )
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
@@ -288,6 +294,11 @@ class Plan:
     @staticmethod
     def _files_of(model: str, weights: str) -> tuple[str, ...]:
         return (model, weights) if weights else (model,)
+
+
+def assumptions(exported: Result) -> list[Any]:
+    """Return the decisions of an export that rest on a user's word, as plain data."""
+    return [each for each in exported.notes.get("decisions", ()) if each["assumed"]]
 
 
 def digests_of(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:

@@ -117,15 +117,19 @@ class RecipeBuild:
     def open_if_needed(self) -> None:
         """Read the recipe unless nothing is to be done for it.
 
-        An ONNX file is compared with it, unless it was exported already.
+        An ONNX file and files with inputs are compared with it, unless it was exported already.
         """
-        if self.is_settled:
+        if self.is_settled or self.plan.result(self.plan.export()) is not None:
             return
-        step = self.plan.export()
-        if self.plan.file.recipe.model.source == "onnx" and self.plan.result(step) is None:
+        recipe = self.plan.file.recipe
+        if recipe.model.source == "onnx":
             from partition_core.building.onnx_source import check_source
 
             check_source(self.plan)
+        elif recipe.proof.inputs:
+            from partition_core.sample_inputs import given_inputs
+
+            given_inputs(recipe, self.plan.project.root, self.plan.file.place)
 
     def settled_files(self) -> dict[str, str]:
         """Return the identities of all files that tell that nothing is to be done; else none."""

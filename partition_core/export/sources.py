@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import inspect
 import json
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from partition_core.errors import ExportError, Place, PlaceOf, problem, suggestion
+from partition_core.export.array_samples import in_order, read_ranges, resized_sample
 from partition_core.export.questions import KnownFunction
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
@@ -29,6 +28,13 @@ from partition_core.recipe import (
     TensorSpec,
     TorchModel,
 )
+from partition_core.sample_inputs import (
+    given_inputs,
+    range_notes,
+    ranged,
+    samples_of,
+    typical_sample,
+)
 
 Sample = tuple[torch.Tensor, ...]
 """One set of inputs, in the order in which the module takes them."""
@@ -38,10 +44,10 @@ Sample = tuple[torch.Tensor, ...]
 class Subject:
     """A module in eval mode with its weights, and the samples on which it is proven.
 
-    `inputs` are the recipe's, in the order in which `module` takes them. `own` is the user's
-    model inside `module`, `typical` an input like those it was made for,
-    and `init` applies its own initialization. `identity` is what the source resolved to, as
-    canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
+    `inputs` are the recipe's, in the order in which `module` takes them, with the ranges that its
+    tables tell. `own` is the user's model inside `module`, `typical` an input like those it was
+    made for, and `init` applies its own initialization. `identity` is what the source resolved to,
+    as canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
     shapes, for each number; `rules` gives what the source needs while it is traced, and
     `known_functions` are those of the source whose questions have answers;
@@ -75,7 +81,7 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     if isinstance(source, MmdetModel):
         subject = _mmdet_subject(recipe, source, root, place_of)
     else:
-        subject = _torch_subject(recipe, source, place_of)
+        subject = _torch_subject(recipe, source, root, place_of)
     match source.weights:
         case Seed(seed):
             seed_weights(
@@ -153,28 +159,31 @@ def _check_masks(detector: nn.Module, place: Place) -> None:
         )
 
 
-def _torch_subject(recipe: Recipe, source: TorchModel, place_of: PlaceOf) -> Subject:
+def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:
     place = place_of("model.factory")
     module = _made(source, place).eval()
-    inputs = _ordered(recipe.export.inputs, module, place_of)
-    typical, *samples = (_noise(inputs, seed) for seed in range(3))
+    specs = _ordered(recipe.export.inputs, module, place_of)
+    given = given_inputs(recipe, root, place_of)
+    samples = samples_of(specs, given)
+    ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
+    inputs = ranged(specs, ranges)
+
+    def resized(shapes: tuple[tuple[int, ...], ...], number: int) -> Sample:
+        sizes = dict(zip((spec.name for spec in specs), shapes, strict=True))
+        return resized_sample(module, specs, given, sizes, number)
+
     return Subject(
         module,
         module,
         inputs=inputs,
-        samples=tuple(samples),
-        typical=typical,
+        samples=tuple(in_order(inputs, one.ranged(ranges).arrays()) for one in samples),
+        typical=in_order(inputs, typical_sample(inputs, given).arrays()),
         init=lambda: None,
         identity="",
         detects=False,
-        resized=lambda shapes, number: _noise(
-            tuple(
-                dataclasses.replace(spec, shape=shape)
-                for spec, shape in zip(inputs, shapes, strict=True)
-            ),
-            1 + len(samples) + number,
-        ),
+        resized=resized,
         rules=contextlib.nullcontext,
+        notes=range_notes(samples, ranges),
     )
 
 
@@ -233,16 +242,3 @@ def _ordered(
             "name the inputs like its parameters",
         )
     )
-
-
-def _noise(inputs: tuple[TensorSpec, ...], seed: int) -> Sample:
-    """Return one random set of inputs: floats normally distributed, integers 0 or 1."""
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    return tuple(torch.from_numpy(_draw(spec, generator)) for spec in inputs)
-
-
-def _draw(spec: TensorSpec, generator: np.random.Generator) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(spec.dtype)
-    if np.issubdtype(dtype, np.floating):
-        return generator.standard_normal(spec.shape, dtype=np.float32).astype(dtype)
-    return generator.integers(0, 2, spec.shape).astype(dtype)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from partition_core.cutting.onnx_file.value_type import DTYPES, type_of
 from partition_core.errors import ProofError, problem
 from partition_core.proving.comparison import change, same_bits
 from partition_core.proving.random_operators import RandomOperator, random_operators
-from partition_core.proving.samples import Arrays
 from partition_core.proving.sessions import SEEDS, Session, with_outputs
+from partition_core.sample_inputs import Array, Arrays
 
 _Runs = list[Arrays]
 _Changes = dict[str, float]
@@ -52,7 +53,7 @@ def reference_of(
     plain = given.runs(())
     _check_comparable(plain[0], outputs)
     seen, changes = _observed(given, list(wanted.values()), plain)
-    reference: Arrays = {}
+    reference: dict[str, Array] = {}
     for index, (sample, untouched, tensors, apart) in enumerate(
         zip(samples, plain, seen, changes, strict=True)
     ):
@@ -72,6 +73,23 @@ def reference_of(
     return reference
 
 
+def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:
+    """Return a function that tells whether onnxruntime runs the file `source` on a sample."""
+
+    @functools.cache
+    def session() -> Session:
+        return _Given(source, model, random_operators(model), (), scratch).session((), SEEDS[0])
+
+    def runs(sample: Arrays) -> bool:
+        try:
+            session().run(sample)
+        except ProofError:
+            return False
+        return True
+
+    return runs
+
+
 @dataclass(frozen=True)
 class _Given:
     source: Path
@@ -83,10 +101,10 @@ class _Given:
     def runs(self, added: Sequence[str], seed: int = SEEDS[0]) -> _Runs:
         """Return what the file gives for each sample, with the tensors `added` as outputs too."""
         # The session ends with this call: a large model is in memory once.
-        session = self._session(added, seed)
+        session = self.session(added, seed)
         return [session.run(sample) for sample in self.samples]
 
-    def _session(self, added: Sequence[str], seed: int) -> Session:
+    def session(self, added: Sequence[str], seed: int) -> Session:
         file, name, draws = self.source, self.source.name, bool(self.operators)
         if added or mark_functions(self.model):
             file = with_outputs(file, added, self.scratch / "given.onnx")

@@ -9,11 +9,12 @@ from partition_core.proving.random_operators import REMEDY, draw_random_numbers
 from partition_core.wording import counted
 
 
-def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
+def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequence[str] = ()) -> str:
     """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly.
 
-    `uncovered` is the number of nodes of end2end that no segment runs. What is random, and so not
-    proven, is named, and so is what is proven on tensors that a random segment did not give.
+    `uncovered` is the number of nodes of end2end that no segment runs, `zero_or_one` are the
+    integer inputs that had no other elements. What is random, and so not proven, is named, and so
+    is what is proven on tensors that a random segment did not give.
     """
     pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
     is_whole = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
@@ -21,7 +22,7 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0) -> str:
     return (
         f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}: "
         f"{_segments(figures, uncovered)}{', ' if is_whole else '; '}{_against(figures)}"
-        f"{_detections(pictures)}{_assumptions(figures)}{remedy}"
+        f"{_detections(pictures)}{_assumptions(figures)}{_untried(zero_or_one)}{remedy}"
     )
 
 
@@ -80,6 +81,14 @@ def _assumptions(figures: Mapping[str, Any]) -> str:
         f"; assuming {' and '.join(stated)}, by 'export.answers'; none of "
         f"{counted(tried, 'input')} of other kinds refutes it"
     )
+
+
+def _untried(inputs: Sequence[str]) -> str:
+    if not inputs:
+        return ""
+    names = " and ".join(f"'{name}'" for name in inputs)
+    places = " and ".join(f"export.inputs.{name}" for name in inputs)
+    return f"; {names} drawn only from 0 and 1: nothing tells a range, write 'range' in {places}"
 
 
 def _rounding(samples: Sequence[Mapping[str, Any]]) -> str:

@@ -17,8 +17,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 def _detector_inputs(draft: Draft) -> Iterator[Problem]:
-    source, inputs = draft.tree.get("model", "source"), draft.tree.get("export", "inputs")
-    if source is None or source.text != "mmdet" or inputs is None:
+    inputs = draft.tree.get("export", "inputs")
+    if draft.source != "mmdet" or inputs is None:
         return
     if len(inputs.entries) > 1:
         what = f"has {len(inputs.entries)} inputs"
@@ -43,8 +43,7 @@ def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
 
 
 def _detector_axes(draft: Draft) -> Iterator[Problem]:
-    source = draft.tree.get("model", "source")
-    if source is None or source.text != "mmdet":
+    if draft.source != "mmdet":
         return
     for axes in draft.tree.select("export", "dynamic_axes"):
         for symbols in axes.entries.values():
@@ -53,8 +52,8 @@ def _detector_axes(draft: Draft) -> Iterator[Problem]:
 
 
 def _masks_of_no_detector(draft: Draft) -> Iterator[Problem]:
-    source, masks = draft.tree.get("model", "source"), draft.tree.get("export", "masks")
-    if masks is not None and source is not None and source.text == "torch":
+    masks = draft.tree.get("export", "masks")
+    if masks is not None and draft.source == "torch":
         what = "only an mmdet model has masks that can be pasted"
         yield Problem(masks.place, what, "", "remove it; the outputs are what the module returns")
 
@@ -122,6 +121,8 @@ _INPUT_PATHS = (
     ("model", "path"),
     ("model", "weights", "checkpoint"),
     ("model", "depends_on", "files", EVERY),
+    ("proof", "images", EVERY),
+    ("proof", "inputs", EVERY),
 )
 
 
@@ -157,16 +158,25 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 def _proof_files(draft: Draft) -> Iterator[Problem]:
     for kind, wanted in (("images", "a picture"), ("inputs", "an '.npz' file")):
         for node in draft.tree.select("proof", kind, EVERY):
-            if not node.text:
+            if not node.text or (_escapes(node.text) and not os.path.isabs(node.text)):
                 continue
-            if os.path.isabs(node.text) or _escapes(node.text):
-                what = f"{quoted(node.text)} is not inside the project"
-                yield Problem(node.place, what, "expected a path relative to the project's root")
-            elif not os.path.isfile(draft.root / node.text):
+            if not os.path.isfile(draft.root / node.text):
                 what = f"there is no file {quoted(node.text)}"
-                yield Problem(
-                    node.place, what, f"expected {wanted}, relative to the project's root"
-                )
+                path = "by an absolute path or one relative to the project's root"
+                yield Problem(node.place, what, f"expected {wanted}, {path}")
+
+
+def _proof_of_another_source(draft: Draft) -> Iterator[Problem]:
+    for source, key, expected in _PROVEN_OTHERWISE:
+        node = draft.tree.get("proof", key)
+        if node is not None and draft.source == source:
+            yield Problem(node.place, "has no meaning here", expected, "remove it")
+
+
+_PROVEN_OTHERWISE = (
+    ("torch", "images", "a torch model is proven on arrays, which 'proof.inputs' names"),
+    ("mmdet", "inputs", "an mmdet model is proven on pictures, which 'proof.images' names"),
+)
 
 
 def _onnx_path(draft: Draft) -> Iterator[Problem]:
@@ -222,6 +232,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _declared_files,
     _declared_packages,
     _proof_files,
+    _proof_of_another_source,
     _onnx_path,
     _tensor_marks,
     _marks_of_one_line,

@@ -60,8 +60,11 @@ def compose(source: Source) -> Report:
 
 
 def _about(source: Source) -> str:
+    start = "0/input/"
     inputs = ", ".join(
-        f"{one.name} {one.dtype} {dims_text(one.shape)}" for one in source.recipe.export.inputs
+        f"{name.removeprefix(start)} {array.dtype} {dims_text(array.shape)}"
+        for name, array in source.reference.items()
+        if name.startswith(start)
     )
     return f"{_made_of(source.recipe.model)}, {inputs}; partition {source.recipe.partition.type}"
 

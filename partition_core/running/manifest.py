@@ -133,6 +133,7 @@ def _damaged(path: Path, why: str) -> RunError:
 
 def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
     told, artifacts = content["export"], content["artifacts"]
+    described = [spec["name"] for spec in content["recipe"]["export"]["inputs"]]
     return Manifest(
         folder=folder,
         recipe=str(content["recipe"]["name"]),
@@ -149,7 +150,7 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
             Edge(edge["producer"], edge["output"], edge["consumer"], edge["input"])
             for edge in content["edges"]
         ),
-        inputs=tuple(spec["name"] for spec in content["recipe"]["export"]["inputs"]),
+        inputs=tuple(map(str, told.get("inputs", described))),
         detects=bool(told.get("detects")),
         picture=PictureInput.of(told["picture"]) if "picture" in told else None,
         picture_unknown=str(told.get("picture_unknown", "")),

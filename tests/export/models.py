@@ -337,3 +337,10 @@ class Strided(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         steps = x[:, :, ::8]
         return x + steps if steps.shape[2] == 1 else x - steps.mean()
+
+
+class Picked(nn.Module):
+    """The rows of `states` (N, L, C) at `places` (N, K)."""
+
+    def forward(self, states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return states.gather(1, places[..., None].expand(-1, -1, states.shape[2]))

@@ -33,9 +33,12 @@ from partition_core.recipe import (
     DEFAULT_TOLERANCE,
     Checkpoint,
     DynamicAxis,
+    FileInput,
     Mark,
     MmdetModel,
+    OnnxModel,
     OwnWeights,
+    Proof,
     Recipe,
     Seed,
     Segment,
@@ -102,7 +105,10 @@ def test_a_recipe_of_a_torch_model_has_the_values_that_were_written(tmp_path: Pa
     text = """
 model: {source: torch, factory: 'zoo.small:Net.make', args: {width: 8, act: {type: relu}}}
 export:
-  inputs: {size: {shape: [], dtype: int64}, image: {shape: [1, 3, 8, 8]}}
+  inputs:
+    size: {shape: [], dtype: int64, range: [1, 7]}
+    image: {shape: [1, 3, 8, 8]}
+    rate: {shape: [], dtype: int32, value: 16000}
   output_names: [b, a]
   dynamic_axes: {image: {3: w, 2: h}}
   opset: 18
@@ -118,15 +124,21 @@ partition:
       input_names: [q]
       output_names: [p]
       dynamic_axes: {q: {0: batch}}
-proof: {tolerance: 1, images: [pictures/a.jpg]}
+proof: {tolerance: 1, inputs: [arrays/a.npz, ABSOLUTE]}
 """
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures/a.jpg").touch()
+    (tmp_path / "arrays").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"arrays/{name}.npz").touch()
+    text = text.replace("ABSOLUTE", str(tmp_path / "arrays/b.npz"))
     recipe = read(tmp_path, text).recipe
     assert recipe.model == TorchModel(
         "zoo.small:Net.make", (("act", '{"type":"relu"}'), ("width", "8")), OwnWeights()
     )
-    assert [tensor.name for tensor in recipe.export.inputs] == ["image", "size"]
+    assert recipe.export.inputs == (
+        TensorSpec("image", (1, 3, 8, 8), "float32"),
+        TensorSpec("rate", (), "int32", value=16000),
+        TensorSpec("size", (), "int64", range=(1, 7)),
+    )
     assert recipe.export.output_names == ("b", "a")
     assert recipe.export.dynamic_axes == (
         DynamicAxis("image", 2, "h"),
@@ -136,7 +148,29 @@ proof: {tolerance: 1, images: [pictures/a.jpg]}
     assert recipe.marks[0] == Mark("neck", None, "body.0.neck", None, ())
     assert recipe.marks[1] == Mark("tail", None, None, None, None, decorator=True)
     assert recipe.partition.segments[0].dynamic_axes == (DynamicAxis("q", 0, "batch"),)
-    assert (recipe.proof.tolerance, recipe.proof.images) == (1.0, ("pictures/a.jpg",))
+    assert recipe.proof == Proof(1.0, (), ("arrays/a.npz", str(tmp_path / "arrays/b.npz")))
+
+
+def test_a_recipe_of_an_onnx_file_may_say_only_what_an_input_is_drawn_from(tmp_path: Path) -> None:
+    text = """
+model: {source: onnx, path: a.onnx}
+export: {inputs: {ids: {range: [0, 499]}, rate: {value: 16000}, image: {shape: [1, 3, 8, 8]}}}
+partition: {save_file: b.onnx, from: [ids], to: [scores]}
+"""
+    recipe = read(tmp_path, text).recipe
+    assert isinstance(recipe.model, OnnxModel)
+    assert recipe.model.inputs == (
+        FileInput("ids", range=(0, 499)),
+        FileInput("image", (1, 3, 8, 8)),
+        FileInput("rate", value=16000),
+    )
+    assert recipe.export.inputs == ()
+
+
+def test_pictures_have_absolute_paths_as_models_have(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    text = f"{YOLO}proof: {{images: ['{tmp_path / 'a.jpg'}']}}\n"
+    assert read(tmp_path, text).recipe.proof.images == (str(tmp_path / "a.jpg"),)
 
 
 def test_a_default_that_is_written_out_is_the_same_recipe(tmp_path: Path) -> None:
@@ -419,6 +453,14 @@ BOUNDARIES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 PLACES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{"on": "a.b"}, {"on": "a.b.c"}, {"module": "neck"}, {"module": "neck.0"}, {"decorator": True}]
 )
+ELEMENTS: list[dict[str, Any]] = [
+    {"dtype": "int64"},
+    {"dtype": "bool"},
+    {"dtype": "bool", "value": False},
+    {"dtype": "uint8", "range": [0, 255]},
+    {"range": [-0.5, 2]},
+    {"value": 0},
+]
 
 
 @st.composite
@@ -427,7 +469,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     model = draw(MMDET | TORCH)
     inputs = {"input": {"shape": draw(st.lists(st.integers(1, 999), min_size=4, max_size=4))}}
     if model["source"] == "torch" and draw(st.booleans()):
-        inputs["other"] = {"shape": [2], "dtype": draw(st.sampled_from(["int64", "bool"]))}
+        inputs["other"] = {"shape": [2], **draw(st.sampled_from(ELEMENTS))}
     export: dict[str, Any] = {"inputs": inputs}
     if draw(st.booleans()):
         # The pictures of a detector and their channels cannot be dynamic.
@@ -467,7 +509,11 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
         del model["weights"]
     if model["source"] == "torch":
         del export["masks"]
-    export["inputs"] = {tensor.pop("name"): tensor for tensor in export["inputs"]}
+    export["inputs"] = {
+        tensor.pop("name"): {key: value for key, value in tensor.items() if value is not None}
+        for tensor in export["inputs"]
+    }
+    plain["proof"] = {key: value for key, value in plain["proof"].items() if value != []}
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}
         for axis in owner["dynamic_axes"]:

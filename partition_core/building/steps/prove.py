@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.building.places import in_recipe
-from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan
+from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, assumptions
 from partition_core.building.work import Notes, Say, carry_out, known, laid_out, lost, phase, stored
+from partition_core.index_ranges import ZERO_OR_ONE
 from partition_core.store.entry import Result
 
 if TYPE_CHECKING:
@@ -51,11 +52,7 @@ def prove(plan: Plan, say: Say) -> bool:
                 against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
                 kinds=exported.notes.get("probes", {}),
-                assumptions=[
-                    decision
-                    for decision in exported.notes.get("decisions", [])
-                    if decision["assumed"]
-                ],
+                assumptions=assumptions(exported),
             )
         content = _plain(
             {
@@ -66,7 +63,8 @@ def prove(plan: Plan, say: Say) -> bool:
             }
         )
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
-        return {"summary": summary(figures, len(covered.uncovered))}
+        untried = exported.notes.get(ZERO_OR_ONE, ())
+        return {"summary": summary(figures, len(covered.uncovered), untried)}
 
     return carry_out(plan, step, work)
 
