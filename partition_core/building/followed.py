@@ -11,8 +11,10 @@ from partition_core.building.work import changed_meanwhile
 from partition_core.errors import problem
 from partition_core.fingerprint import Fingerprint, changes
 from partition_core.following.deducing import Followed, Known, deduced
-from partition_core.following.installed import normalized
+from partition_core.following.installed import normalized, owners
 from partition_core.following.notes import Watch
+from partition_core.following.remembered import forget_results
+from partition_core.following.used_modules import Code
 from partition_core.following.watching import watched
 from partition_core.recipe import MmdetModel, TorchModel
 from partition_core.store.lists import LISTED_AT
@@ -34,6 +36,7 @@ class Follower:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """See what is read until the end."""
+        forget_results(Code(owners(self._plan.project.around.search)))
         with watched() as watch:
             yield
         self._watch = watch

@@ -110,8 +110,9 @@ class RecipeBuild:
 
         with self.run.project.digests.watched() as files:
             plan = Plan(self.run.project, self.run.recipes.open(self.name))
-            plan.export()
-        self._files = files
+            is_known = plan.result(plan.export()) is not None
+        # Without a result nobody knew which files to ask for.
+        self._files = files if is_known else {}
         return plan
 
     def open_if_needed(self) -> None:
@@ -134,6 +135,8 @@ class RecipeBuild:
     def settled_files(self) -> dict[str, str]:
         """Return the identities of all files that tell that nothing is to be done; else none."""
         if self.is_settled or "plan" not in vars(self) or not self.plan.is_all_published:
+            return {}
+        if not self._files:
             return {}
         folder = self.run.project.build_folder(self.name)
         seen = self.run.project.digests.seen

@@ -97,7 +97,8 @@ def _files(one: Distribution) -> Iterator[str]:
     base = os.path.abspath(os.fspath(str(one.locate_file(""))))
     listed = _listed(one)
     for name, *_ in listed:
-        yield os.path.normpath(os.path.join(base, name))
+        path = f"{base}{os.sep}{name}"
+        yield os.path.normpath(path) if ".." in name else path
     if not listed and os.path.basename(base) in _SITES:
         # As Debian installs: the package is known by its name alone.
         own = str(one.metadata["Name"] or "").replace("-", "_")

@@ -25,10 +25,14 @@ class Code:
 
     def __init__(self, owners: Owners) -> None:
         self._owners = owners
+        self._known: dict[str, str | None] = {}
 
     def owner(self, file: str) -> str | None:
         """Return the distribution whose version stands for a file; None without."""
-        return self._owners.of(file) if file and not is_python(file) else None
+        if file not in self._known:
+            is_others = bool(file) and not is_python(file)
+            self._known[file] = self._owners.of(file) if is_others else None
+        return self._known[file]
 
     def is_local(self, file: str) -> bool:
         """Return whether a file counts by its content."""

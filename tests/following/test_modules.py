@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.following.installed import version_text
+from partition_core.following.installed import owners, version_text
 from partition_core.following.locating import locate, search_path
+from partition_core.following.remembered import forget_results
+from partition_core.following.used_modules import Code
 
 from .conftest import User
 
@@ -116,6 +118,24 @@ def test_a_module_that_was_loaded_before_counts_with_all_that_it_read(user: User
     for name in ("net", "parts", "lazy", "other"):
         del sys.modules[name]
     assert of_ours(user.labels(use("net"), __name__)) == again
+
+
+def test_what_a_function_remembers_is_read_again_for_the_next_export(user: User) -> None:
+    user.write("project/a.txt", "1")
+    user.write(
+        "project/remembering.py",
+        "import functools\nfrom pathlib import Path\n\n"
+        "@functools.cache\ndef read(name='a.txt'):\n    return Path(name).read_text()\n\n"
+        "class Reader:\n    @staticmethod\n    @functools.lru_cache\n"
+        "    def read():\n        return read()\n",
+    )
+
+    def run() -> None:
+        use("remembering")().Reader.read()
+
+    for _ in range(2):
+        assert of_ours(user.labels(run, __name__)) == ["module remembering", "file a.txt"]
+        forget_results(Code(owners(search_path())))
 
 
 def test_what_was_there_before_anybody_looked_is_followed_by_its_imports(user: User) -> None:

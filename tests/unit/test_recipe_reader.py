@@ -438,13 +438,24 @@ WEIGHTS = st.fixed_dictionaries({"seed": st.integers(0, 2**63 - 1)}) | st.fixed_
 )
 AXES = st.dictionaries(NAMES, st.dictionaries(st.integers(0, 9), NAMES, min_size=1, max_size=2))
 UNIQUE_NAMES = st.lists(NAMES, unique=True, min_size=1, max_size=3)
+DEPENDS_ON = st.fixed_dictionaries(
+    {"files": st.sampled_from([["recipes/x.yaml"], ["recipes/*.yaml", "/dev/../etc/passwd"]])},
+    optional={"packages": st.just(["numpy"])},
+)
 MMDET = st.fixed_dictionaries(
     {"source": st.just("mmdet"), "config": st.sampled_from(["a.py", "/b.py"]), "weights": WEIGHTS},
-    optional={"overrides": st.dictionaries(NAMES, JSON, max_size=2)},
+    optional={
+        "overrides": st.dictionaries(NAMES, JSON, max_size=2),
+        "depends_on": DEPENDS_ON,
+    },
 )
 TORCH = st.fixed_dictionaries(
     {"source": st.just("torch"), "factory": st.sampled_from(["a:b", "a.b:C.d"])},
-    optional={"args": st.dictionaries(NAMES, JSON, max_size=2), "weights": WEIGHTS},
+    optional={
+        "args": st.dictionaries(NAMES, JSON, max_size=2),
+        "weights": WEIGHTS,
+        "depends_on": DEPENDS_ON,
+    },
 )
 BOUNDARIES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
@@ -505,8 +516,9 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
     for key in ("overrides", "args"):
         if key in model:
             model[key] = {name: json.loads(value) for name, value in model[key]}
-    if not model["weights"]:
-        del model["weights"]
+    model["depends_on"] = {k: v for k, v in (model["depends_on"] or {}).items() if v}
+    for key in [key for key in ("weights", "depends_on") if not model[key]]:
+        del model[key]
     if model["source"] == "torch":
         del export["masks"]
     export["inputs"] = {
