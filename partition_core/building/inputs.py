@@ -21,12 +21,22 @@ Entries = Iterator[tuple[str, str]]
 
 _SHARED_CODE = ("recipe.py", "references.py", "structure.py", "errors.py")
 _CODE = {
-    "export": ("export", "decorator.py", "mmdet_configs.py", "picture_input.py", *_SHARED_CODE),
+    "export": (
+        *("export", "decorator.py", "mmdet_configs.py", "picture_input.py"),
+        *("cutting/as_asked.py", "cutting/model_inputs.py", "wording.py", *_SHARED_CODE),
+    ),
     "mark": ("cutting", "proving", "building/onnx_source.py", "reference.py", *_SHARED_CODE),
     "cut": ("cutting", *_SHARED_CODE),
     "prove": ("proving", "cutting", *_SHARED_CODE),
     "measure": ("proving/measured_run.py", "proving/measuring.py"),
-    "report": ("reporting", "building/report.py", "wording.py", "proving", "cutting"),
+    "report": (
+        "reporting",
+        "building/report.py",
+        "wording.py",
+        "proving",
+        "cutting",
+        "picture_input.py",
+    ),
 }
 """The files and folders of our own code that each kind of step runs."""
 

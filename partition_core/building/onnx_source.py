@@ -192,7 +192,8 @@ def _samples(plan: Plan, model: Model) -> list[dict[str, Any]]:
 
     with in_recipe(plan.file):
         if files := _model(plan.file.recipe).inputs:
-            return given_samples(model, [plan.project.root / name for name in files])
+            asked = plan.file.recipe.export.inputs
+            return given_samples(model, [plan.project.root / name for name in files], asked)
         return random_samples(input_specs(model, plan.file.recipe.export.inputs))
 
 

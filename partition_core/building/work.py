@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from partition_core.building.models import EXPORT_FORMS, take, weights_file
 from partition_core.building.places import in_recipe
 from partition_core.building.plan import END2END, PROOF, REFERENCE, REFERS, Plan, Step
-from partition_core.errors import BuildError, problem
+from partition_core.errors import BuildError, ExportError, problem
 from partition_core.fingerprint import changes
 from partition_core.progress import ticking
 from partition_core.recipe import OnnxModel, Segment, WeightsForm
@@ -46,7 +46,9 @@ def export(plan: Plan, say: Say) -> bool:
         if isinstance(plan.file.recipe.model, OnnxModel):
             from partition_core.building.onnx_source import mark_source
 
-            return mark_source(plan, folder, announced, found)
+            notes = mark_source(plan, folder, announced, found)
+            _check_as_asked(plan, folder / END2END)
+            return notes
         with packages_of(plan):
             from partition_core.export.exporter import export_recipe
             from partition_core.export.files import save_export
@@ -60,6 +62,7 @@ def export(plan: Plan, say: Say) -> bool:
             )
         form = EXPORT_FORMS[plan.weights]
         written = save_export(exported, folder / END2END, folder / REFERENCE, form)
+        _check_as_asked(plan, folder / END2END)
         take(written, folder, weights_file(plan.weights, END2END))
         return {**exported.notes, **({"checkpoint_sha256": found[1]} if found else {})}
 
@@ -67,6 +70,15 @@ def export(plan: Plan, say: Say) -> bool:
     # A traced program refers to itself: its weights would stay beside those that the proof loads.
     gc.collect()
     return done
+
+
+def _check_as_asked(plan: Plan, end2end: Path) -> None:
+    from partition_core.cutting.as_asked import differences
+    from partition_core.cutting.onnx_file.graph_reader import read_model
+
+    wrong = differences(read_model(end2end), plan.file.recipe, plan.file.place)
+    if wrong:
+        raise ExportError(*wrong)
 
 
 def cut(plan: Plan, segment: Segment, say: Say) -> bool:

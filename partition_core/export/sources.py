@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place, PlaceOf, problem, suggestion
+from partition_core.cutting.as_asked import Form, input_differences
+from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
     Checkpoint,
@@ -43,7 +44,8 @@ class Subject:
     canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
     shapes, for each number; `rules` gives what the source needs while it is traced;
-    `notes` is what the manifest tells of the source's inputs and outputs.
+    `notes` is what the manifest tells of the source's inputs and outputs, `refusal` what is
+    wrong with a sample that the module does not run on, if the source knows better than the module.
     """
 
     module: nn.Module
@@ -57,6 +59,7 @@ class Subject:
     resized: Callable[[tuple[tuple[int, ...], ...], int], Sample]
     rules: Callable[[], AbstractContextManager[None]]
     notes: dict[str, Any] = field(default_factory=dict)
+    refusal: Callable[[Sample], Problem | None] = lambda _: None
 
 
 def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
@@ -73,6 +76,7 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
         subject = _mmdet_subject(recipe, source, root, place_of)
     else:
         subject = _torch_subject(recipe, source, place_of)
+    _check_samples(subject, place_of)
     match source.weights:
         case Seed(seed):
             seed_weights(
@@ -88,6 +92,19 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     return subject
 
 
+def _check_samples(subject: Subject, place_of: PlaceOf) -> None:
+    """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
+    asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    for sample in (subject.typical, *subject.samples):
+        made = {
+            name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in zip(asked, sample, strict=True)
+        }
+        wrong = list(input_differences(asked, made, "what is prepared for the model", place_of))
+        if wrong:
+            raise ExportError(*wrong)
+
+
 def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     """Return what the model gives for a sample; raises ExportError for what it raises."""
     try:
@@ -97,11 +114,13 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     except Exception as error:  # a user's model may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ExportError(
-            problem(place_of("model"), "the model does not run in PyTorch", reason)
+            subject.refusal(sample)
+            or problem(place_of("model"), "the model does not run in PyTorch", reason)
         ) from error
 
 
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
+    from partition_core.export.channels import check_preprocessor, refused_channels
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
@@ -110,6 +129,8 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     form = recipe.export.masks
     module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
+    (spec,) = recipe.export.inputs
+    check_preprocessor(spec, config, place_of)
     if form == "pasted":
         _check_masks(own, place_of("export.masks"))
 
@@ -131,6 +152,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         ),
         rules=mmdet_rules,
         notes=picture_notes(config, own, recipe.export),
+        refusal=lambda sample: refused_channels(module, sample[0], spec, place_of),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,13 @@ def random_samples(specs: Sequence[TensorSpec]) -> list[Arrays]:
     return [{spec.name: _drawn(spec, one) for spec in specs} for one in generators]
 
 
-def given_samples(model: Model, files: Sequence[Path]) -> list[Arrays]:
-    """Return the inputs of `model` in each of `files`; raises ProofError for what does not fit."""
+def given_samples(
+    model: Model, files: Sequence[Path], asked: Sequence[TensorSpec] = ()
+) -> list[Arrays]:
+    """Return the inputs of `model` in each of `files`; raises ProofError for what does not fit.
+
+    `asked` are the shapes that a recipe gives as well.
+    """
     samples: list[Arrays] = []
     problems: list[Problem] = []
     for index, file in enumerate(files):
@@ -54,6 +59,7 @@ def given_samples(model: Model, files: Sequence[Path]) -> list[Arrays]:
             problems.append(problem(where, what, " ".join(str(error).split())))
             continue
         problems += _misfits(model, sample, where)
+        problems += _other_shapes(sample, asked, where)
         samples.append(sample)
     if problems:
         raise ProofError(*problems)
@@ -80,6 +86,17 @@ def _misfits(model: Model, sample: Arrays, where: str) -> list[Problem]:
             what = f"input '{name}' is {kind.text if kind else ''} in the file"
             found.append(problem(where, f"{what}, and {array.dtype} here"))
     return found
+
+
+def _other_shapes(sample: Arrays, asked: Sequence[TensorSpec], where: str) -> Iterator[Problem]:
+    for spec in asked:
+        if spec.name in sample and sample[spec.name].shape != spec.shape:
+            yield problem(
+                where,
+                f"input '{spec.name}' is {list(sample[spec.name].shape)} here",
+                f"expected {list(spec.shape)}, as 'export.inputs' says",
+                f"give arrays of that shape, or leave '{spec.name}' out there",
+            )
 
 
 def _numpy_type(dtype: str) -> np.dtype[np.generic] | None:
