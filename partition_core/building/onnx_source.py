@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from partition_core.cutting.segment_scope import scope_of
 from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.input_forms import ALL_FIXED
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import ONE_LINE, OnnxModel, Recipe, TensorName
+from partition_core.recipe import ONE_LINE, FileInput, OnnxModel, Recipe, TensorName
 from partition_core.references import MarkReference, Side
 
 if TYPE_CHECKING:
@@ -220,10 +220,28 @@ def _samples(plan: Plan, model: Model) -> list[Sample]:
             return samples_of(specs, ())
         files = [plan.project.root / name for name in recipe.proof.inputs]
         given = given_arrays(files, expected_inputs(model), IN_THE_FILE, plan.file.place)
+        _check_shapes(given, entries)
         return [
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)
             for number, arrays in enumerate(given)
         ]
+
+
+def _check_shapes(given: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:
+    asked = {one.name: one.shape for one in entries if one.shape is not None}
+    problems = [
+        problem(
+            f"proof.inputs[{index}]",
+            f"input '{name}' is {list(arrays[name].shape)} here",
+            f"expected {list(shape)}, as 'export.inputs' says",
+            f"give arrays of that shape, or leave the shape of '{name}' out there",
+        )
+        for index, arrays in enumerate(given)
+        for name, shape in asked.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    if problems:
+        raise CutError(*problems)
 
 
 def _ranges(model: Model, samples: list[Sample]) -> Ranges:

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place, PlaceOf, problem, suggestion
+from partition_core.cutting.as_asked import Form, input_differences
+from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
 from partition_core.export.array_samples import in_order, read_ranges, resized_sample
 from partition_core.export.questions import KnownFunction
 from partition_core.export.weights import seed_weights
@@ -51,7 +52,8 @@ class Subject:
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
     shapes, for each number; `rules` gives what the source needs while it is traced, and
     `known_functions` are those of the source whose questions have answers;
-    `notes` is what the manifest tells of the source's inputs and outputs.
+    `notes` is what the manifest tells of the source's inputs and outputs, `refusal` what is
+    wrong with a sample that the module does not run on, if the source knows better than the module.
     """
 
     module: nn.Module
@@ -66,6 +68,7 @@ class Subject:
     rules: Callable[[], AbstractContextManager[None]]
     known_functions: Sequence[KnownFunction] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    refusal: Callable[[Sample], Problem | None] = lambda _: None
 
 
 def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
@@ -82,6 +85,7 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
         subject = _mmdet_subject(recipe, source, root, place_of)
     else:
         subject = _torch_subject(recipe, source, root, place_of)
+    _check_samples(subject, place_of)
     match source.weights:
         case Seed(seed):
             seed_weights(
@@ -97,6 +101,19 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     return subject
 
 
+def _check_samples(subject: Subject, place_of: PlaceOf) -> None:
+    """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
+    asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    for sample in (subject.typical, *subject.samples):
+        made = {
+            name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in zip(asked, sample, strict=True)
+        }
+        wrong = list(input_differences(asked, made, "what is prepared for the model", place_of))
+        if wrong:
+            raise ExportError(*wrong)
+
+
 def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     """Return what the model gives for a sample; raises ExportError for what it raises."""
     try:
@@ -106,11 +123,13 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     except Exception as error:  # a user's model may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ExportError(
-            problem(place_of("model"), "the model does not run in PyTorch", reason)
+            subject.refusal(sample)
+            or problem(place_of("model"), "the model does not run in PyTorch", reason)
         ) from error
 
 
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
+    from partition_core.export.channels import check_preprocessor, refused_channels
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
     from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
@@ -120,6 +139,8 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     form = recipe.export.masks
     module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
+    (spec,) = recipe.export.inputs
+    check_preprocessor(spec, config, place_of)
     if form == "pasted":
         _check_masks(own, place_of("export.masks"))
 
@@ -142,6 +163,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         rules=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
         notes=picture_notes(config, own, recipe.export),
+        refusal=lambda sample: refused_channels(module, sample[0], spec, place_of),
     )
 
 

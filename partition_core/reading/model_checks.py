@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.picture_input import PICTURE_CHANNELS
 from partition_core.reading.recipe_draft import Check, Draft
 from partition_core.reading.yaml_tree import EVERY, Node
 
@@ -24,10 +25,61 @@ def _detector_inputs(draft: Draft) -> Iterator[Problem]:
         what = f"has {len(inputs.entries)} inputs"
         yield Problem(inputs.place, what, "expected exactly one for an mmdet model")
     for tensor in inputs.entries.values():
-        shape = tensor.get("shape")
-        if shape is not None and isinstance(shape.value, tuple) and len(shape.items) != 4:
-            what = f"has {_count(len(shape.items), 'dim')}"
-            yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
+        yield from _picture_shape(tensor.get("shape"))
+        yield from _picture_dtype(tensor.get("dtype"))
+
+
+def _picture_shape(shape: Node | None) -> Iterator[Problem]:
+    if shape is None or not isinstance(shape.value, tuple):
+        return
+    if len(shape.items) != 4:
+        what = f"has {_count(len(shape.items), 'dim')}"
+        yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
+        return
+    channels = shape.items[1].value
+    if channels not in PICTURE_CHANNELS:
+        what = (
+            f"is {channels}, and mmdet reads pictures with 3 channels, or with 1 if they are gray"
+        )
+        expected = "expected [1, 3, height, width] or [1, 1, height, width]"
+        yield Problem(shape.items[1].place, what, expected)
+
+
+def _picture_dtype(dtype: Node | None) -> Iterator[Problem]:
+    if dtype is not None and dtype.text != "float32":
+        what = f"the input of an mmdet model is float32, not {dtype.text}"
+        expected = "it takes pictures that are normalized"
+        yield Problem(dtype.place, what, expected, "leave 'dtype' out")
+
+
+def _keys_without_effect(draft: Draft) -> Iterator[Problem]:
+    for source, steps, what, remedy in _WITHOUT_EFFECT:
+        node = draft.tree.get(*steps) if draft.source == source else None
+        if node is not None and node.value != ():
+            yield Problem(node.place, what, "", remedy)
+
+
+_WITHOUT_EFFECT = (
+    (
+        "torch",
+        ("export", "masks"),
+        "only an mmdet model has masks that can be pasted",
+        "remove it; the outputs are what the module returns",
+    ),
+    (
+        "torch",
+        ("proof", "images"),
+        "only an mmdet model is proven on pictures",
+        "remove it; a torch model is proven on random inputs",
+    ),
+    (
+        "mmdet",
+        ("export", "output_names"),
+        "the outputs of an mmdet model have names: 'dets', 'labels', 'masks', 'panoptic'",
+        "remove it; 'output_names' of a segment name the outputs of that",
+    ),
+)
+"""A source, a key that says nothing about its models, why, and what to do."""
 
 
 def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
@@ -49,13 +101,6 @@ def _detector_axes(draft: Draft) -> Iterator[Problem]:
         for symbols in axes.entries.values():
             for axis in sorted(_DETECTOR_AXES.keys() & symbols.entries.keys()):
                 yield Problem(symbols.entries[axis].place, *_DETECTOR_AXES[axis])
-
-
-def _masks_of_no_detector(draft: Draft) -> Iterator[Problem]:
-    masks = draft.tree.get("export", "masks")
-    if masks is not None and draft.source == "torch":
-        what = "only an mmdet model has masks that can be pasted"
-        yield Problem(masks.place, what, "", "remove it; the outputs are what the module returns")
 
 
 _DETECTOR_AXES = {
@@ -225,7 +270,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _detector_inputs,
     _dynamic_axes,
     _detector_axes,
-    _masks_of_no_detector,
+    _keys_without_effect,
     _answers,
     _checkpoint,
     _escaping_paths,

@@ -22,7 +22,7 @@ from partition_core.reporting.tensors import (
     way,
 )
 from partition_core.reporting.wording import dims_text, large, milliseconds
-from partition_core.wording import counted, size_text
+from partition_core.wording import counted, seeded_weights, size_text
 
 END2END = "end2end.onnx"
 Rows = list[tuple[str, str]]
@@ -55,7 +55,7 @@ def compose(source: Source) -> Report:
         details=_details(overview),
         pictures=shown,
         threshold=threshold(shown),
-        picture_note=_picture_note(source),
+        weights_note=_weights_note(source.recipe.model),
     )
 
 
@@ -153,13 +153,11 @@ def _measuring(source: Source) -> str:
     )
 
 
-def _picture_note(source: Source) -> str:
-    told = "The first picture of each sample, as the model sees it."
-    model = source.recipe.model
+def _weights_note(model: Model) -> str:
     if isinstance(model, OnnxModel) or not isinstance(model.weights, Seed):
-        return told
-    drawn = "The weights are drawn from a seed: what they detect means nothing"
-    return f"{told} {drawn}, that all three agree does."
+        return ""
+    told = seeded_weights(model.weights.seed)
+    return f"{told[:1].upper()}{told[1:]}. That all three agree does."
 
 
 def _nodes_in(boxes: Sequence[Box]) -> str:

@@ -106,4 +106,4 @@ class Report:
     details: Mapping[str, Any]
     pictures: Sequence[Picture] = field(default_factory=tuple)
     threshold: float = 0.0
-    picture_note: str = ""
+    weights_note: str = ""

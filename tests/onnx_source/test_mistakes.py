@@ -216,6 +216,21 @@ def test_arrays_that_do_not_fit_are_told(project: Project) -> None:
         )
 
 
+def test_a_size_of_the_recipe_beside_arrays_of_another_is_told(project: Project) -> None:
+    project.save(detector(OPEN))
+    ones = np.ones((2, 3, 8, 16), np.float32)
+    np.savez(project.folder / "1.npz", image=ones)
+    np.savez(project.folder / "2.npz", image=ones[:1])
+    shape = "export: {inputs: {image: {shape: [2, 3, 8, 16]}}}\n"
+    project.recipe(LINE + shape + "proof: {inputs: [1.npz, 2.npz]}\n")
+    assert project.told() == [
+        f"{AT}:4: proof.inputs[1]: input 'image' is [1, 3, 8, 16] here; expected [2, 3, 8, 16], "
+        "as 'export.inputs' says; give arrays of that shape, or leave 'image' out there"
+    ]
+    np.savez(project.folder / "2.npz", image=-ones)
+    project.check()
+
+
 def test_a_file_that_is_no_onnx_or_not_there_is_told(project: Project) -> None:
     project.recipe(LINE)
     project.write("detector.onnx", "hello, this is a text")

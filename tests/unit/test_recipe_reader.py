@@ -85,8 +85,11 @@ def told(root: Path, text: str) -> list[str]:
 
 
 def test_a_recipe_of_an_mmdet_model_has_the_values_that_were_written(tmp_path: Path) -> None:
-    recipe = read(tmp_path, YOLO).recipe
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.jpg").touch()
+    recipe = read(tmp_path, f"{YOLO}proof: {{images: [pictures/a.jpg]}}\n").recipe
     assert recipe.name == "x"
+    assert recipe.proof.images == ("pictures/a.jpg",)
     assert recipe.model == MmdetModel("yolo/x.py", (), Seed(0))
     assert recipe.export.inputs == (TensorSpec("input", (1, 3, 608, 608), "float32"),)
     assert recipe.marks[0] == Mark(
@@ -479,6 +482,8 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the data of a valid recipe."""
     model = draw(MMDET | TORCH)
     inputs = {"input": {"shape": draw(st.lists(st.integers(1, 999), min_size=4, max_size=4))}}
+    if model["source"] == "mmdet":
+        inputs["input"]["shape"][1] = draw(st.sampled_from([1, 3]))
     if model["source"] == "torch" and draw(st.booleans()):
         inputs["other"] = {"shape": [2], **draw(st.sampled_from(ELEMENTS))}
     export: dict[str, Any] = {"inputs": inputs}

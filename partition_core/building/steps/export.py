@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+from partition_core.building.asked import check_as_asked
 from partition_core.building.models import EXPORT_FORMS, take, weights_file
 from partition_core.building.plan import END2END, REFERENCE, Plan
 from partition_core.building.work import Notes, Say, carry_out, packages_of, phase
@@ -37,6 +38,7 @@ def export(plan: Plan, say: Say) -> bool:
         followed = follower.take(exported.classes)
         form = EXPORT_FORMS[plan.weights]
         written = save_export(exported, folder / END2END, folder / REFERENCE, form)
+        check_as_asked(plan, folder / END2END)
         take(written, folder, weights_file(plan.weights, END2END))
         pinned = {"checkpoint_sha256": found[1]} if found else {}
         return {**exported.notes, **pinned, **followed}
