@@ -73,13 +73,13 @@ def modules_of(kind: Kind, package: Path = PACKAGE) -> frozenset[str]:
     found: set[str] = set()
     while pending:
         name = pending.pop()
-        if name not in found and not is_aside(name):
+        if name not in found and not _is_aside(name):
             found.add(name)
             pending += _imported(name, package)
     return frozenset(found)
 
 
-def is_aside(module: str) -> bool:
+def _is_aside(module: str) -> bool:
     """Return whether a module does not decide what a step gives."""
     return any(module == name or module.startswith(f"{name}.") for name in ASIDE)
 
