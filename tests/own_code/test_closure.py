@@ -246,7 +246,7 @@ def test_a_package_that_is_another_than_usual_has_its_version(
     monkeypatch.setattr(inputs, "_version", installed.get)
     project = Project.at(tmp_path)
     assert ("onnxruntime-gpu", "9.9") in list(inputs.proof_inputs(project))
-    for name in ("small.py", "a.jpg"):
+    for name in ("small.py", "a.jpg", "a.npz"):
         (tmp_path / name).write_text("")
     entries = list(inputs.export_inputs(project, recipe_file(RECIPES["seed"])))
     assert ("opencv-python-headless", "8.8") in entries

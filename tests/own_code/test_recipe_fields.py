@@ -21,6 +21,7 @@ from partition_core.recipe import (
     DependsOn,
     DynamicAxis,
     Export,
+    FileInput,
     Mark,
     MmdetModel,
     Model,
@@ -52,6 +53,7 @@ STEPS = {
     "partition.type": (),  # a word for people: the report shows it, and the manifest
     "proof.tolerance": ("prove",),
     "proof.images": ("export",),
+    "proof.inputs": ("export",),
 }
 """The steps that a field changes, or all fields below it; that of the report is always one.
 
@@ -80,7 +82,7 @@ def recipe(model: Model, weights: WeightsForm) -> Recipe:
         ),
         () if isinstance(model, OnnxModel) else marks,
         Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,)),)),
-        Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",)),
+        Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",), ("a.npz",)),
     )
 
 
@@ -98,7 +100,12 @@ RECIPES = {
         "shared",
     ),
     "onnx": recipe(
-        OnnxModel(URL, "0123abcd", (TensorMark("a", (NAMED,), (NAMED,), (NAMED,)),), ("a.npz",)),
+        OnnxModel(
+            URL,
+            "0123abcd",
+            (TensorMark("a", (NAMED,), (NAMED,), (NAMED,)),),
+            (FileInput("image", (1, 3), (0.0, 1.0)),),
+        ),
         "inline",
     ),
 }
@@ -130,6 +137,8 @@ def _changes(
             place = (type(value).__name__, name)
             for where, owner, field, inner in _changes(kind, getattr(value, name), below, place):
                 yield where, owner, field, dataclasses.replace(value, **{name: inner})
+        if types.NoneType in get_args(hint):
+            yield path, *at, None
         return
     if isinstance(value, tuple) and value:
         kinds = _elements(hint, len(value))
@@ -189,7 +198,7 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Return a project with each file that a recipe of this module names, changed or not."""
     root = tmp_path_factory.mktemp("project")
     for name in ("small.py", "a.jpg", "a.npz"):
@@ -200,8 +209,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         (root / f"{name}-1.0.dist-info").mkdir()
         (root / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
     (root / "recipe.yaml").write_text("")
-    made = Project.at(root)
-    return dataclasses.replace(made, settings=Settings(root / "store"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(root))
+        made = Project.at(root)
+        yield dataclasses.replace(made, settings=Settings(root / "store"))
 
 
 def keys(project: Project, of: Recipe, **notes: object) -> dict[str, list[str]]:
