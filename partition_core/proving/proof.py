@@ -84,6 +84,7 @@ def prove(
     matched = frozenset({*observed.chosen, *DETECTIONS, MASKS, PANOPTIC} if chooses else ())
     is_traced = against == PYTORCH
     remedy = "" if is_traced else "name other inputs in 'proof.inputs'"
+    quiet = _DRAW_OUTSIDE if is_traced else REMEDY
     # After a trace an output that no input reaches may be a mistake of the trace.
     fixed: frozenset[str] = frozenset() if is_traced else fixed_outputs(model)
     judge = _Judge(
@@ -93,7 +94,7 @@ def prove(
         matched,
         random,
         against,
-        reasons(model, operators, _DRAW_OUTSIDE if is_traced else REMEDY),
+        reasons(model, operators, quiet),
     )
     problems = [*chained.problems, *_unexplained(model, operators, random, against)]
     samples = []
@@ -111,7 +112,7 @@ def prove(
     if proven or chained.problems:
         problems += unmoved(reference, varying, chained.moves, remedy)
     elif not problems:
-        problems += _nothing_proven(chained.unproven)
+        problems += _nothing_proven(chained.unproven, quiet)
     if problems:
         raise ProofError(*problems)
     return {
@@ -169,13 +170,10 @@ class _Judge:
     def _changes(self, sample: str, whole: Whole, problems: list[Problem]) -> dict[str, Any]:
         own = Eager(whole.plain, {}, {})
         # What is not random is compared with what the export gave, which says more.
-        steady = frozenset(whole.outputs) - self.random
-        return {
-            **self._against(sample, whole, own, self.random, (_OBSERVED, _AS_IT_IS), [])["outputs"],
-            **self._against(sample, whole, own, steady, (_OBSERVED, _AS_IT_IS), problems)[
-                "outputs"
-            ],
-        }
+        steady, names = frozenset(whole.outputs) - self.random, (_OBSERVED, _AS_IT_IS)
+        told = self._against(sample, whole, own, self.random, names, [])
+        judged = self._against(sample, whole, own, steady, names, problems)
+        return {**told["outputs"], **judged["outputs"]}
 
     def _compared(
         self, sample: str, whole: Whole, eager: Eager, called: str, problems: list[Problem]
@@ -197,9 +195,9 @@ class _Judge:
         names: tuple[str, str],
         problems: list[Problem],
     ) -> dict[str, Any]:
-        left_out = self.matched | left_out
+        out = self.matched | left_out
         return against_eager(
-            sample, whole, eager, self.tolerance, left_out, names, self.reason, problems
+            sample, whole, eager, self.tolerance, out, names, self.reason, problems
         )
 
 
@@ -238,12 +236,12 @@ def _unexplained(
             yield problem(f"'{name}'", what, NOT_DETERMINISTIC)
 
 
-def _nothing_proven(unproven: Sequence[Unproven]) -> Iterator[Problem]:
+def _nothing_proven(unproven: Sequence[Unproven], quiet: str) -> Iterator[Problem]:
     for one in unproven:
         yield problem(
             f"segment '{one.segment}'",
             f"its output '{one.output}' is another one in each run, since "
             f"{draw_random_numbers(one.operators)}, and no segment gives anything that is not",
             "expected a segment of which an output can be compared",
-            f"{REMEDY}, or cut the random part off into a segment of its own",
+            f"{quiet}, or cut the random part off into a segment of its own",
         )
