@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from partition_core.cutting.boundaries import SegmentBoundary
@@ -326,6 +328,27 @@ def test_a_random_operator_that_nobody_knows_is_told(
         line.startswith("'y': the ONNX file gives another one in each run; no operator")
         for line in told
     )
+
+
+@pytest.mark.parametrize("more", ["", GIVEN])
+def test_one_model_at_a_time_is_in_memory(
+    project: Project, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    alive: list[weakref.ref[object]] = []
+    load = onnxruntime.InferenceSession
+
+    def loaded(*given: Any, **options: Any) -> object:
+        assert [one for one in alive if one() is not None] == []
+        session = load(*given, **options)
+        alive.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", loaded)
+    project.save(named(parsed(VOICE)))
+    give(project, s=np.float32(0))
+    project.recipe(three() + more)
+    project.make()
+    assert len(alive) > 10
 
 
 DONE = {
