@@ -224,8 +224,8 @@ def test_a_size_of_the_recipe_beside_arrays_of_another_is_told(project: Project)
     shape = "export: {inputs: {image: {shape: [2, 3, 8, 16]}}}\n"
     project.recipe(LINE + shape + "proof: {inputs: [1.npz, 2.npz]}\n")
     assert project.told() == [
-        f"{AT}:4: proof.inputs[1]: input 'image' is [1, 3, 8, 16] here; expected [2, 3, 8, 16], "
-        "as 'export.inputs' says; give arrays of that shape, or leave the shape of 'image' out there"
+        f"{AT}:4: proof.inputs[1]: input 'image' is [1, 3, 8, 16] here; expected [2, 3, 8, 16], as "
+        "'export.inputs' says; give arrays of that shape, or leave the shape of 'image' out there"
     ]
     np.savez(project.folder / "2.npz", image=-ones)
     project.check()
