@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -139,12 +140,16 @@ def test_moved_bins_give_what_the_definition_gives(sampling_ratio: int, tmp_path
 
 
 def aligned_recipe(settings: dict[str, object]):  # type: ignore[no-untyped-def]
-    return torch_recipe(
+    recipe = torch_recipe(
         "tests.export.op_models:RoiAligned",
         {"maps": SIZE, "rois": (5, 5)},
         args=tuple((name, json.dumps(value)) for name, value in settings.items()),
         dynamic_axes=(DynamicAxis("rois", 0, "n"),),
     )
+    # A box begins with the number of its picture.
+    maps, rois = recipe.export.inputs
+    inputs = (maps, dataclasses.replace(rois, range=(0.0, SIZE[0] - 0.5)))
+    return dataclasses.replace(recipe, export=dataclasses.replace(recipe.export, inputs=inputs))
 
 
 def test_the_largest_of_a_number_of_samples_that_the_boxes_decide_is_refused() -> None:

@@ -14,6 +14,7 @@ from partition_core.errors import Place
 from partition_core.recipe import (
     DynamicAxis,
     Export,
+    FileInput,
     OnnxModel,
     OwnWeights,
     Partition,
@@ -113,15 +114,16 @@ def test_all_differences_are_told_at_once() -> None:
 
 
 def test_a_file_has_its_own_names_dtypes_and_opset_and_no_other_sizes() -> None:
-    file = OnnxModel("a.onnx", "", (), ())
-    export = Export((TensorSpec("image", (1, 3, 16, 8), ""),), (), (), 0)
-    assert told(MODEL, export, file) == []
-    other = dataclasses.replace(export, inputs=(TensorSpec("image", (1, 1, 16, 8), ""),))
-    assert told(MODEL, other, file) == [
-        f"{AT}inputs.image: input 'image' has the dims [1, 3, height, 8] in the file; "
+    export = Export((), (), (), 0)
+
+    def file(name: str, *shape: int) -> OnnxModel:
+        return OnnxModel("a.onnx", "", (), (FileInput(name, shape),))
+
+    assert told(MODEL, export, file("image", 1, 3, 16, 8)) == []
+    assert told(MODEL, export, file("image", 1, 1, 16, 8)) == [
+        f"{AT}inputs.image: input 'image' has the dims [1, 3, height, 8] in the marked model; "
         "expected [1, 1, 16, 8]"
     ]
-    missing = dataclasses.replace(export, inputs=(TensorSpec("photo", (1,), ""),))
-    assert told(MODEL, missing, file) == [
+    assert told(MODEL, export, file("photo", 1)) == [
         f"{AT}inputs.photo: the marked model has no such input; expected one of 'image', 'size'"
     ]
