@@ -69,7 +69,7 @@ class Store:
     def find(self, key: str) -> Result | None:
         """Return the result of `key` if its entry is on this machine; see `is_complete`."""
         for tier in self.tiers:
-            result = tier.entry(key)
+            result = tier.entry(key, is_used=False)
             if result is not None:
                 return result
         return None

@@ -19,7 +19,7 @@ def test_a_fresh_build_is_in_use_and_nothing_can_be_pruned(scratch: Scratch) -> 
     assert all(line.endswith("in use") for line in shown[1:5])
     assert shown[5].startswith(f"4 results in '{scratch.store}/v1', ")
     assert scratch.built("prune").startswith("removed 0 results and 0 B from")
-    assert scratch.built("verify") == f"9 files in '{scratch.store}/v1', all sound\n"
+    assert scratch.built("verify") == f"10 files in '{scratch.store}/v1', all sound\n"
 
 
 def test_pruning_keeps_what_build_folders_hold_and_the_rest_is_built_again(
