@@ -28,6 +28,8 @@ TYPICAL = 0
 """The key of an input like those that a model was made for; that of sample k is k + 1."""
 _LEAST_SAMPLES = 2
 _NO_RANGE: Range = (0, 1)
+_FEW = 64
+"""Integers of which two draws may be equal; of more they are not, in practice."""
 _UNREADABLE = (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile)
 
 
@@ -37,43 +39,57 @@ def draw(specs: Sequence[TensorSpec], key: int) -> dict[str, Array]:
     All elements are the `value` of a spec, or else lie in its `range`. If that has neither, floats
     are normally distributed, integers and booleans 0 or 1. Of an array that has room for all
     integers of its range, each is an element, and otherwise both ends are; of an array with one
-    integer in turn, for keys that follow each other.
+    integer the greatest for an odd key, the least for an even one. An odd key and the next give
+    different integers, also where only few are possible.
     """
     return {spec.name: _drawn(spec, key) for spec in specs}
 
 
 def _drawn(spec: TensorSpec, key: int) -> Array:
-    dtype = np.dtype(spec.dtype)
+    dtype, size = np.dtype(spec.dtype), math.prod(spec.shape)
     if spec.value is not None:
         return np.full(spec.shape, spec.value, dtype)
-    # A generator for each input: that others are given or added does not change it.
-    digest = hashlib.sha256(f"{key}:{spec.name}".encode()).digest()
-    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
-    if dtype.kind == "f" and spec.range is None:
-        normal = generator.standard_normal(math.prod(spec.shape), np.float32)
-        return normal.astype(dtype).reshape(spec.shape)
-    low, high = spec.range or _NO_RANGE
     if dtype.kind == "f":
-        share = generator.random(math.prod(spec.shape))
-        flat = (low * (1 - share) + high * share).astype(dtype)
-    else:
-        kind = np.dtype(np.int64) if dtype.kind == "b" else dtype
-        size = math.prod(spec.shape)
-        flat = _integers(generator, int(low), int(high), size, kind).astype(dtype)
-    if flat.size == 1 and dtype.kind != "f":
-        flat[:] = high if key % 2 else low
-    elif flat.size > 1 and (dtype.kind == "f" or high - low >= flat.size):
-        flat[generator.choice(flat.size, 2, replace=False)] = low, high
-    return flat.reshape(spec.shape)
+        return _floats(_generator(spec, key), spec.range, size, dtype).reshape(spec.shape)
+    low, high = map(int, spec.range or _NO_RANGE)
+    kind = np.dtype(np.int64) if dtype.kind == "b" else dtype
+    drawn = _integers(_generator(spec, key), low, high, size, kind)
+    if size == 1:
+        drawn = np.full(1, high if key % 2 else low, kind)
+    elif size <= _FEW and key % 2:
+        following = _integers(_generator(spec, key + 1), low, high, size, kind)
+        if np.array_equal(drawn, following):
+            drawn = np.asarray(high, kind) - drawn + np.asarray(low, kind)
+    return drawn.astype(dtype).reshape(spec.shape)
+
+
+def _generator(spec: TensorSpec, key: int) -> np.random.Generator:
+    # One for each input: that others are given or added does not change it.
+    digest = hashlib.sha256(f"{key}:{spec.name}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
+
+
+def _floats(generator: np.random.Generator, span: Range | None, size: int, dtype: Any) -> Array:
+    if span is None:
+        return generator.standard_normal(size, np.float32).astype(dtype)
+    low, high = span
+    share = generator.random(size)
+    drawn = np.asarray(low * (1 - share) + high * share, dtype)
+    if size > 1:
+        drawn[generator.choice(size, 2, replace=False)] = low, high
+    return drawn
 
 
 def _integers(generator: np.random.Generator, low: int, high: int, size: int, dtype: Any) -> Array:
     count = high - low + 1
-    if size < count:
-        return np.asarray(generator.integers(low, high, size, dtype, endpoint=True))
-    # Each as often as the others, so that every row of a table is read.
-    steps = (np.arange(size) % count).astype(dtype)
-    return np.asarray(generator.permutation(steps) + np.asarray(low, dtype))
+    if size >= count:
+        # Each as often as the others, so that every row of a table is read.
+        steps = (np.arange(size) % count).astype(dtype)
+        return np.asarray(generator.permutation(steps) + np.asarray(low, dtype))
+    drawn = np.asarray(generator.integers(low, high, size, dtype, endpoint=True))
+    if size > 1:
+        drawn[generator.choice(size, 2, replace=False)] = low, high
+    return drawn
 
 
 @dataclass(frozen=True)

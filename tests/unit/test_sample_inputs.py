@@ -90,6 +90,15 @@ def test_an_array_of_one_integer_is_at_one_end_after_the_other() -> None:
     assert len(floats) == 9 and min(floats) > 1 and max(floats) < 2
 
 
+@pytest.mark.parametrize("name", [f"input{number}" for number in range(20)])
+@pytest.mark.parametrize(("dtype", "span"), [("bool", None), ("uint8", (254, 255)), ("int8", None)])
+def test_two_samples_of_few_integers_differ(name: str, dtype: str, span: Range | None) -> None:
+    for shape in ((), (2,), (3,)):
+        first, second = (ids_of(TensorSpec(name, shape, dtype, span), key) for key in (1, 2))
+        assert (first != second).any()
+        assert {*first.flat, *second.flat} == set(np.array(span or (0, 1), dtype))
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "shape"),
     [("int64", 16000, ()), ("float16", 0.5, (2, 3)), ("bool", False, (4,)), ("int8", -1, (1,))],
