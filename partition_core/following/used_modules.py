@@ -76,6 +76,8 @@ def _imports_of(name: str, file: str, watch: Watch, code: Code) -> Collection[st
     An installed package may import something once and remember that; so of those it counts
     whenever it was.
     """
+    if is_standard(file):
+        return ()
     memory = watch.memory
     found = memory.imports.get(name, set()) | watch.imports.get(name, set())
     if name in memory.before:  # nobody looked when it was imported
