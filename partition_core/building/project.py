@@ -44,7 +44,8 @@ class Project:
             _remote(settings, root),
             warn,
         )
-        return cls(root, settings, store, digests, Surroundings(root, search_path(), digests))
+        around = Surroundings(root, search_path(), digests, root / BUILD)
+        return cls(root, settings, store, digests, around)
 
     @property
     def state(self) -> Path:

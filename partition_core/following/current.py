@@ -20,17 +20,18 @@ FILE, FOLDER = "file", "folder"
 """What is present at a path; nothing is `MISSING`."""
 
 _NEVER_MEANT = ("__pycache__/", ".doit.db", ".doit.db-journal", ".doit.db-wal", ".doit.db-shm")
-_NEVER_MEANT_AT_THE_TOP = ("build/",)
+"""What Python and doit put beside a user's files."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What a project's models can read: the folder of the project, the folders in which Python
-    looks for modules, and what is known of files."""
+    looks for modules, what is known of files, and the folder that builds make in the project."""
 
     root: Path
     search: tuple[str, ...]
     digests: Digests
+    made: Path
 
     def entries(self, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """Return each label with the text that stands for what its subject is now."""
@@ -70,8 +71,8 @@ class Surroundings:
 
     def meant(self, folder: str, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the names in a folder that no build makes there."""
-        others = _NEVER_MEANT_AT_THE_TOP if folder == str(self.root) else ()
-        return tuple(name for name in names if name not in (*_NEVER_MEANT, *others))
+        made = f"{self.made.name}/" if folder == str(self.made.parent) else ""
+        return tuple(name for name in names if name not in (*_NEVER_MEANT, made))
 
     def _module(self, name: str) -> str:
         location = locate(name, self.search)

@@ -34,8 +34,9 @@ from partition_core.following.used_modules import (
 )
 from partition_core.identity import MISSING, VARIABLE_SIGN, identity
 
-_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/run", "/bin", "/sbin", "/lib", "/lib64")
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/bin", "/sbin", "/lib", "/lib64")
 _NOT_SYSTEM = "/usr/local/"
+_NOT_MEANT = {".git", ".hg", ".svn", "__pycache__"}
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class _Found:
     def _add_names(self, folder: str, before: str) -> None:
         """Take a folder that was listed; `before` are the names that were in it."""
         names = names_in(folder)
-        if not self._is_input(folder) or any(
+        if not self._can_be_asked_of(folder) or any(
             self._code.owner(os.path.join(folder, name)) for name in names
         ):
             return
@@ -241,7 +242,7 @@ class _Found:
         near = {os.path.dirname(labels.path_of(text, root)) for text in read}
         for path, found in asked.items():
             is_near = Path(path).is_relative_to(root) or os.path.dirname(path) in near
-            if not is_near or path == str(root) or not self._is_input(path):
+            if not is_near or path == str(root) or not self._can_be_asked_of(path):
                 continue
             if labels.path_text(path, root) in read or self._code.owner(path) is not None:
                 continue
@@ -253,12 +254,30 @@ class _Found:
     def _label(self, kind: str, path: str) -> str:
         return f"{kind} {labels.path_text(path, self._around.root)}"
 
+    def _can_be_asked_of(self, path: str) -> bool:
+        """Return whether it can count what is in a folder or at a path.
+
+        Not where builds, Python and version control put things: whoever walks through the whole
+        project means none of these.
+        """
+        is_made = _is_in(path, [str(self._around.made)])
+        return not is_made and not _NOT_MEANT & set(Path(path).parts) and self._is_input(path)
+
     def _is_input(self, path: str) -> bool:
         """Return whether a path can be one that a user's model depends on by its content."""
-        if path in self._known.paths or is_python(path):
+        if path in self._known.paths or is_python(path) or path.endswith(".pyc"):
             return False
-        folders = (*_SYSTEM, *self._known.private)
-        if any(path == folder or path.startswith(f"{folder}{os.sep}") for folder in folders):
+        if _is_in(path, self._known.private):
             return False
-        is_system = path.startswith("/usr/") and not path.startswith(_NOT_SYSTEM)
-        return not is_system and not path.endswith(".pyc")
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            self._outside.add("a file or folder whose name is no text")
+            return False
+        if Path(path).is_relative_to(self._around.root):
+            return True
+        return not _is_in(path, _SYSTEM) or path.startswith(_NOT_SYSTEM)
+
+
+def _is_in(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}{os.sep}") for folder in folders)

@@ -30,10 +30,12 @@ _SOURCE_VIEWERS = ("linecache.py", "tokenize.py")
 _STANDARD = os.path.dirname(os.__file__)
 
 
-def _opened(watch: Watch, frame: FrameType, given: Any, _mode: Any = "", flags: Any = 0) -> None:
+def _opened(watch: Watch, frame: FrameType, given: Any, mode: Any = "", flags: Any = 0) -> None:
     path, caller = path_of(given), frame.f_code.co_filename
     if path is None or (flags or 0) & getattr(os, "O_DIRECTORY", 0):
         return
+    if mode is None and not os.path.isabs(os.fsdecode(given)) and not os.path.exists(path):
+        return  # `os.open` may start from a folder that it does not tell
     if caller.startswith(LOADER):
         _loaded(watch, path)
         return

@@ -67,7 +67,8 @@ def places(name: str, root: str) -> Iterator[str]:
     step = os.path.join(root, name.partition(".")[0])
     yield step
     yield from (f"{step}{suffix}" for suffix in _SUFFIXES)
-    yield from (os.path.join(step, f"__init__{suffix}") for suffix in _SUFFIXES)
+    if os.path.isdir(step):
+        yield from (os.path.join(step, f"__init__{suffix}") for suffix in _SUFFIXES)
 
 
 def _spec(name: str, search: Sequence[str], folders: Sequence[str] | None) -> ModuleSpec | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections import defaultdict
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
 
+from partition_core.following.installed import is_standard
 from partition_core.identity import identity
 
 READ, ASKED, LISTED, AGED, VARIABLE, OUTSIDE = (
@@ -23,8 +23,11 @@ variable of the environment read, something done that cannot be followed."""
 LOADER = "<frozen importlib"
 """What the file of the code that loads modules starts with."""
 
-_FOLDER = os.path.dirname(__file__)
-_IMPORTING = (LOADER, importlib.__file__, f"{_FOLDER}{os.sep}")
+_FOLDER = f"{os.path.dirname(__file__)}{os.sep}"
+
+
+def _imports_for_others(file: str) -> bool:
+    return file.startswith(("<frozen", _FOLDER)) or is_standard(file)
 
 
 class Note(NamedTuple):
@@ -125,7 +128,7 @@ class Watch:
         if body is not None:
             self.memory.imports[body.module].update(names)
             return
-        while frame is not None and frame.f_code.co_filename.startswith(_IMPORTING):
+        while frame is not None and _imports_for_others(frame.f_code.co_filename):
             frame = frame.f_back
         importer = frame.f_globals.get("__name__") if frame is not None else None
         if importer is not None:

@@ -6,10 +6,12 @@ and nobody would see that this depends on it as well.
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
-from typing import Any
 
 from partition_core.following.used_modules import Code, file_of, modules_here
+
+_CACHED = type(functools.cache(len))
 
 
 def forget_results(code: Code) -> None:
@@ -21,10 +23,11 @@ def forget_results(code: Code) -> None:
 
 def _clear(owner: ModuleType | type) -> None:
     for value in list(vars(owner).values()):
-        if isinstance(value, type) and value is not owner and _is_in(value, owner):
+        # Of other objects nothing is asked: they may do anything in answer.
+        if issubclass(type(value), type) and value is not owner and _is_in(value, owner):
             _clear(value)
-        function: Any = getattr(value, "__func__", value)
-        if hasattr(type(function), "cache_clear"):  # the type of functools's, written in C
+        function = value.__func__ if type(value) in (staticmethod, classmethod) else value
+        if type(function) is _CACHED:
             function.cache_clear()
 
 

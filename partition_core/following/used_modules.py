@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from partition_core.following.imports import imported_names
 from partition_core.following.installed import Owners, is_standard
@@ -76,29 +76,47 @@ def _imports_of(name: str, file: str, watch: Watch, code: Code) -> Collection[st
     An installed package may import something once and remember that; so of those it counts
     whenever it was.
     """
+    if is_standard(file):
+        return ()
     memory = watch.memory
     found = memory.imports.get(name, set()) | watch.imports.get(name, set())
+    if name in memory.before:  # nobody looked when it was imported
+        found |= _held_by(sys.modules[name])
     if code.owner(file) is not None:
         return found | memory.later.get(name, set())
     if name in memory.before and code.is_local(file):
-        # It was there before anybody looked.
         package = tuple((getattr(sys.modules[name], "__package__", None) or "").split("."))
         found |= {one for one in imported_names(Path(file), package) if one in sys.modules}
+    return found
+
+
+def _held_by(module: ModuleType) -> set[str]:
+    """Return the modules that a module holds, or holds a class or function of.
+
+    Of other objects nothing is asked: they may do anything in answer.
+    """
+    found = set()
+    for value in list(vars(module).values()):
+        kind = type(value)
+        if issubclass(kind, ModuleType | type | FunctionType):
+            name = getattr(value, "__name__" if issubclass(kind, ModuleType) else "__module__", "")
+            found.add(str(name))
     return found
 
 
 def modules_here() -> Iterator[tuple[str, ModuleType]]:
     """Yield the modules that Python has loaded, but for the program itself, with their names."""
     for name, module in list(sys.modules.items()):
-        if isinstance(module, ModuleType) and name != "__main__":
+        if issubclass(type(module), ModuleType) and name != "__main__":
             yield name, module
 
 
 def file_of(module: ModuleType) -> str:
-    """Return the absolute path of a module's file, or of the archive it is in; "" without."""
+    """Return the path of a module's file, or of the archive that it is in; "" without."""
     archive = getattr(getattr(module, "__loader__", None), "archive", None)
     file = archive or getattr(module, "__file__", None)
-    return os.path.abspath(file) if isinstance(file, str) and file else ""
+    # Those of torch's operators claim a file that is none.
+    return os.path.normpath(file) if isinstance(file, str) and os.path.isabs(file) else ""
 
 
 def is_python(file: str) -> bool:

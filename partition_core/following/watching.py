@@ -51,7 +51,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     frame = sys._getframe(1)
     # What is wrong with an argument is for the function that gets it to say.
-    with _process.ours(), contextlib.suppress(OSError, TypeError, ValueError, AttributeError):
+    with _process.ours(), contextlib.suppress(OSError, TypeError, ValueError):
         see(watch, frame, *arguments)
 
 

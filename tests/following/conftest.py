@@ -33,7 +33,8 @@ class User:
         return path
 
     def around(self) -> Surroundings:
-        return Surroundings(self.root, search_path(), Digests(self.root.parent / "digests.json"))
+        digests = Digests(self.root.parent / "digests.json")
+        return Surroundings(self.root, search_path(), digests, self.root / "build")
 
     def follow(self, run: Callable[[], object], *roots: str, **known: tuple[str, ...]) -> Followed:
         """Return what is followed while `run` runs."""

@@ -225,6 +225,46 @@ def test_what_a_build_makes_itself_is_no_input(user: User) -> None:
     assert user.follow(build).entries == ()
 
 
+def test_who_walks_through_the_project_means_no_build_and_no_version_control(user: User) -> None:
+    for name in ("build/tiny/a.onnx", ".git/objects/a", "pkg/__pycache__/a.pyc", "pkg/a.txt"):
+        user.write(f"project/{name}", "x")
+    os.mkdir("build/tiny/folder")
+
+    def walk() -> None:
+        list(Path().rglob("*.pt"))
+        os.path.exists("build/tiny/a.onnx")
+        Path("build/tiny/a.onnx").read_text()
+
+    labels = user.labels(walk)
+    assert labels == ["file build/tiny/a.onnx", "names in .", "names in pkg"]
+    before = user.texts(labels)
+    user.write("project/build/tiny/b.onnx", "")
+    user.write("project/.doit.db", "")
+    shutil.rmtree(".git/objects")
+    assert user.texts(labels) == before
+
+
+def test_names_that_are_no_text_are_told(user: User) -> None:
+    name = b"\xff.txt"
+    Path(os.fsdecode(name)).write_text("x")
+
+    def read() -> None:
+        with open(name) as stream:
+            stream.read()
+
+    found = user.follow(read)
+    assert (found.entries, found.outside) == ((), ("a file or folder whose name is no text",))
+
+
+def test_removing_folders_leaves_no_trace(user: User) -> None:
+    def build() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "inner" / "deeper").mkdir(parents=True)
+            (Path(folder) / "inner" / "file").write_text("")
+
+    assert user.follow(build).entries == ()
+
+
 def test_a_file_that_is_read_and_then_written_cannot_be_followed(user: User) -> None:
     path = user.write("project/cache.json", "1")
 

@@ -139,8 +139,12 @@ def test_what_a_function_remembers_is_read_again_for_the_next_export(user: User)
 
 
 def test_what_was_there_before_anybody_looked_is_followed_by_its_imports(user: User) -> None:
-    user.write("library/early.py", "import deeper\n")
+    user.write("library/early.py", "import deeper, fake_early\n")
     user.write("library/deeper.py", "")
+    inner = "class Inner: ...\n"
+    distribution(user.library, "fake_held", "1.0", {"fake_held.py": inner})
+    held = "from fake_held import Inner\n"
+    distribution(user.library, "fake_early", "1.0", {"fake_early.py": held})
     code = (
         "import importlib, sys, early\n"
         "from pathlib import Path\n"
@@ -150,7 +154,7 @@ def test_what_was_there_before_anybody_looked_is_followed_by_its_imports(user: U
         "from partition_core.following.locating import search_path\n"
         "from partition_core.following.watching import watched\n"
         "with watched() as watch:\n    importlib.import_module('early')\n"
-        "around = Surroundings(Path.cwd(), search_path(), Digests(Path('d')))\n"
+        "around = Surroundings(Path.cwd(), search_path(), Digests(Path('d')), Path('build'))\n"
         "print(deduced(watch, around, Known((), (), (), ('early',))).entries)\n"
     )
     path = os.pathsep.join([str(user.library), *sys.path])
@@ -161,8 +165,8 @@ def test_what_was_there_before_anybody_looked_is_followed_by_its_imports(user: U
         text=True,
         check=True,
     )
-    assert "'module early'" in run.stdout
-    assert "'module deeper'" in run.stdout
+    for label in ("module early", "module deeper", "package fake_early", "package fake_held"):
+        assert f"'{label}'" in run.stdout
 
 
 def test_a_module_that_is_done_without_counts_when_it_appears(user: User) -> None:

@@ -16,7 +16,7 @@ from .conftest import Scratch, steps
 
 def objects(store: Path) -> list[Path]:
     found = sorted((store / "v1" / "ac").glob("??/*")) + sorted((store / "v1" / "cas").glob("??/*"))
-    assert len(found) == 10
+    assert len(found) == 10  # of the entries one leads to the export
     return found
 
 
