@@ -5,7 +5,8 @@
 Prints one JSON object a line: `recipes`, `tasks`, `cpu_seconds` (user and system, median of the
 runs, which alternate); for doit itself with as many trivial tasks, and with one for each recipe,
 the same and the ratio to it. Needs no torch: the results of the
-recipes are put into the store by hand.
+recipes are put into the store by hand, as of models that read files of their own and modules,
+packages and files that all share.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from partition_core.building.exports import EXPORT
 from partition_core.building.plan import PROOF, Plan
 from partition_core.building.project import Project
 from partition_core.building.publish import publish
 from partition_core.building.recipes import Recipes
 from partition_core.building.run import chosen_recipes
+from partition_core.following.labels import in_order
 from partition_core.store.entry import Origin
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +44,13 @@ partition:
     - {{save_file: body.onnx, start: ['whole:input'], end: ['decode:input']}}
     - {{save_file: tail.onnx, start: ['decode:input'], end: ['whole:output']}}
 """
+
+SHARED = (
+    *(f"module parts.part{number}" for number in range(10)),
+    *("module parts", "file weights/shared.pt", "names in weights", "presence of missing.json"),
+    *(f"package {name}" for name in ("numpy", "onnx", "onnxruntime", "protobuf", "pyyaml")),
+)
+"""What the model of each recipe was seen to read, beside weights of its own."""
 
 TRIVIAL = """\
 DOIT_CONFIG = {{"backend": "sqlite3", "dep_file": ".doit.db", "default_tasks": ["build"]}}
@@ -98,6 +108,13 @@ def set_up(root: Path, recipes: int) -> int:
     (root / "small.py").write_text("def build(): ...\n")
     for number in range(recipes):
         (root / "recipes" / f"small{number:04d}.yaml").write_text(RECIPE.format(seed=number))
+    for name in ("__init__", *(f"part{number}" for number in range(10))):
+        (root / "parts").mkdir(exist_ok=True)
+        (root / "parts" / f"{name}.py").write_text("")
+    (root / "weights").mkdir()
+    for name in ("shared", *(f"small{number:04d}" for number in range(recipes))):
+        (root / "weights" / f"{name}.pt").write_text(name)
+    sys.path.insert(0, str(root))  # as for doit
     project = Project.at(root)
     known = Recipes(project)
     tasks = 0
@@ -114,9 +131,14 @@ def set_up(root: Path, recipes: int) -> int:
 
 def fill(plan: Plan) -> None:
     """Put results into the store as if the steps had been carried out."""
-    for _, step in plan.steps():
+    for _, planned in plan.steps():
+        step = planned
         if step is None:
             raise RuntimeError("a step in front of it has no result")
+        if step.name == EXPORT:
+            names = in_order([*SHARED, f"file weights/{plan.recipe}.pt"])
+            step = plan.export_with(plan.exports.entries_of(names))
+            plan.exports.keep(step.fingerprint)
         notes = {"fingerprint": step.fingerprint.entries, "summary": "proven", "detects": False}
         with plan.project.store.private_folder() as folder:
             for name in step.files:

@@ -10,14 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from partition_core.disk import Digest, file_digest, write_memory
-from partition_core.identity import MISSING, SETTLED_AFTER, boot, changed, identity
+from partition_core.identity import (
+    MISSING,
+    SETTLED_AFTER,
+    VARIABLE_SIGN,
+    boot,
+    changed,
+    identity,
+    variable,
+)
 
 
 class Digests:
     """Digests of files, remembered across runs in the file `memory`.
 
     A digest is believed for as long as the file's identity is the same and the machine runs.
-    `seen` has the identity of each path when it was asked for last.
+    `seen` has the identity of each path, or variable (`$NAME`), when it was asked for last.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -44,6 +52,11 @@ class Digests:
         self.seen[os.path.abspath(path)] = told = identity(path)
         return told
 
+    def look_at_variable(self, name: str) -> str:
+        """Return what stands for the value of a variable of the environment."""
+        self.seen[f"{VARIABLE_SIGN}{name}"] = told = variable(name)
+        return told
+
     @contextlib.contextmanager
     def watched(self) -> Iterator[dict[str, str]]:
         """Yield a dict which gets the identity of each path that is asked for meanwhile."""
@@ -51,7 +64,8 @@ class Digests:
         try:
             yield self.seen
         finally:
-            self.seen = {**before, **self.seen}
+            before.update(self.seen)
+            self.seen = before
 
     def learn(self, path: Path, digest: Digest) -> None:
         """Take the digest of a file that has just been written, read or verified."""

@@ -1,7 +1,7 @@
 """How a picture becomes the input of a detector, as values that a manifest holds; pure.
 
-The order is that of mmdet's test pipeline and data preprocessor: read (blue first), resize, pad
-pixels, order channels, normalize, pad again.
+The order is that of mmdet's test pipeline and data preprocessor: read (blue first, or gray),
+resize, pad pixels, order channels, normalize, pad again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
+"""How many channels a picture has, by their order."""
+PICTURE_CHANNELS = frozenset(CHANNELS.values())
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class PictureInput:
 
     `height` and `width` are those of the input, or None where they are free. `pixels` is the dtype
     in which a picture is resized. `channels` is the order, `RGB` or `BGR`, in which the model
-    takes them; `mean` and `std` follow it, and are empty if nothing is normalized. What is
+    takes them, or `GRAY` if it takes one; `mean` and `std` follow it (a single number is that of
+    every channel), and are empty if nothing is normalized. What is
     normalized is padded with `pad_value` to a fixed input, or to multiples of `pad_divisor`.
     """
 
@@ -60,6 +65,11 @@ class PictureInput:
     std: tuple[float, ...]
     pad_value: float
     pad_divisor: int
+
+    @property
+    def channel_count(self) -> int:
+        """How many channels the model's pictures have."""
+        return CHANNELS[self.channels]
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data for a manifest."""
@@ -77,8 +87,15 @@ class PictureInput:
                 "pad": pad and PixelPad(**_pad_values(pad)),
                 "mean": tuple(map(float, known["mean"])),
                 "std": tuple(map(float, known["std"])),
+                "channels": _known_order(known["channels"]),
             }
         )
+
+
+def _known_order(channels: Any) -> str:
+    if channels not in CHANNELS:
+        raise ValueError(f"pictures have the channels {channels!r}")
+    return str(channels)
 
 
 def _pad_values(plain: Mapping[str, Any]) -> dict[str, Any]:

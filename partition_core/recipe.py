@@ -16,6 +16,12 @@ WeightsForm = Literal["inline", "external", "shared"]
 MasksForm = Literal["probabilities", "pasted"]
 """What masks of a two-stage detector are: values in each box, or truths in the picture."""
 
+Element = bool | int | float
+"""One element of an input."""
+
+Range = tuple[float, float]
+"""The least and the greatest element of an input; whole numbers for an integer dtype."""
+
 DEFAULT_OPSET = 20
 DEFAULT_TOLERANCE = 1e-4
 
@@ -44,6 +50,15 @@ Weights = Seed | Checkpoint | OwnWeights
 
 
 @dataclass(frozen=True)
+class DependsOn:
+    """What a model depends on beside what a build sees: paths or patterns of files, below the
+    project's folder or absolute, and names of installed packages."""
+
+    files: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MmdetModel:
     """A detector that an mmdet config describes.
 
@@ -55,6 +70,7 @@ class MmdetModel:
     overrides: tuple[tuple[str, str], ...]
     weights: Weights
     source: Literal["mmdet"] = "mmdet"
+    depends_on: DependsOn | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,7 @@ class TorchModel:
     args: tuple[tuple[str, str], ...]
     weights: Weights
     source: Literal["torch"] = "torch"
+    depends_on: DependsOn | None = None
 
 
 @dataclass(frozen=True)
@@ -96,17 +113,30 @@ class TensorMark:
 
 
 @dataclass(frozen=True)
+class FileInput:
+    """What a recipe says of an input of an ONNX file, which says the rest.
+
+    `shape` is None where the file's dims are meant; `range` and `value` are those of `TensorSpec`.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    range: Range | None = None
+    value: Element | None = None
+
+
+@dataclass(frozen=True)
 class OnnxModel:
     """An ONNX file at `location`, a path or a URL, and (a prefix of) its SHA-256.
 
     `sha256` is empty if nothing is pinned, which only a path may be. `marks` are its named places,
-    `inputs` paths of the `.npz` files that it is run on (empty: random inputs).
+    `inputs` what is said of its inputs.
     """
 
     location: str
     sha256: str
     marks: tuple[TensorMark, ...]
-    inputs: tuple[str, ...]
+    inputs: tuple[FileInput, ...]
     source: Literal["onnx"] = "onnx"
 
 
@@ -115,11 +145,17 @@ Model = MmdetModel | TorchModel | OnnxModel
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input of the end2end model: its name, dims and dtype (ONNX names: `float32`, …)."""
+    """An input of the end2end model: its name, dims and dtype (ONNX names: `float32`, …).
+
+    The elements of a sample are drawn from `range`, both ends included, or all are `value`; at
+    most one of the two is given.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    range: Range | None = None
+    value: Element | None = None
 
 
 @dataclass(frozen=True)
@@ -148,8 +184,7 @@ class Export:
     what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
     about values which the input decides.
 
-    Of an ONNX file, `inputs` holds the dims of the inputs whose dims the file leaves open, with
-    an empty dtype, and `opset` is 0: the file has its own.
+    Of an ONNX file, `inputs` is empty and `opset` is 0: the file has its own.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -215,10 +250,12 @@ class Proof:
     """How the result is proven: `tolerance` is the largest allowed difference of a tensor of
     end2end from eager PyTorch, or from the ONNX file that was given, relative to that tensor's
     largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
-    dependency)."""
+    dependency); `inputs` are paths of `.npz` files with inputs, each a sample (empty: all are
+    drawn)."""
 
     tolerance: float
     images: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
+def seeded_weights(seed: int) -> str:
+    """Return what a person must know who reads labels and scores of seeded weights."""
+    return f"the weights are drawn from seed {seed}: labels and scores mean nothing"
+
+
 def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> Iterator[str]:
     """Yield rows as lines whose cells are below each other; columns `right` end at one place."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -36,7 +36,7 @@ def _verdict(
         return "up to date"
     if result is not None and all(is_published(plan, artifact) for artifact in plan.artifacts):
         return "up to date"
-    if plan.project.store.offers(step.key, step.files):
+    if plan.is_offered(step):
         return "fetch from the shared store"
     if result is not None:
         return "build: its files left the store"

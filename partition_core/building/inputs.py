@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import partition_core
+from partition_core.building.declared import declared_inputs
 from partition_core.building.local_modules import local_modules
+from partition_core.building.own_code import Kind, code_files
 from partition_core.building.pinned import pinned_by
 from partition_core.building.project import Project
 from partition_core.errors import BuildError, problem
@@ -19,26 +20,19 @@ from partition_core.recipe import MmdetModel, OnnxModel, TorchModel, canonical_j
 
 Entries = Iterator[tuple[str, str]]
 
-_SHARED_CODE = ("recipe.py", "references.py", "structure.py", "errors.py")
-_CODE = {
-    "export": ("export", "decorator.py", "mmdet_configs.py", "picture_input.py", *_SHARED_CODE),
-    "mark": ("cutting", "proving", "building/onnx_source.py", "reference.py", *_SHARED_CODE),
-    "cut": ("cutting", *_SHARED_CODE),
-    "prove": ("proving", "cutting", *_SHARED_CODE),
-    "measure": ("proving/measured_run.py", "proving/measuring.py"),
-    "report": ("reporting", "building/report.py", "wording.py", "proving", "cutting"),
-}
-"""The files and folders of our own code that each kind of step runs."""
-
-_CODE_SUFFIXES = (".py", ".html", ".css", ".js", ".ttf")
-
-_TORCH_PACKAGES = ("torch", "onnx", "onnx-ir", "onnxscript", "numpy", "ml-dtypes", "protobuf")
-_MMDET_PACKAGES = ("mmdet", "mmengine", "mmcv", "mmcv-lite", "opencv-python", "matplotlib")
-_CUT_PACKAGES = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
-_MARKING_PACKAGES = ("onnx", "numpy", "onnxruntime", "protobuf")
-_PROOF_PACKAGES = ("onnx", "onnx-ir", "numpy", "onnxruntime")
-_MEASURING_PACKAGES = ("numpy", "onnxruntime")
-_REPORT_PACKAGES = ("jinja2", "numpy", "onnxruntime", "pillow", "pygraphviz")
+# A module may come from one of several packages: whichever is installed has an entry.
+_CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+_ONNX = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
+_TORCH_PACKAGES = ("torch", "onnxscript", "sympy", *_ONNX)
+_MMDET_PACKAGES = ("mmdet", "mmengine", "mmcv", "mmcv-lite", "matplotlib", *_CV2)
+_RUNNING_PACKAGES = (*_ONNX, *_ONNXRUNTIME)
+_SHOWN_PACKAGES = ("torch", "mmdet", "mmengine")  # by a report, beside those that write it
+_REPORT_PACKAGES = (
+    *("jinja2", "markupsafe", "pillow", "pygraphviz"),
+    *(*_RUNNING_PACKAGES, *_SHOWN_PACKAGES),
+)
+_READING_PACKAGES = ("jsonschema", "pyyaml", "referencing")
 
 
 def export_inputs(project: Project, file: RecipeFile) -> Entries:
@@ -52,12 +46,9 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
         yield from _marking_inputs(project, file, recipe.model)
         return
     yield "recipe marks", canonical_json(recipe.marks)
-    for index, image in enumerate(recipe.proof.images):
-        yield (
-            f"image {image}",
-            _digest(project, project.root / image, f"proof.images[{index}]", file),
-        )
+    yield from _proof_files(project, file)
     yield from _pinned_entry(project, file)
+    yield from declared_inputs(project, file, recipe.model.depends_on)
     if isinstance(recipe.model, MmdetModel):
         place = file.place("model.config")
         project.digests.look(project.root / recipe.model.config)  # would go before a shipped one
@@ -81,31 +72,40 @@ def _marking_inputs(project: Project, file: RecipeFile, model: OnnxModel) -> Ent
     for path in external_files(project, file):
         label = path.relative_to((project.root / model.location).parent).as_posix()
         yield f"external data {label}", _digest(project, path, "model.path", file)
-    for index, arrays in enumerate(model.inputs):
-        at = f"proof.inputs[{index}]"
-        yield f"inputs {arrays}", _digest(project, project.root / arrays, at, file)
-    yield from versions(_MARKING_PACKAGES)
+    yield from _proof_files(project, file)
+    yield from versions(_RUNNING_PACKAGES)
     yield from own_code(project, "mark")
+
+
+def _proof_files(project: Project, file: RecipeFile) -> Entries:
+    proof = file.recipe.proof
+    for key, kind, names in (("images", "image", proof.images), ("inputs", "inputs", proof.inputs)):
+        for index, name in enumerate(names):
+            # Other machines have the file in another folder, and the same result.
+            own = f"{index} {Path(name).name}" if Path(name).is_absolute() else name
+            at = f"proof.{key}[{index}]"
+            yield f"{kind} {own}", _digest(project, project.root / name, at, file)
 
 
 def cut_inputs(project: Project) -> Entries:
     """Yield what every cut depends on, besides its segment and the end2end model."""
     yield from _salt(project)
-    yield from versions(_CUT_PACKAGES)
+    yield from versions(_ONNX)
     yield from own_code(project, "cut")
 
 
 def proof_inputs(project: Project) -> Entries:
     """Yield what every proof depends on, besides the models and the reference."""
     yield from _salt(project)
-    yield from versions(_PROOF_PACKAGES)
+    yield from versions(_RUNNING_PACKAGES)
     yield from own_code(project, "prove")
 
 
 def measuring_inputs(project: Project) -> Entries:
     """Yield what measuring depends on, besides model and inputs; the machine is no part of it."""
     yield from _salt(project)
-    yield from versions(_MEASURING_PACKAGES)
+    yield from _salt(project)
+    yield from versions(_RUNNING_PACKAGES)
     yield from own_code(project, "measure")
 
 
@@ -117,26 +117,24 @@ def report_inputs(project: Project, file: RecipeFile) -> Entries:
     yield from own_code(project, "report")
 
 
+def reading_inputs(project: Project) -> Entries:
+    """Yield what the reading of every recipe depends on, besides the recipe's files."""
+    yield from versions(_READING_PACKAGES)
+    yield from own_code(project, "read")
+
+
 def _salt(project: Project) -> Entries:
     if project.settings.salt:
         yield "salt", project.settings.salt
 
 
-def own_code(project: Project, kind: str) -> Entries:
-    """Yield the digests of the files of this package that a kind of step runs."""
-    for label, path in _code_files(kind):
+def own_code(project: Project, kind: Kind) -> Entries:
+    """Yield the version of this package, and the digests of its files that a kind of work runs."""
+    version = _version("partition-core")
+    if version is not None:
+        yield "partition-core", version
+    for label, path in code_files(kind).items():
         yield f"code partition_core/{label}", project.digests.of(path) or ""
-
-
-@functools.cache
-def _code_files(kind: str) -> list[tuple[str, Path]]:
-    package = Path(partition_core.__file__).parent
-    found: list[Path] = []
-    for name in _CODE[kind]:
-        path = package / name
-        inside = path.rglob("*") if path.is_dir() else (path,)
-        found += sorted(one for one in inside if one.suffix in _CODE_SUFFIXES)
-    return [(path.relative_to(package).as_posix(), path) for path in found]
 
 
 def versions(packages: tuple[str, ...]) -> Entries:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
+
+from partition_core.following.imports import imported_names
 
 
 def local_modules(names: list[str], root: Path) -> tuple[list[Path], list[Path]]:
@@ -20,7 +21,11 @@ def local_modules(names: list[str], root: Path) -> tuple[list[Path], list[Path]]
     while pending:
         for path, is_there in _places(pending.pop(), root):
             if path not in found and is_there:
-                new = [name for name in _imports(path, root) if name not in asked]
+                new = [
+                    name
+                    for name in imported_names(path, path.relative_to(root).parent.parts)
+                    if name not in asked
+                ]
                 asked.update(new)
                 pending += new
             found[path] = is_there
@@ -42,18 +47,3 @@ def _places(name: str, root: Path) -> Iterator[tuple[Path, bool]]:
         if not here.is_dir():
             yield here, False
             return
-
-
-def _imports(path: Path, root: Path) -> Iterator[str]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return  # importing it will say what is wrong with it
-    package = path.relative_to(root).parent.parts
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            prefix = ".".join((*base, *([node.module] if node.module else [])))
-            yield from (f"{prefix}.{alias.name}".lstrip(".") for alias in node.names)

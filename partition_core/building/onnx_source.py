@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from partition_core.building.models import EXPORT_FORMS, take, weights_file
 from partition_core.building.pinned import pinned_by
@@ -17,8 +17,15 @@ from partition_core.building.project import Project
 from partition_core.cutting.external import check_external_data, locations
 from partition_core.cutting.files import LARGEST, check_model, save
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of
+from partition_core.cutting.index_reads import index_ranges
 from partition_core.cutting.mark_nodes import put_marks
-from partition_core.cutting.model_inputs import input_specs
+from partition_core.cutting.model_inputs import (
+    IN_THE_FILE,
+    check_inputs,
+    drawn_inputs,
+    expected_inputs,
+    inputs_of,
+)
 from partition_core.cutting.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
@@ -26,9 +33,14 @@ from partition_core.cutting.onnx_file.graph_writer import write_model
 from partition_core.cutting.onnx_file.weights import Inline
 from partition_core.cutting.segment_scope import scope_of
 from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
+from partition_core.input_forms import ALL_FIXED
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import ONE_LINE, OnnxModel, Recipe, TensorName
+from partition_core.recipe import ONE_LINE, FileInput, OnnxModel, Recipe, TensorName
 from partition_core.references import MarkReference, Side
+
+if TYPE_CHECKING:
+    from partition_core.index_ranges import Ranges
+    from partition_core.sample_inputs import Sample
 
 Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
@@ -63,8 +75,7 @@ def check_source(plan: Plan) -> None:
     pinned = pinned_by(plan.file)
     if pinned is not None and not pinned.is_url:
         source = _marked_by(plan, plan.project.root / pinned.location)
-        if _model(plan.file.recipe).inputs:
-            _samples(plan, source.model)
+        _samples(plan, source.model)
 
 
 def mark_source(
@@ -81,19 +92,29 @@ def mark_source(
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
     with phase("run it as it is"):
-        from partition_core.proving.given_model import reference_of
+        from partition_core.proving.given_model import reference_of, runs_on
         from partition_core.reference import save_reference
+        from partition_core.sample_inputs import range_notes, usable_ranges
 
         samples = _samples(plan, source.model)
         with _about(plan.file, path), plan.project.store.private_folder() as scratch:
-            reference = reference_of(path, source.model, source.marks, samples, scratch)
+            runs = runs_on(path, source.model, scratch)
+            ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
+            drawn = [one.ranged(ranges).arrays() for one in samples]
+            reference = reference_of(path, source.model, source.marks, drawn, scratch)
     with phase("put the marks in"), _about(plan.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
         written = save(model, folder / END2END, EXPORT_FORMS[plan.weights])
         take(written, folder, weights_file(plan.weights, END2END))
     save_reference(reference, folder / REFERENCE)
-    return {"detects": False, "compared_with": COMPARED_WITH, "model_sha256": digest}
+    return {
+        "detects": False,
+        "compared_with": COMPARED_WITH,
+        "model_sha256": digest,
+        "inputs": list(inputs_of(source.model)),
+        **range_notes(samples, ranges),
+    }
 
 
 @dataclass(frozen=True)
@@ -113,8 +134,7 @@ def _marked_by(plan: Plan, path: Path) -> _Source:
         added = marks_by_name(model, _named(plan.file.recipe, model)).tensors
         table = MarkTable((*own, *added))
         _check_segments(plan, model, table)
-        if not _model(plan.file.recipe).inputs or plan.file.recipe.export.inputs:
-            input_specs(model, plan.file.recipe.export.inputs)
+        check_inputs(model, _model(plan.file.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
     return _Source(model, added, {str(t.reference): t.seen.name for t in reachable})
 
@@ -187,13 +207,53 @@ def _check_segments(plan: Plan, model: Model, table: MarkTable) -> None:
         raise CutError(*problems)
 
 
-def _samples(plan: Plan, model: Model) -> list[dict[str, Any]]:
-    from partition_core.proving.samples import given_samples, random_samples
+def _samples(plan: Plan, model: Model) -> list[Sample]:
+    from partition_core.sample_inputs import Sample, given_arrays, samples_of
 
+    recipe = plan.file.recipe
+    entries = _model(recipe).inputs
     with in_recipe(plan.file):
-        if files := _model(plan.file.recipe).inputs:
-            return given_samples(model, [plan.project.root / name for name in files])
-        return random_samples(input_specs(model, plan.file.recipe.export.inputs))
+        if not recipe.proof.inputs:
+            specs = drawn_inputs(model, entries)
+            if specs and all(spec.value is not None for spec in specs):
+                raise CutError(problem("export.inputs", *ALL_FIXED))
+            return samples_of(specs, ())
+        files = [plan.project.root / name for name in recipe.proof.inputs]
+        given = given_arrays(files, expected_inputs(model), IN_THE_FILE, plan.file.place)
+        _check_shapes(given, entries)
+        return [
+            Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)
+            for number, arrays in enumerate(given)
+        ]
+
+
+def _check_shapes(given: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:
+    asked = {one.name: one.shape for one in entries if one.shape is not None}
+    problems = [
+        problem(
+            f"proof.inputs[{index}]",
+            f"input '{name}' is {list(arrays[name].shape)} here",
+            f"expected {list(shape)}, as 'export.inputs' says",
+            f"give arrays of that shape, or leave the shape of '{name}' out there",
+        )
+        for index, arrays in enumerate(given)
+        for name, shape in asked.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    if problems:
+        raise CutError(*problems)
+
+
+def _ranges(model: Model, samples: list[Sample]) -> Ranges:
+    from partition_core.sample_inputs import undetermined
+
+    if not undetermined(samples):
+        return {}
+    return index_ranges(model, [_shapes(one.arrays()) for one in samples])
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def _model(recipe: Recipe) -> OnnxModel:

@@ -5,22 +5,22 @@ Nothing is carried out here; `work` does that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from partition_core.building.exports import EXPORT, Entries, Exports
 from partition_core.building.folders import MANIFEST, REPORT
-from partition_core.building.inputs import (
-    cut_inputs,
-    export_inputs,
-    proof_inputs,
-    report_inputs,
-)
+from partition_core.building.inputs import cut_inputs, proof_inputs, report_inputs
 from partition_core.building.models import StoredModel, stored_model, weights_file
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
+from partition_core.index_ranges import ZERO_OR_ONE
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import Segment, WeightsForm, canonical_json
 from partition_core.store.entry import Result
+from partition_core.store.lists import Names
 
 END2END = "end2end.onnx"
 REFERENCE = "reference.npz"
@@ -57,6 +57,11 @@ class Plan:
     _steps: dict[str, Step] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
     is_all_published: bool = False
+
+    @functools.cached_property
+    def exports(self) -> Exports:
+        """What is known of the recipe's export; raises PartitionError for a wrong input."""
+        return Exports(self.project, self.file)
 
     @property
     def recipe(self) -> str:
@@ -103,29 +108,80 @@ class Plan:
         """Return whether the result of a step is here with all its files, fetched if need be."""
         if step is None:
             return False
+        if step.name == EXPORT:
+            return self.fetch_export()
         result = self.project.store.fetch(step.key, step.files)
         if result is not None:
             self._results[step.name] = result
         return result is not None
 
+    def is_offered(self, step: Step) -> bool:
+        """Return whether others have the result of a step, as far as can be told."""
+        steps = self._exports_by(self.exports.lists_everywhere()) if step.name == EXPORT else [step]
+        return any(self.project.store.offers(one.key, one.files) for one in steps)
+
+    def alternatives(self, step: Step) -> list[Step]:
+        """Return a step and, if it is the export, what it may depend on otherwise."""
+        if step.name != EXPORT or EXPORT in self._results:
+            return [step]
+        return self._exports_by(self.exports.lists_here())
+
     def found(self, step: Step, result: Result) -> None:
-        """Take the result of a step that was carried out just now."""
+        """Take a step that was carried out just now, and its result."""
+        self._steps[step.name] = step
         self._results[step.name] = result
 
     def afresh(self) -> Plan:
-        """Return the plan of the same recipe with nothing remembered."""
-        return Plan(self.project, self.file)
+        """Return the plan of the same recipe with nothing remembered.
+
+        But for what an export turned out to depend on: that is asked again at the next build.
+        """
+        plan = Plan(self.project, self.file)
+        if EXPORT in self._results and plan.exports.known == self.exports.known:
+            plan.found(self._steps[EXPORT], self._results[EXPORT])
+        return plan
 
     def export(self) -> Step:
-        """Return the export; raises PartitionError for an input that is missing or wrong."""
-        if "export" not in self._steps:
-            entries = tuple(export_inputs(self.project, self.file))
-            self._steps["export"] = Step(
-                "export",
-                Fingerprint(entries),
-                (*self._files_of(END2END, weights_file(self.weights, END2END)), REFERENCE),
-            )
-        return self._steps["export"]
+        """Return the export; raises PartitionError for an input that is missing or wrong.
+
+        With all that it depends on, if a result of that is on this machine. Otherwise with what
+        the last one depended on, as far as that is known: what it depends on now is known when it
+        has run, here or in another process.
+        """
+        if EXPORT in self._results:
+            return self._steps[EXPORT]
+        candidates = self._exports_by(self.exports.lists_here())
+        for step in candidates:
+            result = self.project.store.find(step.key)
+            if result is not None:
+                self.found(step, result)
+                return step
+        return candidates[0]
+
+    def fetch_export(self) -> bool:
+        """Return whether the export's result is here with all its files, fetched if need be."""
+        store = self.project.store
+        for step in self._exports_by(self.exports.lists_here()):
+            result = store.find(step.key)
+            if result is not None and store.is_complete(result):
+                self.found(step, result)
+                return True
+        for step in self._exports_by(self.exports.lists_everywhere()):
+            result = store.fetch(step.key, step.files)
+            if result is not None:
+                self.found(step, result)
+                self.exports.keep(step.fingerprint)
+                return True
+        return False
+
+    def export_with(self, followed: Entries) -> Step:
+        """Return the export that depends on what was known, and on what was followed."""
+        files = (*self._files_of(END2END, weights_file(self.weights, END2END)), REFERENCE)
+        return Step(EXPORT, Fingerprint((*self.exports.known, *followed)), files)
+
+    def _exports_by(self, lists: Iterable[Names]) -> list[Step]:
+        """Return the exports that depend on the subjects of `lists` as they are now."""
+        return [self.export_with(self.exports.entries_of(names)) for names in lists]
 
     def cut(self, segment: Segment) -> Step | None:
         """Return the cut of a segment."""
@@ -154,6 +210,12 @@ class Plan:
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
             *(entry for name, model in files.items() for entry in digests_of(name, model)),
             (REFERENCE, exported.files[REFERENCE].digest),
+            ("detects", canonical_json(exported.notes.get("detects"))),
+            ("compared with", canonical_json(exported.notes.get("compared_with"))),
+            ("assumptions", canonical_json(assumptions(exported))),
+            ("kinds of samples", canonical_json(exported.notes.get("probes", {}))),
+            # The proof's line names them, and a range that is written out gives the same samples.
+            ("inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))),
             *proof_inputs(self.project),
         )
         self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
@@ -164,8 +226,10 @@ class Plan:
         proof = self.prove()
         files = self.models()
         if "report" not in self._steps and proof is not None and files is not None:
+            cuts = [step for step in map(self.cut, self.segments) if step is not None]
             entries = (
-                ("proof", proof.key),
+                ("recipe", canonical_json(self.file.recipe)),
+                *((f"step {step.name}", step.key) for step in (self.export(), *cuts, proof)),
                 *(entry for name, model in files.items() for entry in digests_of(name, model)),
                 *report_inputs(self.project, self.file),
             )
@@ -177,7 +241,7 @@ class Plan:
 
         A step is looked up when it is its turn, so what was found meanwhile counts.
         """
-        yield "export", self.export()
+        yield EXPORT, self.export()
         for segment in self.segments:
             yield f"cut {segment.save_file}", self.cut(segment)
         yield "prove", self.prove()
@@ -230,6 +294,11 @@ class Plan:
     @staticmethod
     def _files_of(model: str, weights: str) -> tuple[str, ...]:
         return (model, weights) if weights else (model,)
+
+
+def assumptions(exported: Result) -> list[Any]:
+    """Return the decisions of an export that rest on a user's word, as plain data."""
+    return [each for each in exported.notes.get("decisions", ()) if each["assumed"]]
 
 
 def digests_of(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:

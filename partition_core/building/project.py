@@ -9,6 +9,8 @@ from pathlib import Path
 from partition_core.building.folders import BUILD, RECIPES, STATE
 from partition_core.building.settings import Settings, read_settings
 from partition_core.digests import Digests
+from partition_core.following.current import Surroundings
+from partition_core.following.locating import search_path
 from partition_core.store.local import LocalStore
 from partition_core.store.tiers import Remote, Store
 from partition_core.wording import warn
@@ -16,12 +18,16 @@ from partition_core.wording import warn
 
 @dataclass(frozen=True)
 class Project:
-    """The folders of a project, its store and the digests known of its files."""
+    """The folders of a project, its store, the digests known of its files, and what models read.
+
+    Where Python looks for modules is in `around` as it was before any model changed it.
+    """
 
     root: Path
     settings: Settings
     store: Store
     digests: Digests
+    around: Surroundings
 
     @classmethod
     def at(cls, root: Path) -> Project:
@@ -38,7 +44,8 @@ class Project:
             _remote(settings, root),
             warn,
         )
-        return cls(root, settings, store, digests)
+        around = Surroundings(root, search_path(), digests, root / BUILD)
+        return cls(root, settings, store, digests, around)
 
     @property
     def state(self) -> Path:

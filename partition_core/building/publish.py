@@ -15,6 +15,10 @@ from partition_core.disk import digest_of, is_readable_file, remove_parts, write
 from partition_core.errors import BuildError, Place, problem
 from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
+from partition_core.store.lists import LISTED_AT
+
+_OF_THE_STORE = ("fingerprint", LISTED_AT)
+"""Notes of an export that say how the store finds it."""
 
 
 def is_published(plan: Plan, artifact: str) -> bool:
@@ -152,7 +156,7 @@ def manifest_text(plan: Plan) -> str:
             name: {**_told(model.file), **_told_weights(model)} for name, model in models.items()
         },
         **proven,
-        "export": {k: v for k, v in results["export"].notes.items() if k != "fingerprint"},
+        "export": {k: v for k, v in results["export"].notes.items() if k not in _OF_THE_STORE},
         "summary": results["prove"].notes["summary"],
         "fingerprints": {
             name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}

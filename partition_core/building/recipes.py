@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import partition_core
+from partition_core.building.inputs import reading_inputs
 from partition_core.building.project import Project
 from partition_core.disk import digest_of, write_memory
 from partition_core.errors import PartitionError, Place
+from partition_core.fingerprint import Fingerprint
 from partition_core.reading.recipe_file import RecipeFile
-
-_PACKAGE = Path(partition_core.__file__).parent
-_CHECKED_BY = ("reading", "schema", "policies", "recipe.py", "references.py")
 
 
 class Recipes:
@@ -25,7 +23,7 @@ class Recipes:
         self._project = project
         self._memory = project.state / "recipes.json"
         self._known = _read(self._memory)
-        self._checker = _digest(project, _checking_files())
+        self._checker = Fingerprint(tuple(reading_inputs(project))).key
         self._new = False
 
     def open(self, name: str) -> RecipeFile:
@@ -73,14 +71,6 @@ def _read(memory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _checking_files() -> list[Path]:
-    found: list[Path] = []
-    for name in _CHECKED_BY:
-        path = _PACKAGE / name
-        found += sorted(path.iterdir()) if path.is_dir() else [path]
-    return [path for path in found if path.suffix in (".py", ".json", ".yaml")]
 
 
 def _digest(project: Project, paths: Iterable[Path]) -> str:

@@ -110,26 +110,33 @@ class RecipeBuild:
 
         with self.run.project.digests.watched() as files:
             plan = Plan(self.run.project, self.run.recipes.open(self.name))
-            plan.export()
-        self._files = files
+            is_known = plan.result(plan.export()) is not None
+        # Without a result nobody knew which files to ask for.
+        self._files = files if is_known else {}
         return plan
 
     def open_if_needed(self) -> None:
         """Read the recipe unless nothing is to be done for it.
 
-        An ONNX file is compared with it, unless it was exported already.
+        An ONNX file and files with inputs are compared with it, unless it was exported already.
         """
-        if self.is_settled:
+        if self.is_settled or self.plan.result(self.plan.export()) is not None:
             return
-        step = self.plan.export()
-        if self.plan.file.recipe.model.source == "onnx" and self.plan.result(step) is None:
+        recipe = self.plan.file.recipe
+        if recipe.model.source == "onnx":
             from partition_core.building.onnx_source import check_source
 
             check_source(self.plan)
+        elif recipe.proof.inputs:
+            from partition_core.sample_inputs import given_inputs
+
+            given_inputs(recipe, self.plan.project.root, self.plan.file.place)
 
     def settled_files(self) -> dict[str, str]:
         """Return the identities of all files that tell that nothing is to be done; else none."""
         if self.is_settled or "plan" not in vars(self) or not self.plan.is_all_published:
+            return {}
+        if not self._files:
             return {}
         folder = self.run.project.build_folder(self.name)
         seen = self.run.project.digests.seen
@@ -153,25 +160,29 @@ class RecipeBuild:
 
     def export(self, say: Say) -> bool:
         """Export the model, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.work import export
+        if self.plan.file.recipe.model.source == "onnx":
+            from partition_core.building.steps.mark import mark
+
+            return mark(self.plan, say)
+        from partition_core.building.steps.export import export
 
         return export(self.plan, say)
 
     def cut(self, save_file: str, say: Say) -> bool:
         """Cut one segment, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.work import cut
+        from partition_core.building.steps.cut import cut
 
         return cut(self.plan, self.plan.segment(save_file), say)
 
     def prove(self, say: Say) -> bool:
         """Prove the partition, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.work import prove
+        from partition_core.building.steps.prove import prove
 
         return prove(self.plan, say)
 
     def report(self, say: Say) -> bool:
         """Write the report, and return whether that was necessary; raises PartitionError."""
-        from partition_core.building.report import report
+        from partition_core.building.steps.report import report
 
         return report(self.plan, say)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from partition_core.building.folders import SETTINGS
-from partition_core.identity import SETTLED_AFTER, boot, changed, identity
+from partition_core.identity import SETTLED_AFTER, boot, changed, identity, identity_now
 
 _PACKAGE = str(Path(__file__).parents[1])
 _VARIABLES = "PARTITION_CORE_"
@@ -46,7 +46,7 @@ class Settled:
             for path, told in files.items():
                 now = self._identities.get(path)
                 if now is None:
-                    now = self._identities[path] = identity(path)
+                    now = self._identities[path] = identity_now(path)
                 if now != told:
                     return None
             return Outline(recipe, doc, tuple(segments), tuple(artifacts))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
+from partition_core.building.exports import EXPORT
 from partition_core.building.folders import BUILD, REPORT, SETTINGS
 from partition_core.building.plan import Plan, Step
 from partition_core.building.publish import publish
 from partition_core.building.settings import REMOTE_VARIABLE
 from partition_core.errors import BuildError, Place, one_of, problem, suggestion
 from partition_core.store.entry import Result
+from partition_core.store.lists import merged
 from partition_core.store.remote import RemoteError, SharedStore
 from partition_core.store.transports import transport_of
 from partition_core.wording import warn
@@ -36,6 +38,10 @@ def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
             if files:
                 told = f"sent {', '.join(moved)}" if moved else "was there"
                 lines.append(f"{plan.recipe}: {step.name}: {told}")
+        exports, (exported, _, _) = plan.exports, parcels[0]
+        if exports.is_followed:
+            lists = merged([exports.names_of(exported.fingerprint)], shared.lists_at(exports.key))
+            shared.give(exports.key, exports.entry(lists), plan.project.store)
     return lines
 
 
@@ -50,18 +56,23 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     shared, place = _shared(plan)
     lines = []
 
-    def entry(step: Step) -> Result:
-        result = plan.result(step) or shared.entry(step.key, step.files)
-        if result is None:
-            raise _not_there(plan, place, f"result of '{step.name}'")
-        plan.found(step, result)
-        return result
+    def entry(step: Step) -> tuple[Step, Result]:
+        for one in plan.alternatives(step):
+            result = plan.result(one) or shared.entry(one.key, one.files)
+            if result is not None:
+                plan.found(one, result)
+                return one, result
+        raise _not_there(plan, place, f"result of '{step.name}'")
 
     with _told(place):
+        if plan.exports.is_followed and plan.result(plan.export()) is None:
+            plan.exports.learn(shared.lists_at(plan.exports.key))
         for step, result, files in _parcels(plan, chosen, entry):
             moved = [name for name in files if _brought(plan, shared, place, result, name)]
             if plan.project.store.is_complete(result):
                 _keep(plan, step, result)
+            if step.name == EXPORT:
+                plan.exports.keep(step.fingerprint)
             if files:
                 told = f"got {', '.join(moved)}" if moved else "was here"
                 lines.append(f"{plan.recipe}: {step.name}: {told}")
@@ -85,7 +96,7 @@ def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: 
 
 
 def _parcels(
-    plan: Plan, chosen: Sequence[str], find: Callable[[Step], Result]
+    plan: Plan, chosen: Sequence[str], find: Callable[[Step], tuple[Step, Result]]
 ) -> list[tuple[Step, Result, list[str]]]:
     """Return each step, its result, and its files that the chosen artifacts are made of.
 
@@ -97,7 +108,7 @@ def _parcels(
             continue
         if step is None:
             raise _not_built(plan)
-        found.append((step, find(step)))
+        found.append(find(step))
     everything = tuple(chosen) == _models(plan)
     wanted = {name for artifact in chosen for name in plan.files_of(artifact)}
     return [
@@ -111,11 +122,11 @@ def _models(plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in plan.artifacts if name != REPORT)
 
 
-def _here(plan: Plan, step: Step) -> Result:
+def _here(plan: Plan, step: Step) -> tuple[Step, Result]:
     result = plan.result(step)
     if result is None:
         raise _not_built(plan)
-    return result
+    return step, result
 
 
 def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import inspect
 import io
-import json
 import warnings
 from collections.abc import Iterator
 from functools import reduce
@@ -16,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place, problem, suggestion
+from partition_core.errors import ExportError, Place, problem
 from partition_core.export.mmcv_ops import provide_compiled_ops
 from partition_core.export.mmdet_exceptions import complete_mmdet
+from partition_core.export.overrides import override
 from partition_core.export.replaced import replaced
 from partition_core.export.symbolic_calls import best_first
 from partition_core.mmdet_configs import find_config, shipped_configs
@@ -122,7 +122,7 @@ def build_detector(
 
         with _told(place, f"config '{model.config}' cannot be read"):
             config = Config.fromfile(str(path))
-        _override(config, model, place)
+        override(config, model, place)
         with _told(place, f"config '{model.config}' cannot be built"):
             complete_mmdet()
             init_default_scope(config.get("default_scope", "mmdet"))
@@ -163,39 +163,6 @@ def _told(place: Place, what: str) -> Iterator[None]:
     except Exception as error:  # a config is Python: building it may raise anything
         reason = " ".join(str(error).split())
         raise ExportError(problem(place, what, f"{type(error).__name__}: {reason}")) from error
-
-
-def _override(config: Any, model: MmdetModel, place: Place) -> None:
-    for key, text in model.overrides:
-        known = _keys(config, key)
-        if known is not None:
-            raise ExportError(
-                problem(
-                    place,
-                    f"config '{model.config}' has no '{key}' to override",
-                    "expected the dotted path of a value that the config has",
-                    suggestion(key, known),
-                )
-            )
-        config.merge_from_dict({key: json.loads(text)})
-
-
-def _keys(config: Any, key: str) -> list[str] | None:
-    """Return None if `config` has `key`, else the keys beside the first step that is missing."""
-    here, walked = config, ""
-    for step in key.split("."):
-        names = (
-            [str(index) for index in range(len(here))]
-            if isinstance(here, list | tuple)
-            else list(here)
-            if hasattr(here, "keys")
-            else []
-        )
-        if step not in names:
-            return [f"{walked}{name}" for name in names]
-        here = here[int(step)] if isinstance(here, list | tuple) else here[step]
-        walked += f"{step}."
-    return None
 
 
 def _drop_pretrained(config: Any) -> None:

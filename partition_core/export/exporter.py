@@ -18,6 +18,7 @@ from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.placing import placed
 from partition_core.export.questions import Answers
+from partition_core.export.repeatability import check_repeats
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.export.tracing import has_branches
@@ -29,6 +30,7 @@ Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+_Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Export:
 
     `model` is the end2end model. `reference` holds, for sample k, the inputs as
     `k/input/<name>`, what eager PyTorch saw at each mark as `k/mark/<reference>` and its
-    outputs as `k/output/<name>`. `notes` is plain data for the manifest.
+    outputs as `k/output/<name>`. `notes` is plain data for the manifest. `classes` are the
+    modules in which the classes of the model's modules are written.
     """
 
     model: ir.Model
     reference: Arrays
     notes: dict[str, Any]
+    classes: tuple[str, ...]
 
 
 def export_recipe(
@@ -67,8 +71,8 @@ def export_recipe(
             subject.samples[0],
             _dynamic_axes(recipe, subject),
             subject.rules(),
-            Answers(subject.known_functions, recipe.export.answers),
             place_of,
+            Answers(subject.known_functions, recipe.export.answers),
         )
     sizes = checked_sizes(recipe.export, inputs, program, place_of)
     if sizes.sizes:
@@ -93,7 +97,8 @@ def export_recipe(
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
         **subject.notes,
     }
-    return Export(model, reference, notes)
+    classes = sorted({type(module).__module__ for module in subject.module.modules()})
+    return Export(model, reference, notes, tuple(classes))
 
 
 def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
@@ -130,17 +135,46 @@ def _run_eager(
     place_of: PlaceOf,
 ) -> list[str]:
     """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
+    outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
+    if number == 0:
+        check_repeats(
+            _by_kind(outputs, marks),
+            lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
+            recipe.proof.tolerance,
+            subject.detects,
+            place_of("model"),
+        )
+    for spec, tensor in zip(subject.inputs, sample, strict=True):
+        reference[f"{number}/input/{spec.name}"] = tensor.numpy()
+    for reference_name, tensor in marks.items():
+        reference[f"{number}/mark/{reference_name}"] = tensor.numpy()
+    for name, tensor in outputs.items():
+        reference[f"{number}/output/{name}"] = tensor.numpy()
+    return list(outputs)
+
+
+def _eager_tensors(
+    recipe: Recipe, subject: Subject, sample: Sample, place_of: PlaceOf
+) -> tuple[_Tensors, _Tensors]:
+    """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
+
+    They stay as they are when the model runs again.
+    """
     with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
         result = run_model(subject, sample, place_of)
         placement.check_all_called(recipe.marks)
     outputs = _named_outputs(recipe, result, place_of)
-    for spec, tensor in zip(subject.inputs, sample, strict=True):
-        reference[f"{number}/input/{spec.name}"] = tensor.numpy()
-    for reference_name, tensor in placement.tensors.items():
-        reference[f"{number}/mark/{reference_name}"] = tensor.detach().numpy()
-    for name, tensor in outputs.items():
-        reference[f"{number}/output/{name}"] = tensor.detach().numpy()
-    return list(outputs)
+    return (
+        {name: tensor.detach().clone() for name, tensor in outputs.items()},
+        {str(name): tensor.detach() for name, tensor in placement.tensors.items()},
+    )
+
+
+def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
+    return {
+        **{f"mark '{name}'": tensor for name, tensor in marks.items()},
+        **{f"output '{name}'": tensor for name, tensor in outputs.items()},
+    }
 
 
 def _run_probes(

@@ -1,9 +1,7 @@
 """The functions of mmdet and mmcv whose questions were read, each with the branches that are right.
 
-A row holds for a function as it is in mmdet 3.3.0 and mmcv 2.1.0, by the digest of its source:
-`python tools/known_functions.py` prints the digests of the installed packages. The reason of each
-kind of question is beside it in `questions`; `docs/questions.md` tells for each row why
-it holds and which test reaches the other side.
+A row holds for a function as it is in mmdet 3.3.0 and mmcv 2.1.0, by the digest of its source
+(`asker.function_digest`). The reason of each kind of question is beside it in `questions`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from partition_core.errors import ExportError, Place, PlaceOf, problem
 from partition_core.recipe import Recipe
 
 Picture = np.ndarray[Any, Any]
-"""A picture as cv2 reads it: (H, W, 3) uint8, blue first."""
+"""A picture as cv2 reads it: (H, W, 3) uint8, blue first, or (H, W, 1) if it is gray."""
+
+_READ_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 
 
 def sample_photograph() -> Path:
@@ -52,10 +54,12 @@ def resized_sample(
 
 
 def _pictures(recipe: Recipe, root: Path, place_of: PlaceOf) -> list[Picture]:
+    (spec,) = recipe.export.inputs
+    channels = spec.shape[1]
     pictures = [
-        _read(root / image, place_of(f"proof.images[{index}]"))
+        _read(root / image, channels, place_of(f"proof.images[{index}]"))
         for index, image in enumerate(recipe.proof.images)
-    ] or [_read(sample_photograph(), place_of("proof"))]
+    ] or [_read(sample_photograph(), channels, place_of("proof"))]
     if len(pictures) == 1:
         pictures.append(_mirrored_middle(pictures[0]))
     return pictures
@@ -73,30 +77,31 @@ def imaginary_sample(recipe: Recipe, detector: nn.Module) -> tuple[torch.Tensor,
     photographs (Field, "Relations between the statistics of natural images", JOSA A, 1987).
     """
     (spec,) = recipe.export.inputs
-    count, _, height, width = spec.shape
+    count, channels, height, width = spec.shape
     generator = np.random.Generator(np.random.Philox(key=0))
-    pictures = [_imagined(generator, height, width) for _ in range(count)]
+    pictures = [_imagined(generator, height, width, channels) for _ in range(count)]
     return (_prepared(detector, pictures, height, width),)
 
 
-def _imagined(generator: np.random.Generator, height: int, width: int) -> Picture:
-    canvas = np.full((height, width, 3), 110.0)
+def _imagined(generator: np.random.Generator, height: int, width: int, channels: int) -> Picture:
+    canvas = np.full((height, width, channels), 110.0)
     for side, contrast in ((1, 6.0), (4, 12.0), (16, 25.0), (64, 45.0)):
-        shape = (-(-height // side), -(-width // side), 3)
+        shape = (-(-height // side), -(-width // side), channels)
         blocks = contrast * generator.standard_normal(shape)
         canvas += blocks.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
     return canvas.clip(0, 255).astype(np.uint8)
 
 
-def _read(path: Path, place: Place) -> Picture:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def _read(path: Path, channels: int, place: Place) -> Picture:
+    # Read as gray, and not made gray: a JPEG file holds its brightness, from which colours differ.
+    picture = cv2.imread(str(path), _READ_AS[channels])
     if picture is None:
         raise ExportError(
             problem(
                 place, f"'{path.name}' cannot be read", "expected a picture file (JPEG, PNG, …)"
             )
         )
-    return picture
+    return picture.reshape(*picture.shape[:2], channels)
 
 
 def _mirrored_middle(picture: Picture) -> Picture:
@@ -112,7 +117,7 @@ def _varied(picture: Picture, index: int) -> Picture:
 def _prepared(
     detector: nn.Module, pictures: list[Picture], height: int, width: int
 ) -> torch.Tensor:
-    """Return pictures as (N, 3, H, W) float32, normalized by the detector's own preprocessor."""
+    """Return pictures as (N, C, H, W) float32, normalized by the detector's own preprocessor."""
     tensors = [
         torch.from_numpy(_fitted(picture, height, width).transpose(2, 0, 1).copy())
         for picture in pictures
@@ -126,6 +131,7 @@ def _fitted(picture: Picture, height: int, width: int) -> Picture:
     """Return `picture` scaled to fit, its sides in proportion, on a grey canvas, top left."""
     scale = min(height / picture.shape[0], width / picture.shape[1])
     size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
-    canvas = np.full((height, width, 3), 114, dtype=np.uint8)
-    canvas[: size[1], : size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    canvas = np.full((height, width, picture.shape[2]), 114, dtype=np.uint8)
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    canvas[: size[1], : size[0]] = scaled.reshape(*scaled.shape[:2], -1)  # cv2 drops a single one
     return canvas

@@ -117,6 +117,9 @@ def because(kinds: tuple[Kind, ...], reason: str) -> tuple[Kind, ...]:
     return tuple(replace(kind, reason=reason) for kind in kinds)
 
 
+NO_ANSWERS = Answers()
+
+
 def rows_first(question: sympy.Basic) -> sympy.Basic:
     """Return a comparison with its number on the right side."""
     if isinstance(question, sympy.core.relational.Relational) and question.lhs.is_number:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import inspect
 import json
@@ -13,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place, PlaceOf, problem, suggestion
+from partition_core.cutting.as_asked import Form, input_differences
+from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
+from partition_core.export.array_samples import in_order, read_ranges, resized_sample
 from partition_core.export.questions import KnownFunction
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
@@ -29,6 +29,13 @@ from partition_core.recipe import (
     TensorSpec,
     TorchModel,
 )
+from partition_core.sample_inputs import (
+    given_inputs,
+    range_notes,
+    ranged,
+    samples_of,
+    typical_sample,
+)
 
 Sample = tuple[torch.Tensor, ...]
 """One set of inputs, in the order in which the module takes them."""
@@ -38,14 +45,15 @@ Sample = tuple[torch.Tensor, ...]
 class Subject:
     """A module in eval mode with its weights, and the samples on which it is proven.
 
-    `inputs` are the recipe's, in the order in which `module` takes them. `own` is the user's
-    model inside `module`, `typical` an input like those it was made for,
-    and `init` applies its own initialization. `identity` is what the source resolved to, as
-    canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
+    `inputs` are the recipe's, in the order in which `module` takes them, with the ranges that its
+    tables tell. `own` is the user's model inside `module`, `typical` an input like those it was
+    made for, and `init` applies its own initialization. `identity` is what the source resolved to,
+    as canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
     shapes, for each number; `rules` gives what the source needs while it is traced, and
     `known_functions` are those of the source whose questions have answers;
-    `notes` is what the manifest tells of the source's inputs and outputs.
+    `notes` is what the manifest tells of the source's inputs and outputs, `refusal` what is
+    wrong with a sample that the module does not run on, if the source knows better than the module.
     """
 
     module: nn.Module
@@ -60,6 +68,7 @@ class Subject:
     rules: Callable[[], AbstractContextManager[None]]
     known_functions: Sequence[KnownFunction] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    refusal: Callable[[Sample], Problem | None] = lambda _: None
 
 
 def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
@@ -75,7 +84,8 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     if isinstance(source, MmdetModel):
         subject = _mmdet_subject(recipe, source, root, place_of)
     else:
-        subject = _torch_subject(recipe, source, place_of)
+        subject = _torch_subject(recipe, source, root, place_of)
+    _check_samples(subject, place_of)
     match source.weights:
         case Seed(seed):
             seed_weights(
@@ -91,6 +101,19 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     return subject
 
 
+def _check_samples(subject: Subject, place_of: PlaceOf) -> None:
+    """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
+    asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    for sample in (subject.typical, *subject.samples):
+        made = {
+            name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in zip(asked, sample, strict=True)
+        }
+        wrong = list(input_differences(asked, made, "what is prepared for the model", place_of))
+        if wrong:
+            raise ExportError(*wrong)
+
+
 def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     """Return what the model gives for a sample; raises ExportError for what it raises."""
     try:
@@ -100,11 +123,13 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     except Exception as error:  # a user's model may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ExportError(
-            problem(place_of("model"), "the model does not run in PyTorch", reason)
+            subject.refusal(sample)
+            or problem(place_of("model"), "the model does not run in PyTorch", reason)
         ) from error
 
 
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
+    from partition_core.export.channels import check_preprocessor, refused_channels
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
     from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
@@ -114,6 +139,8 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     form = recipe.export.masks
     module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
+    (spec,) = recipe.export.inputs
+    check_preprocessor(spec, config, place_of)
     if form == "pasted":
         _check_masks(own, place_of("export.masks"))
 
@@ -136,6 +163,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         rules=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
         notes=picture_notes(config, own, recipe.export),
+        refusal=lambda sample: refused_channels(module, sample[0], spec, place_of),
     )
 
 
@@ -153,28 +181,31 @@ def _check_masks(detector: nn.Module, place: Place) -> None:
         )
 
 
-def _torch_subject(recipe: Recipe, source: TorchModel, place_of: PlaceOf) -> Subject:
+def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:
     place = place_of("model.factory")
     module = _made(source, place).eval()
-    inputs = _ordered(recipe.export.inputs, module, place_of)
-    typical, *samples = (_noise(inputs, seed) for seed in range(3))
+    specs = _ordered(recipe.export.inputs, module, place_of)
+    given = given_inputs(recipe, root, place_of)
+    samples = samples_of(specs, given)
+    ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
+    inputs = ranged(specs, ranges)
+
+    def resized(shapes: tuple[tuple[int, ...], ...], number: int) -> Sample:
+        sizes = dict(zip((spec.name for spec in specs), shapes, strict=True))
+        return resized_sample(module, specs, given, sizes, number)
+
     return Subject(
         module,
         module,
         inputs=inputs,
-        samples=tuple(samples),
-        typical=typical,
+        samples=tuple(in_order(inputs, one.ranged(ranges).arrays()) for one in samples),
+        typical=in_order(inputs, typical_sample(inputs, given).arrays()),
         init=lambda: None,
         identity="",
         detects=False,
-        resized=lambda shapes, number: _noise(
-            tuple(
-                dataclasses.replace(spec, shape=shape)
-                for spec, shape in zip(inputs, shapes, strict=True)
-            ),
-            1 + len(samples) + number,
-        ),
+        resized=resized,
         rules=contextlib.nullcontext,
+        notes=range_notes(samples, ranges),
     )
 
 
@@ -233,16 +264,3 @@ def _ordered(
             "name the inputs like its parameters",
         )
     )
-
-
-def _noise(inputs: tuple[TensorSpec, ...], seed: int) -> Sample:
-    """Return one random set of inputs: floats normally distributed, integers 0 or 1."""
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    return tuple(torch.from_numpy(_draw(spec, generator)) for spec in inputs)
-
-
-def _draw(spec: TensorSpec, generator: np.random.Generator) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(spec.dtype)
-    if np.issubdtype(dtype, np.floating):
-        return generator.standard_normal(spec.shape, dtype=np.float32).astype(dtype)
-    return generator.integers(0, 2, spec.shape).astype(dtype)

@@ -9,7 +9,10 @@ from torch import nn
 
 from partition_core.picture_input import PictureInput, PixelPad, Resize
 from partition_core.recipe import Export
+from partition_core.wording import counted
 
+_READ_AS = {"color": 3, "grayscale": 1}
+"""How many channels a picture has once it is read, by mmcv's `color_type`."""
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 _PREPROCESSOR = "DetDataPreprocessor"
 _LEAVES_PIXELS = ("LoadAnnotations", "LoadPanopticAnnotations", "PackDetInputs")
@@ -48,13 +51,14 @@ def picture_input(config: Any, export: Export) -> PictureInput:
     read = steps[0] if steps else {}
     if read.get("type") != "LoadImageFromFile" or read.get("imdecode_backend", "cv2") != "cv2":
         raise _UnknownError("the test pipeline does not start with LoadImageFromFile by cv2")
+    count = spec.shape[1]
+    _check_read(str(read.get("color_type", "color")), count)
     resize, pad = _resize(steps[1:2]), None
     if rest := steps[2:] if resize else steps[1:]:
-        pad = _pad(rest)
+        pad = _pad(rest, count)
     if resize and height and width and not _belongs(resize, pad, (width, height), divisor):
         resize = Resize((width, height), resize.keep_ratio, resize.interpolation)
         pad = pad and PixelPad(pad.value, size=(width, height))
-    turned = bool(last.get("bgr_to_rgb") or last.get("rgb_to_bgr"))
     return PictureInput(
         input=spec.name,
         height=height,
@@ -62,12 +66,30 @@ def picture_input(config: Any, export: Export) -> PictureInput:
         pixels="float32" if read.get("to_float32") else "uint8",
         resize=resize,
         pad=pad,
-        channels="RGB" if turned else "BGR",
+        channels="GRAY" if count == 1 else "RGB" if turned(last) else "BGR",
         mean=tuple(map(float, last.get("mean") or ())),
         std=tuple(map(float, last.get("std") or ())),
         pad_value=float(last.get("pad_value", 0)),
         pad_divisor=divisor,
     )
+
+
+def turned(preprocessor: Mapping[str, Any]) -> str:
+    """Return the setting by which a data preprocessor reverses three channels, or an empty text."""
+    return next((key for key in ("bgr_to_rgb", "rgb_to_bgr") if preprocessor.get(key)), "")
+
+
+def _check_read(color_type: str, count: int) -> None:
+    known = _READ_AS.get(color_type)
+    if known is None:
+        raise _UnknownError(f"the test pipeline reads pictures as '{color_type}'")
+    if known != count:
+        fitting = next(kind for kind, channels in _READ_AS.items() if channels == count)
+        raise _UnknownError(
+            f"the test pipeline reads pictures in {color_type}, with {counted(known, 'channel')}, "
+            f"and the model takes {count}; 'overrides: "
+            f"{{test_dataloader.dataset.pipeline.0.color_type: {fitting}}}' would fit"
+        )
 
 
 def _preprocessor(config: Any) -> Mapping[str, Any]:
@@ -101,7 +123,7 @@ def _resize(steps: list[Mapping[str, Any]]) -> Resize | None:
     return Resize(pair, bool(step.get("keep_ratio", False)), interpolation)
 
 
-def _pad(steps: list[Mapping[str, Any]]) -> PixelPad:
+def _pad(steps: list[Mapping[str, Any]], count: int) -> PixelPad:
     step = dict(steps[0])
     if (
         len(steps) > 1
@@ -114,11 +136,23 @@ def _pad(steps: list[Mapping[str, Any]]) -> PixelPad:
     value = value.get("img", 0) if isinstance(value, Mapping) else value
     size = step.get("size")
     return PixelPad(
-        value=tuple(map(float, [value] * 3 if isinstance(value, int | float) else value)),
+        value=_pad_value(value, count),
         size=(int(size[0]), int(size[1])) if size else None,
         square=bool(step.get("pad_to_square", False)),
         divisor=int(step.get("size_divisor") or 1),
     )
+
+
+def _pad_value(value: Any, count: int) -> tuple[float, ...]:
+    if isinstance(value, int | float):
+        # A number with a point reaches cv2 as it is, which gives it to the first channel alone.
+        others = value if isinstance(value, int) else 0.0
+        return (float(value), *[float(others)] * (count - 1))
+    # mmcv compares their number with the last side of a picture: that of a gray one is its width.
+    if len(value) != count or count == 1:
+        given = counted(len(value), "value")
+        raise _UnknownError(f"the test pipeline pads {counted(count, 'channel')} with {given}")
+    return tuple(map(float, value))
 
 
 def _belongs(resize: Resize, pad: PixelPad | None, size: tuple[int, int], divisor: int) -> bool:

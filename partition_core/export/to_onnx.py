@@ -27,7 +27,7 @@ from partition_core.export.mark_op import (
 )
 from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.panoptic_masks import onnx_accepted_masks
-from partition_core.export.questions import Answers, Decision
+from partition_core.export.questions import NO_ANSWERS, Answers, Decision
 from partition_core.export.refusals import check_answers, refused
 from partition_core.export.tracing import input_dims, traceable
 from partition_core.recipe import Export
@@ -41,8 +41,8 @@ def trace(
     sample: tuple[torch.Tensor, ...],
     axes: tuple[dict[int, Any], ...],
     rules: AbstractContextManager[None],
-    answers: Answers,
     place_of: PlaceOf,
+    answers: Answers = NO_ANSWERS,
 ) -> tuple[torch.export.ExportedProgram, list[Decision]]:
     """Return the traced program of `module` on `sample`, and the decisions it rests on.
 

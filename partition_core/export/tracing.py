@@ -28,10 +28,9 @@ from torch.overrides import TorchFunctionMode
 
 from partition_core.export.asker import Asker, asker_in, asker_of
 from partition_core.export.free_sizes import FreeSizes, TracedSize
-from partition_core.export.questions import Answers, Decision
+from partition_core.export.questions import NO_ANSWERS, Answers, Decision
 from partition_core.export.replaced import replaced
 
-_NONE = Answers()
 _CONSTANT = 64
 """Elements of a tensor made of Python numbers up to which a trace knows its values."""
 
@@ -66,7 +65,7 @@ class Asked:
 
 
 @contextlib.contextmanager
-def traceable(answers: Answers = _NONE) -> Iterator[Asked]:
+def traceable(answers: Answers = NO_ANSWERS) -> Iterator[Asked]:
     """Answer questions about sizes and masks by `answers`; yield what is asked meanwhile."""
     asked = Asked()
     with contextlib.ExitStack() as undo:
@@ -212,10 +211,14 @@ def has_branches(program: torch.export.ExportedProgram) -> bool:
     """Return whether a traced program branches or loops when it runs (`torch.cond` and others)."""
     modules = [each for each in program.graph_module.modules() if isinstance(each, fx.GraphModule)]
     return any(
-        isinstance(node.target, HigherOrderOperator)
+        isinstance(node.target, HigherOrderOperator) and str(node.target) in _CONTROL_FLOW
         for module in modules
         for node in module.graph.nodes
     )
+
+
+_CONTROL_FLOW = frozenset({"associative_scan", "cond", "map_impl", "scan", "while_loop"})
+"""torch's operators that run one of several graphs, or one several times."""
 
 
 def input_dims(program: torch.export.ExportedProgram) -> list[tuple[int | str, ...]]:

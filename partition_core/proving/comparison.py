@@ -37,6 +37,13 @@ def largest_difference(left: Array, right: Array) -> float:
     return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
 
 
+def change(left: Array, right: Array) -> float:
+    """Return the largest difference of two arrays of any form: infinite for another shape."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return float("inf")
+    return largest_difference(left, right)
+
+
 def difference(ours: Array, theirs: Array) -> str:
     """Return in words how two tensors differ: dtype, shape, text or the largest difference."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:

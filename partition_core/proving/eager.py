@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from partition_core.errors import Problem, problem
@@ -25,64 +25,58 @@ PANOPTIC = "panoptic"
 
 
 def against_eager(
-    number: int,
+    sample: str,
     whole: Whole,
     eager: Eager,
     tolerance: float,
-    matched: frozenset[str],
-    against: str,
+    left_out: frozenset[str],
+    names: tuple[str, str],
+    reason: Callable[[str], str],
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
 
-    Left out are `matched`, the detections of a detector and what its choices give: near ties
-    order their rows differently, and `detections` compares what becomes of them.
+    Left out are `left_out`: what is random, and the detections of a detector and what its choices
+    give, since near ties order their rows differently and `detections` compares what becomes of
+    them. `names` are what messages call both; `reason` tells for an output or a mark reference
+    why it may differ.
     """
-    marks, outputs = {}, {}
-    for name, array in eager.marks.items():
-        # A marked tensor that nothing reads is not part of the exported model.
-        if name not in matched and name in whole.marks:
-            where, ours = f"mark '{name}'", whole.marks[name]
-            marks[name] = _close(where, number, ours, array, tolerance, against, problems)
-    for name, array in eager.outputs.items():
-        if name not in matched:
-            where, ours = f"output '{name}'", whole.outputs[name]
-            outputs[name] = _close(where, number, ours, array, tolerance, against, problems)
+
+    def close(kind: str, name: str, ours: Array, theirs: Array) -> dict[str, float]:
+        where = f"{kind} '{name}', sample {sample}"
+        figures, wrong = _compared(where, ours, theirs, tolerance, names)
+        problems.extend(replace(one, remedy=reason(name)) for one in wrong)
+        return figures
+
+    # A marked tensor that nothing reads is not part of the exported model.
+    marks = {
+        name: close("mark", name, whole.marks[name], array)
+        for name, array in eager.marks.items()
+        if name not in left_out and name in whole.marks
+    }
+    outputs = {
+        name: close("output", name, whole.outputs[name], array)
+        for name, array in eager.outputs.items()
+        if name not in left_out
+    }
     return {"marks": marks, "outputs": outputs}
 
 
-def _close(
-    where: str,
-    number: int,
-    ours: Array,
-    theirs: Array,
-    tolerance: float,
-    against: str,
-    problems: list[Problem],
-) -> dict[str, float]:
+def _compared(
+    where: str, ours: Array, theirs: Array, tolerance: float, names: tuple[str, str]
+) -> tuple[dict[str, float], list[Problem]]:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        problems.append(
-            problem(
-                f"{where}, sample {number}",
-                f"end2end and {against} give different tensors",
-                difference(ours, theirs),
-            )
-        )
-        return {}
+        what = f"{names[0]} and {names[1]} give different tensors"
+        return {}, [problem(where, what, difference(ours, theirs))]
     largest = largest_difference(ours, theirs)
     scale = magnitude(theirs)
     allowed = tolerance * scale if theirs.dtype.kind == "f" else 0.0
-    if largest > allowed:
-        problems.append(
-            problem(
-                f"{where}, sample {number}",
-                f"end2end differs from {against} by {largest:.3g}",
-                f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
-                if allowed
-                else "expected no difference",
-            )
-        )
-    return {"largest_difference": largest, "largest_value": scale}
+    figures = {"largest_difference": largest, "largest_value": scale}
+    if largest <= allowed:
+        return figures, []
+    what = f"{names[0]} differs from {names[1]} by {largest:.3g}"
+    expected = f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
+    return figures, [problem(where, what, expected if allowed else "expected no difference")]
 
 
 def most_detections(samples: Sequence[Eager]) -> int:
@@ -92,7 +86,7 @@ def most_detections(samples: Sequence[Eager]) -> int:
 
 
 def detections(
-    number: int,
+    sample: str,
     whole: Whole,
     eager: Eager,
     tolerance: float,
@@ -104,7 +98,7 @@ def detections(
     if odd := [_form(name, whole, eager) for name in names if _form(name, whole, eager)]:
         problems.append(
             problem(
-                f"detections, sample {number}",
+                f"detections, sample {sample}",
                 "end2end and PyTorch give different tensors",
                 "; ".join(odd),
             )
@@ -119,7 +113,7 @@ def detections(
         if not match.holds:
             problems.append(
                 problem(
-                    f"detections, sample {number}, picture {picture}",
+                    f"detections, sample {sample}, picture {picture}",
                     f"{match.different} differ between end2end ({len(ours)}) "
                     f"and PyTorch ({len(theirs)})",
                     "expected the same labels in the same order up to ties, boxes within "
@@ -129,13 +123,13 @@ def detections(
             )
         if MASKS in names:
             found[-1] |= _masks(
-                number, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
+                sample, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
             )
     return found
 
 
 def _masks(
-    number: int,
+    sample: str,
     picture: int,
     runs: tuple[Arrays, Arrays],
     detections: tuple[Detections, Detections],
@@ -151,7 +145,7 @@ def _masks(
     if unequal := unequal_masks(theirs, ours, tolerance):
         problems.append(
             problem(
-                f"masks, sample {number}, picture {picture}",
+                f"masks, sample {sample}, picture {picture}",
                 f"{unequal} of {len(theirs)} differ between end2end and PyTorch",
                 f"expected values that differ by at most {tolerance:g} in the mean of a mask, "
                 "or truths that differ in a hundredth of it",
@@ -160,18 +154,18 @@ def _masks(
     return {"mask_difference": mask_difference(theirs, ours)}
 
 
-def unequal_maps(number: int, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
+def unequal_maps(sample: str, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
     """Compare panoptic maps, whose places may fall on either side of an edge."""
     if PANOPTIC not in eager.outputs:
         return []
     if odd := _form(PANOPTIC, whole, eager):
-        return [problem(f"panoptic map, sample {number}", odd)]
+        return [problem(f"panoptic map, sample {sample}", odd)]
     theirs, ours = eager.outputs[PANOPTIC], whole.outputs[PANOPTIC]
     if unequal_masks(theirs, ours, tolerance) == 0:
         return []
     return [
         problem(
-            f"panoptic map, sample {number}",
+            f"panoptic map, sample {sample}",
             f"{(theirs != ours).mean():.1%} of its places differ between end2end and PyTorch",
             "expected at most a hundredth",
         )

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from partition_core.cutting.external import locations
-from partition_core.cutting.mark_nodes import mark_definitions
-from partition_core.cutting.onnx_file.graph import Model
+from partition_core.cutting.inference import inferred_info
+from partition_core.cutting.mark_nodes import mark_definitions, mark_functions
+from partition_core.cutting.onnx_file.graph import Model, Value
+from partition_core.cutting.onnx_file.value_type import DTYPES, type_of
 from partition_core.errors import ProofError, problem
-from partition_core.proving.samples import Array, Arrays
-from partition_core.proving.sessions import Session, with_outputs
+from partition_core.proving.comparison import change, same_bits
+from partition_core.proving.random_operators import RandomOperator, random_operators
+from partition_core.proving.sessions import SEEDS, Session, with_outputs
+from partition_core.sample_inputs import Array, Arrays
+
+_Runs = list[Arrays]
+_Changes = dict[str, float]
+_WITHOUT_VALUES = frozenset(DTYPES[number] for number in (16, 18, 19, 20, 21, 22))
+"""onnxruntime: "No corresponding Numpy type for Tensor Type"."""
 
 
 def reference_of(
@@ -24,54 +35,156 @@ def reference_of(
 ) -> Arrays:
     """Return what the file `source`, whose graph is `model`, gives for `samples`.
 
-    For sample k, the inputs as `k/input/<name>`, the tensors that `marks` maps references to as
-    `k/mark/<reference>` and the outputs as `k/output/<name>`. The bytes of the file are run as
-    they are; joined to them are the names of marked tensors as outputs, and a function for Mark
-    nodes that lack one. `scratch` is an empty folder. Raises ProofError if onnxruntime cannot run
-    it.
+    For sample k, the inputs as `k/input/<name>`, the outputs as `k/output/<name>`, the tensors
+    that `marks` maps references to as `k/mark/<reference>`, and as `k/varies/output/<name>` and
+    `k/varies/mark/<reference>` the largest difference to another run of those that differ from
+    run to run (infinite for another shape).
+
+    The outputs are those of the bytes of the file as they are. For the marked tensors they run
+    again with the names of these joined to them as outputs, which may change what onnxruntime
+    rounds. A function for Mark nodes is joined where they have none. `scratch` is an empty folder.
+    Raises ProofError if onnxruntime cannot run it.
     """
     outputs = [value.name for value in model.graph.outputs]
     inner = {value.name for node in model.graph for value in node.outputs}
     wanted = {name: tensor for name, tensor in marks.items() if tensor in inner}
-    added = [name for name in dict.fromkeys(wanted.values()) if name not in outputs]
-    session = _session(source, model, added, scratch)
-    reference: Arrays = {}
-    for index, sample in enumerate(samples):
-        given = session.run(sample)
+    _check_readable(model, [*outputs, *wanted.values()])
+    given = _Given(source, model, random_operators(model), samples, scratch)
+    plain = given.runs(())
+    _check_comparable(plain[0], outputs)
+    seen, changes = _observed(given, list(wanted.values()), plain)
+    reference: dict[str, Array] = {}
+    for index, (sample, untouched, tensors, apart) in enumerate(
+        zip(samples, plain, seen, changes, strict=True)
+    ):
         kinds = {
             "input": sample,
-            "mark": {name: given[tensor] for name, tensor in wanted.items()},
-            "output": {name: given[name] for name in outputs},
+            "mark": {name: tensors[tensor] for name, tensor in wanted.items()},
+            "output": {name: untouched[name] for name in outputs},
+            "varies": {
+                **{f"output/{name}": np.array(apart[name]) for name in outputs if name in apart},
+                **{f"mark/{name}": np.array(apart[t]) for name, t in wanted.items() if t in apart},
+            },
         }
         for kind, arrays in kinds.items():
             for name, array in arrays.items():
-                if kind != "mark" or _is_numeric(array):
-                    reference[f"{index}/{kind}/{name}"] = _comparable(array, f"{kind} '{name}'")
+                if _is_numeric(array):
+                    reference[f"{index}/{kind}/{name}"] = array
     return reference
 
 
-def _session(source: Path, model: Model, added: Sequence[str], scratch: Path) -> Session:
-    file = with_outputs(source, added, scratch / "given.onnx")
-    with file.open("ab") as stream:
-        stream.write(mark_definitions(model))
-    if not locations(model):
-        return Session(file, source.name)
-    # onnxruntime looks for external data beside a file, and for that of bytes where it is told to.
-    return Session(file.read_bytes(), source.name, source.parent)
+def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:
+    """Return a function that tells whether onnxruntime runs the file `source` on a sample."""
+
+    @functools.cache
+    def session() -> Session:
+        return _Given(source, model, random_operators(model), (), scratch).session((), SEEDS[0])
+
+    def runs(sample: Arrays) -> bool:
+        try:
+            session().run(sample)
+        except ProofError:
+            return False
+        return True
+
+    return runs
+
+
+@dataclass(frozen=True)
+class _Given:
+    source: Path
+    model: Model
+    operators: Sequence[RandomOperator]
+    samples: Sequence[Arrays]
+    scratch: Path
+
+    def runs(self, added: Sequence[str], seed: int = SEEDS[0]) -> _Runs:
+        """Return what the file gives for each sample, with the tensors `added` as outputs too."""
+        # The session ends with this call: a large model is in memory once.
+        session = self.session(added, seed)
+        return [session.run(sample) for sample in self.samples]
+
+    def session(self, added: Sequence[str], seed: int) -> Session:
+        file, name, draws = self.source, self.source.name, bool(self.operators)
+        if added or mark_functions(self.model):
+            file = with_outputs(file, added, self.scratch / "given.onnx")
+            with file.open("ab") as stream:
+                stream.write(mark_definitions(self.model))
+        if file == self.source or not locations(self.model):
+            return Session(file, name, draws=draws, seed=seed)
+        # onnxruntime looks for external data beside a file, for that of bytes where it is told to.
+        content = file.read_bytes()
+        return Session(content, name, self.source.parent, draws=draws, seed=seed)
+
+
+def _observed(given: _Given, tensors: Sequence[str], plain: _Runs) -> tuple[_Runs, list[_Changes]]:
+    """Return what the file gives with `tensors` as outputs, and what varies from run to run.
+
+    What varies is, for each sample, the largest difference of a tensor by its name.
+    """
+    can_draw = any(not operator.seeded for operator in given.operators)
+    added = [name for name in dict.fromkeys(tensors) if name not in plain[0]]
+    first, *others = SEEDS
+    again = given.runs(added, others[0])
+    if not can_draw and all(_same(one, other) for one, other in zip(plain, again, strict=True)):
+        return again, [{} for _ in again]
+    # Only runs of the same bytes tell what varies: more outputs may change what is rounded.
+    seen = given.runs(added, first)
+    changes: list[_Changes] = [{} for _ in seen]
+    for number, seed in enumerate(others if can_draw else others[:1]):
+        runs = again if number == 0 else given.runs(added, seed)
+        for sample, (one, other) in enumerate(zip(seen, runs, strict=True)):
+            for name, apart in _changed(one, other):
+                changes[sample][name] = max(apart, changes[sample].get(name, 0.0))
+    return seen, changes
+
+
+def _same(outputs: Arrays, others: Arrays) -> bool:
+    return all(same_bits(array, others[name]) for name, array in outputs.items())
+
+
+def _changed(one: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
+    for name, array in one.items():
+        if _is_numeric(array) and not same_bits(array, other[name]):
+            yield name, change(array, other[name])
 
 
 def _is_numeric(array: object) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
 
 
-def _comparable(array: Array, where: str) -> Array:
-    if _is_numeric(array):
-        return array
-    raise ProofError(
+def _check_readable(model: Model, names: Sequence[str]) -> None:
+    made = {value.name: value for node in model.graph for value in node.outputs}
+    dtypes = {name: _dtype(model, made[name]) for name in names if name in made}
+    problems = [
         problem(
-            where,
+            f"tensor '{name}'",
+            f"it is {dtype}, of which onnxruntime gives no values in Python to compare",
+            "expected a tensor of another dtype",
+            "mark what is in front of or behind the operators that compute in it",
+        )
+        for name, dtype in dtypes.items()
+        if dtype in _WITHOUT_VALUES
+    ]
+    if problems:
+        raise ProofError(*problems)
+
+
+def _dtype(model: Model, value: Value) -> str:
+    kind = value.type or type_of(inferred_info(model, value.name))
+    return kind.text if kind is not None else ""
+
+
+def _check_comparable(given: Arrays, outputs: Sequence[str]) -> None:
+    problems = [
+        problem(
+            f"output '{name}'",
             "it is no tensor of numbers, and only those can be compared",
             "expected a tensor of floats, integers or booleans",
             "cut a part of the model that has such outputs into a file of its own",
         )
-    )
+        for name in outputs
+        if not _is_numeric(given[name])
+    ]
+    if problems:
+        raise ProofError(*problems)

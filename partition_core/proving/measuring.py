@@ -12,7 +12,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +68,13 @@ Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, list[Arrays]]]
 """Runs the model of a name and a path on every sample; see `measured`."""
 
 
-def measure(end2end: Path, chain: Chain, reference: Arrays, run: Run) -> Figures:
+def measure(
+    end2end: Path, chain: Chain, reference: Arrays, random: Collection[tuple[str, str]], run: Run
+) -> Figures:
     """Run the end2end model and the segments in their order on every sample of the export.
 
-    `reference` is what the export gave; from it come the inputs that no segment gives.
+    `reference` is what the export gave; from it come the inputs that no segment gives, or that are
+    among `random`, pairs of a segment and its output that is another one in each run.
     """
     samples = [dict(_kind(reference, number, "input")) for number in _numbers(reference)]
     marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
@@ -82,7 +85,9 @@ def measure(end2end: Path, chain: Chain, reference: Arrays, run: Run) -> Figures
         source = {
             edge.input: (edge.producer, edge.output)
             for edge in chain.edges
-            if edge.consumer == boundary.save_file and edge.producer
+            if edge.consumer == boundary.save_file
+            and edge.producer
+            and (edge.producer, edge.output) not in random
         }
         fed = [
             {

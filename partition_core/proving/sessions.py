@@ -14,6 +14,11 @@ import onnxruntime
 from partition_core.errors import ProofError, problem
 
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
+SEEDS = (0, 1, 2, 3)
+"""What runs are repeated with."""
+# Multiplicative hashing: the first number that onnxruntime draws follows the seed, and those of
+# runs that are compared must lie far apart, so that a coin does not fall alike in all of them.
+_GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
 
 Array = np.ndarray[Any, Any]
 
@@ -21,34 +26,56 @@ Array = np.ndarray[Any, Any]
 class Session:
     """A model loaded for proving: graph optimizations off, on the CPU, tensors by name.
 
-    `model` is a file or the bytes of one; then `folder` is where its external data is.
+    `model` is a file or the bytes of one; then `folder` is where its external data is. A model
+    that `draws` random numbers goes on drawing from run to run: each of its runs is the first of
+    a new session, with a seed of its own that `seed` and the number of the run decide.
     """
 
-    def __init__(self, model: Path | bytes, called: str, folder: Path | None = None) -> None:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        if folder is not None:
-            options.add_session_config_entry(_EXTERNAL_DATA, str(folder))
+    def __init__(
+        self,
+        model: Path | bytes,
+        called: str,
+        folder: Path | None = None,
+        *,
+        draws: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._model = model if isinstance(model, bytes) else str(model)
         self._called = called
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model if isinstance(model, bytes) else str(model),
-                options,
-                providers=["CPUExecutionProvider"],
-            )
-        except Exception as error:  # onnxruntime's exceptions have no common class
-            raise self._refused("cannot be loaded", error) from error
+        self._draws = draws
+        self._seed = seed
+        self._runs = 0
+        self._options = onnxruntime.SessionOptions()
+        self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._options.log_severity_level = 3
+        if folder is not None:
+            self._options.add_session_config_entry(_EXTERNAL_DATA, str(folder))
+        self._session: Any = self._loaded()
         self.inputs = [value.name for value in self._session.get_inputs()]
         self.outputs = [value.name for value in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs by name."""
+        if self._draws and self._runs:
+            self._session = None  # a large model is in memory once
+            self._session = self._loaded()
+        self._runs += 1
         try:
             results = self._session.run(None, dict(inputs))
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be run", error) from error
         return dict(zip(self.outputs, results, strict=True))
+
+    def _loaded(self) -> Any:
+        # The seed of the process, from which operators without one of their own draw.
+        number = 1 + self._seed + _MOST_SEEDS * self._runs
+        onnxruntime.set_seed(_GOLDEN * number & _LARGEST_SEED)
+        try:
+            return onnxruntime.InferenceSession(
+                self._model, self._options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise self._refused("cannot be loaded", error) from error
 
     def _refused(self, what: str, error: Exception) -> ProofError:
         return ProofError(

@@ -19,7 +19,7 @@ def fixed_outputs(model: Model) -> frozenset[str]:
 
 
 def vacuous(
-    number: int, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
+    sample: str, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
 ) -> list[Problem]:
     """Return why a sample proves nothing: no detection survives, or an output holds nothing.
 
@@ -29,7 +29,7 @@ def vacuous(
         none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
         return [
             problem(
-                f"detections, sample {number}, picture {picture}",
+                f"detections, sample {sample}, picture {picture}",
                 "none survives, so the post-processing is not proven",
                 "expected at least one detection in every picture",
                 "give pictures with objects in 'proof.images', or other weights",
@@ -38,7 +38,7 @@ def vacuous(
         ]
     return [
         problem(
-            f"output '{name}', sample {number}",
+            f"output '{name}', sample {sample}",
             f"{nothing}, which proves nothing",
             "expected values that depend on the input",
             remedy,
@@ -48,13 +48,21 @@ def vacuous(
     ]
 
 
-def unmoved(reference: Arrays, remedy: str) -> list[Problem]:
-    """Return a problem if the outputs are the same for the first two, different, samples."""
+def unmoved(
+    reference: Arrays, random: frozenset[str], chain_moves: bool, remedy: str
+) -> list[Problem]:
+    """Return a problem if the outputs are the same for the first two, different, samples.
+
+    The outputs `random` differ from run to run and show nothing. Where there are some,
+    `chain_moves`, that a proven output of a segment is not the same for both, is enough.
+    """
     pairs = [
-        (array, reference[f"1/output/{key.split('/', 2)[2]}"])
+        (array, reference[f"1/output/{name}"])
         for key, array in reference.items()
-        if key.startswith("0/output/")
+        if key.startswith("0/output/") and (name := key.split("/", 2)[2]) not in random
     ]
+    if random and chain_moves:
+        return []
     if all(same_bits(np.asarray(left), np.asarray(right)) for left, right in pairs):
         return [
             problem(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
+import importlib.metadata
 import os
 import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.picture_input import PICTURE_CHANNELS
 from partition_core.reading.recipe_draft import Check, Draft
 from partition_core.reading.yaml_tree import EVERY, Node
 
@@ -15,17 +18,68 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 def _detector_inputs(draft: Draft) -> Iterator[Problem]:
-    source, inputs = draft.tree.get("model", "source"), draft.tree.get("export", "inputs")
-    if source is None or source.text != "mmdet" or inputs is None:
+    inputs = draft.tree.get("export", "inputs")
+    if draft.source != "mmdet" or inputs is None:
         return
     if len(inputs.entries) > 1:
         what = f"has {len(inputs.entries)} inputs"
         yield Problem(inputs.place, what, "expected exactly one for an mmdet model")
     for tensor in inputs.entries.values():
-        shape = tensor.get("shape")
-        if shape is not None and isinstance(shape.value, tuple) and len(shape.items) != 4:
-            what = f"has {_count(len(shape.items), 'dim')}"
-            yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
+        yield from _picture_shape(tensor.get("shape"))
+        yield from _picture_dtype(tensor.get("dtype"))
+
+
+def _picture_shape(shape: Node | None) -> Iterator[Problem]:
+    if shape is None or not isinstance(shape.value, tuple):
+        return
+    if len(shape.items) != 4:
+        what = f"has {_count(len(shape.items), 'dim')}"
+        yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
+        return
+    channels = shape.items[1].value
+    if channels not in PICTURE_CHANNELS:
+        what = (
+            f"is {channels}, and mmdet reads pictures with 3 channels, or with 1 if they are gray"
+        )
+        expected = "expected [1, 3, height, width] or [1, 1, height, width]"
+        yield Problem(shape.items[1].place, what, expected)
+
+
+def _picture_dtype(dtype: Node | None) -> Iterator[Problem]:
+    if dtype is not None and dtype.text != "float32":
+        what = f"the input of an mmdet model is float32, not {dtype.text}"
+        expected = "it takes pictures that are normalized"
+        yield Problem(dtype.place, what, expected, "leave 'dtype' out")
+
+
+def _keys_without_effect(draft: Draft) -> Iterator[Problem]:
+    for source, steps, what, remedy in _WITHOUT_EFFECT:
+        node = draft.tree.get(*steps) if draft.source == source else None
+        if node is not None and node.value != ():
+            yield Problem(node.place, what, "", remedy)
+
+
+_WITHOUT_EFFECT = (
+    (
+        "torch",
+        ("export", "masks"),
+        "only an mmdet model has masks that can be pasted",
+        "remove it; the outputs are what the module returns",
+    ),
+    (
+        "torch",
+        ("proof", "images"),
+        "only an mmdet model is proven on pictures",
+        "remove it; a torch model is proven on random inputs",
+    ),
+    (
+        "mmdet",
+        ("export", "output_names"),
+        "the outputs of an mmdet model have names: 'dets', 'labels', 'masks', 'panoptic'",
+        "remove it; 'output_names' of a segment name the outputs of that",
+    ),
+)
+"""A source, a key that says nothing about its models, why, and what to do."""
 
 
 def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
@@ -41,20 +95,12 @@ def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
 
 
 def _detector_axes(draft: Draft) -> Iterator[Problem]:
-    source = draft.tree.get("model", "source")
-    if source is None or source.text != "mmdet":
+    if draft.source != "mmdet":
         return
     for axes in draft.tree.select("export", "dynamic_axes"):
         for symbols in axes.entries.values():
             for axis in sorted(_DETECTOR_AXES.keys() & symbols.entries.keys()):
                 yield Problem(symbols.entries[axis].place, *_DETECTOR_AXES[axis])
-
-
-def _masks_of_no_detector(draft: Draft) -> Iterator[Problem]:
-    source, masks = draft.tree.get("model", "source"), draft.tree.get("export", "masks")
-    if masks is not None and source is not None and source.text == "torch":
-        what = "only an mmdet model has masks that can be pasted"
-        yield Problem(masks.place, what, "", "remove it; the outputs are what the module returns")
 
 
 _DETECTOR_AXES = {
@@ -70,6 +116,14 @@ _DETECTOR_AXES = {
         "leave '1' out",
     ),
 }
+
+
+def _answers(draft: Draft) -> Iterator[Problem]:
+    lines: set[str] = set()
+    for at in draft.tree.select("export", "answers", EVERY, "at"):
+        if at.text in lines:
+            yield Problem(at.place, f"{quoted(at.text)} is answered twice", "", "leave one answer")
+        lines.add(at.text or "")
 
 
 def _axes_beyond_rank(symbols: Node, shape: Node | None) -> Iterator[Problem]:
@@ -107,22 +161,67 @@ def _escaping_paths(draft: Draft) -> Iterator[Problem]:
                 yield Problem(node.place, what, "expected a path inside the project", remedy)
 
 
-_INPUT_PATHS = (("model", "config"), ("model", "path"), ("model", "weights", "checkpoint"))
+_INPUT_PATHS = (
+    ("model", "config"),
+    ("model", "path"),
+    ("model", "weights", "checkpoint"),
+    ("model", "depends_on", "files", EVERY),
+    ("proof", "images", EVERY),
+    ("proof", "inputs", EVERY),
+)
+
+
+def _declared_files(draft: Draft) -> Iterator[Problem]:
+    for node in draft.tree.select("model", "depends_on", "files", EVERY):
+        text = node.text or ""
+        if not text or (not os.path.isabs(text) and _escapes(text)):
+            continue
+        if not any(map(os.path.isfile, glob.iglob(str(draft.root / text), recursive=True))):
+            what = f"there is no file {quoted(text)}"
+            expected = "expected files, relative to the project's root or absolute"
+            yield Problem(node.place, what, expected)
+
+
+def _declared_packages(draft: Draft) -> Iterator[Problem]:
+    for node in draft.tree.select("model", "depends_on", "packages", EVERY):
+        name = node.text or ""
+        if not _PACKAGE.fullmatch(name):
+            continue
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            known = {str(one.metadata["Name"]) for one in importlib.metadata.distributions()}
+            what = f"no package {quoted(name)} is installed"
+            yield Problem(
+                node.place, what, "expected a name that pip knows", suggestion(name, known)
+            )
+
+
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def _proof_files(draft: Draft) -> Iterator[Problem]:
     for kind, wanted in (("images", "a picture"), ("inputs", "an '.npz' file")):
         for node in draft.tree.select("proof", kind, EVERY):
-            if not node.text:
+            if not node.text or (_escapes(node.text) and not os.path.isabs(node.text)):
                 continue
-            if os.path.isabs(node.text) or _escapes(node.text):
-                what = f"{quoted(node.text)} is not inside the project"
-                yield Problem(node.place, what, "expected a path relative to the project's root")
-            elif not os.path.isfile(draft.root / node.text):
+            if not os.path.isfile(draft.root / node.text):
                 what = f"there is no file {quoted(node.text)}"
-                yield Problem(
-                    node.place, what, f"expected {wanted}, relative to the project's root"
-                )
+                path = "by an absolute path or one relative to the project's root"
+                yield Problem(node.place, what, f"expected {wanted}, {path}")
+
+
+def _proof_of_another_source(draft: Draft) -> Iterator[Problem]:
+    for source, key, expected in _PROVEN_OTHERWISE:
+        node = draft.tree.get("proof", key)
+        if node is not None and draft.source == source:
+            yield Problem(node.place, "has no meaning here", expected, "remove it")
+
+
+_PROVEN_OTHERWISE = (
+    ("torch", "images", "a torch model is proven on arrays, which 'proof.inputs' names"),
+    ("mmdet", "inputs", "an mmdet model is proven on pictures, which 'proof.images' names"),
+)
 
 
 def _onnx_path(draft: Draft) -> Iterator[Problem]:
@@ -171,10 +270,14 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _detector_inputs,
     _dynamic_axes,
     _detector_axes,
-    _masks_of_no_detector,
+    _keys_without_effect,
+    _answers,
     _checkpoint,
     _escaping_paths,
+    _declared_files,
+    _declared_packages,
     _proof_files,
+    _proof_of_another_source,
     _onnx_path,
     _tensor_marks,
     _marks_of_one_line,

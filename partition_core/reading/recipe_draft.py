@@ -22,10 +22,20 @@ class Draft:
     root: Path
 
     @property
+    def source(self) -> str | None:
+        """Where the model comes from, as it was written."""
+        source = self.tree.get("model", "source")
+        return None if source is None else source.text
+
+    @property
     def is_onnx(self) -> bool:
         """Whether the model is an ONNX file, whose marks name tensors."""
-        source = self.tree.get("model", "source")
-        return source is not None and source.text == "onnx"
+        return self.source == "onnx"
+
+    def inputs(self) -> Iterator[Node]:
+        """Yield the node of each input of the model."""
+        inputs = self.tree.get("export", "inputs")
+        yield from inputs.entries.values() if inputs is not None else ()
 
     def marks(self) -> Iterator[tuple[str, Node]]:
         """Yield the name and the node of each mark that has a name."""

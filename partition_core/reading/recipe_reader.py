@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from partition_core.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
+from partition_core.reading.input_checks import INPUT_CHECKS
 from partition_core.reading.model_checks import MODEL_CHECKS
 from partition_core.reading.partition_checks import PARTITION_CHECKS
 from partition_core.reading.policies import POLICIES, completed
@@ -38,7 +39,8 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
     tree = found.tree
     draft = Draft(tree, root)
     problems = [*chain.problems, *found.problems]
-    checked = [problem for check in PARTITION_CHECKS + MODEL_CHECKS for problem in check(draft)]
+    checks = PARTITION_CHECKS + MODEL_CHECKS + INPUT_CHECKS
+    checked = [problem for check in checks for problem in check(draft)]
     # A check that finds a value the schema has already refused would say the same thing twice.
     for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
         told = {problem.place for problem in problems}

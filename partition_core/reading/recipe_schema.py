@@ -26,6 +26,7 @@ _EXPECTED_TYPES = {
     "object": "expected a mapping of keys to values",
     "array": "expected a list",
     "string": "expected text",
+    "boolean": "expected true or false",
     "integer": "expected a whole number",
     "number": "expected a number",
 }

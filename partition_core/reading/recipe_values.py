@@ -11,8 +11,10 @@ from partition_core.recipe import (
     ONE_LINE,
     Answer,
     Checkpoint,
+    DependsOn,
     DynamicAxis,
     Export,
+    FileInput,
     Mark,
     MmdetModel,
     Model,
@@ -20,6 +22,7 @@ from partition_core.recipe import (
     OwnWeights,
     Partition,
     Proof,
+    Range,
     Recipe,
     Seed,
     Segment,
@@ -45,7 +48,7 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
     return Recipe(
         name=name,
         model=_onnx(plain) if is_onnx else _MODELS[model["source"]](model),
-        export=_open_dims(plain.get("export", {})) if is_onnx else _export(plain["export"]),
+        export=_file_export(plain.get("export", {})) if is_onnx else _export(plain["export"]),
         marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
         partition=_partition(plain["partition"]),
         proof=_proof(plain.get("proof", {})),
@@ -54,12 +57,26 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
 
 def _mmdet(plain: Plain) -> Model:
     overrides = _json_values(plain.get("overrides", {}))
-    return MmdetModel(plain["config"], overrides, _weights(plain["weights"]))
+    return MmdetModel(
+        plain["config"], overrides, _weights(plain["weights"]), depends_on=_depends_on(plain)
+    )
 
 
 def _torch(plain: Plain) -> Model:
     arguments = _json_values(plain.get("args", {}))
-    return TorchModel(plain["factory"], arguments, _weights(plain.get("weights", {})))
+    return TorchModel(
+        plain["factory"],
+        arguments,
+        _weights(plain.get("weights", {})),
+        depends_on=_depends_on(plain),
+    )
+
+
+def _depends_on(plain: Plain) -> DependsOn | None:
+    if "depends_on" not in plain:
+        return None
+    told = plain["depends_on"]
+    return DependsOn(tuple(told.get("files", ())), tuple(told.get("packages", ())))
 
 
 _MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}
@@ -78,7 +95,10 @@ def _onnx(plain: Plain) -> Model:
         location=model["path"] if "path" in model else model["url"],
         sha256=model.get("sha256", "").lower(),
         marks=tuple(marks),
-        inputs=tuple(plain.get("proof", {}).get("inputs", ())),
+        inputs=tuple(
+            FileInput(name, _shape(tensor), _range(tensor), tensor.get("value"))
+            for name, tensor in sorted(plain.get("export", {}).get("inputs", {}).items())
+        ),
     )
 
 
@@ -90,19 +110,21 @@ def _weights(plain: Plain) -> Weights:
     return OwnWeights()
 
 
-def _open_dims(plain: Plain) -> Export:
-    inputs = tuple(
-        TensorSpec(name, tuple(tensor["shape"]), "")
-        for name, tensor in sorted(plain.get("inputs", {}).items())
-    )
-    return Export(inputs, (), (), opset=0, weights=_weights_form(plain))
+def _file_export(plain: Plain) -> Export:
+    return Export((), (), (), opset=0, weights=_weights_form(plain))
 
 
 def _export(plain: Plain) -> Export:
     inputs = sorted(plain["inputs"].items())
     return Export(
         inputs=tuple(
-            TensorSpec(name, tuple(tensor["shape"]), tensor.get("dtype", DEFAULT_DTYPE))
+            TensorSpec(
+                name,
+                tuple(tensor["shape"]),
+                tensor.get("dtype", DEFAULT_DTYPE),
+                _range(tensor),
+                tensor.get("value"),
+            )
             for name, tensor in inputs
         ),
         output_names=tuple(plain.get("output_names", ())),
@@ -116,6 +138,17 @@ def _export(plain: Plain) -> Export:
 
 def _answer(plain: Plain) -> Answer:
     return Answer(plain["at"], plain["answer"], plain.get("reason", ""))
+
+
+def _shape(plain: Plain) -> tuple[int, ...] | None:
+    return tuple(plain["shape"]) if "shape" in plain else None
+
+
+def _range(plain: Plain) -> Range | None:
+    if "range" not in plain:
+        return None
+    low, high = plain["range"]
+    return low, high
 
 
 def _weights_form(plain: Plain) -> WeightsForm:
@@ -171,7 +204,7 @@ def _segment(plain: Plain) -> Segment:
 
 def _proof(plain: Plain) -> Proof:
     tolerance = float(plain.get("tolerance", DEFAULT_TOLERANCE))
-    return Proof(tolerance, tuple(plain.get("images", ())))
+    return Proof(tolerance, tuple(plain.get("images", ())), tuple(plain.get("inputs", ())))
 
 
 def _dynamic_axes(plain: Plain) -> tuple[DynamicAxis, ...]:

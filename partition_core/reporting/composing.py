@@ -22,7 +22,7 @@ from partition_core.reporting.tensors import (
     way,
 )
 from partition_core.reporting.wording import dims_text, large, milliseconds
-from partition_core.wording import counted, size_text
+from partition_core.wording import counted, seeded_weights, size_text
 
 END2END = "end2end.onnx"
 Rows = list[tuple[str, str]]
@@ -44,6 +44,7 @@ def compose(source: Source) -> Report:
         idle_marks=tuple(mark for mark in source.marks if mark not in crossed),
         measuring=_measuring(source),
         tensors=tuple(tensor_rows(source)),
+        against=source.proven["proof"]["against"],
         proof_note=proof_note(source),
         matches=tuple(match_rows(source)),
         optimized_note=optimized_note(source),
@@ -54,13 +55,16 @@ def compose(source: Source) -> Report:
         details=_details(overview),
         pictures=shown,
         threshold=threshold(shown),
-        picture_note=_picture_note(source),
+        weights_note=_weights_note(source.recipe.model),
     )
 
 
 def _about(source: Source) -> str:
+    start = "0/input/"
     inputs = ", ".join(
-        f"{one.name} {one.dtype} {dims_text(one.shape)}" for one in source.recipe.export.inputs
+        f"{name.removeprefix(start)} {array.dtype} {dims_text(array.shape)}"
+        for name, array in source.reference.items()
+        if name.startswith(start)
     )
     return f"{_made_of(source.recipe.model)}, {inputs}; partition {source.recipe.partition.type}"
 
@@ -149,13 +153,11 @@ def _measuring(source: Source) -> str:
     )
 
 
-def _picture_note(source: Source) -> str:
-    told = "The first picture of each sample, as the model sees it."
-    model = source.recipe.model
+def _weights_note(model: Model) -> str:
     if isinstance(model, OnnxModel) or not isinstance(model.weights, Seed):
-        return told
-    drawn = "The weights are drawn from a seed: what they detect means nothing"
-    return f"{told} {drawn}, that all three agree does."
+        return ""
+    told = seeded_weights(model.weights.seed)
+    return f"{told[:1].upper()}{told[1:]}. That all three agree does."
 
 
 def _nodes_in(boxes: Sequence[Box]) -> str:

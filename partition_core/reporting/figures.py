@@ -95,6 +95,7 @@ class Report:
     idle_marks: Sequence[str]
     measuring: str
     tensors: Sequence[TensorRow]
+    against: str
     proof_note: str
     matches: Sequence[MatchRow]
     optimized_note: str
@@ -105,4 +106,4 @@ class Report:
     details: Mapping[str, Any]
     pictures: Sequence[Picture] = field(default_factory=tuple)
     threshold: float = 0.0
-    picture_note: str = ""
+    weights_note: str = ""

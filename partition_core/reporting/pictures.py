@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from partition_core.picture_input import PICTURE_CHANNELS
 from partition_core.proving.observed import Arrays
 from partition_core.reporting.figures import Detection, Given, Picture
 from partition_core.reporting.source import Source
@@ -28,7 +29,7 @@ def pictures(source: Source) -> Iterator[Picture]:
     names = source.export.get("classes") or []
     for number in range(len(source.figures.whole)):
         inputs = [a for k, a in source.reference.items() if k.startswith(f"{number}/input/")]
-        if len(inputs) != 1 or inputs[0].ndim != 4 or inputs[0].shape[1] != 3:
+        if len(inputs) != 1 or inputs[0].ndim != 4 or inputs[0].shape[1] not in PICTURE_CHANNELS:
             return
         pixels = _pixels(inputs[0][0], source.export.get("picture") or {})
         eager = {name: source.reference[f"{number}/output/{name}"] for name in ("dets", "labels")}
@@ -71,7 +72,7 @@ def _detections(found: Arrays, names: Sequence[str]) -> Iterator[Detection]:
 
 
 def _pixels(normalized: np.ndarray[Any, Any], how: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """Return a picture (3, H, W) as (H, W, 3) uint8, red first.
+    """Return a picture (C, H, W), of colour or gray, as (H, W, 3) uint8, red first.
 
     `how` is a `PictureInput` as plain data. Without it each channel is stretched to its full range.
     """
@@ -84,7 +85,8 @@ def _pixels(normalized: np.ndarray[Any, Any], how: Mapping[str, Any]) -> np.ndar
         picture = (picture - low) / np.maximum(high - low, 1e-9) * 255
     if how.get("channels") == "BGR":
         picture = picture[::-1]
-    return picture.transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
+    coloured = np.broadcast_to(picture, (max(PICTURE_CHANNELS), *picture.shape[1:]))
+    return coloured.transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
 
 
 def _data_uri(pixels: np.ndarray[Any, Any]) -> str:

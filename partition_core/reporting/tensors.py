@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from partition_core.cutting.crossings import Crossing
 from partition_core.proving.comparison import largest_difference, same_bits
 from partition_core.proving.observed import Arrays
+from partition_core.proving.summary import listed, recorded_inputs, unproven_segments
 from partition_core.reporting.figures import MatchRow, TensorRow
 from partition_core.reporting.source import Source
 from partition_core.reporting.wording import dims_text
@@ -34,9 +35,21 @@ def tensor_rows(source: Source) -> Iterator[TensorRow]:
     """Yield a row for each tensor at a border."""
     proof = source.proven["proof"]
     matched = set(proof["matched_as_detections"])
-    compared = {t["reference"] for one in source.proven["segments"] for t in one["outputs"]}
+    unproven = {one["reference"] for one in proof["unproven"]}
+    made = {
+        t["reference"]: one["save_file"]
+        for one in source.proven["segments"]
+        for t in one["outputs"]
+        if t["reference"] not in unproven
+    }
+    recorded = recorded_inputs(proof)
     for crossing in source.overview.crossings:
-        exact = bool(compared & set(crossing.marks))
+        marks = set(crossing.marks)
+        makers = {made[mark] for mark in marks if mark in made}
+        exact = bool(makers)
+        on_recorded = exact and makers <= recorded.keys()
+        equal = f"bit for bit{', on recorded tensors' if on_recorded else ''}"
+        otherwise = "random, not proven" if unproven & marks else "given, not made"
         yield TensorRow(
             name=" = ".join(crossing.names),
             mark=", ".join(crossing.marks),
@@ -44,25 +57,24 @@ def tensor_rows(source: Source) -> Iterator[TensorRow]:
             type=f"{crossing.dtype} {dims_text(crossing.dims)}",
             size=size_of(crossing),
             exact=exact,
-            chain="bit for bit" if exact else "given, not made",
-            eager=_against_eager(crossing, proof["samples"], matched),
+            chain=equal if exact else otherwise,
+            eager=_against_eager(crossing, proof, matched),
         )
 
 
-def _against_eager(
-    crossing: Crossing, samples: Sequence[Mapping[str, Any]], matched: set[str]
-) -> str:
+def _against_eager(crossing: Crossing, proof: Mapping[str, Any], matched: set[str]) -> str:
     names = (*crossing.marks, *crossing.names)
     if matched & set(names):
         return "matched as detections, below"
+    if {*proof["not_compared"]["outputs"], *proof["not_compared"]["marks"]} & set(names):
+        return "random, not compared"
     found = [
-        one
-        for sample in samples
-        for one in (
-            next((sample["marks"][name] for name in names if name in sample["marks"]), None)
-            or next((sample["outputs"][name] for name in names if name in sample["outputs"]), None),
-        )
-        if one
+        run[kind][name]
+        for sample in proof["samples"]
+        for run in (sample, sample.get("observed", {}))
+        for kind in ("marks", "outputs")
+        for name in names
+        if name in run.get(kind, {})
     ]
     if not found:
         return "not compared"
@@ -79,9 +91,20 @@ def proof_note(source: Source) -> str:
     count = counted(len(proof["samples"]), "input")
     return (
         f"Proven on {count} with onnxruntime's optimizations off; "
-        f"end2end may differ from PyTorch by {proof['tolerance']:g} of each tensor's largest "
-        f"value. A size with a star is that in the first sample.{gaps}"
+        f"end2end may differ from {proof['against']} by {proof['tolerance']:g} of each tensor's "
+        f"largest value. A size with a star is that in the first sample.{gaps}{_random(proof)}"
     )
+
+
+def _random(proof: Mapping[str, Any]) -> str:
+    if not proof["random_operators"]:
+        return ""
+    told = f" Random are: {', '.join(proof['random_operators'])}."
+    if unproven := unproven_segments(proof):
+        told += f" So these are not proven: {listed(unproven)}."
+    if recorded := recorded_inputs(proof):
+        told += f" Proven on boundary tensors recorded from end2end: {listed(recorded)}."
+    return told
 
 
 def match_rows(source: Source) -> Iterator[MatchRow]:
@@ -106,17 +129,21 @@ def match_rows(source: Source) -> Iterator[MatchRow]:
 def optimized_note(source: Source) -> str:
     """Return how the chain compares with end2end as both are deployed, with optimizations on."""
     pairs = list(zip(source.figures.whole, source.figures.chained, strict=True))
-    told = [_difference(whole, chained) for whole, chained in pairs]
+    random = set(source.proven["proof"]["not_compared"]["outputs"])
+    told = [_difference(whole, chained, random) for whole, chained in pairs]
     return (
         "With onnxruntime's optimizations on, as on this page's pictures and times, "
         f"{' and '.join(dict.fromkeys(told))}."
     )
 
 
-def _difference(whole: Arrays, chained: Arrays) -> str:
-    both = [name for name in whole if name in chained]
-    if not both:
+def _difference(whole: Arrays, chained: Arrays, random: set[str]) -> str:
+    shared = [name for name in whole if name in chained]
+    if not shared:
         return "the segments give none of the model's outputs"
+    both = [name for name in shared if name not in random]
+    if not both:
+        return "the outputs are random"
     if any(whole[name].shape != chained[name].shape for name in both):
         return "the chain gives another number of results than end2end"
     if all(same_bits(np.asarray(whole[name]), np.asarray(chained[name])) for name in both):

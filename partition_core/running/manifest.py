@@ -57,7 +57,7 @@ class Manifest:
 
     `parts` are in the order in which they run; `inputs` are those of the end2end model. `picture`
     tells how pictures are prepared, and `picture_unknown` why it does not; `classes` are the names
-    of labels, if they are known.
+    of labels, if they are known. `seed` is what the weights were drawn from; None for others.
     """
 
     folder: Path
@@ -69,6 +69,7 @@ class Manifest:
     picture: PictureInput | None
     picture_unknown: str
     classes: tuple[str, ...]
+    seed: int | None = None
 
     def check_files(self, save_file: str) -> None:
         """Raise RunError unless the files of a segment are those that the build made."""
@@ -133,6 +134,7 @@ def _damaged(path: Path, why: str) -> RunError:
 
 def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
     told, artifacts = content["export"], content["artifacts"]
+    described = [spec["name"] for spec in content["recipe"]["export"]["inputs"]]
     return Manifest(
         folder=folder,
         recipe=str(content["recipe"]["name"]),
@@ -149,12 +151,18 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
             Edge(edge["producer"], edge["output"], edge["consumer"], edge["input"])
             for edge in content["edges"]
         ),
-        inputs=tuple(spec["name"] for spec in content["recipe"]["export"]["inputs"]),
+        inputs=tuple(map(str, told.get("inputs", described))),
         detects=bool(told.get("detects")),
         picture=PictureInput.of(told["picture"]) if "picture" in told else None,
         picture_unknown=str(told.get("picture_unknown", "")),
         classes=tuple(map(str, told.get("classes", ()))),
+        seed=_seed(content["recipe"]["model"]),
     )
+
+
+def _seed(model: Mapping[str, Any]) -> int | None:
+    seed = model.get("weights", {}).get("seed")  # an ONNX file has its weights itself
+    return None if seed is None else int(seed)
 
 
 def _tensor(plain: Mapping[str, Any]) -> Tensor:

@@ -139,6 +139,14 @@ class Pipeline:
         """The segments, in the order in which they run."""
         return tuple(self._segments.values())
 
+    @property
+    def seed(self) -> int | None:
+        """The seed that the weights were drawn from: what they detect means nothing.
+
+        None for a checkpoint, and for weights that came with the model.
+        """
+        return self.manifest.seed
+
     def segment(self, save_file: str) -> Segment:
         """Return one segment, to be called alone; raises RunError for a name that is none's."""
         if save_file not in self._segments:
@@ -194,8 +202,9 @@ class Pipeline:
     def preprocess(self, *pictures: str | Path | Array) -> Prepared:
         """Return pictures as one batch of the model's input, as mmdet's test pipeline does it.
 
-        A picture is a file or an array (H, W, 3) uint8, blue first. Raises RunError for a picture
-        that cannot be read and a build whose manifest does not tell how.
+        A picture is a file or an array uint8: (H, W, 3), blue first, or (H, W) for a model that
+        takes gray pictures. Raises RunError for a picture that cannot be read and a build whose
+        manifest does not tell how.
         """
         from partition_core.running.preprocessing import prepared
 

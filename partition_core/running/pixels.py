@@ -23,7 +23,7 @@ except ImportError as missing:  # a deployment that gives tensors needs no cv2
     ) from missing
 
 Pixels = np.ndarray[Any, Any]
-"""A picture as cv2 reads it: (H, W, 3), blue first."""
+"""A picture as cv2 reads it: (H, W, 3), blue first, or (H, W, 1) if it is gray."""
 
 _INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
@@ -32,19 +32,23 @@ _INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+_READ_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def read(path: Path) -> Pixels:
-    """Return the picture in a file, upright, as uint8; raises RunError if it cannot be read."""
+def read(path: Path, channels: int = 3) -> Pixels:
+    """Return the picture in a file, upright, as uint8, with 3 channels or 1.
+
+    Raises RunError if it cannot be read.
+    """
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
-    picture: Pixels | None = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    picture: Pixels | None = cv2.imdecode(content, _READ_AS[channels]) if content.size else None
     if picture is None:
         raise _unreadable(path, "is no picture that cv2 can read")
-    return picture
+    return picture.reshape(*picture.shape[:2], channels)
 
 
 def _unreadable(path: Path, what: str) -> RunError:
@@ -53,9 +57,8 @@ def _unreadable(path: Path, what: str) -> RunError:
 
 def resized(picture: Pixels, width: int, height: int, interpolation: str) -> Pixels:
     """Return the picture at another size."""
-    return np.asarray(
-        cv2.resize(picture, (width, height), interpolation=_INTERPOLATIONS[interpolation])
-    )
+    made = cv2.resize(picture, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+    return np.asarray(made).reshape(height, width, -1)  # cv2 drops a channel that is alone
 
 
 def encoded(picture: Pixels, ending: str) -> bytes:
@@ -77,3 +80,16 @@ def draw_box(
     ink = (0, 0, 0) if sum(color) > 384 else (255, 255, 255)
     origin = (left, top + height + base // 2)
     cv2.putText(picture, text, origin, _FONT, scale, ink, thickness, cv2.LINE_AA)
+
+
+def draw_note(picture: Pixels, text: str, line: int) -> None:
+    """Write a text into the picture, white on a black strip along its bottom, as wide as it is."""
+    height, width = picture.shape[:2]
+    scale, thickness = 0.3 + 0.15 * line, max(1, line // 2)
+    (wide, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+    scale *= min(1.0, 0.92 * width / wide)
+    (wide, high), base = cv2.getTextSize(text, _FONT, scale, thickness)
+    top = max(0, height - high - 2 * base)
+    cv2.rectangle(picture, (0, top), (width, height), (0, 0, 0), cv2.FILLED)
+    origin = (max(0, (width - wide) // 2), height - base)
+    cv2.putText(picture, text, origin, _FONT, scale, (255, 255, 255), thickness, cv2.LINE_AA)

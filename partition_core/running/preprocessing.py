@@ -45,8 +45,9 @@ class Prepared:
 def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prepared:
     """Return pictures as one batch of the model's input, float32 NCHW.
 
-    A picture is a file or an array (H, W, 3) uint8, blue first. Raises RunError for one that is
-    neither, and for a manifest that does not tell how pictures are prepared.
+    A picture is a file or an array uint8: (H, W, 3), blue first, or (H, W) for a model that takes
+    gray pictures. Raises RunError for one that is neither, and for a manifest that does not tell
+    how pictures are prepared.
     """
     how = manifest.picture
     if how is None:
@@ -60,27 +61,30 @@ def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prep
         )
     if not pictures:
         raise RunError(problem("pictures", "there is none", "expected at least one"))
-    made = [_normalized(_pixels(picture), how) for picture in pictures]
+    made = [_normalized(_pixels(picture, how.channel_count), how) for picture in pictures]
     frames = tuple(frame for _, frame in made)
     return Prepared({how.input: _batch([array for array, _ in made], how)}, frames)
 
 
-def _pixels(picture: str | Path | Array) -> Array:
+def _pixels(picture: str | Path | Array, channels: int) -> Array:
     if isinstance(picture, str | Path):
-        return pixels.read(Path(picture))
-    if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size:
-        return picture
+        return pixels.read(Path(picture), channels)
+    given = picture[:, :, None] if channels == 1 and picture.ndim == 2 else picture
+    if given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] == channels and given.size:
+        return given
     raise RunError(
         problem(
             "picture",
             f"it is an array {picture.dtype}{list(picture.shape)}",
-            "expected uint8[H, W, 3], blue first as cv2 reads it",
+            "expected uint8[H, W, 3], blue first as cv2 reads it"
+            if channels == 3
+            else "expected uint8[H, W], gray as cv2.IMREAD_GRAYSCALE reads it",
         )
     )
 
 
 def _normalized(picture: Array, how: PictureInput) -> tuple[Array, Frame]:
-    """Return the picture as float32 (3, H, W), in front of the last padding, and its frame."""
+    """Return the picture as float32 (C, H, W), in front of the last padding, and its frame."""
     height, width = picture.shape[:2]
     picture = picture.astype(how.pixels, copy=False)
     new_width, new_height = _size(width, height, how.resize, how)
@@ -123,8 +127,8 @@ def _padded(picture: Array, pad: PixelPad, how: PictureInput) -> Array:
         (-(-width // pad.divisor) * pad.divisor, how.width, picture.shape[1]),
     ]
     height, width = (max(there, min(side, most or side)) for side, most, there in sides)
-    canvas = np.empty((height, width, 3), dtype=picture.dtype)
-    canvas[:] = pad.value
+    canvas = np.empty((height, width, how.channel_count), dtype=picture.dtype)
+    canvas[:] = np.round(pad.value) if how.pixels == "uint8" else pad.value  # as cv2 does
     canvas[: picture.shape[0], : picture.shape[1]] = picture
     return canvas
 
@@ -135,7 +139,7 @@ def _batch(arrays: list[Array], how: PictureInput) -> Array:
         fixed or -(-max(array.shape[axis] for array in arrays) // how.pad_divisor) * how.pad_divisor
         for axis, fixed in ((1, how.height), (2, how.width))
     ]
-    batch = np.full((len(arrays), 3, *sizes), how.pad_value, dtype=np.float32)
+    batch = np.full((len(arrays), how.channel_count, *sizes), how.pad_value, dtype=np.float32)
     for place, array in zip(batch, arrays, strict=True):
         _, height, width = array.shape
         if height > sizes[0] or width > sizes[1]:

@@ -14,7 +14,7 @@ from partition_core.running.calibration import Marked, calibrate, folder_of
 from partition_core.running.detections import Detection, check_detects
 from partition_core.running.pipeline import Pipeline
 from partition_core.running.samples import names_of, pictures_in, samples_in
-from partition_core.wording import counted, size_text
+from partition_core.wording import counted, seeded_weights, size_text
 
 _MOST_NAMES = 5
 
@@ -23,7 +23,8 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
     """Detect in a picture, or in those of a folder; write into the folder `target`, tell in lines.
 
     `<picture>.detections.json` has everything that was found, `<picture>.detections.jpg` the
-    picture with what scores at least `least`. Raises RunError.
+    picture with what scores at least `least`. All of these say so if the weights are seeded.
+    Raises RunError.
     """
     pipeline = Pipeline(folder)
     check_detects(pipeline)
@@ -32,14 +33,18 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
         for file, name in zip(files, names_of(files), strict=True):
             yield from _detect_in(pipeline, file, target / name, least)
             bar.update(1)
+    if pipeline.seed is not None:
+        yield seeded_weights(pipeline.seed)
 
 
 def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> Iterator[str]:
     from partition_core.running import pixels
     from partition_core.running.drawing import drawn
 
+    # A model may take its pictures gray; people look at them as they are.
     picture = pixels.read(file)
-    (found,) = pipeline.detect(picture)
+    (found,) = pipeline.detect(file)
+    note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
     shown = [one for one in found if one.score >= least]
     table = target.with_name(f"{target.name}.detections.json")
     image = target.with_name(f"{target.name}.detections.jpg")
@@ -49,10 +54,11 @@ def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> It
         "height": picture.shape[0],
         "recipe": pipeline.manifest.recipe,
         "artifacts": _digests(pipeline),
+        **({"seed": pipeline.seed, "note": note} if note else {}),
         "detections": [asdict(one) for one in found],
     }
     write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    write_whole(image, pixels.encoded(drawn(picture, shown), ".jpg"))
+    write_whole(image, pixels.encoded(drawn(picture, shown, note), ".jpg"))
     yield f"{table}: {counted(len(found), 'detection')}"
     yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
 

@@ -54,10 +54,10 @@ class LocalStore:
         if "_digests" in vars(self):
             self._digests.save()
 
-    def entry(self, key: str) -> Result | None:
+    def entry(self, key: str, is_used: bool = True) -> Result | None:
         """Return the result of `key`, or None; of its files nothing is looked at.
 
-        An entry that is damaged is put into quarantine.
+        An entry that is damaged is put into quarantine. `is_used` counts as a use of the result.
         """
         path = self.entry_path(key)
         self._hold()
@@ -67,7 +67,7 @@ class LocalStore:
             if result is None:
                 self.quarantine(path)
                 return None
-            if time.time() - path.stat().st_mtime > _USED_AGAIN_AFTER:
+            if is_used and time.time() - path.stat().st_mtime > _USED_AGAIN_AFTER:
                 with contextlib.suppress(OSError):
                     os.utime(path)  # tells when it was used last
         except OSError:
@@ -168,7 +168,7 @@ class LocalStore:
         if self._use is None and self.folder.is_dir():
             with contextlib.suppress(OSError):
                 self._use = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
-                fcntl.flock(self._use, fcntl.LOCK_SH)
+                fcntl.lockf(self._use, fcntl.LOCK_SH)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -176,12 +176,12 @@ class LocalStore:
 
         What this process has looked up before may be gone afterwards.
         """
-        if self._use is not None:  # or it would wait for itself
-            os.close(self._use)
-            self._use = None
+        # The lock is the process's: whichever of its stores took it, closing the file gives it up.
+        # Else two processes that hold it would each wait for the other.
+        os.close(os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644))
         handle = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.lockf(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)

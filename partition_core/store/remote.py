@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 from partition_core.disk import Digest
 from partition_core.progress import shown
 from partition_core.store.entry import Result, StoredFile, decode, encode
+from partition_core.store.lists import Names, lists_in
 from partition_core.store.local import LocalStore
 from partition_core.store.outage import Outage
 
@@ -69,8 +70,8 @@ class Files(Protocol):
 class SharedStore:
     """Entries and files at the other end of a transport, read-only unless `is_written`.
 
-    `fetch`, `offers` and `send` are for builds: what goes wrong afar is told once and is a miss,
-    and after no answer nothing is tried any more. The others raise RemoteError.
+    `fetch`, `offers`, `lists` and `send` are for builds: what goes wrong afar is told once and is a
+    miss, and after no answer nothing is tried any more. The others raise RemoteError.
     """
 
     def __init__(
@@ -120,6 +121,14 @@ class SharedStore:
             return True
 
         return self._tried(sent) is True
+
+    def lists(self, key: str) -> tuple[Names, ...]:
+        """Return the lists at `key`; see `store.lists`."""
+        return self._tried(lambda: self.lists_at(key)) or ()
+
+    def lists_at(self, key: str) -> tuple[Names, ...]:
+        """Return the lists at `key`, none without."""
+        return lists_in(self.entry(key, ()))
 
     def entry(self, key: str, names: Collection[str]) -> Result | None:
         """Return the result of `key`, of which no file is transferred; None without.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from partition_core.store.entry import Origin, Result, StoredFile
+from partition_core.store.lists import Names, lists_in, merged, with_lists
 from partition_core.store.local import LocalStore
 
 Warn = Callable[[str], None]
@@ -33,6 +34,9 @@ class Remote(Protocol):
 
     def offers(self, key: str, names: Collection[str]) -> bool:
         """Return whether `fetch` would find `key`; nothing is transferred but the entry."""
+
+    def lists(self, key: str) -> tuple[Names, ...]:
+        """Return the lists at `key`, none without."""
 
     def send(self, key: str, result: Result, source: LocalStore) -> bool:
         """Give an entry and its files to the others; return whether all arrived."""
@@ -65,7 +69,7 @@ class Store:
     def find(self, key: str) -> Result | None:
         """Return the result of `key` if its entry is on this machine; see `is_complete`."""
         for tier in self.tiers:
-            result = tier.entry(key)
+            result = tier.entry(key, is_used=False)
             if result is not None:
                 return result
         return None
@@ -90,6 +94,32 @@ class Store:
     def offers(self, key: str, names: Collection[str]) -> bool:
         """Return whether `fetch` would find `key` afar; nothing is stored."""
         return self._remote is not None and self._remote.offers(key, names)
+
+    def lists(self, key: str) -> tuple[Names, ...]:
+        """Return the lists at `key` that are on this machine; see `store.lists`."""
+        return merged(*(lists_in(tier.entry(key)) for tier in self.tiers))
+
+    def lists_afar(self, key: str) -> tuple[Names, ...]:
+        """Return the lists at `key` that others have; nothing is stored."""
+        return self._remote.lists(key) if self._remote is not None else ()
+
+    def add_lists(self, key: str, entry: Result) -> None:
+        """Put the lists of an entry first among those at `key`, also afar if results are sent.
+
+        Raises OSError if not even the fall-back can hold them.
+        """
+        new = lists_in(entry)
+
+        def into(tier: LocalStore) -> None:
+            with tier.locked(f"{key}-lists"):
+                tier.put_entry(key, with_lists(entry, merged(new, lists_in(tier.entry(key)))))
+
+        if self.lists(key)[: len(new)] != new:
+            self.on_disk(into)
+        if self._remote is not None and self._remote.is_written:
+            theirs = self._remote.lists(key)
+            if not set(new) <= set(theirs):
+                self._remote.send(key, with_lists(entry, merged(new, theirs)), self.tiers[0])
 
     def is_complete(self, result: Result) -> bool:
         """Return whether all files of `result` are on this machine, verified."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from partition_core.disk import Digest, file_digest
 from partition_core.store.entry import Result, StoredFile, decode
+from partition_core.store.lists import LISTED_AT, is_lists
 from partition_core.store.local import LocalStore
 
 DAY = 24 * 3600.0
@@ -53,7 +54,7 @@ def held(store: LocalStore) -> list[Held]:
     for key, path in store.entries():
         with contextlib.suppress(OSError):
             result = decode(key, path.read_bytes())
-            if result is not None:
+            if result is not None and not is_lists(result):
                 found.append(Held(key, result, path.stat().st_mtime))
     return sorted(
         found, key=lambda one: (one.result.origin.recipe, one.result.origin.step, one.used)
@@ -155,10 +156,19 @@ def prunable_checkpoints(
 
 
 def remove(store: LocalStore, chosen: Iterable[Held]) -> None:
-    """Remove results, then the files that no result has, and what builds left; be `alone`."""
+    """Remove results, then what leads to no result, and what builds left; be `alone`.
+
+    That are files that no result has, and lists by which none is found.
+    """
     for one in chosen:
         store.entry_path(one.key).unlink(missing_ok=True)
-    needed = {file.digest for one in held(store) for file in _files(one)}
+    left = held(store)
+    needed = {file.digest for one in left for file in _files(one)}
+    leading = {one.result.notes.get(LISTED_AT) for one in left}
+    for key, path in list(store.entries()):
+        entry = decode(key, path.read_bytes())
+        if entry is not None and is_lists(entry) and key not in leading:
+            path.unlink(missing_ok=True)
     for digest, path in list(store.files()):
         if digest not in needed:
             path.unlink(missing_ok=True)

@@ -166,6 +166,10 @@ def with_cond(x: torch.Tensor) -> Any:
     return torch.cond((x > 1).any(), lambda x: x.tanh(), lambda x: x * 1, (x,))
 
 
+def with_cond_or_as_it_is(x: torch.Tensor) -> Any:
+    return torch.cond((x > 1).any(), torch.tanh, torch.clone, (x,))
+
+
 def with_where(x: torch.Tensor) -> torch.Tensor:
     return torch.where((x > 1).any(), x.tanh(), x)
 
@@ -233,6 +237,7 @@ RIGHT: dict[str, Ask] = {
     ask.__name__: ask
     for ask in (
         with_cond,
+        with_cond_or_as_it_is,
         with_where,
         item_in_a_product,
         sum_of_a_list,

@@ -353,3 +353,10 @@ class Padded(nn.Module):
         if kept.shape[0] == 0:
             return kept.new_zeros(0, 6)
         return torch.nn.functional.pad(kept[None], (1, 1), mode="replicate")[0]
+
+
+class Picked(nn.Module):
+    """The rows of `states` (N, L, C) at `places` (N, K)."""
+
+    def forward(self, states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return states.gather(1, places[..., None].expand(-1, -1, states.shape[2]))

@@ -32,7 +32,7 @@ def exported_gives(
     sample = tuple(torch.from_numpy(array) for array in inputs.values())
     names = list(module(*sample)) if factory == "Cornered" else ["made"]
     program, _ = trace(module, sample, (), contextlib.nullcontext(), place_of)
-    model = translate(program, recipe.export, list(inputs), names, "graph", place_of, [])
+    model = translate(program, recipe.export, list(inputs), names, "graph", place_of)
     return list(run(saved(model, folder), inputs).values())
 
 

@@ -49,11 +49,12 @@ def test_inputs_stand_in_the_order_of_forward_and_keep_their_dtypes(tmp_path: Pa
     np.testing.assert_array_equal(found["next"], index + 1)
 
 
-def test_samples_of_integer_inputs_are_zeros_and_ones_and_differ() -> None:
+def test_samples_of_integer_inputs_index_the_whole_table_and_differ() -> None:
     exported = export(recipe("Inputs", {**TWO, "index": ((40,), "int64")}, output_names=("a", "b")))
     first, second = (sample(exported, "input", number)["index"] for number in (0, 1))
-    assert set(first) == set(second) == {0, 1}
+    assert set(first) == set(second) == {0, 1, 2, 3}
     assert (first != second).any()
+    assert exported.notes["index_ranges"] == {"index": [0, 3]}
 
 
 def test_an_output_with_the_name_of_an_input_is_refused() -> None:

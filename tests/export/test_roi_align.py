@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from partition_core.errors import ExportError
 from partition_core.export.mmcv_ops.roi_align import roi_align
-from partition_core.recipe import DynamicAxis
+from partition_core.recipe import DynamicAxis, Recipe
 from tests.export.op_models import Moved
 from tests.export.support import export, in_new_process, run, saved, torch_recipe
 
@@ -125,7 +126,7 @@ def test_moved_bins_give_what_the_definition_gives(sampling_ratio: int, tmp_path
         args=tuple((name, json.dumps(value)) for name, value in settings.items()),
         dynamic_axes=(DynamicAxis("rois", 0, "n"), DynamicAxis("offset", 0, "n")),
     )
-    path = saved(export(recipe).model, tmp_path)
+    path = saved(export(of_two_pictures(recipe)).model, tmp_path)
     random = np.random.default_rng(1)
     for maps, rois in cases():
         offset = random.standard_normal((len(rois), 2, *BINS), dtype=np.float32)
@@ -138,13 +139,24 @@ def test_moved_bins_give_what_the_definition_gives(sampling_ratio: int, tmp_path
     assert not np.allclose(expected, slow(maps, rois, **settings), atol=0.1)
 
 
-def aligned_recipe(settings: dict[str, object]):  # type: ignore[no-untyped-def]
-    return torch_recipe(
-        "tests.export.op_models:RoiAligned",
-        {"maps": SIZE, "rois": (5, 5)},
-        args=tuple((name, json.dumps(value)) for name, value in settings.items()),
-        dynamic_axes=(DynamicAxis("rois", 0, "n"),),
+def aligned_recipe(settings: dict[str, object]) -> Recipe:
+    return of_two_pictures(
+        torch_recipe(
+            "tests.export.op_models:RoiAligned",
+            {"maps": SIZE, "rois": (5, 5)},
+            args=tuple((name, json.dumps(value)) for name, value in settings.items()),
+            dynamic_axes=(DynamicAxis("rois", 0, "n"),),
+        )
     )
+
+
+def of_two_pictures(recipe: Recipe) -> Recipe:
+    """Return the recipe with boxes that begin with the number of a picture that is there."""
+    inputs = tuple(
+        dataclasses.replace(spec, range=(0.0, SIZE[0] - 0.5)) if spec.name == "rois" else spec
+        for spec in recipe.export.inputs
+    )
+    return dataclasses.replace(recipe, export=dataclasses.replace(recipe.export, inputs=inputs))
 
 
 def test_the_largest_of_a_number_of_samples_that_the_boxes_decide_is_refused() -> None:

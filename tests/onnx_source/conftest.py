@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
 from partition_core.building.run import Run
 from partition_core.errors import PartitionError
+from partition_core.reference import load_reference
 from tests.scenario.conftest import ROOT, Scratch
 
 from .files import detector
@@ -88,6 +91,32 @@ class Project(Scratch):
             assert path is not None
             made[file] = onnx.load(path)
         return made
+
+    def proven(self, name: str = "x") -> tuple[str, dict[str, Any]]:
+        """Build; return the line and the figures of the proof."""
+        self.make(name)
+        plan = Run(self.folder, name).builds[0].plan
+        result = plan.result(plan.prove())
+        assert result is not None
+        path = plan.project.store.path_of(result.files["proof.json"])
+        assert path is not None
+        return str(result.notes["summary"]), json.loads(path.read_bytes())["proof"]
+
+    def refused(self, name: str = "x") -> str:
+        """Return why a build fails, which publishes nothing."""
+        with pytest.raises(PartitionError) as error:
+            self.make(name)
+        assert not (self.folder / "build" / name).exists()
+        return str(error.value)
+
+    def reference(self, name: str = "x") -> dict[str, Any]:
+        """Return the arrays that the export of a recipe left for the proof."""
+        plan = Run(self.folder, name).builds[0].plan
+        result = plan.result(plan.export())
+        assert result is not None
+        path = plan.project.store.path_of(result.files["reference.npz"])
+        assert path is not None
+        return load_reference(path)
 
     def told(self, name: str = "x") -> list[str]:
         """Return what is told before a task starts: a mistake, that leaves no file."""

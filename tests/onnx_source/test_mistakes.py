@@ -196,20 +196,39 @@ def test_arrays_that_do_not_fit_are_told(project: Project) -> None:
     ones = np.ones((1, 3, 16, 16), np.float32)
     np.savez(project.folder / "1.npz", imgae=ones)
     np.savez(project.folder / "2.npz", image=ones[..., :8].astype(np.float64))
-    (project.folder / "3.npz").write_bytes(b"no archive")
-    project.recipe(LINE + "proof: {inputs: [1.npz, 2.npz, 3.npz]}\n")
+    np.savez(project.folder / "3.npz")
+    (project.folder / "4.npz").write_bytes(b"no archive")
+    (project.folder / "5.npz").write_bytes((project.folder / "1.npz").read_bytes()[:200])
+    project.recipe(LINE + "proof: {inputs: [1.npz, 2.npz, 3.npz, 4.npz, 5.npz]}\n")
     told = project.told()
-    assert told[:-1] == [
+    assert told[:-2] == [
         f"{AT}:3: proof.inputs[0]: unknown input 'imgae'; expected one of 'image'; "
         "did you mean 'image'?",
-        f"{AT}:3: proof.inputs[0]: holds no array 'image'; expected one for each input",
         f"{AT}:3: proof.inputs[1]: input 'image' has the dims [1, 3, 16, 16] in the file, and "
         "[1, 3, 16, 8] here",
         f"{AT}:3: proof.inputs[1]: input 'image' is float32 in the file, and float64 here",
+        f"{AT}:3: proof.inputs[2]: '3.npz' holds no array; expected one of 'image'",
     ]
-    assert told[-1].startswith(
-        f"{AT}:3: proof.inputs[2]: '3.npz' is not an '.npz' file of plain arrays; "
-    )
+    for line, number in zip(told[-2:], (4, 5), strict=True):
+        assert line.startswith(
+            f"{AT}:3: proof.inputs[{number - 1}]: '{number}.npz' is not an '.npz' file of plain "
+            "arrays; "
+        )
+
+
+def test_a_size_of_the_recipe_beside_arrays_of_another_is_told(project: Project) -> None:
+    project.save(detector(OPEN))
+    ones = np.ones((2, 3, 8, 16), np.float32)
+    np.savez(project.folder / "1.npz", image=ones)
+    np.savez(project.folder / "2.npz", image=ones[:1])
+    shape = "export: {inputs: {image: {shape: [2, 3, 8, 16]}}}\n"
+    project.recipe(LINE + shape + "proof: {inputs: [1.npz, 2.npz]}\n")
+    assert project.told() == [
+        f"{AT}:4: proof.inputs[1]: input 'image' is [1, 3, 8, 16] here; expected [2, 3, 8, 16], as "
+        "'export.inputs' says; give arrays of that shape, or leave the shape of 'image' out there"
+    ]
+    np.savez(project.folder / "2.npz", image=-ones)
+    project.check()
 
 
 def test_a_file_that_is_no_onnx_or_not_there_is_told(project: Project) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from partition_core.export.exporter import Export as Exported
 from partition_core.export.sources import load_subject
+from partition_core.proving.summary import summary
 from partition_core.recipe import DynamicAxis, Mark, Recipe, Seed, Segment
 from tests.export.support import export, mark, place_of, run, saved, torch_recipe
 from tests.proving.support import Subject, reference_of, segment
@@ -132,3 +133,38 @@ def test_a_unet_at_a_size_nobody_tried_gives_what_pytorch_gives(
     found = run(saved(unet.model, tmp_path), {"image": image})["output"]
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert expected.std() > 0.01
+
+
+def test_what_float16_rounds_is_told_and_judged(tmp_path: Path) -> None:
+    exported = export(
+        torch_recipe(
+            f"{MODELS}:Halves",
+            {"values": (4, 16)},
+            Mark("whole", f"{MODELS}.Halves.forward", None, ("values",), None),
+            Mark("later", f"{MODELS}.Halves.later", None, ("hidden",), None),
+        )
+    )
+    parts = (
+        segment("first.onnx", "whole:input", "later:input"),
+        segment("later.onnx", "later:input", "whole:output"),
+    )
+    file = saved(exported.model, tmp_path)
+    subject = Subject(file, exported.reference, parts, False)
+    figures = subject.prove(tolerance=0.01)
+    apart = []
+    for number, sample in enumerate(figures["samples"]):
+        given = run(file, {"values": exported.reference[f"{number}/input/values"]})["output"]
+        eager = exported.reference[f"{number}/output/output"].astype(np.float64)
+        assert sample["outputs"]["output"]["largest_difference"] == np.abs(eager - given).max()
+        runs = (sample, sample["observed"])
+        apart += [one["outputs"]["output"]["largest_difference"] for one in runs]
+    assert min(apart) > 1e-5
+    assert len(set(apart)) > 2
+    told = summary(figures)
+    assert "within 0.0e+00" not in told
+    assert "when it gives its marks as outputs, which changes it by up to " in told
+    least = min(apart) / 2
+    lines = subject.refused(tolerance=least).splitlines()
+    assert all("allow the difference by 'proof.tolerance'" in line for line in lines)
+    names = {line.split(" differs")[0].split(": ")[-1] for line in lines}
+    assert names == {"end2end", "end2end, with its marks as outputs,"}

@@ -38,6 +38,39 @@ def mean_of_words(states: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     return mean
 
 
+class TextEncoder(nn.Module):
+    """What a text encoder is given: ids, positions and segments (N, L) int64, and who is present.
+
+    Returns a mean (N, width) of the words present.
+    """
+
+    def __init__(self, words: int = 500, places: int = 32, kinds: int = 3) -> None:
+        super().__init__()
+        self.words = nn.Embedding(words, 8)
+        self.places = nn.Embedding(places + 2, 8)
+        self.kinds = nn.Embedding(kinds, 8)
+        self.layer = nn.Linear(8, 8)
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        segments: torch.Tensor,
+        present: torch.Tensor,
+    ) -> torch.Tensor:
+        # As in BART, the first two rows of the places are for others.
+        x = self.words(ids) + self.places(positions + 2) + self.kinds(segments)
+        return mean_of_words(self.layer(x).tanh(), present)
+
+
+class Loudness(nn.Module):
+    """An amplitude at a sample rate: wave (N, L) float32, rate () int64, gain () float32."""
+
+    def forward(self, wave: torch.Tensor, rate: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        seconds = wave.shape[1] / rate.to(wave.dtype)
+        return wave.cumsum(dim=1) / rate * gain.log() + seconds
+
+
 def _double_conv(inside: int, outside: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inside, outside, 3, padding=1), nn.BatchNorm2d(outside), nn.ReLU()
@@ -78,3 +111,22 @@ class UNet(nn.Module):
             x = join(torch.cat([skip, up(x)], dim=1))
         classes: torch.Tensor = self.classes(x)
         return classes
+
+
+class Halves(nn.Module):
+    """Two layers that compute in float16 between a cast and a cast back."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width).half()
+        self.second = nn.Linear(width, width).half()
+        for number, tensor in enumerate(self.parameters()):
+            tensor.data.copy_(
+                torch.arange(number, number + tensor.numel()).sin().reshape_as(tensor) / 2
+            )
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.later(self.first(values.half()))
+
+    def later(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.second(torch.relu(hidden))).float()

@@ -1,14 +1,20 @@
-"""Build folders that are run: of a tiny model, with and without a gap, and of a small detector."""
+"""Build folders that are run: of a tiny model, with and without a gap, and of small detectors."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 
+from partition_core.export.sources import load_subject
+from partition_core.reading.recipe_reader import read_recipe
 from tests.scenario.conftest import RECIPE, Scratch
 
 DETECTOR = """\
@@ -82,3 +88,53 @@ def detector_build(detector: Scratch) -> Path:
 def image() -> np.ndarray:
     """An input of the tiny model."""
     return np.random.default_rng(7).standard_normal((1, 3, 32, 32), dtype=np.float32)
+
+
+GRAY_DETECTOR = """\
+model:
+  source: mmdet
+  config: retinanet/retinanet_r18_fpn_1x_coco.py
+  overrides:
+    model.backbone.in_channels: 1
+    model.data_preprocessor.mean: [110]
+    model.data_preprocessor.std: [60]
+    model.data_preprocessor.bgr_to_rgb: false
+    test_dataloader.dataset.pipeline.0.color_type: grayscale
+    test_dataloader.dataset.pipeline.1.scale: [128, 128]
+  weights: {seed: 0}
+export:
+  inputs: {input: {shape: [1, 1, 128, 128]}}
+partition: {type: single_stage}
+"""
+
+
+@dataclass(frozen=True)
+class GrayDetector:
+    """A project with the built recipe `gray`, a RetinaNet of one channel, and its mmdet model."""
+
+    project: Scratch
+    model: torch.nn.Module
+
+    @property
+    def build(self) -> Path:
+        return self.project.folder / "build" / "gray"
+
+
+@pytest.fixture(scope="session")
+def gray(tmp_path_factory: pytest.TempPathFactory) -> GrayDetector:
+    """A detector of gray pictures whose weights are a checkpoint."""
+    folder = tmp_path_factory.mktemp("gray")
+    project = Scratch(folder / "project", folder / "store")
+    project.environment["PARTITION_CORE_REPORT"] = "1"
+    (project.folder / "recipes" / "tiny.yaml").unlink()
+    recipe = project.folder / "recipes" / "gray.yaml"
+    recipe.write_text(GRAY_DETECTOR)
+    file = read_recipe(recipe, project.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = load_subject(file.recipe, project.folder, file.place, None).own
+    torch.save(model.state_dict(), project.folder / "gray.pth")
+    digest = hashlib.sha256((project.folder / "gray.pth").read_bytes()).hexdigest()
+    project.edit("recipes/gray.yaml", "{seed: 0}", f"{{checkpoint: gray.pth, sha256: '{digest}'}}")
+    project.built()
+    return GrayDetector(project, model)

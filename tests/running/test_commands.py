@@ -52,6 +52,15 @@ def test_detect_writes_boxes_in_the_picture_and_as_json(detector: Scratch, photo
     shown = [one for one in found if one["score"] >= float(least)]
     assert f"with a score of at least {least.rstrip('0')}" in output
     assert 0 < len(shown) < len(found)
+    # Its weights are drawn from a seed, and whoever reads any of the three must know.
+    note = "the weights are drawn from seed 0: labels and scores mean nothing"
+    assert f"{note}\n" in output
+    assert (told["seed"], told["note"]) == (0, note)
+    assert Pipeline(detector.folder / "build" / "yolov3").seed == 0
+    # A line of white letters on a black strip, where the photograph is dark.
+    white, dark = ((one[-12:].min(axis=2) > 200).any(axis=0).sum() for one in (drawn, plain))
+    assert white > dark + 100
+    assert (drawn[-12:].max(axis=2) < 40).mean() > 0.5
     for one in shown:
         x1, y1, x2, _ = (round(value) for value in one["box"])
         edge = differs[max(0, y1 - 2) : y1 + 3, x1 + 1 : x2]
@@ -64,7 +73,8 @@ def test_detect_takes_a_folder_and_writes_beside_the_build(detector: Scratch, ph
     shutil.copy(photo, pictures / "a.jpg")
     cv2.imwrite(str(pictures / "a.png"), cv2.imread(str(photo))[:300])
     (pictures / "notes.txt").write_text("no picture")
-    detector.built("detect", "image=several")
+    output = detector.built("detect", "image=several")
+    assert output.count("drawn from seed 0") == 1
     names = {path.name for path in (detector.folder / "build" / "yolov3").glob("*.detections.*")}
     assert names == {f"a.{a}.detections.{b}" for a in ("jpg", "png") for b in ("jpg", "json")}
     detector.built("clean", "build:yolov3")

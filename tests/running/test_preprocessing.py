@@ -49,9 +49,9 @@ def config_of(name: str) -> Config:
     return Config.fromfile(str(find_config(name, Path(), Place())))
 
 
-def notes(config: Config, size: tuple[int, int], free: bool = False) -> dict:
+def notes(config: Config, size: tuple[int, int], free: bool = False, channels: int = 3) -> dict:
     """Return what the export tells of pictures, after a way through JSON."""
-    spec = TensorSpec("input", (1, 3, *size), "float32")
+    spec = TensorSpec("input", (1, channels, *size), "float32")
     export = Export((spec,), (), FREE if free else (), 20)
     told = picture_notes(config, SimpleNamespace(), export)
     return json.loads(json.dumps(told))
@@ -104,6 +104,105 @@ def test_the_photograph_is_prepared_as_by_mmdet(name: str, free: bool, photograp
     (frame,) = ours(told, photograph).frames
     assert (frame.height, frame.width) == meta["ori_shape"]
     assert (frame.x, frame.y) == meta["scale_factor"]
+
+
+def changed(name: str, **settings: object) -> tuple[Config, tuple[int, int]]:
+    """Return a config of `CONFIGS` with other settings, and the size of its input."""
+    file, size = CONFIGS[name]
+    config = config_of(file)
+    config.merge_from_dict(settings)
+    return config, size
+
+
+READ = "test_dataloader.dataset.pipeline.0"
+PAD = "test_dataloader.dataset.pipeline.2"
+GRAY = {
+    f"{READ}.color_type": "grayscale",
+    "model.data_preprocessor.mean": [110],
+    "model.data_preprocessor.std": [60],
+    "model.data_preprocessor.bgr_to_rgb": False,
+}
+CHANGED = {
+    "gray": (1, "keep the ratio", GRAY),
+    "gray, padded with a number": (1, "pad to a size", {**GRAY, PAD: {"pad_val": {"img": 114}}}),
+    "gray, padded with a fraction": (
+        *(1, "pad to a size"),
+        {**GRAY, PAD: {"pad_val": {"img": 114.7}}},
+    ),
+    "gray floats": (1, "stretch", {**GRAY, f"{READ}.to_float32": True}),
+    "colour, one mean": (
+        *(3, "keep the ratio"),
+        {"model.data_preprocessor.mean": [110], "model.data_preprocessor.std": [60]},
+    ),
+    # cv2 takes a number with a point for the first channel alone.
+    "colour, padded with a number with a point": (
+        *(3, "pad to a size"),
+        {PAD: {"pad_val": {"img": 114.0}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("channels", "name", "settings"), CHANGED.values(), ids=CHANGED)
+def test_channels_are_read_padded_and_normalized_as_by_mmdet(
+    channels: int, name: str, settings: dict, photograph: Path
+) -> None:
+    config, size = changed(name, **settings)
+    told = notes(config, size, channels=channels)
+    assert (told["picture"]["channels"] == "GRAY") is (channels == 1)
+    (array,) = ours(told, photograph).inputs.values()
+    expected, _ = theirs(config, photograph)
+    assert array.shape == (1, channels, *size)
+    assert expected.std() > 0.5
+    height, width = expected.shape[2:]
+    assert np.array_equal(array[:, :, :height, :width], expected)
+    if channels == 1:
+        plain = cv2.imread(str(photograph), cv2.IMREAD_GRAYSCALE)
+        for given in (plain, plain[:, :, None]):
+            assert np.array_equal(ours(told, given).inputs["input"], array)
+
+
+@pytest.mark.parametrize(
+    ("channels", "name", "settings", "reason"),
+    [
+        (
+            1,
+            "keep the ratio",
+            {},
+            "reads pictures in color, with 3 channels, and the model takes 1",
+        ),
+        (
+            *(3, "keep the ratio", {f"{READ}.color_type": "grayscale"}),
+            "reads pictures in grayscale, with 1 channel, and the model takes 3",
+        ),
+        (
+            *(3, "keep the ratio", {f"{READ}.color_type": "unchanged"}),
+            "reads pictures as 'unchanged'",
+        ),
+        (1, "pad to a size", GRAY, "pads 1 channel with 3 values"),
+        (
+            *(3, "pad to a size", {PAD: {"pad_val": {"img": [114, 114]}}}),
+            "pads 3 channels with 2 values",
+        ),
+    ],
+)
+def test_a_pipeline_that_gives_other_channels_is_named(
+    channels: int, name: str, settings: dict, reason: str, photograph: Path
+) -> None:
+    config, size = changed(name, **settings)
+    told = notes(config, size, channels=channels)
+    assert "picture" not in told
+    with pytest.raises(RunError, match=rf"the test pipeline {reason}.*call the pipeline"):
+        ours(told, photograph)
+
+
+def test_an_array_of_other_channels_is_told(photograph: Path) -> None:
+    config, size = changed("keep the ratio", **GRAY)
+    told = notes(config, size, channels=1)
+    with pytest.raises(RunError, match=r"uint8\[600, 512, 3\]; expected uint8\[H, W\], gray"):
+        ours(told, cv2.imread(str(photograph)))
+    told["picture"]["channels"] = "CMYK"
+    with pytest.raises(ValueError, match="CMYK"):
+        ours(told)
 
 
 def test_pictures_of_other_sizes_share_a_canvas(photograph: Path, tmp_path: Path) -> None:

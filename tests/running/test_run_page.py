@@ -34,7 +34,8 @@ def test_the_snippets_run(detector: Scratch, photograph: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    first, shapes = run.stdout.splitlines()
+    seed, first, shapes = run.stdout.splitlines()
+    assert seed == "0"
     assert re.match(r"[a-z ]+ 0\.\d+ \(", first)
     assert re.match(r"\{'dets': \(1, \d+, 5\), 'labels': \(1, \d+\)\}", shapes)
 

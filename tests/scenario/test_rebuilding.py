@@ -69,28 +69,36 @@ def test_what_the_model_depends_on_rebuilds_everything(
     assert scratch.artifacts()["end2end.onnx"] != before["end2end.onnx"]
 
 
-def test_another_version_of_a_dependency_rebuilds_the_export(
-    scratch: Scratch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("package", "built"),
+    # With another onnxscript the models come out the same: nothing is cut again.
+    [("onnxscript", ["export"]), ("partition-core", ALL)],
+)
+def test_another_version_of_a_package_or_of_ours_rebuilds_what_runs_it(
+    scratch: Scratch, tmp_path: Path, package: str, built: list[str]
 ) -> None:
     scratch.built()
-    metadata = tmp_path / "site" / "onnxscript-99.0.dist-info" / "METADATA"
+    metadata = tmp_path / "site" / f"{package.replace('-', '_')}-99.0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
-    metadata.write_text("Metadata-Version: 2.1\nName: onnxscript\nVersion: 99.0\n")
-    scratch.environment["PYTHONPATH"] = f"{ROOT}:{tmp_path / 'site'}"
-    # The models come out the same, so the export is where it stops: nothing is cut again.
-    assert steps(scratch.built()) == ["export"]
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
+    scratch.environment["PYTHONPATH"] = f"{tmp_path / 'site'}:{ROOT}"
+    assert steps(scratch.built()) == built
 
 
-def test_a_change_of_our_own_exporting_code_rebuilds_the_export(
-    scratch: Scratch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("file", "built"),
+    [("export/to_onnx.py", ["export"]), ("cutting/onnx_file/graph_writer.py", ALL)],
+)
+def test_a_change_of_our_own_code_rebuilds_what_runs_it(
+    scratch: Scratch, tmp_path: Path, file: str, built: list[str]
 ) -> None:
     copy = tmp_path / "package"
     shutil.copytree(ROOT / "partition_core", copy / "partition_core")
     scratch.package_root = copy
     assert steps(scratch.built()) == []
-    code = copy / "partition_core" / "export" / "to_onnx.py"
+    code = copy / "partition_core" / file
     code.write_text(code.read_text() + "\n# changed\n")
-    assert steps(scratch.built()) == ["export"]
+    assert steps(scratch.built()) == built
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "missing"])

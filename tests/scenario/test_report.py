@@ -111,6 +111,23 @@ def test_a_comment_in_the_recipe_measures_nothing_again(reported: Scratch) -> No
     assert "# the end" not in page(reported)
 
 
+def test_what_a_page_tells_of_the_export_is_that_of_the_last_one(
+    reported: Scratch, tmp_path: Path
+) -> None:
+    metadata = tmp_path / "onnxscript-99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: onnxscript\nVersion: 99.0\n")
+    assert "onnxscript 99.0" not in text_of(page(reported))
+    reported.environment["PYTHONPATH"] = f"{tmp_path}:{reported.package_root}"
+    try:
+        # The models are the same bytes, so that nothing is proven and measured again.
+        assert steps(reported.built()) == ["export", "report"]
+        assert "onnxscript 99.0" in text_of(page(reported))
+    finally:
+        del reported.environment["PYTHONPATH"]
+    assert steps(reported.built()) == []
+
+
 def test_only_the_segments_that_changed_are_measured_again(reported: Scratch) -> None:
     recipe = reported.folder / "recipes" / "tiny.yaml"
     text = recipe.read_text()

@@ -19,7 +19,7 @@ def test_a_fresh_build_is_in_use_and_nothing_can_be_pruned(scratch: Scratch) -> 
     assert all(line.endswith("in use") for line in shown[1:5])
     assert shown[5].startswith(f"4 results in '{scratch.store}/v1', ")
     assert scratch.built("prune").startswith("removed 0 results and 0 B from")
-    assert scratch.built("verify") == f"9 files in '{scratch.store}/v1', all sound\n"
+    assert scratch.built("verify") == f"10 files in '{scratch.store}/v1', all sound\n"
 
 
 def test_pruning_keeps_what_build_folders_hold_and_the_rest_is_built_again(
@@ -32,6 +32,7 @@ def test_pruning_keeps_what_build_folders_hold_and_the_rest_is_built_again(
     assert would.splitlines()[-1].startswith("would remove 4 results")
     assert scratch.built("store").count("tiny ") == 8
     assert "removed 4 results and" in scratch.built("prune")
+    assert scratch.built("verify").startswith("10 files in")
     shutil.rmtree(scratch.folder / "build")
     assert steps(scratch.built()) == []
     scratch.edit("recipes/tiny.yaml", "seed: 1", "seed: 0")
@@ -43,6 +44,8 @@ def test_a_project_that_is_gone_holds_nothing(scratch: Scratch) -> None:
     other = Scratch(scratch.folder.parent / "other", scratch.store)
     shutil.rmtree(scratch.folder)
     assert "removed 4 results and" in other.built("prune")
+    # Nothing leads to a result that is gone.
+    assert not list((scratch.store / "v1" / "ac").glob("??/*"))
 
 
 def test_pruning_waits_for_a_build_that_uses_the_store(scratch: Scratch) -> None:

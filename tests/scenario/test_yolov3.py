@@ -61,6 +61,17 @@ def test_the_proof_is_not_on_nothing(yolov3: Scratch) -> None:
         assert suppression["candidates"] > suppression["kept"] > 50
 
 
+def test_the_report_says_what_seeded_weights_detect_above_the_pictures(yolov3: Scratch) -> None:
+    page = (yolov3.folder / "build" / "yolov3" / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('id="detections-title"') :]
+    note = (
+        '<p class="caution">The weights are drawn from seed 0: labels and scores mean nothing. '
+        "That all three agree does.</p>"
+    )
+    assert section.count(note) == 1
+    assert section.index(note) < section.index("<figure>")
+
+
 def test_a_misspelt_mark_is_told_and_touches_nothing(yolov3: Scratch) -> None:
     recipe = yolov3.folder / "recipes" / "yolov3.yaml"
     text = recipe.read_text()

@@ -33,9 +33,12 @@ from partition_core.recipe import (
     DEFAULT_TOLERANCE,
     Checkpoint,
     DynamicAxis,
+    FileInput,
     Mark,
     MmdetModel,
+    OnnxModel,
     OwnWeights,
+    Proof,
     Recipe,
     Seed,
     Segment,
@@ -82,8 +85,11 @@ def told(root: Path, text: str) -> list[str]:
 
 
 def test_a_recipe_of_an_mmdet_model_has_the_values_that_were_written(tmp_path: Path) -> None:
-    recipe = read(tmp_path, YOLO).recipe
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.jpg").touch()
+    recipe = read(tmp_path, f"{YOLO}proof: {{images: [pictures/a.jpg]}}\n").recipe
     assert recipe.name == "x"
+    assert recipe.proof.images == ("pictures/a.jpg",)
     assert recipe.model == MmdetModel("yolo/x.py", (), Seed(0))
     assert recipe.export.inputs == (TensorSpec("input", (1, 3, 608, 608), "float32"),)
     assert recipe.marks[0] == Mark(
@@ -102,7 +108,10 @@ def test_a_recipe_of_a_torch_model_has_the_values_that_were_written(tmp_path: Pa
     text = """
 model: {source: torch, factory: 'zoo.small:Net.make', args: {width: 8, act: {type: relu}}}
 export:
-  inputs: {size: {shape: [], dtype: int64}, image: {shape: [1, 3, 8, 8]}}
+  inputs:
+    size: {shape: [], dtype: int64, range: [1, 7]}
+    image: {shape: [1, 3, 8, 8]}
+    rate: {shape: [], dtype: int32, value: 16000}
   output_names: [b, a]
   dynamic_axes: {image: {3: w, 2: h}}
   opset: 18
@@ -118,15 +127,21 @@ partition:
       input_names: [q]
       output_names: [p]
       dynamic_axes: {q: {0: batch}}
-proof: {tolerance: 1, images: [pictures/a.jpg]}
+proof: {tolerance: 1, inputs: [arrays/a.npz, ABSOLUTE]}
 """
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures/a.jpg").touch()
+    (tmp_path / "arrays").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"arrays/{name}.npz").touch()
+    text = text.replace("ABSOLUTE", str(tmp_path / "arrays/b.npz"))
     recipe = read(tmp_path, text).recipe
     assert recipe.model == TorchModel(
         "zoo.small:Net.make", (("act", '{"type":"relu"}'), ("width", "8")), OwnWeights()
     )
-    assert [tensor.name for tensor in recipe.export.inputs] == ["image", "size"]
+    assert recipe.export.inputs == (
+        TensorSpec("image", (1, 3, 8, 8), "float32"),
+        TensorSpec("rate", (), "int32", value=16000),
+        TensorSpec("size", (), "int64", range=(1, 7)),
+    )
     assert recipe.export.output_names == ("b", "a")
     assert recipe.export.dynamic_axes == (
         DynamicAxis("image", 2, "h"),
@@ -136,7 +151,29 @@ proof: {tolerance: 1, images: [pictures/a.jpg]}
     assert recipe.marks[0] == Mark("neck", None, "body.0.neck", None, ())
     assert recipe.marks[1] == Mark("tail", None, None, None, None, decorator=True)
     assert recipe.partition.segments[0].dynamic_axes == (DynamicAxis("q", 0, "batch"),)
-    assert (recipe.proof.tolerance, recipe.proof.images) == (1.0, ("pictures/a.jpg",))
+    assert recipe.proof == Proof(1.0, (), ("arrays/a.npz", str(tmp_path / "arrays/b.npz")))
+
+
+def test_a_recipe_of_an_onnx_file_may_say_only_what_an_input_is_drawn_from(tmp_path: Path) -> None:
+    text = """
+model: {source: onnx, path: a.onnx}
+export: {inputs: {ids: {range: [0, 499]}, rate: {value: 16000}, image: {shape: [1, 3, 8, 8]}}}
+partition: {save_file: b.onnx, from: [ids], to: [scores]}
+"""
+    recipe = read(tmp_path, text).recipe
+    assert isinstance(recipe.model, OnnxModel)
+    assert recipe.model.inputs == (
+        FileInput("ids", range=(0, 499)),
+        FileInput("image", (1, 3, 8, 8)),
+        FileInput("rate", value=16000),
+    )
+    assert recipe.export.inputs == ()
+
+
+def test_pictures_have_absolute_paths_as_models_have(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    text = f"{YOLO}proof: {{images: ['{tmp_path / 'a.jpg'}']}}\n"
+    assert read(tmp_path, text).recipe.proof.images == (str(tmp_path / "a.jpg"),)
 
 
 def test_a_default_that_is_written_out_is_the_same_recipe(tmp_path: Path) -> None:
@@ -404,13 +441,24 @@ WEIGHTS = st.fixed_dictionaries({"seed": st.integers(0, 2**63 - 1)}) | st.fixed_
 )
 AXES = st.dictionaries(NAMES, st.dictionaries(st.integers(0, 9), NAMES, min_size=1, max_size=2))
 UNIQUE_NAMES = st.lists(NAMES, unique=True, min_size=1, max_size=3)
+DEPENDS_ON = st.fixed_dictionaries(
+    {"files": st.sampled_from([["recipes/x.yaml"], ["recipes/*.yaml", "/dev/../etc/passwd"]])},
+    optional={"packages": st.just(["numpy"])},
+)
 MMDET = st.fixed_dictionaries(
     {"source": st.just("mmdet"), "config": st.sampled_from(["a.py", "/b.py"]), "weights": WEIGHTS},
-    optional={"overrides": st.dictionaries(NAMES, JSON, max_size=2)},
+    optional={
+        "overrides": st.dictionaries(NAMES, JSON, max_size=2),
+        "depends_on": DEPENDS_ON,
+    },
 )
 TORCH = st.fixed_dictionaries(
     {"source": st.just("torch"), "factory": st.sampled_from(["a:b", "a.b:C.d"])},
-    optional={"args": st.dictionaries(NAMES, JSON, max_size=2), "weights": WEIGHTS},
+    optional={
+        "args": st.dictionaries(NAMES, JSON, max_size=2),
+        "weights": WEIGHTS,
+        "depends_on": DEPENDS_ON,
+    },
 )
 BOUNDARIES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
@@ -419,6 +467,14 @@ BOUNDARIES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 PLACES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{"on": "a.b"}, {"on": "a.b.c"}, {"module": "neck"}, {"module": "neck.0"}, {"decorator": True}]
 )
+ELEMENTS: list[dict[str, Any]] = [
+    {"dtype": "int64"},
+    {"dtype": "bool"},
+    {"dtype": "bool", "value": False},
+    {"dtype": "uint8", "range": [0, 255]},
+    {"range": [-0.5, 2]},
+    {"value": 0},
+]
 
 
 @st.composite
@@ -426,8 +482,10 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the data of a valid recipe."""
     model = draw(MMDET | TORCH)
     inputs = {"input": {"shape": draw(st.lists(st.integers(1, 999), min_size=4, max_size=4))}}
+    if model["source"] == "mmdet":
+        inputs["input"]["shape"][1] = draw(st.sampled_from([1, 3]))
     if model["source"] == "torch" and draw(st.booleans()):
-        inputs["other"] = {"shape": [2], "dtype": draw(st.sampled_from(["int64", "bool"]))}
+        inputs["other"] = {"shape": [2], **draw(st.sampled_from(ELEMENTS))}
     export: dict[str, Any] = {"inputs": inputs}
     if draw(st.booleans()):
         # The pictures of a detector and their channels cannot be dynamic.
@@ -463,11 +521,16 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
     for key in ("overrides", "args"):
         if key in model:
             model[key] = {name: json.loads(value) for name, value in model[key]}
-    if not model["weights"]:
-        del model["weights"]
+    model["depends_on"] = {k: v for k, v in (model["depends_on"] or {}).items() if v}
+    for key in [key for key in ("weights", "depends_on") if not model[key]]:
+        del model[key]
     if model["source"] == "torch":
         del export["masks"]
-    export["inputs"] = {tensor.pop("name"): tensor for tensor in export["inputs"]}
+    export["inputs"] = {
+        tensor.pop("name"): {key: value for key, value in tensor.items() if value is not None}
+        for tensor in export["inputs"]
+    }
+    plain["proof"] = {key: value for key, value in plain["proof"].items() if value != []}
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}
         for axis in owner["dynamic_axes"]:

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from partition_core.building.folders import REPORT
-from partition_core.building.inputs import measuring_inputs, versions
-from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step, digests_of
+from partition_core.building.inputs import versions
+from partition_core.building.plan import END2END, PROOF, REFERENCE, Plan, Step
+from partition_core.building.steps.measure import measure_model
+from partition_core.building.steps.prove import chain_of
 from partition_core.building.work import (
     Notes,
     Say,
     carry_out,
-    chain_of,
     known,
     laid_out,
     phase,
     stored,
 )
-from partition_core.disk import file_digest
 from partition_core.errors import BuildError, problem
-from partition_core.fingerprint import Fingerprint
-from partition_core.store.entry import Origin, Result
+from partition_core.store.entry import Result
 
 if TYPE_CHECKING:
     from partition_core.cutting.onnx_file.graph import Model
-    from partition_core.proving.measuring import Figures, Measured
+    from partition_core.proving.measuring import Figures
     from partition_core.proving.observed import Arrays
     from partition_core.reporting.source import Source
 
-_OUTPUTS = "outputs.npz"
 _PACKAGES = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
 
 
@@ -63,41 +59,16 @@ def report(plan: Plan, say: Say) -> bool:
     return carry_out(plan, known(plan.report(), "report"), work)
 
 
-def _figures(plan: Plan, model: Model, reference: Arrays, say: Say) -> Figures:
+def _figures(
+    plan: Plan, model: Model, reference: Arrays, proof: Mapping[str, Any], say: Say
+) -> Figures:
     from partition_core.proving.measuring import measure
 
+    random = {(one["segment"], one["output"]) for one in proof["unproven"]}
+    run = functools.partial(measure_model, plan, say)
     with laid_out(plan, plan.model_names) as (models, _):
         chain = chain_of(plan, model, models)
-        return measure(models[END2END], chain, reference, functools.partial(_measured, plan, say))
-
-
-def _measured(
-    plan: Plan, say: Say, name: str, path: Path, samples: Sequence[Arrays]
-) -> tuple[Measured, list[Arrays]]:
-    """Measure a model on some samples, unless the store knows what that gave."""
-    from partition_core.proving.measuring import Measured, load_samples, measured, save_samples
-
-    store = plan.project.store
-    with store.private_folder() as folder:
-        save_samples(samples, folder / "samples.npz")
-        entries = (
-            *digests_of("model", plan.models_made()[name]),
-            ("samples", file_digest(folder / "samples.npz")),
-            *measuring_inputs(plan.project),
-        )
-        key = Fingerprint(entries).key
-        known = store.fetch(key, (_OUTPUTS,))
-        if known is not None:
-            told = known.notes
-            figures = Measured(told["load"], tuple(told["runs"]), told["peak"], told["where"])
-            return figures, load_samples(stored(plan, known.files[_OUTPUTS]))
-        start = time.monotonic()
-        with phase(f"{plan.recipe}: measure {name}", say):
-            figures, given = measured(name, path, samples, folder)
-        save_samples(given, folder / _OUTPUTS)
-        origin = Origin(plan.recipe, f"measure {name}", round(time.monotonic() - start, 1))
-        store.keep(key, {_OUTPUTS: folder / _OUTPUTS}, dataclasses.asdict(figures), origin)
-        return figures, given
+        return measure(models[END2END], chain, reference, random, run)
 
 
 def _source(plan: Plan, say: Say) -> Source:
@@ -111,14 +82,15 @@ def _source(plan: Plan, say: Say) -> Source:
     reference = load_reference(_file(plan, exported, REFERENCE))
     start = "0/mark/"
     shapes = {key[len(start) :]: a.shape for key, a in reference.items() if key.startswith(start)}
-    figures = _figures(plan, model, reference, say)
+    proof = json.loads(_file(plan, proven, PROOF).read_bytes())
+    figures = _figures(plan, model, reference, proof["proof"], say)
     return Source(
         recipe=plan.file.recipe,
         recipe_file=plan.file.file,
         recipe_text=plan.project.recipe_path(plan.recipe).read_text(encoding="utf-8"),
         overview=overview(model, plan.segments, sizes_in(model, shapes)),
         models={name: model.file.size for name, model in (plan.models() or {}).items()},
-        proven=json.loads(_file(plan, proven, PROOF).read_bytes()),
+        proven=proof,
         summary=str(_result(plan, proven).notes["summary"]),
         export=_result(plan, exported).notes,
         reference=reference,

@@ -1,0 +1,31 @@
+"""The export of a recipe whose model is an ONNX file, which gets the recipe's marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from partition_core.building.asked import check_as_asked
+from partition_core.building.plan import END2END, Plan
+from partition_core.building.work import Notes, Say, carry_out, phase
+
+
+def mark(plan: Plan, say: Say) -> bool:
+    """Put the marks into the recipe's ONNX file, and return whether that was necessary.
+
+    Raises PartitionError.
+    """
+
+    def work(folder: Path) -> Notes:
+        from partition_core.building.fetching import pinned_file
+        from partition_core.building.onnx_source import mark_source
+
+        notes = mark_source(
+            plan,
+            folder,
+            lambda part: phase(f"{plan.recipe}: export: {part}", say),
+            pinned_file(plan.project, plan.file),
+        )
+        check_as_asked(plan, folder / END2END)
+        return notes
+
+    return carry_out(plan, plan.export(), work)

@@ -1,0 +1,51 @@
+"""The measuring of a model, for the report; its figures are kept by model, inputs and versions."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partition_core.building.inputs import measuring_inputs
+from partition_core.building.plan import Plan, digests_of
+from partition_core.building.work import Say, phase, stored
+from partition_core.disk import file_digest
+from partition_core.fingerprint import Fingerprint
+from partition_core.store.entry import Origin
+
+if TYPE_CHECKING:
+    from partition_core.proving.measuring import Measured
+    from partition_core.proving.observed import Arrays
+
+_OUTPUTS = "outputs.npz"
+
+
+def measure_model(
+    plan: Plan, say: Say, name: str, path: Path, samples: Sequence[Arrays]
+) -> tuple[Measured, list[Arrays]]:
+    """Measure a model on some samples, unless the store knows what that gave."""
+    from partition_core.proving.measuring import Measured, load_samples, measured, save_samples
+
+    store = plan.project.store
+    with store.private_folder() as folder:
+        save_samples(samples, folder / "samples.npz")
+        entries = (
+            *digests_of("model", plan.models_made()[name]),
+            ("samples", file_digest(folder / "samples.npz")),
+            *measuring_inputs(plan.project),
+        )
+        key = Fingerprint(entries).key
+        known = store.fetch(key, (_OUTPUTS,))
+        if known is not None:
+            told = known.notes
+            figures = Measured(told["load"], tuple(told["runs"]), told["peak"], told["where"])
+            return figures, load_samples(stored(plan, known.files[_OUTPUTS]))
+        start = time.monotonic()
+        with phase(f"{plan.recipe}: measure {name}", say):
+            figures, given = measured(name, path, samples, folder)
+        save_samples(given, folder / _OUTPUTS)
+        origin = Origin(plan.recipe, f"measure {name}", round(time.monotonic() - start, 1))
+        store.keep(key, {_OUTPUTS: folder / _OUTPUTS}, dataclasses.asdict(figures), origin)
+        return figures, given

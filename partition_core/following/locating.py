@@ -1,0 +1,100 @@
+"""Where a module would be imported from, found without importing anything."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import NamedTuple
+
+NAMESPACE = "namespace"
+
+_SUFFIXES = (
+    *importlib.machinery.EXTENSION_SUFFIXES,
+    *importlib.machinery.SOURCE_SUFFIXES,
+    *importlib.machinery.BYTECODE_SUFFIXES,
+)
+"""In the order in which Python prefers them."""
+
+
+class Location(NamedTuple):
+    """The file of a module, or `NAMESPACE` for a package without one.
+
+    `before` are paths at which a file that appears would be imported in its place.
+    """
+
+    file: str
+    before: tuple[str, ...]
+
+
+def search_path() -> tuple[str, ...]:
+    """Return the folders in which Python looks for modules now."""
+    # An entry that is no folder may be a name that some finder knows.
+    return tuple(
+        os.path.abspath(entry) if not entry or os.path.isdir(entry) else entry for entry in sys.path
+    )
+
+
+def locate(name: str, search: Sequence[str]) -> Location | None:
+    """Return where the module called `name` is, with `search` in the place of `sys.path`.
+
+    None if Python would not find it, or needs no file for it.
+    """
+    folders: Sequence[str] | None = None
+    spec: ModuleSpec | None = None
+    walked = ""
+    for step in name.split("."):
+        walked = f"{walked}.{step}" if walked else step
+        spec = _spec(walked, search, folders)
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations
+        if folders is None and walked != name:
+            return None
+    if spec is None:
+        return None
+    if spec.origin is None or not spec.has_location:
+        return Location(NAMESPACE, ()) if folders is not None else None
+    # What is in an archive changes with it.
+    file = str(getattr(spec.loader, "archive", spec.origin))
+    return Location(file, tuple(_before(file, walked.rpartition(".")[2])))
+
+
+def places(name: str, root: str) -> Iterator[str]:
+    """Yield the paths at which a module that appears in the folder `root` would be found."""
+    step = os.path.join(root, name.partition(".")[0])
+    yield step
+    yield from (f"{step}{suffix}" for suffix in _SUFFIXES)
+    if os.path.isdir(step):
+        yield from (os.path.join(step, f"__init__{suffix}") for suffix in _SUFFIXES)
+
+
+def _spec(name: str, search: Sequence[str], folders: Sequence[str] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        try:
+            if finder is PathFinder:
+                path = list(search) if folders is None else list(folders)
+                spec = PathFinder.find_spec(name, path)
+            else:
+                spec = finder.find_spec(name, folders)
+        except (ImportError, AttributeError, TypeError, ValueError):
+            continue  # a finder that knows only names of its own
+        if spec is not None:
+            return spec
+    return None
+
+
+def _before(file: str, step: str) -> Iterator[str]:
+    """Yield the places beside a module's file that Python looks at before it."""
+    is_package = os.path.basename(file).split(".")[0] == "__init__" and step != "__init__"
+    stem = os.path.join(os.path.dirname(file), "__init__" if is_package else step)
+    own = [f"{stem}{suffix}" for suffix in _SUFFIXES]
+    if not is_package:
+        # A package goes before a module of its name.
+        if os.path.isdir(stem):
+            own = [*(os.path.join(stem, f"__init__{suffix}") for suffix in _SUFFIXES), *own]
+        else:
+            own = [stem, *own]
+    yield from own[: own.index(file)] if file in own else own

@@ -1,0 +1,224 @@
+"""What each kind of step really runs, in a process of its own, is in its fingerprint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from partition_core.building.own_code import PACKAGE, Kind, code_files
+from tests.onnx_source.conftest import TWO
+from tests.onnx_source.files import detector
+from tests.scenario.conftest import RECIPE, Scratch
+
+from .sources import distributions, foreign_imports
+
+RECORDER = Path(__file__).parent / "recorder"
+CALLER = "building/run.py"  # chooses the module of a step, and does nothing else in it
+
+SMALL = """\
+model = dict(
+    type="RetinaNet",
+    data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32),
+    backbone=dict(
+        type="ResNet", depth=18, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)
+    ),
+    neck=dict(type="FPN", in_channels=[64], out_channels=8, num_outs=1),
+    bbox_head=dict(
+        type="RetinaHead",
+        num_classes=3,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[1.0], strides=[4]),
+        bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+        loss_cls=dict(type="FocalLoss", use_sigmoid=True),
+    ),
+    test_cfg=dict(
+        nms_pre=100, score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=20
+    ),
+)
+pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(64, 64), keep_ratio=True),
+    dict(type="PackDetInputs"),
+]
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+"""
+
+MMDET = """\
+model: {source: mmdet, config: small.py, weights: {seed: 0}}
+export:
+  inputs: {input: {shape: [1, 3, 64, 64]}}
+marks:
+  - {name: whole, on: detector, inputs: [input], outputs: [dets, labels]}
+partition:
+  type: one
+  segments:
+    - {save_file: body.onnx, start: ['whole:input'], end: ['whole:output']}
+"""
+
+STEPS: dict[tuple[str, str], tuple[Kind, str]] = {
+    ("tiny", "export"): ("export", "calls"),
+    ("tiny", "cut body.onnx"): ("cut", "calls"),
+    ("tiny", "cut tail.onnx"): ("cut", "calls"),
+    ("tiny", "prove"): ("prove", "calls"),
+    ("tiny", "measure"): ("measure", "calls"),
+    ("tiny", "report"): ("report", "calls"),
+    ("file", "export"): ("mark", "calls"),
+    ("file", "cut body.onnx"): ("cut", "calls"),
+    ("file", "cut head.onnx"): ("cut", "calls"),
+    ("file", "prove"): ("prove", "calls"),
+    ("mmdet", "export"): ("export", "imports"),  # to note the calls of mmdet takes as long again
+}
+"""For the steps of three recipes, in the order in which they can be done: kind, what is noted."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a step ran or read of ours, all that it imported, and the labels of its fingerprint."""
+
+    files: set[str]
+    packages: set[str]
+    labels: set[str]
+
+    @property
+    def missing(self) -> set[str]:
+        return {
+            file
+            for file in self.files - {CALLER}
+            if f"code partition_core/{file}" not in self.labels
+        }
+
+
+def carried_out(scratch: Scratch, recipe: str, step: str, what: str, folder: Path) -> Recorded:
+    """Carry out a step in a process of its own that records what it runs."""
+    scratch.environment["PYTHONPATH"] = f"{scratch.package_root}:{RECORDER}"
+    scratch.environment["PARTITION_CORE_REPORT"] = "1"
+    folder.mkdir()
+    arguments = (str(scratch.folder), recipe, step, str(folder), what)
+    run = subprocess.run(
+        [sys.executable, "-m", "carry_out", *arguments],
+        cwd=scratch.folder,
+        env=scratch.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    processes = [json.loads(path.read_bytes()) for path in folder.glob("*.json")]
+    return Recorded(
+        {file for process in processes for file in process["files"]},
+        {package for process in processes for package in process["packages"]},
+        {label for label, _ in json.loads((folder / "entries").read_bytes())},
+    )
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """Return a project with a recipe for each source."""
+    folder = tmp_path_factory.mktemp("recorded")
+    made = Scratch(folder / "project", folder / "store")
+    marked = RECIPE.replace("on: tiny.decode,", "decorator: true,")
+    made.write("recipes/tiny.yaml", marked.replace("export:\n", "export:\n  weights: shared\n"))
+    made.edit("tiny.py", "import torch\n", "import torch\nfrom partition_core import mark\n")
+    made.edit("tiny.py", "def decode", '@mark("decode", inputs=["maps"], outputs=[])\ndef decode')
+    made.write("recipes/file.yaml", TWO)
+    (made.folder / "detector.onnx").write_bytes(detector().SerializeToString())
+    made.write("small.py", SMALL)
+    made.write("recipes/mmdet.yaml", MMDET)
+    return made
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    scratch: Scratch, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], Recorded]:
+    """Return what each step ran."""
+    folder = tmp_path_factory.mktemp("records")
+    return {
+        (recipe, step): carried_out(scratch, recipe, step, what, folder / f"{recipe} {step}")
+        for (recipe, step), (_, what) in STEPS.items()
+    }
+
+
+@pytest.mark.parametrize("name", STEPS, ids=" ".join)
+def test_a_step_runs_and_reads_nothing_of_ours_that_its_fingerprint_lacks(
+    recorded: dict[tuple[str, str], Recorded], name: tuple[str, str]
+) -> None:
+    found = recorded[name]
+    assert found.missing == set()
+    kind, what = STEPS[name]
+    entry = {"mark": "building/onnx_source.py"}.get(kind, f"building/steps/{kind}.py")
+    assert entry in found.files
+    if what == "calls":  # it is not empty: most of what could be run was
+        assert len(found.files) > len(code_files(kind)) * 0.6
+
+
+@pytest.mark.parametrize("name", STEPS, ids=" ".join)
+def test_a_step_loads_no_package_that_our_code_imports_and_its_fingerprint_lacks(
+    recorded: dict[tuple[str, str], Recorded], name: tuple[str, str]
+) -> None:
+    kind, _ = STEPS[name]
+    found = recorded[name]
+    imported = {
+        package
+        for label, path in code_files(kind).items()
+        if label.endswith(".py")
+        for package in foreign_imports(path, PACKAGE)
+    }
+    loaded = imported & found.packages
+    assert {package for package in loaded if not distributions(package) & found.labels} == set()
+    assert loaded
+
+
+def test_measuring_runs_a_module_in_another_process_which_counts(
+    recorded: dict[tuple[str, str], Recorded],
+) -> None:
+    assert "proving/measured_run.py" in recorded["tiny", "measure"].files
+    assert "reporting/page/report.css" in recorded["tiny", "report"].files
+
+
+@pytest.fixture
+def changed(scratch: Scratch, recorded: dict[tuple[str, str], Recorded], tmp_path: Path) -> Scratch:
+    """Return the project with a copy of our package that has a module more, `novel`."""
+    copy = tmp_path / "copy"
+    shutil.copytree(PACKAGE, copy / "partition_core")
+    (copy / "partition_core" / "novel.py").write_text("VALUE = 1\n")
+    project = tmp_path / "project"
+    shutil.copytree(scratch.folder, project)
+    made = object.__new__(Scratch)
+    made.__dict__.update(vars(scratch) | {"folder": project, "package_root": copy})
+    return made
+
+
+def add_to_the_cut(changed: Scratch, line: str) -> None:
+    """Let a step's module run one line more."""
+    file = changed.package_root / "partition_core" / "building" / "steps" / "cut.py"
+    text, before = file.read_text(), "        at = f"
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, f"        {line}\n{before}"))
+
+
+def test_a_step_that_runs_something_that_no_import_tells_is_noticed(
+    changed: Scratch, tmp_path: Path
+) -> None:
+    add_to_the_cut(changed, "__import__('importlib').import_module('.novel', 'partition_core')")
+    found = carried_out(changed, "tiny", "cut body.onnx", "calls", tmp_path / "record")
+    assert found.missing == {"novel.py"}
+
+
+def test_what_a_step_imports_since_today_is_in_its_fingerprint_by_itself(
+    changed: Scratch, tmp_path: Path
+) -> None:
+    add_to_the_cut(changed, "from partition_core.novel import VALUE")
+    found = carried_out(changed, "tiny", "cut body.onnx", "calls", tmp_path / "record")
+    assert "novel.py" in found.files
+    assert found.missing == set()
+    assert "code partition_core/novel.py" in found.labels
