@@ -127,8 +127,8 @@ def export(modules: Mapping[str, nn.Module], cases: Mapping[str, Case], folder: 
         copies(inputs),
         tuple({} for _ in inputs),
         mmdet_rules(),
-        Answers(KNOWN_FUNCTIONS),
         place_of,
+        Answers(KNOWN_FUNCTIONS),
     )
     specs = tuple(TensorSpec(name, tuple(one.shape), "float32") for name, one in inputs.items())
     model = translate(program, Export(specs, (), (), 20), list(inputs), names, "asks", place_of)
