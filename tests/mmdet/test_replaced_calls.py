@@ -13,9 +13,11 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import nn
 from torch.nn import functional
 
+from partition_core.export.mmcv_ops import provide_compiled_ops
 from partition_core.export.mmdet_rules import mmdet_rules
 from partition_core.export.tracing import traceable
 
+provide_compiled_ops()
 SAMPLE = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
 OTHER = torch.randn(6, 6, generator=torch.Generator().manual_seed(2))
 
@@ -76,7 +78,7 @@ def pooled(x: torch.Tensor) -> torch.Tensor:
 
 def convolved(x: torch.Tensor) -> torch.Tensor:
     maps = x.reshape(1, 2, 3, -1)
-    return functional.conv2d(maps, maps.view(2, 1, 3, -1), padding="same", groups=2)
+    return functional.conv2d(maps, maps.view(4, 1, 3, -1), padding="same", groups=2)
 
 
 def last_instance(x: torch.Tensor) -> torch.Tensor:
