@@ -18,6 +18,8 @@ from partition_core.export.mmdet_rules import mmdet_rules
 from partition_core.export.tracing import traceable
 
 provide_compiled_ops()
+# mmcv warns of its own imports.
+pytestmark = pytest.mark.filterwarnings("ignore")
 SAMPLE = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
 OTHER = torch.randn(6, 6, generator=torch.Generator().manual_seed(2))
 
