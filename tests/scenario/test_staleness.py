@@ -209,7 +209,7 @@ def file_that_was_missing(project: Reading) -> None:
 
 
 def module_that_is_found_earlier(project: Reading) -> None:
-    project.write("deeper.py", "SCALE = 2.0\n")
+    project.write("deeper.py", "SCALE = 3.0\n")
 
 
 EDITS: dict[str, tuple[Callable[[Reading], None], str]] = {

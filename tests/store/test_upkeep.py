@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -232,10 +234,20 @@ def test_no_limit_is_missed_and_no_more_goes_than_must(
         assert shelf.store.is_complete(one.result)
 
 
-def test_who_has_looked_something_up_does_not_wait_for_itself(tmp_path: Path) -> None:
+LOOKED_UP = """
+import sys
+from pathlib import Path
+from partition_core.store.local import LocalStore
+
+found = LocalStore(Path(sys.argv[1]), print).entry(sys.argv[2])
+print("found" if found else "not found", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_looked_something_up_does_not_wait_for_itself(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     key = shelf.put("a", 1, x=b"x")
-    other = LocalStore(tmp_path / "store", shelf.warnings.append)
     assert shelf.local.entry(key) is not None
 
     def prune() -> None:
@@ -246,12 +258,19 @@ def test_who_has_looked_something_up_does_not_wait_for_itself(tmp_path: Path) ->
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
-    # Others are still waited for.
-    assert other.entry(key) is not None
-    second = threading.Thread(target=prune, daemon=True)
-    second.start()
-    second.join(0.5)
-    assert second.is_alive()
-    os.close(other._use)
-    second.join(20)
+    # Other processes are still waited for.
+    with subprocess.Popen(
+        [sys.executable, "-c", LOOKED_UP, str(tmp_path / "store"), key],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "found\n"
+        second = threading.Thread(target=prune, daemon=True)
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        other.communicate("")
+        second.join(20)
     assert not second.is_alive()
