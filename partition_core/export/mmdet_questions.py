@@ -306,7 +306,7 @@ KNOWN_FUNCTIONS = (
         "SCNetRoIHead.predict_mask",
         "933153d61838bb73",
         ("if mask_rois.shape[0] == 0:", NOT_EMPTY),
-        only=(parts(*_FINDS_BOXES, *_FINDS_MASKS, "feat_relay_head"),),
+        only=(parts(*dict.fromkeys((*_FINDS_BOXES, *_FINDS_MASKS, "feat_relay_head"))),),
     ),
     _known(
         "mmdet.models.roi_heads.sparse_roi_head",

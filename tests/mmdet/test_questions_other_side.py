@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import runpy
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +98,8 @@ def test_every_line_of_the_table_has_a_case_or_a_reason_why_it_has_none() -> Non
     reached = {line for case in CASES.values() for line in case.lines}
     assert reached | set(UNREACHABLE) == known
     assert not reached & set(UNREACHABLE)
+
+
+def test_the_page_of_questions_is_what_its_tool_writes() -> None:
+    known_functions = runpy.run_path(str(Path(__file__).parents[2] / "tools/known_functions.py"))
+    assert known_functions["PAGE"].read_text(encoding="utf-8") == known_functions["page"]()
