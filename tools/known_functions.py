@@ -1,4 +1,4 @@
-"""Writes `docs/questions.md`: mmdet's questions, the branch taken for each, and what shows it right.
+"""Writes `docs/questions.md`: mmdet's questions, the branch taken for each, what shows it right.
 
 Run it where mmdet is installed, after a change of `mmdet_questions` or of its tests' cases:
 `python tools/known_functions.py`.
@@ -17,13 +17,14 @@ HEAD = """\
 # Questions of mmdet's code
 
 Some lines of mmdet and mmcv ask how many boxes there are, or whether a mask lets anything through:
-the input decides, and a graph takes one branch for all inputs (see [Models that branch](branches.md)).
-`partition_core/export/mmdet_questions.py` has a row for each of these functions that was read.
+the input decides, and a graph takes one branch for all inputs (see
+[Models that branch](branches.md)). `partition_core/export/mmdet_questions.py` has a row for each of
+these functions that was read.
 
 A row holds for a line of a function whose source has the row's digest, as in mmdet 3.3.0 and mmcv
-2.1.0. It does not hold for a function that you changed, nor for your own parts of a config: where an
-answer rests on more code than the function itself, the row names it in the column "only with", and
-a head, an extractor or a coder of yours in that place stops the export with the line.
+2.1.0. It does not hold for a function that you changed, nor for your own parts of a config: where
+an answer rests on more code than the function itself, the row names it in the column "only with",
+and a head, an extractor or a coder of yours in that place stops the export with the line.
 
 "Shown by" is the case of `tests/mmdet/test_questions_other_side.py` in which PyTorch takes both
 branches, and the exported file, which always takes one, gives the same. Where no input reaches the

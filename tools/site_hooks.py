@@ -13,9 +13,9 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 REFERENCE = "recipe-reference.md"
 ORDER = (
-    "index.md", "quick-start.md", REFERENCE, "marks.md", "branches.md", "questions.md", "policies.md",
-    "report.md", "run.md", "quantize.md", "cache.md", "ci.md", "from-mmdeploy.md", "python.md", "coverage.md",
-    "design_notes.md", "benchmarks.md",
+    "index.md", "quick-start.md", REFERENCE, "marks.md", "branches.md", "questions.md",
+    "policies.md", "report.md", "run.md", "quantize.md", "cache.md", "ci.md", "from-mmdeploy.md",
+    "python.md", "coverage.md", "design_notes.md", "benchmarks.md",
 )  # fmt: skip
 _SECTIONS = (
     ("model", "mmdet_model", "torch_model"),
