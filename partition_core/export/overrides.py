@@ -10,10 +10,27 @@ from typing import Any
 from partition_core.errors import ExportError, Place, problem, suggestion
 from partition_core.recipe import MmdetModel
 
+_IN_USE = ("model", "test_dataloader", "default_scope")
+"""What is asked of a config once it is loaded."""
+
 
 def override(config: Any, model: MmdetModel, place: Place) -> None:
-    """Give `config` the values that `model` overrides; raises ExportError for an unknown key."""
+    """Give `config` the values that `model` overrides.
+
+    Raises ExportError for an unknown key, and for one that nothing asks for: `test_pipeline` and
+    variables of a config have done their work when it was loaded.
+    """
     for key, text in model.overrides:
+        if _keys(config, key) is None and key.partition(".")[0] not in _IN_USE:
+            raise ExportError(
+                problem(
+                    place,
+                    f"to override '{key}' would change nothing: of a config that is loaded only "
+                    f"{', '.join(_IN_USE[:-1])} and {_IN_USE[-1]} are used",
+                    "expected a key in one of these, such as test_dataloader.dataset.pipeline.0 "
+                    "for a step of the test pipeline",
+                )
+            )
         known = _keys(config, key)
         if known is not None:
             raise ExportError(

@@ -72,7 +72,7 @@ class _ScaleOnce:
             return None  # a layer that arranges its output in a way of its own
         along = [channels if number == axis else 1 for number in range(output.dim())]
         shift = bias.reshape(along) if isinstance(bias, torch.Tensor) else 0.0
-        weighted = output - shift
+        weighted = (output - shift).float()  # float16 has no room for sums of squares
         spread = _spread(weighted, axis)
         # Queries that all start alike differ by rounding alone: a later call tells the scale.
         if not math.isfinite(spread) or spread <= _rounding(module, inputs, output):
@@ -88,11 +88,11 @@ class _ScaleOnce:
         gain.mul_(_along_weight(factor, module))
         scaled = weighted * factor.reshape(along)
         if bias is None:
-            return scaled
+            return scaled.to(output.dtype)
         if self._prior is not None:
             module.bias.copy_(torch.where(self._prior, _class_bias(self._prior), module.bias))
         module.bias.sub_(_common(scaled, axis))
-        return scaled + module.bias.reshape(along)
+        return (scaled + module.bias.reshape(along)).to(output.dtype)
 
 
 def _outputs(module: Any) -> int:

@@ -93,6 +93,19 @@ def test_scales_are_powers_of_two_so_that_rounding_does_not_reach_the_weights() 
         assert torch.equal(left, right), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_keeps_its_dtype_and_gets_the_weights_that_it_has_in_float32(
+    dtype: torch.dtype,
+) -> None:
+    plain, other = seeded(Net(8, 4)), seeded(Net(8, 4).to(dtype), image=IMAGE.to(dtype))
+    with torch.no_grad():
+        assert other(IMAGE.to(dtype)).dtype == dtype
+    for (name, left), right in zip(plain.named_parameters(), other.parameters(), strict=True):
+        assert right.dtype == dtype
+        if name.endswith("weight"):
+            assert torch.equal(left.to(dtype), right), name
+
+
 class Detector(nn.Module):
     """Two heads: one whose bias starts some channels with a low probability."""
 

@@ -127,6 +127,22 @@ def test_overrides_change_the_model_and_a_misspelt_one_is_told(tmp_path: Path) -
     )
 
 
+@pytest.mark.parametrize("key", ["test_pipeline.1.scale", "classes"])
+def test_an_override_that_nothing_would_read_is_refused(tmp_path: Path, key: str) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        f"_base_ = 'mmdet::{CONFIG}'\nclasses = 3\n"
+        "model = dict(bbox_head=dict(num_classes=classes))\n"
+    )
+    with pytest.raises(ExportError) as error:
+        build_detector(MmdetModel("own.py", ((key, "3"),), Seed(0)), tmp_path, PLACE)
+    assert str(error.value) == (
+        f"recipes/x.yaml:4: model.config: to override '{key}' would change nothing: of a config "
+        "that is loaded only model, test_dataloader and default_scope are used; expected a key in "
+        "one of these, such as test_dataloader.dataset.pipeline.0 for a step of the test pipeline"
+    )
+
+
 def test_a_detector_that_is_given_its_regions_is_told(tmp_path: Path) -> None:
     config = "fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py"
     with pytest.raises(ExportError) as error:
