@@ -93,14 +93,18 @@ def _imports_of(name: str, file: str, watch: Watch, code: Code) -> Collection[st
 def _held_by(module: ModuleType) -> set[str]:
     """Return the modules that a module holds, or holds a class or function of.
 
-    Of other objects nothing is asked: they may do anything in answer.
+    Not those inside a package that it holds only since somebody imported them. Of other objects
+    nothing is asked: they may do anything in answer.
     """
     found = set()
     for value in list(vars(module).values()):
         kind = type(value)
-        if issubclass(kind, ModuleType | type | FunctionType):
-            name = getattr(value, "__name__" if issubclass(kind, ModuleType) else "__module__", "")
-            found.add(str(name))
+        if issubclass(kind, ModuleType):
+            name = str(getattr(value, "__name__", ""))
+            if not name.startswith(f"{module.__name__}."):
+                found.add(name)
+        elif issubclass(kind, type | FunctionType):
+            found.add(str(getattr(value, "__module__", "")))
     return found
 
 
