@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from partition_core.export.mmcv_ops.nms import class_by_class
+from partition_core.export.mmcv_ops.nms import traceable_batched_nms
 from partition_core.export.mmcv_ops.table import FUNCTIONS, REPLACEMENTS, Replacement
 from partition_core.export.replaced import replaced
 
@@ -44,16 +44,8 @@ def traceable_ops() -> Iterator[None]:
                 undo.enter_context(replaced(module, "ext_module", _Ops(name, module.ext_module)))
         for row in REPLACEMENTS:
             undo.enter_context(replaced(_owner(row), row.attribute, row.value))
-        plain = importlib.import_module("mmcv.ops.nms").batched_nms
-        for module in _modules_with("batched_nms", plain):
-            undo.enter_context(replaced(module, "batched_nms", class_by_class(plain)))
+        undo.enter_context(traceable_batched_nms())
         yield
-
-
-def _modules_with(name: str, value: Any) -> list[types.ModuleType]:
-    """Return the modules that define or imported a function, also those of a user."""
-    modules = [module for _, module in sorted(sys.modules.items())]
-    return [one for one in modules if getattr(one, "__dict__", {}).get(name) is value]
 
 
 def _owner(row: Replacement) -> Any:
