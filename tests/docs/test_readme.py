@@ -45,8 +45,8 @@ def test_the_mistake_in_the_readme_gives_the_message_in_the_readme(tmp_path: Pat
 def test_ci_runs_the_readmes_test_command() -> None:
     build, test = blocks("sh")
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "python -m pytest" in test
-    assert "python -m pytest" in script
+    assert test.rstrip().endswith("&& python -m pytest -n auto")
+    assert script.rstrip().endswith("\npython -m pytest -n auto")
     assert "doit build recipe=yolov3" in build
     for command in (build, test):
         assert "-c constraints.txt" in command
