@@ -125,7 +125,7 @@ def _build(row: Row, recipe: str) -> None:
     recipes = Path("recipes")
     recipes.mkdir(exist_ok=True)
     (recipes / f"{RECIPE}.yaml").write_text(recipe, encoding="utf-8")
-    run = Run(Path.cwd(), RECIPE)
+    run = Run(Path.cwd(), [RECIPE])
     (build,) = run.builds
     build.export(row.say)
     row.note(exported=True)

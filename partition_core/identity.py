@@ -38,7 +38,7 @@ def variable(name: str) -> str:
     value = os.environ.get(name)
     if value is None:
         return MISSING
-    from hashlib import sha256  # of use only to recipes whose model reads a variable
+    from hashlib import sha256  # of use only where a variable counts
 
     return sha256(os.fsencode(value)).hexdigest()
 

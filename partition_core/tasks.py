@@ -18,6 +18,7 @@ from doit.exceptions import InvalidDodoFile
 from partition_core.actions import attempt, say, say_all
 from partition_core.building.folders import BUILD, MANIFEST, RECIPES, REPORT
 from partition_core.building.run import RecipeBuild, Run
+from partition_core.command_line import commands, scope
 from partition_core.database import MEMORY, Database
 from partition_core.ending import end_orderly, let_workers_die_with_us
 from partition_core.errors import PartitionError
@@ -26,7 +27,7 @@ from partition_core.reporter import BuildReporter
 from partition_core.run_tasks import calibrate_task, detect_task
 from partition_core.share_tasks import transfer_task
 from partition_core.store_tasks import task_origin, task_prune, task_store, task_verify
-from partition_core.variables import WISHES, check_variables, commands
+from partition_core.variables import WISHES, check_variables
 from partition_core.wording import warn
 
 __all__ = [
@@ -311,10 +312,11 @@ def _builds() -> list[RecipeBuild]:
     """Return the builds of the chosen recipes, made once for all tasks of one run of doit."""
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
+        about = scope(tuple(sys.argv[1:]), variables.get("recipe"))
         check_variables(variables)
         if IMPORT in commands():
             return []  # `recipe` is what will be written
-        BuildReporter.run = _run(Path.cwd(), variables.get("recipe"))
+        BuildReporter.run = _run(Path.cwd(), *about)
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
     _use_own_database()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
+from partition_core.command_line import commands
 from partition_core.errors import RecipeError, one_of, problem, suggestion
 from partition_core.import_tasks import CONFIGS, IMPORT
 
@@ -23,11 +23,6 @@ _TAKERS = {
     "score": ("detect",),
 }
 """The variables, and the commands that each is for; none: for all."""
-
-
-def commands() -> set[str]:
-    """Return the words of the command line that may be commands, without what they are for."""
-    return {word.partition(":")[0] for word in sys.argv[1:]}
 
 
 def check_variables(variables: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from partition_core.errors import (
     suggestion,
 )
 from partition_core.reading.recipe_names import recipe_names
-from partition_core.wording import counted
+from partition_core.wording import counted, warn
 
 if TYPE_CHECKING:
     from partition_core.building.plan import Plan
@@ -34,24 +34,28 @@ Say = Callable[[str], None]
 
 
 class Run:
-    """The builds of the recipes that `chosen` lists, with commas between; None means all.
+    """The builds of the recipes called `names`; None means all.
 
-    Raises RecipeError with everything that is wrong with them.
+    Raises RecipeError with everything that is wrong with them. If they need not be right, those
+    that are not are left out, with a warning.
     """
 
-    def __init__(self, root: Path, chosen: str | None) -> None:
+    def __init__(self, root: Path, names: Sequence[str] | None, must_be_right: bool = True) -> None:
         self.root = root
         self._settled = Settled(root, root / STATE / "settled.json")
-        names = chosen_recipes(root, chosen)
-        self.builds = [RecipeBuild(self, name, self._settled.outline(name)) for name in names]
+        self.builds: list[RecipeBuild] = []
         problems: list[Problem] = []
-        for build in self.builds:
+        for name in chosen_recipes(root, names):
+            build = RecipeBuild(self, name, self._settled.outline(name))
             try:
                 build.open_if_needed()
+                self.builds.append(build)
             except PartitionError as error:
                 problems.extend(error.problems)
-        if problems:
+        if problems and must_be_right:
             raise RecipeError(*problems)
+        for wrong in problems:
+            warn(f"{wrong}; left out")
 
     @functools.cached_property
     def project(self) -> Project:
@@ -251,13 +255,13 @@ class RecipeBuild:
         return next((line for line in self.explanation() if line.startswith(about)), about)
 
 
-def chosen_recipes(root: Path, chosen: str | None) -> list[str]:
-    """Return the names of the recipes that `chosen` lists, with commas between; None: all.
+def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
+    """Return the names of the recipes that are chosen, by name or by file; None: all.
 
     Raises RecipeError for a name that is unknown and for a project without recipes.
     """
     known = recipe_names(root / RECIPES)
-    if not known:
+    if not known and (chosen or chosen is None):
         raise RecipeError(
             problem(
                 Place(f"{RECIPES}/"),
@@ -268,18 +272,17 @@ def chosen_recipes(root: Path, chosen: str | None) -> list[str]:
         )
     if chosen is None:
         return known
-    names = [name.strip() for name in chosen.split(",") if name.strip()]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise RecipeError(
-            *(
-                problem(
-                    f"recipe={chosen}",
-                    f"there is no recipe '{name}'",
-                    one_of(known),
-                    suggestion(name, known),
-                )
-                for name in unknown or [chosen]
-            )
+    names = [name.removeprefix(f"{RECIPES}/").removesuffix(".yaml") for name in chosen]
+    unknown = [
+        problem(
+            f"recipe={','.join(chosen)}",
+            f"there is no recipe '{name}'",
+            one_of(known),
+            suggestion(name, known),
         )
+        for name in names
+        if name not in known
+    ]
+    if unknown:
+        raise RecipeError(*unknown)
     return list(dict.fromkeys(names))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from partition_core.building.folders import SETTINGS
-from partition_core.identity import SETTLED_AFTER, boot, changed, identity, identity_now
+from partition_core.identity import SETTLED_AFTER, boot, changed, identity, identity_now, variable
 
 _PACKAGE = str(Path(__file__).parents[1])
 _VARIABLES = "PARTITION_CORE_"
@@ -90,11 +90,8 @@ def _world(root: Path) -> list[str]:
         boot(),
         sys.version,
         str(root),
-        *(
-            f"{name}={text}"
-            for name, text in sorted(os.environ.items())
-            if name.startswith(_VARIABLES)
-        ),
+        # What stands for their values: the address of a shared store may have a password in it.
+        *(f"{name} {variable(name)}" for name in sorted(os.environ) if name.startswith(_VARIABLES)),
         identity(root / SETTINGS),
         # A package that is installed, changed or removed changes the folder it is in.
         *(f"{place} {_touched(place)}" for place in sys.path if place and place != str(root)),

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from partition_core.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
 from partition_core.reading.input_checks import INPUT_CHECKS
 from partition_core.reading.model_checks import MODEL_CHECKS
+from partition_core.reading.model_source import sourced
 from partition_core.reading.partition_checks import PARTITION_CHECKS
 from partition_core.reading.policies import POLICIES, completed
 from partition_core.reading.recipe_draft import Draft
@@ -19,11 +20,13 @@ from partition_core.reading.recipe_file import RecipeFile
 from partition_core.reading.recipe_names import recipe_names
 from partition_core.reading.recipe_schema import RECIPE_SCHEMA, schema_problems
 from partition_core.reading.yaml_text import YamlText, read_yaml
-from partition_core.reading.yaml_tree import Node, merge, path_text
+from partition_core.reading.yaml_tree import Node, Steps, merge, path_text
 
 __all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
 
 MAX_EXTENDS = 8
+_FREE = (("model", "overrides"), ("model", "args"))
+_TRUTHS = ("answer", "decorator", "value")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -35,10 +38,13 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
     chain = _read_chain(path, root)
     if chain.tree is None:
         raise RecipeError(*chain.problems)
-    found = completed(chain.tree)
+    source = sourced(chain.tree)
+    if source.tree is None:
+        raise RecipeError(*chain.problems, *source.problems)
+    found = completed(source.tree)
     tree = found.tree
     draft = Draft(tree, root)
-    problems = [*chain.problems, *found.problems]
+    problems = [*chain.problems, *source.problems, *found.problems]
     checks = PARTITION_CHECKS + MODEL_CHECKS + INPUT_CHECKS
     checked = [problem for check in checks for problem in check(draft)]
     # A check that finds a value the schema has already refused would say the same thing twice.
@@ -107,7 +113,7 @@ def _name_problems(source: str, folder: str) -> list[Problem]:
 def _read_text(source: str, folder: str) -> YamlText:
     path, file = Path(source), _shown(source, folder)
     if os.path.isfile(path):
-        return read_yaml(path, file)
+        return read_yaml(path, file, _can_be_true_or_false)
     if os.path.lexists(path):
         link = os.path.islink(path) and not os.path.exists(path)
         what = "is a link to a file that is not there" if link else "is not a file"
@@ -116,6 +122,11 @@ def _read_text(source: str, folder: str) -> YamlText:
     near = suggestion(path.stem, known)
     missing = Problem(Place(file), "there is no such file", one_of(known), near)
     return YamlText(None, (missing,))
+
+
+def _can_be_true_or_false(steps: Steps) -> bool:
+    """Return whether a value that is no text is possible at some steps of a recipe."""
+    return steps[:2] in _FREE or steps[-1] in _TRUTHS
 
 
 def _extends_problem(extends: Node, sources: list[str], folder: str) -> Problem | None:

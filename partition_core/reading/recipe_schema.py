@@ -89,6 +89,8 @@ def _wrong_type(node: Node, schema: Schema) -> Iterator[Problem]:
         remedy = "put it in quotes"
     if schema["type"] == "array" and isinstance(node.value, str):
         remedy = "put it in [ ]"
+    if schema["type"] == "object" and node.items and len(schema.get("required", ())) == 1:
+        remedy = f"write it as {{{schema['required'][0]}: […]}}"
     if schema["type"] in ("integer", "number") and _NUMBER.fullmatch(node.text or ""):
         remedy = "write it without quotes"
     yield Problem(node.place, _found(node), _EXPECTED_TYPES[schema["type"]], remedy)
@@ -97,8 +99,12 @@ def _wrong_type(node: Node, schema: Schema) -> Iterator[Problem]:
 def _unknown_keys(node: Node, schema: Schema) -> Iterator[Problem]:
     known = [key for key, one in schema["properties"].items() if "not" not in one]
     for key in _unknown(node, schema):
+        name, colon, value = key.partition(":")
+        remedy = suggestion(key, known)
+        if colon and name in known and node.entries[key].value is None:
+            remedy = f"put a space behind the colon: '{name}: {value}'"
         what = f"unknown key {quoted(key)}"
-        yield Problem(node.entries[key].place, what, one_of(known), suggestion(key, known))
+        yield Problem(node.entries[key].place, what, one_of(known), remedy)
 
 
 def _missing_keys(node: Node, schema: Schema) -> Iterator[Problem]:

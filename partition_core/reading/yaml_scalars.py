@@ -27,13 +27,18 @@ class Ambiguous:
     remedy: str
 
 
+def is_truth_of_yaml_1_1(text: str) -> bool:
+    """Return whether a scalar without quotes is true or false to some readers of YAML only."""
+    return text.lower() in _BOOLS_OF_YAML_1_1
+
+
 def plain_scalar(text: str, kind: str) -> Scalar | Ambiguous:
     """Return the value of a scalar without quotes, which YAML 1.1 takes for a `kind` (its tag)."""
     return _PLAIN_SCALARS.get(kind, _other)(text)
 
 
 def _text(text: str) -> Scalar | Ambiguous:
-    if text.lower() in _BOOLS_OF_YAML_1_1:
+    if is_truth_of_yaml_1_1(text):
         return _bool(text)
     exponent = _EXPONENT.fullmatch(text)
     if exponent and (exponent[1].strip("+-") or (exponent[2] or ".") != "."):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from partition_core.errors import Place, Problem, quoted
-from partition_core.reading.yaml_scalars import Ambiguous, plain_scalar
+from partition_core.reading.yaml_scalars import Ambiguous, is_truth_of_yaml_1_1, plain_scalar
 from partition_core.reading.yaml_tree import Node, Scalar, Steps, path_text
 
 MAX_BYTES = 256 * 1024
@@ -17,6 +19,28 @@ MAX_DEPTH = 32
 MAX_ALIASES = 100
 
 _TAG = "tag:yaml.org,2002:"
+_UNSPACED = re.compile(r"\s*([A-Za-z_]+):([^\s:/]\S*)")
+_SYNTAX = (
+    ("found character '\\t'", "a line is indented by a tab", "indent by spaces"),
+    (
+        "mapping values are not allowed",
+        "there is a colon where no key can be",
+        "check the indentation of this line, and put text that holds ': ' in quotes",
+    ),
+    (
+        "expected <block end>",
+        "the indentation does not fit the lines before",
+        "indent keys that belong together alike",
+    ),
+    ("could not find expected ':'", "a key has no colon", "put a colon and a space behind it"),
+    ("expected ',' or '}'", "a '{' is not closed before this", "add a ',' or a '}'"),
+    ("expected ',' or ']'", "a '[' is not closed before this", "add a ',' or a ']'"),
+)
+"""What PyYAML says, what that means, and what helps."""
+
+
+def _anywhere(_steps: Steps) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -30,8 +54,8 @@ class YamlText:
     problems: tuple[Problem, ...]
 
 
-def read_yaml(path: Path, file: str) -> YamlText:
-    """Parse the file at `path`, which messages call `file`."""
+def read_yaml(path: Path, file: str, truths: Callable[[Steps], bool] = _anywhere) -> YamlText:
+    """Parse the file at `path`, which messages call `file`; for `truths` see `parse_yaml`."""
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES + 1)
@@ -39,11 +63,15 @@ def read_yaml(path: Path, file: str) -> YamlText:
         return _unusable(Place(file), "there is no such file")
     except OSError as error:
         return _unusable(Place(file), f"cannot be read: {error.strerror or error}")
-    return parse_yaml(text, file)
+    return parse_yaml(text, file, truths)
 
 
-def parse_yaml(text: bytes, file: str) -> YamlText:
-    """Parse YAML text: one document whose top level is a mapping; messages call it `file`."""
+def parse_yaml(text: bytes, file: str, truths: Callable[[Steps], bool] = _anywhere) -> YamlText:
+    """Parse YAML text: one document whose top level is a mapping; messages call it `file`.
+
+    `truths` tells whether true and false are possible at some steps: only there are words refused
+    that some readers take for these (`y`, `no`, `on`); elsewhere they are text.
+    """
     if len(text) > MAX_BYTES:
         return _unusable(Place(file), f"is too big; expected at most {MAX_BYTES} bytes")
     try:
@@ -51,7 +79,7 @@ def parse_yaml(text: bytes, file: str) -> YamlText:
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         return _unusable(Place(file, line), "is not UTF-8 text", "", "save the file as UTF-8")
-    reader = _TreeReader(file)
+    reader = _TreeReader(file, truths)
     try:
         reader.read(characters)
     except _RefusedError as error:
@@ -97,6 +125,7 @@ class _TreeReader:
     """Turns the nodes of PyYAML into ours, and gathers what is wrong with them."""
 
     file: str
+    truths: Callable[[Steps], bool]
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
     tags: dict[int, str] = field(default_factory=dict)
@@ -148,7 +177,7 @@ class _TreeReader:
             if isinstance(node, yaml.SequenceNode):
                 return Node(place, self.items(node, steps))
             if isinstance(node, yaml.ScalarNode) and tag is None:
-                return Node(place, self.scalar(node, place))
+                return Node(place, self.scalar(node, place, steps))
             return Node(place, node.value)
         finally:
             self.open.discard(id(node))
@@ -194,12 +223,14 @@ class _TreeReader:
                 entries[name] = self.tree(value, line, (*steps, name))
         return entries
 
-    def scalar(self, node: yaml.ScalarNode, place: Place) -> Scalar:
+    def scalar(self, node: yaml.ScalarNode, place: Place, steps: Steps) -> Scalar:
         text: str = node.value
         if _is_surrogate(text):
             self.refuse(place, "is not valid Unicode text")
             return text.encode("ascii", "backslashreplace").decode("ascii")
         if node.style is not None:
+            return text
+        if is_truth_of_yaml_1_1(text) and not self.truths(steps):
             return text
         value = plain_scalar(text, node.tag.removeprefix(_TAG))
         if isinstance(value, Ambiguous):
@@ -213,11 +244,30 @@ def _syntax_problem(error: Exception, file: str, characters: str) -> Problem:
         mark = error.problem_mark or error.context_mark
         reasons = [reason for reason in (error.context, error.problem) if reason]
         place = Place(file, mark.line + 1 if mark else 0)
+        unspaced = _key_without_space(characters, place)
+        if unspaced is not None:
+            return unspaced
+        for words, what, remedy in _SYNTAX:
+            if words in (error.problem or ""):
+                return Problem(place, f"is not valid YAML: {what}", "", remedy)
         return Problem(place, "is not valid YAML: " + ", ".join(reasons))
     if not isinstance(error, ReaderError):
         return Problem(Place(file), "is not valid YAML: an escape or a number is out of range")
     place = Place(file, characters.count("\n", 0, error.position) + 1)
     return Problem(place, "holds a character that YAML does not allow", "expected printable text")
+
+
+def _key_without_space(characters: str, place: Place) -> Problem | None:
+    """Return the problem of a line before `place` whose key has no space behind its colon.
+
+    To YAML it is text, which goes on in the next line.
+    """
+    lines = characters.splitlines()[: max(place.line - 1, 0)]
+    found = _UNSPACED.fullmatch(lines[-1]) if lines else None
+    if found is None:
+        return None
+    what, remedy = "a key has no space behind its colon", f"write '{found[1]}: {found[2]}'"
+    return Problem(Place(place.file, len(lines)), f"is not valid YAML: {what}", "", remedy)
 
 
 def _too_deep(place: Place) -> _RefusedError:

@@ -76,11 +76,11 @@ class Project(Scratch):
 
     def check(self, name: str = "x") -> None:
         """Do in this process what doit does before it starts a task; raises what it tells."""
-        Run(self.folder, name)
+        Run(self.folder, [name])
 
     def make(self, name: str = "x") -> dict[str, onnx.ModelProto]:
         """Carry out the steps of a build in this process; return end2end and the segments."""
-        (build,) = Run(self.folder, name).builds
+        (build,) = Run(self.folder, [name]).builds
         build.export(_say_nothing)
         for segment in build.plan.segments:
             build.cut(segment.save_file, _say_nothing)
@@ -95,7 +95,7 @@ class Project(Scratch):
     def proven(self, name: str = "x") -> tuple[str, dict[str, Any]]:
         """Build; return the line and the figures of the proof."""
         self.make(name)
-        plan = Run(self.folder, name).builds[0].plan
+        plan = Run(self.folder, [name]).builds[0].plan
         result = plan.result(plan.prove())
         assert result is not None
         path = plan.project.store.path_of(result.files["proof.json"])
@@ -111,7 +111,7 @@ class Project(Scratch):
 
     def reference(self, name: str = "x") -> dict[str, Any]:
         """Return the arrays that the export of a recipe left for the proof."""
-        plan = Run(self.folder, name).builds[0].plan
+        plan = Run(self.folder, [name]).builds[0].plan
         result = plan.result(plan.export())
         assert result is not None
         path = plan.project.store.path_of(result.files["reference.npz"])

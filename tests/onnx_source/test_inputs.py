@@ -49,7 +49,7 @@ def text_file(text: str = TEXT) -> onnx.ModelProto:
 
 def exported(project: Project) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Export recipe `x`; return its reference and its notes."""
-    (build,) = Run(project.folder, "x").builds
+    (build,) = Run(project.folder, ["x"]).builds
     build.export(lambda _: None)
     result = build.plan.result(build.plan.export())
     assert result is not None

@@ -43,7 +43,7 @@ def kept(project: Scratch) -> list[Path]:
 def refusal(project: Scratch, name: str = "tiny") -> list[str]:
     """Return what the export tells; it leaves nothing behind, and is done again."""
     for _ in range(2):
-        (build,) = Run(project.folder, name).builds
+        (build,) = Run(project.folder, [name]).builds
         with pytest.raises(ExportError) as error:
             build.export(lambda _: None)
     assert not (project.folder / "build" / name).exists()
@@ -129,6 +129,6 @@ SHAPE = [1, 3, 16, 16]
 
 def test_the_recipe_itself_is_as_asked(project: Scratch) -> None:
     assert "shape: [1, 3, 32, 32]" in RECIPE
-    (build,) = Run(project.folder, "tiny").builds
+    (build,) = Run(project.folder, ["tiny"]).builds
     assert build.export(lambda _: None)
     assert len(kept(project)) == 1

@@ -32,10 +32,19 @@ NO_RECIPE = (
         (["build", "recipe="], "recipe=: there is no recipe ''; expected one of 'tiny'"),
         (
             ["build", "recipe=a,,b"],
-            "recipe=a,,b: there is no recipe 'a'; expected one of 'tiny'\n"
-            "recipe=a,,b: there is no recipe 'b'; expected one of 'tiny'",
+            "recipe=a,b: there is no recipe 'a'; expected one of 'tiny'\n"
+            "recipe=a,b: there is no recipe 'b'; expected one of 'tiny'",
         ),
         (["list", "recipe=x"], "recipe=x: there is no recipe 'x'; expected one of 'tiny'"),
+        (
+            ["build", "recipe", "=", "tiny"],
+            "recipe = tiny: has spaces around '='; expected recipe=tiny",
+        ),
+        (
+            ["build:tinny"],
+            "recipe=tinny: there is no recipe 'tinny'; expected one of 'tiny'; "
+            "did you mean 'tiny'?",
+        ),
     ],
 )
 def test_a_wrong_variable_is_told(fresh: Scratch, arguments: list[str], told: str) -> None:
@@ -47,7 +56,11 @@ def test_a_wrong_variable_is_told(fresh: Scratch, arguments: list[str], told: st
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["biuld"], "biuld"), (["build", "--dry-rum"], "--dry-rum"), (["build:tinny"], "build:tinny")],
+    [
+        (["biuld"], "biuld"),
+        (["build", "--dry-rum"], "--dry-rum"),
+        (["build:tiny:x.onnx"], "x.onnx"),
+    ],
 )
 def test_a_wrong_command_or_option_is_told_without_a_traceback(
     fresh: Scratch, arguments: list[str], word: str
@@ -104,6 +117,49 @@ def test_a_project_without_recipes_is_told(fresh: Scratch) -> None:
     (fresh.folder / "recipes").rmdir()
     run = fresh.doit("build")
     assert (run.returncode, run.stdout) == (3, NO_RECIPE)
+
+
+WRONG = "recipes/bad.yaml:6: model.weights.sead: unknown key 'sead'; expected one of 'checkpoint', "
+WRONG += "'seed', 'sha256'; did you mean 'seed'?"
+
+
+@pytest.fixture
+def two(scratch: Scratch) -> Scratch:
+    """A project that is built, and that has a second recipe, which is wrong."""
+    scratch.built()
+    scratch.write("recipes/bad.yaml", RECIPE.replace("seed: 0", "sead: 0"))
+    return scratch
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "store", "verify", "prune", "origin build/tiny/body.onnx", "build recipe=tiny",
+        "build recipe=tiny.yaml", "build recipe=recipes/tiny.yaml", "build:tiny",
+        "build:tiny:body.onnx", "cut:tiny:body.onnx prove:tiny", "clean build:tiny",
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_does_not_stop_a_command_about_others(two: Scratch, command: str) -> None:
+    run = two.doit(*command.split())
+    assert (run.returncode, "bad" in run.stdout) == (0, False), run.stdout
+
+
+@pytest.mark.parametrize("command", ["list --all", "clean build", "clean"])
+def test_a_command_about_all_recipes_that_builds_none_leaves_a_wrong_one_out(
+    two: Scratch, command: str
+) -> None:
+    run = two.doit(*command.split())
+    assert run.returncode == 0
+    assert run.stdout.count("bad") == run.stdout.count(f"WARNING: {WRONG}; left out\n") == 1
+    assert "tiny" in run.stdout.replace(WRONG, "")
+
+
+@pytest.mark.parametrize("command", ["build", "", "build:bad", "prove", "build:tiny build:bad"])
+def test_a_wrong_recipe_stops_a_command_about_it(two: Scratch, command: str) -> None:
+    before = two.files()
+    run = two.doit(*command.split())
+    assert (run.returncode, run.stdout) == (3, f"ERROR: {WRONG}\n")
+    assert two.files() == before
 
 
 def test_a_misspelt_mark_is_told_and_changes_no_byte_of_the_project(scratch: Scratch) -> None:

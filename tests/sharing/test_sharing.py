@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pty
 import shutil
 import ssl
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import trustme
 
+from partition_core.identity import SETTLED_AFTER
 from tests.scenario.conftest import Scratch, steps
 
 from .cache_server import CacheServer, serving
@@ -125,6 +128,30 @@ def test_credentials_come_from_the_url_or_from_netrc_and_are_never_told(
     told = lacking.doit("build", "--dry-run").stdout
     assert "shared store 'http://127.0.0.1:1/team'" in told
     assert not any(secret in told for secret in ("p%40ss", "p@ss", "t0ken", "secret"))
+
+
+def test_no_command_writes_or_tells_a_password(lacking: Scratch, server: CacheServer) -> None:
+    login = "anna:planted"
+    encoded = base64.b64encode(login.encode()).decode()
+    server.credentials = f"Basic {encoded}"
+    lacking.environment["PARTITION_CORE_REMOTE"] = server.url.replace("//", f"//{login}@")
+    lacking.environment["PARTITION_CORE_REMOTE_WRITE"] = "1"
+    told = lacking.built()
+    time.sleep(SETTLED_AFTER + 0.1)
+    for command in ("build", "build --dry-run", "push", "pull", "store", "verify", "prune", "list"):
+        told += lacking.built(*command.split())
+    settled = lacking.folder / "build" / ".partition" / "settled.json"
+    assert "tiny" in json.loads(settled.read_bytes())["recipes"]
+    written = [
+        path
+        for folder in (lacking.folder, lacking.store)
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
+    assert len(written) > 10
+    for secret in ("planted", encoded):
+        assert secret not in told
+        assert [path for path in written if secret.encode() in path.read_bytes()] == []
 
 
 def test_a_server_is_trusted_by_its_certificate_only(

@@ -355,6 +355,19 @@ def test_relative_paths_mean_the_same_as_absolute_ones(
     assert read_recipe(Path("recipes/../recipes/x.yaml"), Path(".")) == expected
 
 
+@pytest.mark.parametrize("word", ["y", "N", "on", "OFF", "yes", "no"])
+def test_words_that_some_readers_take_for_truths_are_text_where_no_truth_can_be(
+    tmp_path: Path, word: str
+) -> None:
+    text = YOLO.replace("inputs: [pred_maps]", f"inputs: [{word}]")
+    marks = {mark.name: mark.inputs for mark in read(tmp_path, text).recipe.marks}
+    assert marks["head"] == (word,)
+    free = YOLO.replace("weights:", f"overrides: {{a: {word}}}\n  weights:")
+    (line,) = told(tmp_path, free)
+    assert line.startswith("recipes/x.yaml:4: model.overrides.a: ")
+    assert "is true or false to some readers of YAML" in line
+
+
 def test_problems_come_in_the_order_of_the_lines(tmp_path: Path) -> None:
     text = YOLO.replace("source: mmdet", "source: mmdet\n  extra: 1")
     text = text.replace("['head:input']", "['haed:input']").replace("[1, 3, 608", "[1, 3, 0")

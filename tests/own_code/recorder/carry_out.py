@@ -24,7 +24,7 @@ from partition_core.reference import load_reference
 
 def main(root: str, recipe: str, step: str, folder: str, what: str) -> None:
     """Write the fingerprint of the step and the files that it runs into the folder."""
-    (build,) = Run(Path(root), recipe).builds
+    (build,) = Run(Path(root), [recipe]).builds
     if step == "measure":
         entries, body = tuple(measuring_inputs(build.plan.project)), _measuring(build.plan)
     else:
