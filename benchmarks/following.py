@@ -26,7 +26,7 @@ from partition_core.building.followed import Follower
 from partition_core.building.plan import Plan
 from partition_core.building.project import Project
 from partition_core.building.recipes import Recipes
-from partition_core.building.work import export
+from partition_core.building.steps.export import export
 from partition_core.following.labels import parsed
 
 ROOT = Path(__file__).parents[1]
