@@ -104,7 +104,6 @@ def proof_inputs(project: Project) -> Entries:
 def measuring_inputs(project: Project) -> Entries:
     """Yield what measuring depends on, besides model and inputs; the machine is no part of it."""
     yield from _salt(project)
-    yield from _salt(project)
     yield from versions(_RUNNING_PACKAGES)
     yield from own_code(project, "measure")
 

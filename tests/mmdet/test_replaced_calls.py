@@ -166,6 +166,14 @@ def test_what_a_trace_of_mmdet_replaces_changes_no_result_of_other_code(
         torch.testing.assert_close(found, expected)
 
 
+def test_mmcvs_suppression_is_its_own_again_after_the_trace() -> None:
+    code, names = batched_nms.__code__, set(batched_nms.__globals__)
+    with mmdet_rules():
+        assert batched_nms.__code__ is not code
+    assert batched_nms.__code__ is code
+    assert set(batched_nms.__globals__) == names
+
+
 def test_fields_have_the_names_that_mmengine_gives_them_in_the_order_of_their_setting() -> None:
     elements: list[BaseDataElement] = [DetDataSample(metainfo={"scale": 3}), InstanceData()]
     for name in ("scores", "bboxes", "labels"):

@@ -1,0 +1,35 @@
+"""Which recipes a command line is about."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from partition_core import tasks
+from partition_core.command_line import scope
+from partition_core.reading.model_source import SOURCES
+from partition_core.reading.recipe_schema import RECIPE_SCHEMA, SCHEMAS
+
+UPKEEP = {"store", "verify", "prune", "origin", "import_mmdeploy"}
+TASKS = [name.removeprefix("task_") for name in tasks.__all__ if name.startswith("task_")]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_about_the_recipes_that_it_names_or_about_none(task: str) -> None:
+    named = scope([f"{task}:x"], None).recipes
+    assert named == (() if task in UPKEEP else ("x",))
+    everything = scope([task], None).recipes
+    assert everything == (() if task in UPKEEP else None)
+
+
+def test_a_task_of_all_recipes_beside_one_of_a_single_recipe_is_about_all() -> None:
+    assert scope(["build", "prove:x"], None) == (None, True)
+    assert scope(["store", "prove:x"], None) == (("x",), True)
+    assert scope(["-n", "2"], None) == (None, True)
+    assert scope(["list", "--all"], None) == (None, False)
+
+
+def test_a_source_that_is_guessed_is_one_of_the_schemas() -> None:
+    schema = json.loads((SCHEMAS / RECIPE_SCHEMA).read_text(encoding="utf-8"))
+    assert set(SOURCES) == set(schema["$defs"]["model"]["properties"]["source"]["enum"])
