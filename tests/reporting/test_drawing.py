@@ -85,12 +85,13 @@ def test_equal_overviews_have_equal_maps_and_nothing_is_left_behind() -> None:
 
 
 def test_text_is_measured_by_our_font_and_not_by_the_machine_s() -> None:
-    # Ten letters of 24 points and 0.667 of an em, an M of 0.833, margins of 0.11 inch at each side.
-    for text, letters in (("EEEEEEEEEE", 6.67), ("M", 0.833)):
+    # DejaVu Sans Bold's E is 0.683 of an em and its M 0.995, both wider than Helvetica's; letters
+    # of 24 points, margins of 0.11 inch at each side.
+    for text, letters in (("EEEEEEEEEE", 6.83), ("M", 0.995)):
         svg = layout.drawn(f'digraph {{ n [shape=box, width=0, fontsize=24, label="{text}"] }}')
         (corners,) = re.findall(r'points="([^"]*)"', svg)[1:]
         across = [float(pair.split(",")[0]) for pair in corners.split()]
-        assert max(across) - min(across) == pytest.approx(24 * letters + 2 * 0.11 * 72, abs=5)
+        assert max(across) - min(across) == pytest.approx(24 * letters + 2 * 0.11 * 72, abs=3)
 
 
 def test_a_failure_of_graphviz_is_an_error_of_ours() -> None:
