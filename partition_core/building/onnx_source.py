@@ -35,7 +35,14 @@ from partition_core.cutting.segment_scope import scope_of
 from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.input_forms import ALL_FIXED
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import ONE_LINE, FileInput, OnnxModel, Recipe, TensorName
+from partition_core.recipe import (
+    ONE_LINE,
+    FileInput,
+    OnnxModel,
+    Recipe,
+    TensorName,
+    WeightsForm,
+)
 from partition_core.references import MarkReference, Side
 
 if TYPE_CHECKING:
@@ -128,6 +135,7 @@ class _Source:
 def _marked_by(plan: Plan, path: Path) -> _Source:
     model = _opened(plan.file, path)
     with _about(plan.file, path):
+        _check_size(model, path.name, plan.weights)
         own = marks_of(model).tensors
     with in_recipe(plan.file):
         _check_names(plan.file.recipe, own)
@@ -148,17 +156,17 @@ def _opened(file: RecipeFile, path: Path) -> Model:
             remedy = "put both here and name the path of the model"
             raise CutError(problem(path.name, what, "expected one file", remedy))
         check_external_data(model)
-        _check_size(model, path.name)
     return model
 
 
-def _check_size(model: Model, name: str) -> None:
-    if not locations(model):
+def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
+    if EXPORT_FORMS[weights] != "inline" or not locations(model):
         return
     size = sum(map(len, write_model(model, Inline(model.folder))))
     if size > LARGEST:
-        what = f"with its weights it has {size} bytes"
-        raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}"))
+        what = f"with its weights inside it has {size} bytes"
+        remedy = "write `export: {weights: external}`, or `shared`"
+        raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}", remedy))
 
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:

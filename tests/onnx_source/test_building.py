@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.checker
 import pytest
+from onnx import TensorProto, helper
 
+from partition_core.building.run import Run
 from tests.cutting.chains import Values, equal, run
 from tests.docs.test_readme import README, blocks
 from tests.scenario.conftest import RECIPE, steps
@@ -140,6 +143,85 @@ def test_dims_that_the_file_leaves_open_stay_open(project: Project) -> None:
     whole = run(project.folder / "detector.onnx", feeds)
     made = run(folder / "head.onnx", run(folder / "body.onnx", feeds))
     assert all(equal(made[name], whole[name]) for name in whole)
+
+
+def test_a_negative_size_is_an_open_dim_with_a_name(project: Project) -> None:
+    old = detector(("batch", 3, "height", "width"))
+    given = [(old.graph.input[0], (-1, 3, -1, -7))]
+    given += [(value, (-1, 4, -1, -(2**62))) for value in old.graph.output]
+    for value, sizes in given:
+        for dim, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
+            dim.dim_value = size
+    project.save(old)
+    project.recipe(TWO)
+    named = "image_dim_0, 3, image_dim_2, image_dim_3"
+    (told,) = project.told()
+    assert f"input 'image' has the dims [{named}]; the proof needs a size for each" in told
+    project.recipe(TWO + "export: {inputs: {image: {shape: [2, 3, 12, 20]}}}\n")
+    made = project.make()
+    for name in ("end2end.onnx", "body.onnx"):
+        (image,) = made[name].graph.input
+        found = [dim.dim_param or dim.dim_value for dim in image.type.tensor_type.shape.dim]
+        assert found == ["image_dim_0", 3, "image_dim_2", "image_dim_3"]
+    values = [
+        value
+        for one in made.values()
+        for value in (*one.graph.input, *one.graph.output, *one.graph.value_info)
+    ]
+    assert all(dim.dim_value >= 0 for v in values for dim in v.type.tensor_type.shape.dim)
+
+
+def table_of(rows: int, file: Path) -> onnx.ModelProto:
+    """Return a model that reads a table of `rows` of 256 bytes, which lies in `file`, a hole."""
+    width = 64
+    with file.open("wb") as stream:
+        for row in (1, rows - 1):
+            stream.seek(row * width * 4)
+            stream.write(np.full(width, row / rows, np.float32).tobytes())
+    table = TensorProto(name="table", data_type=1, dims=[rows, width], data_location=1)
+    table.external_data.add(key="location", value=file.name)
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], "/gather"),
+        helper.make_node("Tanh", ["rows"], ["y"], "/tanh"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "table",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, width])],
+        [table],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+BIG = """\
+model: {source: onnx, path: big.onnx}
+partition: {save_file: rows.onnx, from: [ids], to: [rows]}
+proof: {inputs: [ids.npz, others.npz]}
+export: {weights: WEIGHTS}
+"""
+
+
+@pytest.mark.skipif(shutil.disk_usage("/tmp").free < 12 << 30, reason="it needs 12 GB of disk")  # noqa: S108  # reason: only its size is read
+@pytest.mark.parametrize("weights", ["external", "shared"])
+def test_a_file_above_2_gb_is_built_with_its_weights_outside(
+    project: Project, weights: str
+) -> None:
+    rows = 8_600_000
+    project.save(table_of(rows, project.folder / "big.bin"), "big.onnx")
+    np.savez(project.folder / "ids.npz", ids=np.array([0, 1, rows - 1, 2]))
+    np.savez(project.folder / "others.npz", ids=np.array([1, rows - 1, 3, rows - 2]))
+    project.recipe(BIG.replace("WEIGHTS", weights))
+    (build,) = Run(project.folder, ["x"]).builds
+    build.export(print)
+    for segment in build.plan.segments:
+        build.cut(segment.save_file, print)
+    build.prove(print)
+    models = build.plan.models()
+    assert models is not None
+    assert all(one.weights is not None and one.weights.size > 2**31 for one in models.values())
+    same = {one.weights.digest for one in models.values() if one.weights is not None}
+    assert len(same) == 1
 
 
 def test_end2end_of_one_build_is_a_source_for_another(project: Project) -> None:

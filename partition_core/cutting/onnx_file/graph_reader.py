@@ -16,7 +16,7 @@ from partition_core.cutting.onnx_file.graph import (
     Value,
 )
 from partition_core.cutting.onnx_file.tensor import Folder, read_sparse_tensor, read_tensor
-from partition_core.cutting.onnx_file.value_type import type_of
+from partition_core.cutting.onnx_file.value_type import type_of, with_open_dims
 from partition_core.cutting.onnx_file.wire import (
     Field,
     WireError,
@@ -110,7 +110,7 @@ def read_graph(message: Piece, around: _Scopes | None = None) -> Graph:
     graph.nodes = read_nodes(by.get(NODES, ()), scopes)
     _read_infos(graph, by.get(INFOS, ()), scopes[-1])
     for item in by.get(OUTPUTS, ()):
-        info = content_of(piece(item))
+        info = with_open_dims(content_of(piece(item)))
         value = _known(_name_in(info), scopes)
         if scopes[-1].get(value.name) is value and not value.is_input and type_of(info):
             value.info = info
@@ -130,7 +130,8 @@ _READ = frozenset(
 def _read_inputs(graph: Graph, found: Iterable[int | Piece], own: dict[str, Value]) -> None:
     for item in found:
         info = content_of(piece(item))
-        value = _new(Value(_name_in(info), info, is_input=True), own)
+        name = _name_in(info)
+        value = _new(Value(name, with_open_dims(info, name), is_input=True), own)
         graph.inputs.append(value)
 
 
@@ -149,7 +150,7 @@ def _read_initializers(
 
 def _read_infos(graph: Graph, found: Iterable[int | Piece], own: dict[str, Value]) -> None:
     for item in found:
-        info = content_of(piece(item))
+        info = with_open_dims(content_of(piece(item)))
         name = _name_in(info)
         value = own.get(name)
         if value is None:

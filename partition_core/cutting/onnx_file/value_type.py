@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +45,7 @@ _ELEMENT, _SHAPE, _MAP_VALUE = 1, 2, 2
 _DIM = 1
 _SIZE, _SYMBOL = 1, 2
 _WITH_SHAPE = (_TENSOR, _SPARSE)
+_NEGATIVE = re.compile(rb"[\x80-\xff]{9}\x01")
 _AROUND = {
     _SEQUENCE: ("seq", _ELEMENT),
     _OPTIONAL: ("optional", _ELEMENT),
@@ -107,11 +110,34 @@ def with_symbols(info: bytes, rename: Callable[[str], str]) -> bytes:
     def symbol(content: bytes) -> bytes:
         return rename(text(content)).encode("utf-8", "surrogateescape") if content else b""
 
-    def tensor(content: bytes) -> bytes:
-        return changed(content, {_SHAPE: lambda s: changed(s, {_DIM: dim})})
+    return _with_dims(info, lambda content, _: changed(content, {_SYMBOL: symbol}))
 
-    def dim(content: bytes) -> bytes:
-        return changed(content, {_SYMBOL: symbol})
+
+def with_open_dims(info: bytes, name: str = "") -> bytes:
+    """Return `info` with negative sizes as dims that are open, as exporters mean them.
+
+    Such a dim is called after `name` and its axis, or has no name where that is empty.
+    """
+
+    def opened(content: bytes, axis: int) -> bytes:
+        sizes = [number(value) for key, value in fields(content) if key >> 3 == _SIZE]
+        if not sizes or sizes[-1] >= 0:
+            return content
+        symbol = named(_SYMBOL, f"{name}_dim_{axis}") if name else b""
+        return symbol + without(content, _SIZE, _SYMBOL)
+
+    return _with_dims(info, opened) if _NEGATIVE.search(info) else info
+
+
+def _with_dims(info: bytes, change: Callable[[bytes, int], bytes]) -> bytes:
+    """Return `info` with each dim passed through `change`, which gets its axis as well."""
+
+    def tensor(content: bytes) -> bytes:
+        return changed(content, {_SHAPE: shape})
+
+    def shape(content: bytes) -> bytes:
+        axes = itertools.count()
+        return changed(content, {_DIM: lambda dim: change(dim, next(axes))})
 
     def any_type(content: bytes) -> bytes:
         return changed(content, kinds)
