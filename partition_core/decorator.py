@@ -34,7 +34,8 @@ def mark(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that makes a function or method the mark `name`.
 
-    `inputs` names its parameters (after `self`) and `outputs` its results, by position;
+    `inputs` names its parameters (after `self`), by their own names or by position, and `outputs`
+    its results by position;
     None marks every tensor found. A recipe uses the mark after declaring it as
     `{name: …, decorator: true}`. The function may be called at any other time as usual.
     """

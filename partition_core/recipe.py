@@ -182,7 +182,8 @@ class Answer:
 class Export:
     """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
     what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
-    about values which the input decides.
+    about values which the input decides. `args` are arguments of a torch model that are no tensors,
+    sorted, each value as canonical JSON text.
 
     Of an ONNX file, `inputs` is empty and `opset` is 0: the file has its own.
     """
@@ -194,6 +195,7 @@ class Export:
     weights: WeightsForm = "inline"
     masks: MasksForm = "probabilities"
     answers: tuple[Answer, ...] = ()
+    args: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,10 +204,10 @@ class Mark:
     (`any_of`), a module (`module`) or a function that the decorator `@mark` marks in Python
     (`decorator`), exactly one of them.
 
-    `on` is a dotted path, or the word `detector` for the whole detector of an mmdet model;
+    `on` is a dotted path, or `model` (`detector`) for the whole model, as an empty `module` is;
     `any_of` is a list of dotted paths, empty if it is not given.
-    `inputs` and `outputs` name what is marked, by position; None marks every tensor found,
-    under the parameters' own names (outputs: `output`, or the keys of a returned dict), and
+    `inputs` and `outputs` name what is marked, by parameter or position; None marks every tensor
+    found, under the parameters' own names (outputs: `output`, or the keys of a returned dict), and
     an empty tuple marks nothing on that side.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from partition_core.cutting.graph_marks import MarkedTensor
@@ -19,7 +19,7 @@ from partition_core.cutting.onnx_file.value_type import (
     with_symbols,
 )
 from partition_core.errors import Problem, one_of, problem, suggestion
-from partition_core.recipe import DynamicAxis
+from partition_core.recipe import DynamicAxis, Segment
 
 Inferred = Callable[[str], bytes]
 """Gives the ValueInfoProto that shape inference finds for a name, empty if it finds none."""
@@ -141,6 +141,44 @@ def boundary_names(
     what = f"{len(names)} {'names' if len(names) != 1 else 'name'} for {len(tensors)} "
     what += "tensors" if len(tensors) != 1 else "tensor"
     return problem(at, what, f"expected one for each of {listed}")
+
+
+def distinctly_named(
+    inputs: Sequence[Boundary], outputs: Sequence[Boundary], segment: Segment
+) -> tuple[list[Boundary], list[Boundary]]:
+    """Return the boundaries with other names where their own are taken.
+
+    The first has its own name, another one that of its mark in front, so that a tensor more
+    changes no name before it. Names that `segment` gives stay. An output that is an input keeps
+    that one's name.
+    """
+    given = {*segment.input_names, *segment.output_names}
+    owners: dict[str, Boundary] = {}
+
+    def free(name: str, item: Boundary) -> bool:
+        owner = owners.get(name)
+        return name not in given and (owner is None or _is_passed_on(owner, item, inputs))
+
+    def named(item: Boundary) -> Boundary:
+        name = next((name for name in (item.name, *_longer(item)) if free(name, item)), item.name)
+        owners.setdefault(name, item)
+        return replace(item, name=name)
+
+    return (
+        list(inputs) if segment.input_names else [named(item) for item in inputs],
+        list(outputs) if segment.output_names else [named(item) for item in outputs],
+    )
+
+
+def _is_passed_on(owner: Boundary, item: Boundary, inputs: Sequence[Boundary]) -> bool:
+    return owner.value is item.value and owner in inputs and item not in inputs
+
+
+def _longer(item: Boundary) -> Iterator[str]:
+    tensor = item.tensor
+    mark = f"{tensor.mark}.{tensor.call}" if tensor.call else tensor.mark
+    yield f"{mark}.{item.name}"
+    yield f"{mark}.{tensor.side}.{item.name}"
 
 
 def clashes(boundaries: Sequence[Boundary], at: str) -> list[Problem]:

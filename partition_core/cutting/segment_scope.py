@@ -17,6 +17,7 @@ from partition_core.cutting.segment_boundary import (
     boundary,
     boundary_names,
     clashes,
+    distinctly_named,
     symbol_renames,
 )
 from partition_core.cutting.start_sizes import start_sizes
@@ -74,6 +75,7 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
 
     inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
     outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
+    inputs, outputs = distinctly_named(inputs, outputs, segment)
     different = {item.value: item for item in reversed(inputs)}
     passing = [item for item in outputs if _passes(item, inputs)]
     new = [item for item in outputs if item not in passing]

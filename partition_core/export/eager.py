@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from partition_core.errors import PlaceOf
-from partition_core.export.placing import placed
 from partition_core.export.sources import load_subject, run_model
 from partition_core.recipe import Recipe
 
@@ -30,7 +29,7 @@ def marked_arrays(
 
     def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         sample = tuple(torch.from_numpy(inputs[spec.name]) for spec in subject.inputs)
-        with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
+        with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
             run_model(subject, sample, place_of)
         return {str(name): tensor.numpy() for name, tensor in placement.tensors.items()}
 

@@ -15,8 +15,8 @@ import torch
 
 from partition_core.cutting.files import LARGEST
 from partition_core.errors import ExportError, PlaceOf, problem
+from partition_core.export.calling import WRAPPED, CalledModel
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
-from partition_core.export.placing import placed
 from partition_core.export.questions import Answers
 from partition_core.export.repeatability import check_repeats
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
@@ -65,7 +65,7 @@ def export_recipe(
     with phase("run it in PyTorch"):
         for number, sample in enumerate(subject.samples):
             names = _run_eager(recipe, subject, sample, number, reference, place_of)
-    with phase("trace it"), placed(recipe.marks, subject.module, place_of, traced=True):
+    with phase("trace it"), subject.placed(recipe.marks, place_of, traced=True):
         program, decisions = trace(
             subject.module,
             subject.samples[0],
@@ -89,7 +89,8 @@ def export_recipe(
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
-        model = translate(program, recipe.export, input_names, names, graph_name, place_of)
+        around = WRAPPED if isinstance(subject.module, CalledModel) else ""
+        model = translate(program, recipe.export, input_names, names, graph_name, place_of, around)
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
@@ -97,7 +98,7 @@ def export_recipe(
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
         **subject.notes,
     }
-    classes = sorted({type(module).__module__ for module in subject.module.modules()})
+    classes = sorted({type(module).__module__ for module in subject.own.modules()})
     return Export(model, reference, notes, tuple(classes))
 
 
@@ -160,7 +161,7 @@ def _eager_tensors(
 
     They stay as they are when the model runs again.
     """
-    with placed(recipe.marks, subject.module, place_of) as placement, torch.no_grad():
+    with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
         result = run_model(subject, sample, place_of)
         placement.check_all_called(recipe.marks)
     outputs = _named_outputs(recipe, result, place_of)
@@ -201,9 +202,17 @@ def _run_probes(
     return tried
 
 
+_OUTPUT = "output"
+
+
 def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:
     found = list(tensors(result, lambda value: isinstance(value, torch.Tensor)))
-    names = [".".join(path if isinstance(result, dict) else ("output", *path)) for path, _ in found]
+    inputs = [spec.name for spec in recipe.export.inputs]
+    names = [
+        name if isinstance(result, dict) and name not in inputs else ".".join((_OUTPUT, *path))
+        for path, _ in found
+        for name in (".".join(path),)
+    ]
     if not names:
         raise ExportError(
             problem(
@@ -222,7 +231,6 @@ def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, 
             )
         )
     chosen = given or tuple(names)
-    inputs = [spec.name for spec in recipe.export.inputs]
     taken = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
     if taken:
         raise ExportError(

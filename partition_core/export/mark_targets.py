@@ -12,14 +12,17 @@ import torch
 from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
 from partition_core.recipe import Mark
 
+Function = tuple[Any, str]
+"""The owner of a function, and the function's name there."""
+
 
 def mark_targets(
-    marks: tuple[Mark, ...], model: torch.nn.Module, place_of: PlaceOf
+    marks: tuple[Mark, ...], model: torch.nn.Module, whole: Function, place_of: PlaceOf
 ) -> list[tuple[Mark, Any, str]]:
     """Return, for each target of `marks`, the mark, the owner of a function and its name there.
 
-    `model` holds the modules that marks name. Raises ExportError, all problems at once, for a
-    target that cannot be found.
+    `model` holds the modules that marks name, and `whole` is what a mark on all of it is on.
+    Raises ExportError, all problems at once, for a target that cannot be found.
     """
     targets: list[tuple[Mark, Any, str]] = []
     problems: list[Problem] = []
@@ -28,10 +31,10 @@ def mark_targets(
         if mark.decorator:
             continue
         try:
-            if mark.module is not None:
+            if mark.module == "" or mark.on in _WHOLE:
+                targets.append((mark, *whole))
+            elif mark.module is not None:
                 targets.append((mark, _submodule(model, mark.module, place), "forward"))
-            elif mark.on == "detector":
-                targets.append((mark, model, "forward"))
             else:
                 for path in mark.any_of or (str(mark.on),):
                     targets.append((mark, *_function_owner(mark, path, place)))
@@ -42,9 +45,13 @@ def mark_targets(
     return targets
 
 
+_WHOLE = ("model", "detector")
+"""What `on` calls the whole model."""
+
+
 def _submodule(model: torch.nn.Module, path: str, place: Place) -> torch.nn.Module:
-    modules: dict[str, torch.nn.Module] = dict(marked_root(model).named_modules())
-    if path in modules and path:
+    modules: dict[str, torch.nn.Module] = dict(model.named_modules())
+    if path in modules:
         return modules[path]
     siblings = {name for name in modules if name and name.count(".") <= path.count(".")}
     raise ExportError(
@@ -55,12 +62,6 @@ def _submodule(model: torch.nn.Module, path: str, place: Place) -> torch.nn.Modu
             suggestion(path, siblings),
         )
     )
-
-
-def marked_root(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the module in which the paths of a recipe start: the user's own model."""
-    inner = getattr(model, "detector", model)
-    return inner if isinstance(inner, torch.nn.Module) else model
 
 
 def _listed(names: Any) -> str:

@@ -6,15 +6,16 @@ import contextlib
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from partition_core.decorator import ACTIVE_PLACER
 from partition_core.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.export.arguments import Arguments
 from partition_core.export.mark_op import mark_tensor
-from partition_core.export.mark_targets import mark_targets
+from partition_core.export.mark_targets import Function, mark_targets
 from partition_core.export.replaced import replaced
 from partition_core.recipe import Mark
 from partition_core.references import MarkReference, Side
@@ -42,13 +43,12 @@ class Placement:
             return function(*args, **kwargs)
         number = self._calls[mark.name]
         self._calls[mark.name] += 1
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        for name, parameter in self._input_names(mark, function, bound).items():
-            bound.arguments[parameter] = self._marked(
-                mark, number, "input", (name,), bound.arguments[parameter]
-            )
+        arguments = Arguments(function, args, kwargs)
+        for name, parameter in self._input_names(mark, arguments).items():
+            path = tuple(name.split("."))
+            arguments[parameter] = self._marked(mark, number, "input", path, arguments[parameter])
         with self._once(mark):
-            result = function(*bound.args, **bound.kwargs)
+            result = function(*arguments.positional, **arguments.by_name)
         return self._marked_result(mark, number, result)
 
     @contextlib.contextmanager
@@ -66,24 +66,29 @@ class Placement:
         if silent:
             raise ExportError(*(self._problem(mark, *_never_called(mark)) for mark in silent))
 
-    def _input_names(
-        self, mark: Mark, function: Callable[..., Any], bound: inspect.BoundArguments
-    ) -> dict[str, str]:
-        parameters = [name for name in inspect.signature(function).parameters if name not in _OWNER]
+    def _input_names(self, mark: Mark, arguments: Arguments) -> dict[str, str]:
+        """Return the argument that each input of a mark is.
+
+        A name that an argument has is that, any other that of the parameter in its place.
+        """
+        given = list(arguments)
         if mark.inputs is None:
-            return {name: name for name in parameters if _has_tensor(bound.arguments.get(name))}
-        if len(mark.inputs) > len(parameters):
-            found = ", ".join(parameters) or "none"
-            raise ExportError(
-                self._problem(
-                    mark,
-                    f"names {len(mark.inputs)} inputs, and the function has "
-                    f"{len(parameters)} parameters ({found})",
-                )
-            )
-        named = dict(zip(mark.inputs, parameters, strict=False))
+            return {name: name for name in given if _has_tensor(arguments[name])}
+        places = arguments.parameters
+        named: dict[str, str] = {}
+        for index, name in enumerate(mark.inputs):
+            if name in given or name in places:
+                named[name] = name
+            elif index < len(places):
+                named[name] = places[index]
+            else:
+                raise self._too_many(mark, places)
         for name, parameter in named.items():
-            if not _has_tensor(bound.arguments.get(parameter)):
+            if list(named.values()).count(parameter) > 1:
+                others = ", ".join(f"'{one}'" for one in named if named[one] == parameter)
+                what = f"names parameter '{parameter}' twice, as {others}"
+                raise ExportError(self._problem(mark, what, "expected a name for each parameter"))
+            if parameter not in given or not _has_tensor(arguments[parameter]):
                 raise ExportError(
                     self._problem(
                         mark,
@@ -92,6 +97,16 @@ class Placement:
                     )
                 )
         return named
+
+    def _too_many(self, mark: Mark, parameters: Sequence[str]) -> ExportError:
+        found = ", ".join(parameters) or "none"
+        return ExportError(
+            self._problem(
+                mark,
+                f"names {len(mark.inputs or ())} inputs, and the function has "
+                f"{len(parameters)} parameters ({found})",
+            )
+        )
 
     def _marked_result(self, mark: Mark, number: int, result: Any) -> Any:
         if mark.outputs == ():
@@ -170,19 +185,23 @@ def _never_called(mark: Mark) -> tuple[str, str]:
     return "is never called when the model runs", tried
 
 
-_OWNER = ("self", "cls")
-
-
 @contextlib.contextmanager
 def placed(
-    marks: tuple[Mark, ...], model: torch.nn.Module, place_of: PlaceOf, traced: bool = False
+    marks: tuple[Mark, ...],
+    model: torch.nn.Module,
+    place_of: PlaceOf,
+    *,
+    whole: Function | None = None,
+    traced: bool = False,
 ) -> Iterator[Placement]:
-    """Put `marks` on `model` and on the functions they name; take them away at the end.
+    """Put `marks` on `model`, its modules and on functions; take them away at the end.
+
+    `whole` is what a mark on the model is on, if that is not its `forward`.
 
     Raises ExportError, all problems at once, for a target that cannot be found.
     """
     placement = Placement(marks, place_of, traced)
-    targets = mark_targets(marks, model, place_of)
+    targets = mark_targets(marks, model, whole or (model, "forward"), place_of)
     token = ACTIVE_PLACER.set(placement)
     with contextlib.ExitStack() as undo:
         undo.callback(ACTIVE_PLACER.reset, token)

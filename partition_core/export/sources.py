@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,12 +14,17 @@ import torch
 from torch import nn
 
 from partition_core.cutting.as_asked import Form, input_differences
-from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
+from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem
 from partition_core.export.array_samples import in_order, read_ranges, resized_sample
+from partition_core.export.callables import factory_error, imported
+from partition_core.export.calling import called
+from partition_core.export.mark_targets import Function
+from partition_core.export.placing import Placement, placed
 from partition_core.export.questions import KnownFunction
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
     Checkpoint,
+    Mark,
     MmdetModel,
     OnnxModel,
     Recipe,
@@ -46,7 +49,8 @@ class Subject:
     """A module in eval mode with its weights, and the samples on which it is proven.
 
     `inputs` are the recipe's, in the order in which `module` takes them, with the ranges that its
-    tables tell. `own` is the user's model inside `module`, `typical` an input like those it was
+    tables tell. `own` is the user's model inside `module`, `whole` the function that a mark on the
+    model is on, `typical` an input like those it was
     made for, and `init` applies its own initialization. `identity` is what the source resolved to,
     as canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
     outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
@@ -58,6 +62,7 @@ class Subject:
 
     module: nn.Module
     own: nn.Module
+    whole: Function
     inputs: tuple[TensorSpec, ...]
     samples: tuple[Sample, ...]
     typical: Sample
@@ -69,6 +74,12 @@ class Subject:
     known_functions: Sequence[KnownFunction] = ()
     notes: dict[str, Any] = field(default_factory=dict)
     refusal: Callable[[Sample], Problem | None] = lambda _: None
+
+    def placed(
+        self, marks: tuple[Mark, ...], place_of: PlaceOf, *, traced: bool = False
+    ) -> AbstractContextManager[Placement]:
+        """Put marks on the model (`placing.placed`)."""
+        return placed(marks, self.own, place_of, whole=self.whole, traced=traced)
 
 
 def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
@@ -151,6 +162,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     return Subject(
         module,
         own,
+        (module, "forward"),
         inputs=recipe.export.inputs,
         samples=picture_samples(recipe, own, root, place_of),
         typical=imaginary_sample(recipe, own),
@@ -183,8 +195,8 @@ def _check_masks(detector: nn.Module, place: Place) -> None:
 
 def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:
     place = place_of("model.factory")
-    module = _made(source, place).eval()
-    specs = _ordered(recipe.export.inputs, module, place_of)
+    own = _made(source, place).eval()
+    module, specs = called(own, recipe.export, place_of)
     given = given_inputs(recipe, root, place_of)
     samples = samples_of(specs, given)
     ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
@@ -196,7 +208,8 @@ def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: Pla
 
     return Subject(
         module,
-        module,
+        own,
+        (module, "called"),
         inputs=inputs,
         samples=tuple(in_order(inputs, one.ranged(ranges).arrays()) for one in samples),
         typical=in_order(inputs, typical_sample(inputs, given).arrays()),
@@ -210,26 +223,12 @@ def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: Pla
 
 
 def _made(source: TorchModel, place: Place) -> nn.Module:
-    module_name, _, name = source.factory.partition(":")
     arguments = {key: json.loads(text) for key, text in source.args}
-    try:
-        owner = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything while it is imported
-        raise _factory_error(source, f"importing '{module_name}' fails", error, place) from error
-    factory = getattr(owner, name, None)
-    if not callable(factory):
-        raise ExportError(
-            problem(
-                place,
-                f"module '{module_name}' has no function '{name}'",
-                "expected a callable that returns a torch.nn.Module",
-                suggestion(name, (known for known in vars(owner) if not known.startswith("_"))),
-            )
-        )
+    factory = imported(source.factory, place, "a torch.nn.Module")
     try:
         module = factory(**arguments)
     except Exception as error:  # so may the factory
-        raise _factory_error(source, "calling it fails", error, place) from error
+        raise factory_error(source.factory, "calling it fails", error, place) from error
     if not isinstance(module, nn.Module):
         raise ExportError(
             problem(
@@ -239,28 +238,3 @@ def _made(source: TorchModel, place: Place) -> nn.Module:
             )
         )
     return module
-
-
-def _factory_error(source: TorchModel, what: str, error: Exception, place: Place) -> ExportError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return ExportError(problem(place, f"factory '{source.factory}': {what}", reason))
-
-
-def _ordered(
-    inputs: tuple[TensorSpec, ...], module: nn.Module, place_of: PlaceOf
-) -> tuple[TensorSpec, ...]:
-    """Return the inputs in the order of the module's `forward`; refuse names it does not have."""
-    parameters = inspect.signature(module.forward).parameters
-    needed = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty]
-    given = {spec.name: spec for spec in inputs}
-    taken = [name for name in parameters if name in given]
-    if set(needed) <= set(given) and taken == list(parameters)[: len(given)]:
-        return tuple(given[name] for name in taken)
-    raise ExportError(
-        problem(
-            place_of("export.inputs"),
-            f"the inputs are {', '.join(given)}",
-            f"the model's forward takes {', '.join(parameters) or 'nothing'}",
-            "name the inputs like its parameters",
-        )
-    )

@@ -18,6 +18,7 @@ from onnxscript import opset20
 from torch import nn
 
 from partition_core.errors import ExportError, PlaceOf, problem
+from partition_core.export.calling import CalledModel
 from partition_core.export.dynamic_axes import always_equal, free_symbol
 from partition_core.export.group_norm import onnx_group_norm
 from partition_core.export.mark_op import (
@@ -29,6 +30,7 @@ from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.panoptic_masks import onnx_accepted_masks
 from partition_core.export.questions import NO_ANSWERS, Answers, Decision
 from partition_core.export.refusals import check_answers, refused
+from partition_core.export.replaced import replaced
 from partition_core.export.tracing import input_dims, traceable
 from partition_core.recipe import Export
 
@@ -50,10 +52,16 @@ def trace(
     model needs while it is traced, `answers` what is known of its questions. Raises ExportError
     where torch.export cannot follow its code.
     """
-    with rules, traceable(answers) as asked, torch.no_grad(), quiet_torch():
+    # The wrapper of a user's model returns whatever that does; torch.export takes tensors alone.
+    tensors = (
+        replaced(module, "only_tensors", True)
+        if isinstance(module, CalledModel)
+        else contextlib.nullcontext()
+    )
+    with rules, tensors, traceable(answers) as asked, torch.no_grad(), quiet_torch():
         try:
             program = torch.export.export(
-                module, sample, dynamic_shapes=axes if any(axes) else None, strict=False
+                module, sample, dynamic_shapes=_shapes(module, axes), strict=False
             )
         except ExportError:
             raise
@@ -63,6 +71,13 @@ def trace(
     return program, asked.decisions
 
 
+def _shapes(module: nn.Module, axes: tuple[dict[int, Any], ...]) -> Any:
+    """Return `axes` as torch.export matches them with the parameters of `forward`."""
+    if not any(axes):
+        return None
+    return (axes,) if isinstance(module, CalledModel) else axes
+
+
 def translate(
     program: torch.export.ExportedProgram,
     export: Export,
@@ -70,10 +85,12 @@ def translate(
     output_names: Sequence[str],
     name: str,
     place_of: PlaceOf,
+    around: str = "",
 ) -> ir.Model:
     """Return the ONNX model of `program`, its Mark nodes complete and its BatchNorms folded.
 
-    The model is called `name`. No path, stack trace or time is in it.
+    The model is called `name`. No path, stack trace or time is in it. `around` is the step of all
+    paths that leads to the user's own model, and is left out.
     """
     register_mark_schema()
     table: dict[Any, Any] = {
@@ -103,6 +120,8 @@ def translate(
     model.graph.name = name
     _register_constants(model.graph)
     _strip(model)
+    if around:
+        _shorten(model, f"{around}.")
     _name_dims(model, export, input_dims(program), place_of)
     complete_marks(model, export.opset)
     return model
@@ -154,6 +173,20 @@ def _strip(model: ir.Model) -> None:
             value.doc_string = None
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
+
+
+def _shorten(model: ir.Model, prefix: str) -> None:
+    """Take `prefix` off the paths of modules and the names of weights."""
+    for node in model.graph.all_nodes():
+        path = node.metadata_props.get(_MODULE)
+        if path is not None:
+            node.metadata_props[_MODULE] = f"{path}.".removeprefix(prefix).removesuffix(".")
+    taken = {value.name for node in model.graph.all_nodes() for value in node.outputs}
+    taken |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
+    for value in list(model.graph.initializers.values()):
+        short = str(value.name).removeprefix(prefix)
+        if short not in taken:
+            value.name = short
 
 
 def _owner_of_weight(node: ir.Node) -> str:

@@ -74,6 +74,12 @@ _WITHOUT_EFFECT = (
     ),
     (
         "mmdet",
+        ("export", "args"),
+        "an mmdet model takes a picture and nothing else",
+        "remove it; 'overrides' change what its config says",
+    ),
+    (
+        "mmdet",
         ("export", "output_names"),
         "the outputs of an mmdet model have names: 'dets', 'labels', 'masks', 'panoptic'",
         "remove it; 'output_names' of a segment name the outputs of that",

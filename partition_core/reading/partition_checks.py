@@ -67,8 +67,8 @@ def _detector_marks(draft: Draft) -> Iterator[Problem]:
         return
     for on in draft.tree.select("marks", EVERY, "on"):
         if on.text == "detector":
-            expected = "expected a dotted path such as 'package.module.function'"
-            yield Problem(on.place, "'detector' is a mark of mmdet models only", expected)
+            what = "'detector' is a mark of mmdet models only"
+            yield Problem(on.place, what, "expected 'model' or a dotted path", "write 'on: model'")
 
 
 def _no_marks(draft: Draft) -> Iterator[Problem]:

@@ -25,7 +25,7 @@ from partition_core.reading.yaml_tree import Node, Steps, merge, path_text
 __all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
 
 MAX_EXTENDS = 8
-_FREE = (("model", "overrides"), ("model", "args"))
+_FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
 _TRUTHS = ("answer", "decorator", "value")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 

@@ -133,6 +133,7 @@ def _export(plain: Plain) -> Export:
         weights=_weights_form(plain),
         masks=plain.get("masks", "probabilities"),
         answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
+        args=_json_values(plain.get("args", {})),
     )
 
 

@@ -57,8 +57,10 @@ def test_samples_of_integer_inputs_index_the_whole_table_and_differ() -> None:
     assert exported.notes["index_ranges"] == {"index": [0, 3]}
 
 
-def test_an_output_with_the_name_of_an_input_is_refused() -> None:
-    assert refused(recipe("Inputs", TWO)) == (
+def test_an_output_with_the_name_of_an_input_gets_another() -> None:
+    exported = export(recipe("Inputs", TWO))
+    assert [value.name for value in exported.model.graph.outputs] == ["picked", "output.index"]
+    assert refused(recipe("Inputs", TWO, output_names=("picked", "index"))) == (
         "export.output_names: two inputs or outputs of the model are called 'index'; "
         "the inputs are index, zoom, the outputs picked, index; "
         "give the outputs other names in 'export.output_names'"
@@ -67,8 +69,8 @@ def test_an_output_with_the_name_of_an_input_is_refused() -> None:
 
 def test_inputs_that_forward_does_not_have_are_refused() -> None:
     assert refused(recipe("Inputs", {"zoom": (2, 4), "indexes": ((3,), "int64")})) == (
-        "export.inputs: the inputs are indexes, zoom; the model's forward takes zoom, index; "
-        "name the inputs like its parameters"
+        "export.inputs.indexes: the model's forward has no parameter 'indexes'; it takes zoom, "
+        "index; did you mean 'index'?"
     )
 
 

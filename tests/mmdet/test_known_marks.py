@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.export.placing import placed
 from partition_core.export.sources import load_subject, run_model
 from partition_core.reading.recipe_reader import read_recipe
 from tests.export.support import place_of
@@ -119,7 +118,7 @@ partition:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         subject = load_subject(recipe, tmp_path, place_of, None)
-        with placed(recipe.marks, subject.module, place_of) as placement:
+        with subject.placed(recipe.marks, place_of) as placement:
             run_model(subject, subject.samples[0], place_of)
             placement.check_all_called(recipe.marks)
     met = {str(name): tuple(tensor.shape) for name, tensor in placement.tensors.items()}

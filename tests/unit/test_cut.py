@@ -539,15 +539,41 @@ def test_an_unbounded_segment_without_marks_on_the_way_says_so() -> None:
     )
 
 
-def test_equal_names_of_two_marks_are_an_error_that_says_how_to_rename() -> None:
+def test_where_a_name_is_taken_the_mark_stands_in_front() -> None:
     part = segment("one:output two:output", "net:output")
     text = SKIP.format(skip="am")
-    assert message_of(text, part) == (
-        "partition.segments[0]: 2 boundary tensors are named 'feat': 'one:output.feat', "
-        "'two:output.feat'; expected different names; rename them with input_names or output_names"
-    )
+    made = cut(model_of(text), part, AT)
+    assert names_of(list(made.graph.inputs)) == ["feat", "two.feat"]
+    made = cut(model_of(text), segment("two:output one:output", "net:output"), AT)
+    assert names_of(list(made.graph.inputs)) == ["feat", "one.feat"]
     made = cut(model_of(text), dataclasses.replace(part, input_names=("p", "q")), AT)
     assert names_of(list(made.graph.inputs)) == ["p", "q"]
+    given = dataclasses.replace(part, output_names=("feat",))
+    made = cut(model_of(text), given, AT)
+    assert names_of([*made.graph.inputs, *made.graph.outputs]) == ["one.feat", "two.feat", "feat"]
+
+
+TWICE = """
+<ir_version: 10, opset_import: ["": 20, "partition": 1]>
+g (float[1] x) => (float[1] y) {
+  a = partition.Mark <func="m", func_id=0, type="input", name="t", dtype=1, shape=[1]> (x)
+  b = Relu (a)
+  c = partition.Mark <func="m", func_id=0, type="output", name="t", dtype=1, shape=[1]> (b)
+  d = partition.Mark <func="m", func_id=1, type="output", name="t", dtype=1, shape=[1]> (x)
+  e = Exp (c)
+  f = Sum (a, e, d)
+  y = partition.Mark <func="m", func_id=1, type="input", name="t", dtype=1, shape=[1]> (f)
+}
+"""
+
+
+def test_sides_and_calls_of_one_mark_have_names_of_their_own() -> None:
+    made = cut(model_of(TWICE), segment("m:input", "m:output m[1]:output"), AT)
+    # The second call's output is the input itself, and keeps its name.
+    assert names_of([*made.graph.inputs, *made.graph.outputs]) == ["t", "m.t", "t"]
+    made = cut(model_of(TWICE), segment("m:output m[1]:output", "m[1]:input"), AT)
+    names = names_of([*made.graph.inputs, *made.graph.outputs])
+    assert names == ["t", "m.1.t", "m.1.input.t"]
 
 
 def axes(*items: tuple[str, int, str]) -> tuple[DynamicAxis, ...]:
