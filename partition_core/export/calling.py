@@ -86,7 +86,7 @@ def called(
     An input is a parameter of `forward`, or lies in one: `past.0.key` is the item 'key' of the
     first of a list. Raises ExportError, all problems at once, for what Python could not bind.
     """
-    binding = _Binding(inspect.signature(module.forward), export, place_of)
+    binding = _Binding(_parameters(module), export, place_of)
     positional, by_name = binding.arguments()
     names = list(_names_in([*positional, *by_name.values()]))
     given = {spec.name: spec for spec in export.inputs}
@@ -96,11 +96,29 @@ def called(
     )
 
 
+def _parameters(module: nn.Module) -> Mapping[str, inspect.Parameter]:
+    if not isinstance(module, torch.jit.ScriptModule):
+        return inspect.signature(module.forward).parameters
+    forward: Any = module.forward
+    _, *arguments = forward.schema.arguments
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return {
+        one.name: inspect.Parameter(
+            one.name,
+            kind,
+            default=one.default_value if one.has_default_value() else inspect.Parameter.empty,
+        )
+        for one in arguments
+    }
+
+
 class _Binding:
     # What a recipe gives for each parameter of a signature.
 
-    def __init__(self, signature: inspect.Signature, export: Export, place_of: PlaceOf) -> None:
-        self._parameters = signature.parameters
+    def __init__(
+        self, parameters: Mapping[str, inspect.Parameter], export: Export, place_of: PlaceOf
+    ) -> None:
+        self._parameters = parameters
         self._place_of = place_of
         self._problems: list[Problem] = []
         self._trees: dict[str, Any] = {}

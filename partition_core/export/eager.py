@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from partition_core.errors import PlaceOf
+from partition_core.export.array_samples import as_array
 from partition_core.export.sources import load_subject, run_model
 from partition_core.recipe import Recipe
 
@@ -31,6 +32,6 @@ def marked_arrays(
         sample = tuple(torch.from_numpy(inputs[spec.name]) for spec in subject.inputs)
         with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
             run_model(subject, sample, place_of)
-        return {str(name): tensor.numpy() for name, tensor in placement.tensors.items()}
+        return {str(name): as_array(tensor) for name, tensor in placement.tensors.items()}
 
     return run

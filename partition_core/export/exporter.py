@@ -15,6 +15,7 @@ import torch
 
 from partition_core.cutting.files import LARGEST
 from partition_core.errors import ExportError, PlaceOf, problem
+from partition_core.export.array_samples import as_array
 from partition_core.export.calling import WRAPPED, CalledModel
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.questions import Answers
@@ -103,7 +104,11 @@ def export_recipe(
 
 
 def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
-    held = {id(tensor): tensor.nbytes for tensor in subject.module.state_dict().values()}
+    held = {
+        id(tensor): tensor.nbytes
+        for tensor in subject.module.state_dict().values()
+        if isinstance(tensor, torch.Tensor)  # a module may keep anything there
+    }
     size = sum(held.values())
     if recipe.export.weights == "inline" and size > LARGEST:
         raise ExportError(
@@ -143,14 +148,15 @@ def _run_eager(
             lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
             recipe.proof.tolerance,
             subject.detects,
+            subject.own,
             place_of("model"),
         )
     for spec, tensor in zip(subject.inputs, sample, strict=True):
-        reference[f"{number}/input/{spec.name}"] = tensor.numpy()
+        reference[f"{number}/input/{spec.name}"] = as_array(tensor)
     for reference_name, tensor in marks.items():
-        reference[f"{number}/mark/{reference_name}"] = tensor.numpy()
+        reference[f"{number}/mark/{reference_name}"] = as_array(tensor)
     for name, tensor in outputs.items():
-        reference[f"{number}/output/{name}"] = tensor.numpy()
+        reference[f"{number}/output/{name}"] = as_array(tensor)
     return list(outputs)
 
 
@@ -186,7 +192,7 @@ def _run_probes(
     A kind that the model itself refuses is left out.
     """
     given = {
-        spec.name: tensor.numpy()
+        spec.name: as_array(tensor)
         for spec, tensor in zip(subject.inputs, subject.samples[0], strict=True)
     }
     first = 1 + max(int(key.partition("/")[0]) for key in reference)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 import sympy
+import torch
+from torch import nn
 from torch._subclasses import fake_tensor
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.jit._script import RecursiveScriptModule
 
 from partition_core.errors import ExportError, PlaceOf, Problem, problem, suggestion
 from partition_core.export.asker import Asker, asker_in
@@ -27,16 +30,74 @@ def refused(error: Exception, place_of: PlaceOf) -> ExportError:
         return ExportError(_number(asker, place_of))
     if asker is not None and isinstance(error, fake_tensor.DataDependentOutputException):
         return ExportError(_comparison(asker, place_of))
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = _COLOURS.sub("", lines[0].partition(" (unhinted: ")[0]) if lines else ""
+    if isinstance(error, torch.onnx.errors.OnnxExporterError):
+        return ExportError(
+            problem(
+                place_of("model"),
+                "torch.onnx cannot translate the model",
+                _reason(_innermost(error)),
+                "mark and export a part of it, or change what the reason names",
+            )
+        )
     return ExportError(
         problem(
             place_of("model"),
             f"torch.export cannot trace the model{f', at {asker.label}' if asker else ''}",
-            f"{type(error).__name__}: {reason}",
+            _reason(error),
             "mark and export a part of it, or change the model where it depends on its input",
         )
     )
+
+
+def check_followed(model: nn.Module, place_of: PlaceOf) -> None:
+    """Raise ExportError for modules of `model` whose code torch.export does not follow."""
+    unfollowed = {path: found for path, one in model.named_modules() if (found := _unfollowed(one))}
+    problems = [
+        problem(
+            place_of("model"),
+            f"{f'module {path!r}' if path else 'the model'} is {what}",
+            "expected modules of Python, which torch.export can follow",
+            remedy,
+        )
+        for path, (what, remedy) in unfollowed.items()
+        # The parts of such a module are such modules too.
+        if not any(_is_in(path, outer) for outer in unfollowed)
+    ]
+    if problems:
+        raise ExportError(*problems)
+
+
+def _is_in(path: str, outer: str) -> bool:
+    return path != outer and (not outer or path.startswith(f"{outer}."))
+
+
+def _unfollowed(module: nn.Module) -> tuple[str, str] | None:
+    if isinstance(module, RecursiveScriptModule):
+        return (
+            "compiled by torch.jit.script",
+            "give the module of which it was made, or one by torch.jit.trace",
+        )
+    if type(module).__module__.startswith(_QUANTIZED):
+        return (
+            f"quantized by PyTorch ({type(module).__name__})",
+            "give the model as it was before, and quantize the ONNX file (docs/quantize.md)",
+        )
+    return None
+
+
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = _COLOURS.sub("", lines[0].partition(" (unhinted: ")[0]) if lines else ""
+    return f"{type(error).__name__}: {first}"
 
 
 def check_answers(answers: Answers, asked: Asked, place_of: PlaceOf) -> None:

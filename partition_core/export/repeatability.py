@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from partition_core.errors import ExportError, Place, problem
@@ -17,36 +18,52 @@ _TORCH = str(Path(torch.__file__).parent)
 
 
 def check_repeats(
-    first: Tensors, run: Callable[[], Tensors], tolerance: float, detects: bool, place: Place
+    first: Tensors,
+    run: Callable[[], Tensors],
+    tolerance: float,
+    detects: bool,
+    model: nn.Module,
+    place: Place,
 ) -> None:
     """Raise ExportError if `run`, called again, gives others than `first` on the same inputs.
 
     Both are tensors by what a message calls them, and may differ by `tolerance` of their largest
-    value. Those of a model that `detects` may be in another order, so that it is only refused if it
-    draws random numbers.
+    value. `model` is what runs, and may write its buffers. The tensors of a model that `detects`
+    may be in another order, so that it is only refused if it draws random numbers.
     """
     differing = _differing(first, run(), tolerance)
     if not differing:
         return
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with _Recording() as recording:
         run()
     if detects and not recording.drawn:
         return
-    reason = (
-        f"it is random: {', '.join(recording.drawn)}"
-        if recording.drawn
-        else "it keeps something from run to run, or draws numbers without PyTorch"
-    )
+    written = [
+        f"'{name}'"
+        for name, buffer in model.named_buffers()
+        if name not in before or not torch.equal(before[name], buffer)
+    ]
+    reason = "it keeps something from run to run, or draws numbers without PyTorch"
+    if recording.drawn:
+        reason = f"it is random: {', '.join(recording.drawn)}"
+    elif written:
+        reason = f"each run writes what the next one reads: buffer {_listed(written)}"
     raise ExportError(
         problem(
             place,
             f"two runs of the model in PyTorch on the same inputs give different tensors "
             f"({_listed(differing)}); {reason}",
             "expected the same in each run, as nothing else can be proven",
-            "switch it off in 'forward' (dropout by `self.training`), or draw the numbers outside "
-            "the model and take them as an input",
+            _WRITES_NOTHING
+            if written and not recording.drawn
+            else "switch it off in 'forward' (dropout by `self.training`), or draw the numbers "
+            "outside the model and take them as an input",
         )
     )
+
+
+_WRITES_NOTHING = "take what it keeps as an input and return what it writes as an output"
 
 
 def _differing(first: Tensors, again: Tensors, tolerance: float) -> list[str]:

@@ -21,6 +21,7 @@ from partition_core.export.calling import called
 from partition_core.export.mark_targets import Function
 from partition_core.export.placing import Placement, placed
 from partition_core.export.questions import KnownFunction
+from partition_core.export.refusals import check_followed
 from partition_core.export.weights import seed_weights
 from partition_core.recipe import (
     Checkpoint,
@@ -196,6 +197,7 @@ def _check_masks(detector: nn.Module, place: Place) -> None:
 def _torch_subject(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:
     place = place_of("model.factory")
     own = _made(source, place).eval()
+    check_followed(own, place_of)
     module, specs = called(own, recipe.export, place_of)
     given = given_inputs(recipe, root, place_of)
     samples = samples_of(specs, given)

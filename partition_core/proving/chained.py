@@ -10,7 +10,7 @@ from partition_core.cutting.boundaries import MODEL_INPUT, BoundaryTensor, Edge,
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.errors import CutError, Problem, ProofError, problem
-from partition_core.proving.comparison import Array, difference, same_bits
+from partition_core.proving.comparison import Array, difference, same_bits, same_kind
 from partition_core.proving.observed import Arrays, Whole
 from partition_core.proving.random_operators import (
     NOT_DETERMINISTIC,
@@ -244,7 +244,7 @@ def _misformed(
     for outputs, whole in zip(given, wholes, strict=True):
         for tensor in drawn:
             ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
-            if ours.dtype != theirs.dtype or ours.ndim != theirs.ndim:
+            if not same_kind(ours, theirs):
                 yield problem(
                     f"segment '{boundary.save_file}'",
                     f"its output '{tensor.name}' is not of the form that it has in end2end",

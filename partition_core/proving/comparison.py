@@ -7,69 +7,111 @@ from typing import Any
 
 import numpy as np
 
+from partition_core.rare_dtypes import is_float, is_number
+
 Array = np.ndarray[Any, Any]
+Value = Any
+"""What a model gives by one name: an array, or a list of arrays, which is a sequence of ONNX."""
 
 _MOST_CUT = 10
 _SAME_COORDINATES = 3
 
 
-def same_bits(left: Array, right: Array) -> bool:
-    """Return whether two arrays have the same dtype, shape and bits (NaN equals itself)."""
+def same_bits(left: Value, right: Value) -> bool:
+    """Return whether two values have the same dtypes, shapes and bits (NaN equals itself)."""
+    if isinstance(left, list) or isinstance(right, list):
+        return (
+            isinstance(left, list)
+            and isinstance(right, list)
+            and len(left) == len(right)
+            and all(map(same_bits, left, right))
+        )
     if left.dtype != right.dtype or left.shape != right.shape:
         return False
     if left.dtype.kind in "OSU":
         return bool(np.array_equal(left, right))
-    return left.tobytes() == right.tobytes()
+    return bool(left.tobytes() == right.tobytes())
 
 
-def largest_difference(left: Array, right: Array) -> float:
-    """Return the largest absolute difference of two arrays of one shape (0 if they are empty).
+def largest_difference(left: Value, right: Value) -> float:
+    """Return the largest absolute difference of two values of one form (0 if they are empty).
 
     Two NaN, or two equal infinities, do not differ; any other pair with one of them differs
     infinitely.
     """
+    if isinstance(left, list):
+        return max((largest_difference(*pair) for pair in zip(left, right, strict=True)), default=0)
     if left.size == 0:
         return 0.0
-    wide_left, wide_right = left.astype(np.float64), right.astype(np.float64)
+    wide_left, wide_right = left.astype(np.float64), np.asarray(right).astype(np.float64)
     with np.errstate(invalid="ignore"):
         difference = np.abs(wide_left - wide_right)
     alike = (wide_left == wide_right) | (np.isnan(wide_left) & np.isnan(wide_right))
     return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
 
 
-def change(left: Array, right: Array) -> float:
-    """Return the largest difference of two arrays of any form: infinite for another shape."""
-    if left.shape != right.shape or left.dtype != right.dtype:
-        return float("inf")
-    return largest_difference(left, right)
+def change(left: Value, right: Value) -> float:
+    """Return the largest difference of two values of any form: infinite for another form."""
+    return largest_difference(left, right) if form(left) == form(right) else float("inf")
 
 
-def difference(ours: Array, theirs: Array) -> str:
-    """Return in words how two tensors differ: dtype, shape, text or the largest difference."""
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return f"found {ours.dtype}{list(ours.shape)}, not {theirs.dtype}{list(theirs.shape)}"
-    if ours.dtype.kind in "OSU":
+def difference(ours: Value, theirs: Value) -> str:
+    """Return in words how two values differ: dtype, shape, text or the largest difference."""
+    if form(ours) != form(theirs):
+        return f"found {form(ours)}, not {form(theirs)}"
+    if not is_numeric(ours):
         return "the texts differ"
     return f"the largest difference is {largest_difference(ours, theirs):.3g}"
 
 
-def magnitude(array: Array) -> float:
-    """Return the largest finite absolute value of an array (0 if there is none)."""
-    values = np.abs(array.astype(np.float64))
+def form(value: Value) -> str:
+    """Return the dtype and shape of a value in words: `float32[1, 3]`, those of each in a list."""
+    if isinstance(value, list):
+        return f"a sequence of {', '.join(map(form, value)) or 'nothing'}"
+    return f"{value.dtype}{list(value.shape)}"
+
+
+def same_kind(left: Value, right: Value) -> bool:
+    """Return whether two values have the same dtype and rank, or are both sequences."""
+    if isinstance(left, list) or isinstance(right, list):
+        return isinstance(left, list) and isinstance(right, list)
+    return bool(left.dtype == right.dtype and left.ndim == right.ndim)
+
+
+def is_numeric(value: Any) -> bool:
+    """Return whether a value is numbers or truths, or a sequence of such arrays."""
+    if isinstance(value, list):
+        return all(isinstance(item, np.ndarray) and is_numeric(item) for item in value)
+    return isinstance(value, np.ndarray) and is_number(value.dtype)
+
+
+def is_rounded(value: Value) -> bool:
+    """Return whether elements of a value are floats."""
+    return any(is_float(item.dtype) for item in (value if isinstance(value, list) else [value]))
+
+
+def magnitude(value: Value) -> float:
+    """Return the largest finite absolute value of a value (0 if there is none)."""
+    if isinstance(value, list):
+        return max(map(magnitude, value), default=0.0)
+    values = np.abs(value.astype(np.float64))
     finite = values[np.isfinite(values)]
     return float(finite.max()) if finite.size else 0.0
 
 
-def emptiness(array: Array) -> str:
-    """Return why comparing this array proves nothing: what it holds (empty if it proves something).
+def emptiness(value: Value) -> str:
+    """Return why comparing a value proves nothing: what it holds (empty if it proves something).
 
-    A single value proves something.
+    A single value proves something, and so does a sequence of which one array does.
     """
-    if array.size == 0:
+    if isinstance(value, list):
+        found = [emptiness(item) for item in value]
+        return found[0] if found and all(found) else "" if found else "it holds no array"
+    if value.size == 0:
         return "it holds no value"
-    if array.dtype.kind == "f" and not np.isfinite(array).any():
+    if is_float(value.dtype) and not np.isfinite(value.astype(np.float64)).any():
         return "it holds no finite value"
-    if array.size > 1 and bool((array == array.flat[0]).all()):
+    if value.size > 1 and bool((value == value.flat[0]).all()):
         return "all its values are equal"
     return ""
 

@@ -11,6 +11,8 @@ from partition_core.proving.comparison import (
     Array,
     Detections,
     difference,
+    form,
+    is_rounded,
     largest_difference,
     magnitude,
     match_detections,
@@ -65,12 +67,12 @@ def against_eager(
 def _compared(
     where: str, ours: Array, theirs: Array, tolerance: float, names: tuple[str, str]
 ) -> tuple[dict[str, float], list[Problem]]:
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+    if form(ours) != form(theirs):
         what = f"{names[0]} and {names[1]} give different tensors"
         return {}, [problem(where, what, difference(ours, theirs))]
     largest = largest_difference(ours, theirs)
     scale = magnitude(theirs)
-    allowed = tolerance * scale if theirs.dtype.kind == "f" else 0.0
+    allowed = tolerance * scale if is_rounded(theirs) else 0.0
     figures = {"largest_difference": largest, "largest_value": scale}
     if largest <= allowed:
         return figures, []

@@ -10,20 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from partition_core.cutting.external import locations
-from partition_core.cutting.inference import inferred_info
 from partition_core.cutting.mark_nodes import mark_definitions, mark_functions
-from partition_core.cutting.onnx_file.graph import Model, Value
-from partition_core.cutting.onnx_file.value_type import DTYPES, type_of
+from partition_core.cutting.onnx_file.graph import Model
 from partition_core.errors import ProofError, problem
-from partition_core.proving.comparison import change, same_bits
+from partition_core.proving.comparison import change, is_numeric, same_bits
 from partition_core.proving.random_operators import RandomOperator, random_operators
 from partition_core.proving.sessions import SEEDS, Session, with_outputs
 from partition_core.sample_inputs import Array, Arrays
 
 _Runs = list[Arrays]
 _Changes = dict[str, float]
-_WITHOUT_VALUES = frozenset(DTYPES[number] for number in (16, 18, 19, 20, 21, 22))
-"""onnxruntime: "No corresponding Numpy type for Tensor Type"."""
 
 
 def reference_of(
@@ -48,7 +44,6 @@ def reference_of(
     outputs = [value.name for value in model.graph.outputs]
     inner = {value.name for node in model.graph for value in node.outputs}
     wanted = {name: tensor for name, tensor in marks.items() if tensor in inner}
-    _check_readable(model, [*outputs, *wanted.values()])
     given = _Given(source, model, random_operators(model), samples, scratch)
     plain = given.runs(())
     _check_comparable(plain[0], outputs)
@@ -68,7 +63,7 @@ def reference_of(
         }
         for kind, arrays in kinds.items():
             for name, array in arrays.items():
-                if _is_numeric(array):
+                if is_numeric(array):
                     reference[f"{index}/{kind}/{name}"] = array
     return reference
 
@@ -145,34 +140,8 @@ def _same(outputs: Arrays, others: Arrays) -> bool:
 
 def _changed(one: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
     for name, array in one.items():
-        if _is_numeric(array) and not same_bits(array, other[name]):
+        if is_numeric(array) and not same_bits(array, other[name]):
             yield name, change(array, other[name])
-
-
-def _is_numeric(array: object) -> bool:
-    return isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
-
-
-def _check_readable(model: Model, names: Sequence[str]) -> None:
-    made = {value.name: value for node in model.graph for value in node.outputs}
-    dtypes = {name: _dtype(model, made[name]) for name in names if name in made}
-    problems = [
-        problem(
-            f"tensor '{name}'",
-            f"it is {dtype}, of which onnxruntime gives no values in Python to compare",
-            "expected a tensor of another dtype",
-            "mark what is in front of or behind the operators that compute in it",
-        )
-        for name, dtype in dtypes.items()
-        if dtype in _WITHOUT_VALUES
-    ]
-    if problems:
-        raise ProofError(*problems)
-
-
-def _dtype(model: Model, value: Value) -> str:
-    kind = value.type or type_of(inferred_info(model, value.name))
-    return kind.text if kind is not None else ""
 
 
 def _check_comparable(given: Arrays, outputs: Sequence[str]) -> None:
@@ -184,7 +153,7 @@ def _check_comparable(given: Arrays, outputs: Sequence[str]) -> None:
             "cut a part of the model that has such outputs into a file of its own",
         )
         for name in outputs
-        if not _is_numeric(given[name])
+        if not is_numeric(given[name])
     ]
     if problems:
         raise ProofError(*problems)

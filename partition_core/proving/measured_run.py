@@ -13,15 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
+
+from partition_core.ort_values import run
+from partition_core.reference import load_reference, save_reference
 
 _ENOUGH = 0.5  # seconds of runs
 _RUNS = 30
 _MMAP_THRESHOLD = -3  # malloc.h: M_MMAP_THRESHOLD
 _LARGE = 64 << 10
 
-Sample = dict[str, "np.ndarray[Any, Any]"]
+Sample = dict[str, Any]
 
 
 def main(model: str, inputs: str, outputs: str) -> None:
@@ -32,25 +34,23 @@ def main(model: str, inputs: str, outputs: str) -> None:
     start = time.perf_counter()
     session = _session(model)
     loaded = time.perf_counter() - start
-    names = [value.name for value in session.get_outputs()]
-    session.run(None, first)
+    run(session, first)
     times: list[float] = []
     made: Sample = {}
     for number, sample in samples.items():
         results = _timed(session, sample, times)
-        made.update((f"{number}/{name}", one) for name, one in zip(names, results, strict=True))
+        made.update((f"{number}/{name}", one) for name, one in results.items())
     while len(times) < _RUNS and sum(times) < _ENOUGH:
         _timed(session, first, times)
-    np.savez(outputs, allow_pickle=False, **made)
+    save_reference(made, Path(outputs))
     print(json.dumps({"load": loaded, "runs": times, "peak": peak}))
 
 
 def _samples(inputs: str) -> dict[str, Sample]:
     samples: dict[str, Sample] = {}
-    with np.load(inputs, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            number, name = key.split("/", 1)
-            samples.setdefault(number, {})[name] = arrays[key]
+    for key, array in load_reference(Path(inputs)).items():
+        number, name = key.split("/", 1)
+        samples.setdefault(number, {})[name] = array
     return samples
 
 
@@ -61,9 +61,9 @@ def _session(model: str, arena: bool = True) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _timed(session: Any, sample: Sample, times: list[float]) -> list[Any]:
+def _timed(session: Any, sample: Sample, times: list[float]) -> dict[str, Any]:
     start = time.perf_counter()
-    results: list[Any] = session.run(None, sample)
+    results = run(session, sample)
     times.append(time.perf_counter() - start)
     return results
 
@@ -84,7 +84,7 @@ def _peak(model: str, sample: Sample) -> int | None:
     try:
         before = _memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the highest
-        session.run(None, sample)
+        run(session, sample)
         return max(0, _memory("VmHWM") - before)
     except (OSError, StopIteration):
         return None

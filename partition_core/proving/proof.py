@@ -14,7 +14,7 @@ from typing import Any
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.errors import Problem, ProofError, problem
 from partition_core.proving.chained import Chain, Unproven, run_chain
-from partition_core.proving.comparison import magnitude, same_bits
+from partition_core.proving.comparison import is_rounded, magnitude, same_bits
 from partition_core.proving.eager import (
     DETECTIONS,
     MASKS,
@@ -209,7 +209,7 @@ def _random(samples: Sequence[Eager], tolerance: float) -> frozenset[str]:
         for kind, arrays in (("output", eager.outputs), ("mark", eager.marks))
         for name, array in arrays.items()
         if (apart := eager.varies.get(f"{kind}/{name}")) is not None
-        and apart > (tolerance * magnitude(array) if array.dtype.kind == "f" else 0.0)
+        and apart > (tolerance * magnitude(array) if is_rounded(array) else 0.0)
     )
 
 

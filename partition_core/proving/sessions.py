@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnx
 import onnxruntime
 
 from partition_core.errors import ProofError, problem
+from partition_core.ort_values import run
 
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
 SEEDS = (0, 1, 2, 3)
@@ -19,6 +21,9 @@ SEEDS = (0, 1, 2, 3)
 # Multiplicative hashing: the first number that onnxruntime draws follows the seed, and those of
 # runs that are compared must lie far apart, so that a coin does not fall alike in all of them.
 _GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
+
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
+_OTHER_DTYPE = "cut it off, or mark a tensor of another dtype ('Identity' is what a mark becomes)"
 
 Array = np.ndarray[Any, Any]
 
@@ -55,16 +60,15 @@ class Session:
         self.outputs = [value.name for value in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return all outputs by name."""
+        """Return all outputs by name (`ort_values.run`)."""
         if self._draws and self._runs:
             self._session = None  # a large model is in memory once
             self._session = self._loaded()
         self._runs += 1
         try:
-            results = self._session.run(None, dict(inputs))
+            return run(self._session, inputs)
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be run", error) from error
-        return dict(zip(self.outputs, results, strict=True))
 
     def _loaded(self) -> Any:
         # The seed of the process, from which operators without one of their own draw.
@@ -78,9 +82,19 @@ class Session:
             raise self._refused("cannot be loaded", error) from error
 
     def _refused(self, what: str, error: Exception) -> ProofError:
-        return ProofError(
-            problem(self._called, f"{what} by onnxruntime", " ".join(str(error).split()))
-        )
+        reason = " ".join(str(error).split())
+        if lacking := _NO_KERNEL.search(reason):
+            named = f", which node '{lacking[2]}' needs" if lacking[2] else ""
+            return ProofError(
+                problem(
+                    self._called,
+                    f"onnxruntime has no kernel for the CPU of '{lacking[1]}' in one of its "
+                    f"dtypes{named}",
+                    "",
+                    _OTHER_DTYPE,
+                )
+            )
+        return ProofError(problem(self._called, f"{what} by onnxruntime", reason))
 
 
 def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from partition_core.cutting.graph_walk import dependents
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.errors import Problem, problem
@@ -63,7 +61,7 @@ def unmoved(
     ]
     if random and chain_moves:
         return []
-    if all(same_bits(np.asarray(left), np.asarray(right)) for left, right in pairs):
+    if all(same_bits(left, right) for left, right in pairs):
         return [
             problem(
                 "outputs",

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from partition_core.cutting.crossings import Crossing
-from partition_core.proving.comparison import largest_difference, same_bits
+from partition_core.proving.comparison import form, largest_difference, same_bits
 from partition_core.proving.observed import Arrays
 from partition_core.proving.summary import listed, recorded_inputs, unproven_segments
 from partition_core.reporting.figures import MatchRow, TensorRow
@@ -144,9 +142,9 @@ def _difference(whole: Arrays, chained: Arrays, random: set[str]) -> str:
     both = [name for name in shared if name not in random]
     if not both:
         return "the outputs are random"
-    if any(whole[name].shape != chained[name].shape for name in both):
+    if any(form(whole[name]) != form(chained[name]) for name in both):
         return "the chain gives another number of results than end2end"
-    if all(same_bits(np.asarray(whole[name]), np.asarray(chained[name])) for name in both):
+    if all(same_bits(whole[name], chained[name]) for name in both):
         return "the chain still equals end2end bit for bit"
     largest = max(largest_difference(whole[name], chained[name]) for name in both)
     return f"the chain differs from end2end by up to {largest:.2g}"

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from partition_core.errors import Place, RunError, one_of, problem, suggestion
+from partition_core.ort_values import run
 
 Array = np.ndarray[Any, Any]
 Provider = str | tuple[str, Mapping[str, Any]]
@@ -89,7 +90,6 @@ class Session:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._outputs = [value.name for value in session.get_outputs()]
 
     @property
     def providers(self) -> list[str]:
@@ -99,7 +99,7 @@ class Session:
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs by name; raises RunError with onnxruntime's reason."""
         try:
-            return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+            return run(self._session, inputs)
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise RunError(
                 problem("onnxruntime", "it cannot run the segment", _line(error))

@@ -170,11 +170,8 @@ def test_what_a_bfloat16_rounds_inside_a_segment_changes_nothing(project: Projec
     told, _ = project.proven()
     assert "within 0.0e+00" in told
     project.recipe(until("g"))
-    assert project.refused().splitlines() == [
-        "recipes/x.yaml:1: model.path: 'detector.onnx', tensor 'g': it is bfloat16, of which "
-        "onnxruntime gives no values in Python to compare; expected a tensor of another dtype; "
-        "mark what is in front of or behind the operators that compute in it"
-    ]
+    told, _ = project.proven()
+    assert "within 0.0e+00" in told
 
 
 def test_doubles_are_not_rounded(project: Project) -> None:

@@ -81,7 +81,11 @@ def _source(plan: Plan, say: Say) -> Source:
     model = _model(plan)
     reference = load_reference(_file(plan, exported, REFERENCE))
     start = "0/mark/"
-    shapes = {key[len(start) :]: a.shape for key, a in reference.items() if key.startswith(start)}
+    shapes = {
+        key.removeprefix(start): value.shape
+        for key, value in reference.items()
+        if key.startswith(start) and not isinstance(value, list)
+    }
     proof = json.loads(_file(plan, proven, PROOF).read_bytes())
     figures = _figures(plan, model, reference, proof["proof"], say)
     return Source(
