@@ -146,7 +146,7 @@ def _run_eager(
         check_repeats(
             _by_kind(outputs, marks),
             lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
-            recipe.proof.tolerance,
+            recipe.proof.tolerance_for,
             subject.detects,
             subject.own,
             place_of("model"),

@@ -20,16 +20,17 @@ _TORCH = str(Path(torch.__file__).parent)
 def check_repeats(
     first: Tensors,
     run: Callable[[], Tensors],
-    tolerance: float,
+    tolerance: Callable[[str], float],
     detects: bool,
     model: nn.Module,
     place: Place,
 ) -> None:
     """Raise ExportError if `run`, called again, gives others than `first` on the same inputs.
 
-    Both are tensors by what a message calls them, and may differ by `tolerance` of their largest
-    value. `model` is what runs, and may write its buffers. The tensors of a model that `detects`
-    may be in another order, so that it is only refused if it draws random numbers.
+    Both are tensors by what a message calls them, and may differ by the `tolerance` of their dtype,
+    a share of their largest value. `model` is what runs, and may write its buffers. The tensors of
+    a model that `detects` may be in another order, so that it is only refused if it draws random
+    numbers.
     """
     differing = _differing(first, run(), tolerance)
     if not differing:
@@ -66,7 +67,7 @@ def check_repeats(
 _WRITES_NOTHING = "take what it keeps as an input and return what it writes as an output"
 
 
-def _differing(first: Tensors, again: Tensors, tolerance: float) -> list[str]:
+def _differing(first: Tensors, again: Tensors, tolerance: Callable[[str], float]) -> list[str]:
     return [
         name
         for name, tensor in first.items()
@@ -74,13 +75,14 @@ def _differing(first: Tensors, again: Tensors, tolerance: float) -> list[str]:
     ]
 
 
-def _alike(left: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
+def _alike(left: torch.Tensor, right: torch.Tensor, tolerance: Callable[[str], float]) -> bool:
     if left.shape != right.shape or left.dtype != right.dtype:
         return False
     if not left.is_floating_point():
         return torch.equal(left, right)
     finite = left[torch.isfinite(left)].abs()
-    allowed = tolerance * float(finite.max()) if finite.numel() else 0.0
+    share = tolerance(str(left.dtype).removeprefix("torch."))
+    allowed = share * float(finite.max()) if finite.numel() else 0.0
     return torch.allclose(left, right, rtol=0.0, atol=allowed, equal_nan=True)
 
 

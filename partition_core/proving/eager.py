@@ -77,7 +77,8 @@ def _compared(
     if largest <= allowed:
         return figures, []
     what = f"{names[0]} differs from {names[1]} by {largest:.3g}"
-    expected = f"expected at most {allowed:.3g}, {tolerance:g} of its largest value {scale:.3g}"
+    share = f"'proof.tolerance' {tolerance:g} of its largest value {scale:.3g}"
+    expected = f"expected at most {allowed:.3g}, {share}"
     return figures, [problem(where, what, expected if allowed else "expected no difference")]
 
 

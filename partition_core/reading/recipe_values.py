@@ -7,7 +7,6 @@ from typing import Any
 
 from partition_core.recipe import (
     DEFAULT_OPSET,
-    DEFAULT_TOLERANCE,
     ONE_LINE,
     Answer,
     Checkpoint,
@@ -204,7 +203,7 @@ def _segment(plain: Plain) -> Segment:
 
 
 def _proof(plain: Plain) -> Proof:
-    tolerance = float(plain.get("tolerance", DEFAULT_TOLERANCE))
+    tolerance = float(plain["tolerance"]) if "tolerance" in plain else None
     return Proof(tolerance, tuple(plain.get("images", ())), tuple(plain.get("inputs", ())))
 
 

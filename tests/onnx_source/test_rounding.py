@@ -16,7 +16,7 @@ from tests.cutting.chains import equal, run
 from .conftest import Project
 from .test_files import HEAD, LINE, two
 
-TOLERANT = "proof: {tolerance: 0.01}\n"
+STRICT = "proof: {tolerance: 1.0e-4}\n"
 HALVES = """
 agraph (float[4, 16] x) => (float[4, 16] y) {
   h = Cast <to = 10> (x)
@@ -52,7 +52,7 @@ def untouched(project: Project, number: int) -> tuple[dict[str, np.ndarray], np.
 def test_the_difference_to_the_file_itself_is_told(project: Project) -> None:
     """The marked tensor is rounded, and in the file it is not."""
     project.save(halves())
-    project.recipe(two("d", "'y'", "x") + TOLERANT)
+    project.recipe(two("d", "'y'", "x"))
     told, figures = project.proven()
     made = project.folder / "end2end.onnx"
     onnx.save(project.make()["end2end.onnx"], made)
@@ -76,7 +76,7 @@ def test_a_segment_that_rounds_where_nothing_else_does_is_told(
 ) -> None:
     """end2end with a mark gives what the file does, until the mark's tensor is asked for."""
     project.save(halves())
-    project.recipe(until(f"'{tensor}'") + TOLERANT)
+    project.recipe(until(f"'{tensor}'"))
     told, figures = project.proven()
     changes = []
     for number, sample in enumerate(figures["samples"]):
@@ -110,7 +110,7 @@ def test_a_difference_above_the_tolerance_is_refused_with_its_reason(
     project: Project, recipe: str
 ) -> None:
     project.save(halves())
-    project.recipe(recipe)
+    project.recipe(recipe + STRICT)
     (line, *_) = [one for one in project.refused().splitlines() if one.startswith("output 'y'")]
     assert " differs from the ONNX file by 0.000" in line
     assert "the model computes in float16, which onnxruntime rounds only where" in line
@@ -119,7 +119,7 @@ def test_a_difference_above_the_tolerance_is_refused_with_its_reason(
 
 def test_a_mark_where_nothing_is_cut_may_not_round(project: Project) -> None:
     project.save(halves())
-    recipe = two("d", "'y'", "x") + TOLERANT
+    recipe = two("d", "'y'", "x")
     project.recipe(recipe.replace("partition:", "  - {name: idle, tensors: [a]}\npartition:"))
     told = project.refused().splitlines()
     assert told[0].startswith(
@@ -131,24 +131,25 @@ def test_a_mark_where_nothing_is_cut_may_not_round(project: Project) -> None:
 
 def test_a_file_in_float16_is_built_by_doit(project: Project) -> None:
     project.save(halves())
-    project.recipe(two("d", "'y'", "x"))
+    project.recipe(two("d", "'y'", "x") + STRICT)
     run = project.doit("build", "recipe=x")
     assert run.returncode != 0
     assert "allow the difference by 'proof.tolerance'" in run.stdout
     assert "Traceback" not in run.stdout
     assert not (project.folder / "build" / "x").exists()
-    project.recipe(two("d", "'y'", "x") + TOLERANT)
+    project.recipe(two("d", "'y'", "x"))
     said = project.built("build", "recipe=x")
     manifest = json.loads(project.artifacts("x")["manifest.json"])
     apart = [one["outputs"]["y"]["largest_difference"] for one in manifest["proof"]["samples"]]
     assert min(apart) > 1e-4
     assert "end2end equals the ONNX file within 2." in said
     assert manifest["summary"] in said
+    assert manifest["proof"]["tolerance"] == 0.01
 
 
 def test_the_report_tells_the_difference(project: Project) -> None:
     project.save(halves())
-    project.recipe(until("a") + TOLERANT)
+    project.recipe(until("a"))
     project.environment["PARTITION_CORE_REPORT"] = "1"
     project.built("build", "recipe=x")
     page = (project.folder / "build" / "x" / "report.html").read_text()

@@ -31,6 +31,7 @@ from partition_core.reading.yaml_tree import EVERY
 from partition_core.recipe import (
     DEFAULT_OPSET,
     DEFAULT_TOLERANCE,
+    HALF_TOLERANCES,
     Checkpoint,
     DynamicAxis,
     FileInput,
@@ -180,7 +181,7 @@ def test_a_default_that_is_written_out_is_the_same_recipe(tmp_path: Path) -> Non
     explicit = YOLO.replace("608, 608]", "608, 608], dtype: float32").replace(
         "marks:", f"  opset: {DEFAULT_OPSET}\n  dynamic_axes: {{}}\nmarks:", 1
     )
-    explicit += f"proof: {{tolerance: {DEFAULT_TOLERANCE:.10f}, images: []}}\n"
+    explicit += "proof: {images: []}\n"
     explicit = explicit.replace("weights:", "overrides: {}\n  weights:")
     assert canonical_json(read(tmp_path, explicit).recipe) == canonical_json(
         read(tmp_path, YOLO).recipe
@@ -415,9 +416,17 @@ def test_the_defaults_that_the_schema_tells_are_those_that_are_applied() -> None
     definitions = json.loads((SCHEMAS / RECIPE_SCHEMA).read_text("utf-8"))["$defs"]
     told = [
         definitions[owner]["properties"][key]["default"]
-        for owner, key in (("export", "opset"), ("input", "dtype"), ("proof", "tolerance"))
+        for owner, key in (("export", "opset"), ("input", "dtype"))
     ]
-    assert told == [DEFAULT_OPSET, DEFAULT_DTYPE, DEFAULT_TOLERANCE]
+    assert told == [DEFAULT_OPSET, DEFAULT_DTYPE]
+    defaults = {"": DEFAULT_TOLERANCE, **HALF_TOLERANCES}
+    for owner in ("proof", "onnx_proof"):
+        told = definitions[owner]["properties"]["tolerance"]["description"]
+        assert all(
+            f"{dtype} {tolerance:g}".strip() in told for dtype, tolerance in defaults.items()
+        )
+    assert {dtype: Proof(None, ()).tolerance_for(dtype) for dtype in defaults} == defaults
+    assert Proof(1e-3, ()).tolerance_for("float16") == 1e-3
 
 
 def test_an_editor_accepts_a_recipe_that_only_says_what_differs(tmp_path: Path) -> None:
@@ -543,7 +552,7 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
         tensor.pop("name"): {key: value for key, value in tensor.items() if value is not None}
         for tensor in export["inputs"]
     }
-    plain["proof"] = {key: value for key, value in plain["proof"].items() if value != []}
+    plain["proof"] = {k: v for k, v in plain["proof"].items() if v not in ([], None)}
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}
         for axis in owner["dynamic_axes"]:

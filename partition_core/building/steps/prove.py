@@ -30,6 +30,7 @@ def prove(plan: Plan, say: Say) -> bool:
         from partition_core.cutting.boundaries import coverage
         from partition_core.cutting.onnx_file.graph_reader import read_model
         from partition_core.proving.proof import prove as prove_chain
+        from partition_core.proving.reasons import half_dtype
         from partition_core.proving.summary import summary
         from partition_core.reference import load_reference
 
@@ -47,7 +48,7 @@ def prove(plan: Plan, say: Say) -> bool:
                 model,
                 chain,
                 load_reference(stored(plan, exported.files[REFERENCE])),
-                tolerance=plan.file.recipe.proof.tolerance,
+                tolerance=plan.file.recipe.proof.tolerance_for(half_dtype(model)),
                 detects=bool(exported.notes["detects"]),
                 against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
