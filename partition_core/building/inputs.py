@@ -110,8 +110,12 @@ def measuring_inputs(project: Project) -> Entries:
 
 def report_inputs(project: Project, file: RecipeFile) -> Entries:
     """Yield what a report depends on, besides what it tells of: the recipe's text is shown."""
+    from partition_core.reporting.layout import obstacle
+
     for path in file.sources:
         yield f"text {path.name}", project.digests.of(path) or ""
+    # Of equal inputs, a report with its map and one without are not the same.
+    yield "map", "left out" if obstacle() else "drawn"
     yield from versions(_REPORT_PACKAGES)
     yield from own_code(project, "report")
 

@@ -6,6 +6,7 @@ that it measures alike everywhere; `tools/metrics_font.py` makes it, of the wide
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,16 @@ from partition_core.errors import BuildError, problem
 
 _FONT = Path(__file__).parent / "page" / "metrics.ttf"
 _LONGEST = 120.0  # seconds; a map of 26 boxes takes 0.2
+
+
+@functools.cache
+def obstacle() -> str:
+    """Return why this machine draws no map at all, or nothing if it does; tries it once."""
+    try:
+        drawn("digraph { a -> b }")
+    except BuildError as error:
+        return error.problems[0].what
+    return ""
 
 
 def drawn(dot: str) -> str:
@@ -47,12 +58,12 @@ def drawn(dot: str) -> str:
             raise _failed(f"it took more than {_LONGEST:.0f} s") from error
     if run.returncode != 0 or b"<svg" not in run.stdout:
         last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise _failed(f"it ended with {run.returncode}: {' '.join(last)}")
+        raise _failed(" ".join(last) or f"it ended with {run.returncode}")
     return run.stdout.decode()
 
 
 def _failed(what: str) -> BuildError:
-    remedy = "check that `import pygraphviz` works"
+    remedy = "`report = false` in partition.toml builds without a report"
     return BuildError(problem("report", f"Graphviz did not draw the map: {what}", "", remedy))
 
 
