@@ -15,12 +15,16 @@ from doit import Globals, doit_cmd, task_params
 from doit.action import BaseAction
 from doit.exceptions import InvalidDodoFile
 
+from partition_core.ending import end_orderly, is_run_by_doit, let_workers_die_with_us
+
+if is_run_by_doit():  # before the rest, so that loading it can be interrupted
+    end_orderly()
+
 from partition_core.actions import attempt, say, say_all
 from partition_core.building.folders import BUILD, MANIFEST, RECIPES, REPORT
 from partition_core.building.run import RecipeBuild, Run
 from partition_core.command_line import commands, scope
 from partition_core.database import MEMORY, Database
-from partition_core.ending import end_orderly, let_workers_die_with_us
 from partition_core.errors import PartitionError
 from partition_core.import_tasks import IMPORT, task_import_mmdeploy
 from partition_core.reporter import BuildReporter

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from partition_core.ending import passing_folder
 from partition_core.errors import BuildError, problem
 
 _FONT = Path(__file__).parent / "page" / "metrics.ttf"
@@ -36,11 +37,11 @@ def drawn(dot: str) -> str:
 
     Raises BuildError if it cannot.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with passing_folder(Path(tempfile.gettempdir())) as folder:
         # A copy, since fontconfig leaves a file of its own in every folder of fonts.
         shutil.copy(_FONT, folder)
-        settings = Path(folder) / "fonts.conf"
-        place = escape(folder)
+        settings = folder / "fonts.conf"
+        place = escape(str(folder))
         settings.write_text(
             f"<fontconfig><dir>{place}</dir><cachedir>{place}</cachedir></fontconfig>",
             encoding="utf-8",
