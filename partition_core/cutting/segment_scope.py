@@ -84,6 +84,9 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     needed = walk_back(model.graph, start.values, end.values).met
     kept = {node: value for node, value in sizes.items() if value in needed}
     walk = walk_back(model.graph, start.values, end.values, kept)
+    if _is_reversed(model, start, end, walk):
+        problems.append(_reversed(segment, start, end, at))
+        _refuse(problems)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(table, segment, end, walk)
     _refuse(problems)
@@ -144,6 +147,20 @@ def _repeated(start: _Chosen) -> Iterator[Problem]:
             continue
         what = f"'{tensor}' is the same tensor as '{first[tensor.value]}', listed before it"
         yield problem(start.place(position), what, "", "list it once")
+
+
+def _is_reversed(model: Model, start: _Chosen, end: _Chosen, walk: Walk) -> bool:
+    """Return whether the end needs no start, and the start needs all of the end."""
+    if not start.values or any(value in walk.met for value in start.values):
+        return False
+    other = walk_back(model.graph, end.values, start.values)
+    return all(value in other.met for value in end.values)
+
+
+def _reversed(segment: Segment, start: _Chosen, end: _Chosen, at: str) -> Problem:
+    what = f"segment '{segment.save_file}' is the wrong way round: its start, "
+    what += f"{_listed(start.tensors)}, is computed from its end, {_listed(end.tensors)}"
+    return problem(at, what, "", "exchange the two")
 
 
 def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]:

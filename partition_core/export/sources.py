@@ -134,11 +134,13 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
+    from partition_core.export.policy_fits import check_policy
     from partition_core.export.test_pipeline import picture_notes
 
     form = recipe.export.masks
     module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
+    check_policy(recipe.partition.type, own, place_of)
     (spec,) = recipe.export.inputs
     check_preprocessor(spec, config, place_of)
     if form == "pasted":

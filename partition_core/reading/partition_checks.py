@@ -138,6 +138,38 @@ def _empty_segments(draft: Draft) -> Iterator[Problem]:
             yield Problem(end.place, what, "expected different mark references")
 
 
+def _reversed_segments(draft: Draft) -> Iterator[Problem]:
+    whole = {name for name, mark in draft.marks() if _is_on(mark, "detector")}
+    for segment in draft.segments():
+        start, end = segment.get("start"), segment.get("end")
+        if start is None or end is None or _meanings(start) == _meanings(end):
+            continue
+        behind, before = _sides(start, "output"), _sides(end, "input")
+        calls = {(one.mark, one.call) for one in (*behind, *before)}
+        reason = ""
+        if behind and {one.mark for one in behind} <= whole:
+            reason = f"nothing comes behind '{behind[0]}'"
+        elif before and {one.mark for one in before} <= whole:
+            reason = f"nothing comes before '{before[0]}'"
+        elif behind and before and len(calls) == 1:
+            reason = f"'{before[0]}' comes before '{behind[0]}'"
+        if reason:
+            what = "'start' and 'end' are the wrong way round"
+            yield Problem(segment.place, what, reason, "exchange the two")
+
+
+def _sides(references: Node, side: str) -> list[MarkReference]:
+    """Return the references if all are to this side of their marks, else none."""
+    found = [parse_reference(node.text or "") for node in references.items]
+    known = [one for one in found if one is not None and one.side == side]
+    return known if len(known) == len(found) else []
+
+
+def _is_on(mark: Node, what: str) -> bool:
+    on = mark.get("on")
+    return on is not None and on.text == what
+
+
 def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[Problem]:
     first: dict[str, tuple[str, Node]] = {}
     for node in nodes:
@@ -167,4 +199,5 @@ PARTITION_CHECKS: tuple[Check, ...] = (
     _no_marks,
     _references,
     _empty_segments,
+    _reversed_segments,
 )

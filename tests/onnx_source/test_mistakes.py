@@ -66,6 +66,13 @@ AT = "recipes/x.yaml"
             "did you mean 'neck:output.features'?",
         ),
         (
+            "start: ['whole:input'], end: ['neck:input']",
+            "start: ['neck:input'], end: ['whole:input']",
+            "8: partition.segments[0]: segment 'body.onnx' is the wrong way round: its start, "
+            "'neck:input.conv_1', 'neck:input.features', is computed from its end, "
+            "'whole:input.image'; exchange the two",
+        ),
+        (
             "['neck:output']",
             "['neck:output.features']",
             "9: partition.segments[1].start: segment 'head.onnx' needs 'image', which its start "
@@ -100,6 +107,18 @@ def test_a_wrong_name_is_told_with_its_line(
             "[conv_2], to: [boxes]",
             "partition.from: segment 'neck.onnx' needs 'image', which its start does not list; "
             "mark a tensor on every way from 'image' to the end and add it to start",
+        ),
+        (
+            "[conv_1], to: [{node: /neck/Relu}]",
+            "[head], to: [conv_2]",
+            "partition: segment 'neck.onnx' is the wrong way round: its start, 'head', is computed "
+            "from its end, 'conv_2'; exchange the two",
+        ),
+        (
+            "[conv_1], to: [{node: /neck/Relu}]",
+            "[scores, boxes], to: [conv_2, relu_1]",
+            "partition: segment 'neck.onnx' is the wrong way round: its start, 'scores', 'boxes', "
+            "is computed from its end, 'conv_2', 'relu_1'; exchange the two",
         ),
     ],
 )
