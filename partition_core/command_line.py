@@ -5,8 +5,9 @@ One recipe with a mistake must not stop what is about others, so only these are 
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from partition_core.errors import RecipeError, problem
@@ -32,6 +33,11 @@ class Scope(NamedTuple):
 def commands() -> set[str]:
     """Return the words of the command line that may be commands, without what they are for."""
     return {word.partition(":")[0] for word in sys.argv[1:]}
+
+
+def paths_in_full(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with `~` as the user's folder: behind `=` no shell replaces it."""
+    return {name: os.path.expanduser(value) for name, value in variables.items()}
 
 
 def scope(words: Sequence[str], chosen: str | None) -> Scope:

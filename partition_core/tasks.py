@@ -23,7 +23,7 @@ if is_run_by_doit():  # before the rest, so that loading it can be interrupted
 from partition_core.actions import attempt, say, say_all
 from partition_core.building.folders import BUILD, MANIFEST, RECIPES, REPORT
 from partition_core.building.run import RecipeBuild, Run
-from partition_core.command_line import commands, scope
+from partition_core.command_line import commands, paths_in_full, scope
 from partition_core.database import MEMORY, Database
 from partition_core.errors import PartitionError
 from partition_core.import_tasks import IMPORT, task_import_mmdeploy
@@ -222,7 +222,7 @@ def _on_build(
 ) -> Task:
     builds = _builds()
     try:
-        return make(builds, dict(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
+        return make(builds, paths_in_full(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
 

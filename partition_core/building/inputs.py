@@ -14,6 +14,7 @@ from partition_core.building.own_code import Kind, code_files
 from partition_core.building.pinned import pinned_by
 from partition_core.building.project import Project
 from partition_core.errors import BuildError, problem
+from partition_core.missing import missing_file
 from partition_core.mmdet_configs import config_closure, config_label, find_config
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import MmdetModel, OnnxModel, TorchModel, canonical_json
@@ -172,7 +173,9 @@ def _pinned_entry(project: Project, file: RecipeFile) -> Entries:
 def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
     digest = project.digests.of(path)
     if digest is None:
-        raise BuildError(problem(file.place(at), f"there is no file '{path.name}'"))
+        inside = path.is_relative_to(project.root)
+        text = str(path.relative_to(project.root) if inside else path)
+        raise BuildError(problem(file.place(at), *missing_file(project.root, text)))
     return digest
 
 

@@ -19,7 +19,7 @@ def overlooked(folder: Path) -> list[str]:
 
     Those are `*.yml`, and recipes in folders below; not those that a recipe extends.
     """
-    used = set()
+    used: set[Path] = set()
     for path in folder.glob("*.yaml"):
         used.update((folder / name).resolve() for name in _EXTENDS.findall(_text(path)))
     below = [*folder.glob("*.yml"), *folder.glob("*/**/*.yaml"), *folder.glob("*/**/*.yml")]

@@ -255,8 +255,25 @@ def test_a_file_that_is_no_onnx_or_not_there_is_told(project: Project) -> None:
     project.write("detector.onnx", "hello, this is a text")
     (told,) = project.told()
     assert told.startswith(f"{AT}:1: model.path: 'detector.onnx': it is not an ONNX file: ")
-    (project.folder / "detector.onnx").unlink()
-    assert project.told() == [f"{AT}:1: model.path: there is no file 'detector.onnx'"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("detektor.onnx", "expected it in the project's folder; did you mean 'detector.onnx'?"),
+        ("models/detctor.onnx", "expected it in 'models'; did you mean 'detector.onnx'?"),
+        ("models/x.onnx", "expected it in 'models'"),
+        ("model/detector.onnx", "and no folder 'model'"),
+        ("/nowhere/detector.onnx", "and no folder '/nowhere'"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_with_its_neighbour(
+    project: Project, path: str, told: str
+) -> None:
+    (project.folder / "models").mkdir()
+    project.save(detector(), "models/detector.onnx")
+    project.recipe(LINE.replace("detector.onnx", path))
+    assert project.told() == [f"{AT}:1: model.path: there is no file '{path}'; {told}"]
 
 
 def test_another_file_than_the_pinned_one_is_told(project: Project) -> None:
