@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of, root
 from partition_core.cutting.graph_walk import Walk, dependents, nodes_within, reads, walk_back
-from partition_core.cutting.inference import inferred_info
+from partition_core.cutting.inference import inference_failure, inferred_info
 from partition_core.cutting.onnx_file.graph import Model, Value
 from partition_core.cutting.onnx_file.value_type import symbols_in
 from partition_core.cutting.segment_boundary import (
+    UNTYPED,
     Boundary,
     Inferred,
     boundary,
@@ -72,8 +73,12 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     def inferred(name: str) -> bytes:
         return inferred_info(model, name)
 
+    known = len(problems)
     inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
     outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
+    untyped = [one for one in problems[known:] if one.expected == UNTYPED]
+    if untyped and (failure := inference_failure(model)):
+        problems = [*(one for one in problems if one not in untyped), _untyped(at, failure)]
     different = {item.value: item for item in reversed(inputs)}
     passing = [item for item in outputs if _passes(item, inputs)]
     new = [item for item in outputs if item not in passing]
@@ -132,6 +137,12 @@ def _boundaries(
         else:
             made.append(item)
     return made
+
+
+def _untyped(at: str, failure: str) -> Problem:
+    what = f"the types of the model cannot be inferred: {failure}"
+    remedy = "mend the model, or write the types of these tensors into it"
+    return problem(at, what, "", remedy)
 
 
 def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:

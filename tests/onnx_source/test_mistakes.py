@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +174,62 @@ def test_a_tensor_inside_a_body_is_told(project: Project) -> None:
     assert project.told() == [
         f"{AT}:2: partition.from[0]: 'inside' lies inside a body of If node '/if'; {outside}; "
         "name a tensor outside it",
+    ]
+
+
+def test_a_tensor_inside_a_function_is_told(project: Project) -> None:
+    file = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 20, "own": 1]>
+        g (float[2] x) => (float[2] y) { y = own.twice(x) }
+        <domain: "own", opset_import: ["": 20]>
+        twice (a) => (b) { [half] inside = Neg(a)  b = Add(inside, inside) }
+    """)
+    project.save(file)
+    around = "function 'twice' of domain 'own'; a segment starts and ends in the main graph"
+    project.recipe(LINE.replace("[conv_1]", "[inside]").replace("{node: /neck/Relu}", "y"))
+    assert project.told() == [
+        f"{AT}:2: partition.from[0]: 'inside' lies inside {around}; name a tensor outside it",
+    ]
+    project.recipe(LINE.replace("[conv_1]", "[x]").replace("/neck/Relu", "half"))
+    assert project.told() == [
+        f"{AT}:2: partition.to[0]: node 'half' lies inside {around}; name a node outside it",
+    ]
+
+
+def out_of_order(file: onnx.ModelProto) -> None:
+    nodes = list(file.graph.node)
+    del file.graph.node[:]
+    file.graph.node.extend([nodes[1], nodes[0], *nodes[2:]])
+
+
+def with_wrong_strides(file: onnx.ModelProto) -> None:
+    file.graph.node[0].attribute.append(helper.make_attribute("strides", [1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            out_of_order,
+            "its nodes are not in order: node '/stem/Relu' reads 'conv_1' before node '/stem/Conv' "
+            "makes it",
+        ),
+        (
+            with_wrong_strides,
+            "(op_type:Conv, node name: /stem/Conv): Attribute strides has incorrect size",
+        ),
+    ],
+)
+def test_types_that_cannot_be_inferred_are_told_once_with_the_reason(
+    project: Project, spoil: Callable[[onnx.ModelProto], None], told: str
+) -> None:
+    file = detector()
+    spoil(file)
+    project.save(file)
+    project.recipe(LINE)
+    assert project.told() == [
+        f"{AT}:2: partition: the types of the model cannot be inferred: {told}; mend the model, "
+        "or write the types of these tensors into it"
     ]
 
 
