@@ -54,7 +54,7 @@ class Run:
                 problems.extend(error.problems)
         if problems and must_be_right:
             raise RecipeError(*problems)
-        for wrong in problems:
+        for wrong in dict.fromkeys(problems):
             warn(f"{wrong}; left out")
         if names is None and not must_be_right:
             for told in _overlooked_files(root):

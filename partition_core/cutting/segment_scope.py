@@ -142,7 +142,7 @@ def _boundaries(
 def _untyped(at: str, failure: str) -> Problem:
     what = f"the types of the model cannot be inferred: {failure}"
     remedy = "mend the model, or write the types of these tensors into it"
-    return problem(at, what, "", remedy)
+    return problem(at.partition(".")[0], what, "", remedy)  # it is so for all segments
 
 
 def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:

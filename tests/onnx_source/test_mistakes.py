@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from partition_core.building.run import Run
 from partition_core.errors import PartitionError, ProofError
 from tests.checkpoints.file_server import FileServer, serving
 
@@ -127,6 +128,23 @@ def test_the_one_line_form_is_told_in_its_own_words(
 ) -> None:
     project.recipe(LINE.replace(old, new))
     assert project.told() == [f"{AT}:2: {told}"]
+
+
+def test_what_is_wrong_in_several_places_for_one_reason_is_told_once(project: Project) -> None:
+    file = detector()
+    out_of_order(file)
+    project.save(file)
+    project.recipe(TWO)
+    assert len(project.told()) == 1
+    project.save(detector())
+    project.recipe("model: {source: onnx, path: detector.onnx, pth: x}\n", "base")
+    for name in ("one", "two"):
+        project.recipe("extends: base.yaml\npartition: {save_file: a.onnx, from: [image]}\n", name)
+    with pytest.raises(PartitionError) as error:
+        Run(project.folder, ["one", "two"])
+    told = str(error.value).splitlines()
+    assert len([line for line in told if line.startswith("recipes/base.yaml")]) == 1
+    assert len(told) == len(set(told)) == 3
 
 
 def test_all_wrong_names_are_told_at_once(project: Project) -> None:
