@@ -244,7 +244,9 @@ def _made(source: TorchModel, place: Place) -> nn.Module:
 
 
 def _factory_error(source: TorchModel, what: str, error: Exception, place: Place) -> ExportError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    from partition_core.export.state_dict import without_unsafe_advice
+
+    reason = f"{type(error).__name__}: {without_unsafe_advice(str(error))}"
     return ExportError(problem(place, f"factory '{source.factory}': {what}", reason))
 
 
