@@ -7,9 +7,11 @@ survives, since it survives being killed.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
+import select
 import shutil
 import signal
 import sys
@@ -38,6 +40,7 @@ _parent = 0
 def end_orderly() -> None:
     """Let SIGINT and SIGTERM end this process at once, with one line and nothing half done.
 
+    So does an output that nobody reads any more, as in front of `head`, without a line.
     The exit code is 128 and the signal's number. A signal that is ignored, as in the background of
     a shell, stays ignored. To be called in the main thread; elsewhere it does nothing.
     """
@@ -47,6 +50,8 @@ def end_orderly() -> None:
     for one in taken:
         signal.signal(one, _stop)
     if taken:
+        signal.signal(signal.SIGPIPE, _stop_unread)
+        atexit.register(_flush)
         _watch()
 
 
@@ -120,7 +125,7 @@ def _watch() -> None:
     def wait() -> None:
         while True:
             (number,) = os.read(reading, 1)
-            if number in _ENDINGS:
+            if number in _ENDINGS or (number == signal.SIGPIPE and _is_unread()):
                 time.sleep(_IN_C)
                 _end(number)
 
@@ -129,6 +134,30 @@ def _watch() -> None:
 
 def _stop(number: int, _: FrameType | None) -> None:
     _end(number)
+
+
+def _stop_unread(number: int, _: FrameType | None) -> None:
+    if _is_unread():  # else it was a connection, whose user gets an error
+        _end(number)
+
+
+def _is_unread() -> bool:
+    """Return whether the output is a pipe that has lost its reader."""
+    poll = select.poll()
+    with contextlib.suppress(OSError, ValueError):
+        poll.register(1, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
+
+
+def _flush() -> None:
+    # Later, as Python ends, it would complain of it.
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _end(signal.SIGPIPE)
+    except (OSError, ValueError):
+        return  # a full disk, or a stream that is closed: Python tells it
 
 
 _signals: list[int] = []
@@ -140,7 +169,7 @@ def _end(number: int) -> None:
     _signals.append(number)
     number = _signals[0]
     with contextlib.suppress(Exception):
-        if not _is_forked and len(_signals) == 1:
+        if number in _ENDINGS and not _is_forked and len(_signals) == 1:
             _tell(f"WARNING: {_ENDINGS[signal.Signals(number)]}; what was finished is kept\n")
     with contextlib.suppress(Exception):
         _end_children()

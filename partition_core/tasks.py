@@ -187,7 +187,10 @@ def task_report() -> Iterator[Task]:
 
 def task_suggest() -> Iterator[Task]:
     """Tell where the models of recipes may best be cut; changes no recipe."""
-    for build in _builds():
+    builds = _builds()
+    if "suggest" in commands():
+        _check_wishes()
+    for build in builds:
         yield {
             "name": build.name,
             "doc": f"Tell where the model of '{build.name}' may best be cut.",
@@ -196,6 +199,15 @@ def task_suggest() -> Iterator[Task]:
             "verbosity": 2,
             "meta": {"recipe": build.name},
         }
+
+
+def _check_wishes() -> None:
+    from partition_core.building.wanted import Wanted  # of use for this command only
+
+    try:
+        Wanted.of(_wishes())
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
 
 
 def _wishes() -> dict[str, str]:

@@ -94,8 +94,10 @@ def test_three_parts_with_times(scratch: Scratch) -> None:
 def test_a_wish_that_makes_no_sense_is_told(scratch: Scratch, wish: str, told: str) -> None:
     run = scratch.doit("suggest", "recipe=tiny", wish)
     assert run.returncode != 0
-    assert f"ERROR: recipes/tiny.yaml: {told}" in run.stdout
     assert "Traceback" not in run.stdout
+    # What the model has no say in is told before it is exported.
+    needs_model = wish.startswith(("unsupported", "cut"))
+    assert run.stdout.startswith(f"ERROR: {'recipes/tiny.yaml: ' * needs_model}{told}")
 
 
 def test_wishes_are_for_this_command_only(scratch: Scratch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from partition_core import tasks
 from partition_core.building.settings import read_settings
 from partition_core.command_line import paths_in_full, scope
+from partition_core.errors import RecipeError
 from partition_core.reading.model_source import SOURCES
 from partition_core.reading.recipe_schema import RECIPE_SCHEMA, SCHEMAS
 
@@ -35,6 +36,17 @@ def test_a_task_of_all_recipes_beside_one_of_a_single_recipe_is_about_all() -> N
 def test_a_source_that_is_guessed_is_one_of_the_schemas() -> None:
     schema = json.loads((SCHEMAS / RECIPE_SCHEMA).read_text(encoding="utf-8"))
     assert set(SOURCES) == set(schema["$defs"]["model"]["properties"]["source"]["enum"])
+
+
+@pytest.mark.parametrize("words", ["-n -1", "-n-1", "--process -2", "--process=-2"])
+def test_a_negative_number_of_processes_is_refused(words: str) -> None:
+    with pytest.raises(RecipeError, match=r"-n -\d: this is no number of processes; expected 0,"):
+        scope([*words.split(), "build"], None)
+
+
+@pytest.mark.parametrize("words", ["-n 2", "-n 0", "-n2", "build -n 1", "--process=3", "-n"])
+def test_other_numbers_are_not(words: str) -> None:
+    assert scope([*words.split(), "build"], None) == (None, True)
 
 
 def test_a_path_at_home_is_one_on_the_command_line_and_in_the_settings(
