@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
 from partition_core.reading.recipe_draft import Check, Draft
+from partition_core.reading.recipe_names import is_no_file_on_windows
 from partition_core.reading.yaml_tree import EVERY, Node
 from partition_core.references import GRAMMAR, MarkReference, parse_reference
 
@@ -58,6 +59,9 @@ def _repeated_files(draft: Draft) -> Iterator[Problem]:
     for file in files:
         if file.text and file.text.lower() in RESERVED_FILES:
             what = f"{quoted(file.text)} is the name of a file that every build makes"
+            yield Problem(file.place, what, "", "choose another name")
+        elif file.text and is_no_file_on_windows(file.text):
+            what = f"{quoted(file.text)} is the name of a device on Windows, which has no such file"
             yield Problem(file.place, what, "", "choose another name")
 
 

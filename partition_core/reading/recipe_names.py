@@ -9,6 +9,17 @@ _IS_RECIPE = (re.compile(r"^model\s*:", re.MULTILINE), re.compile(r"^partition\s
 _EXTENDS = re.compile(r"^extends\s*:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
 
 
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def is_no_file_on_windows(name: str) -> bool:
+    """Return whether Windows keeps the name of a file or folder for a device, or cuts it short.
+
+    Source: Microsoft, "Naming Files, Paths, and Namespaces".
+    """
+    return bool(_DEVICES.fullmatch(name)) or name.endswith(".")
+
+
 def recipe_names(folder: Path) -> list[str]:
     """Return the sorted stems of the folder's `*.yaml` files; none if there is no folder."""
     return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
