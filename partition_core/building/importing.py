@@ -11,7 +11,7 @@ from partition_core.building.folders import RECIPES
 from partition_core.disk import write_whole
 from partition_core.errors import BuildError, Place, problem
 from partition_core.mmdeploy import imported
-from partition_core.mmdet_configs import find_config
+from partition_core.mmdet_configs import INSTALLATION, find_config
 from partition_core.reading.partition_checks import KNOWN_MARK_NAMES
 from partition_core.wording import counted
 
@@ -50,7 +50,7 @@ def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
 
         configs = plain_config(deploy), plain_config(model)
     except ImportError as error:
-        expected = "it is installed with `pip install 'partition-core[mmdet]'`"
+        expected = f"it is installed with `{INSTALLATION}`"
         raise BuildError(problem("mmengine", f"cannot be imported: {error}", expected)) from error
     shared = frozenset(path.stem for path in POLICIES.glob("*.yaml"))
     names = (deploy.name, given["model_cfg"])
