@@ -9,7 +9,6 @@ from pathlib import Path
 
 from partition_core.errors import ExportError, Place, problem, suggestion
 
-
 INSTALLATION = "pip install 'partition-core[mmdet]'"
 
 

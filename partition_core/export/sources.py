@@ -20,6 +20,7 @@ from partition_core.errors import ExportError, Place, PlaceOf, Problem, problem,
 from partition_core.export.array_samples import in_order, read_ranges, resized_sample
 from partition_core.export.questions import KnownFunction
 from partition_core.export.weights import seed_weights
+from partition_core.policy_fits import check_policy
 from partition_core.recipe import (
     Checkpoint,
     MmdetModel,
@@ -131,16 +132,17 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
     from partition_core.export.channels import check_preprocessor, refused_channels
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
+    from partition_core.export.detector_parts import parts_of
     from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
-    from partition_core.export.policy_fits import check_policy
     from partition_core.export.test_pipeline import picture_notes
 
     form = recipe.export.masks
     module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
-    check_policy(recipe.partition.type, own, place_of)
+    place = place_of("partition.type")
+    check_policy(recipe.partition.type, type(own).__name__, parts_of(own), place)
     (spec,) = recipe.export.inputs
     check_preprocessor(spec, config, place_of)
     if form == "pasted":

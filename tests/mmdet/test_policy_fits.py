@@ -10,7 +10,8 @@ from torch import nn
 
 from partition_core.errors import ExportError, Place
 from partition_core.export.detector import build_detector
-from partition_core.export.policy_fits import check_policy
+from partition_core.export.detector_parts import parts_of
+from partition_core.policy_fits import check_policy
 from partition_core.reading.policies import POLICIES
 from partition_core.reading.recipe_names import recipe_names
 from partition_core.recipe import MmdetModel, Seed
@@ -35,7 +36,8 @@ def detector(config: str) -> nn.Module:
 
 def told(policy: str, config: str) -> str:
     try:
-        check_policy(policy, detector(config), place_of)
+        made = detector(config)
+        check_policy(policy, type(made).__name__, parts_of(made), place_of("partition.type"))
     except ExportError as error:
         return str(error)
     return ""
