@@ -220,7 +220,7 @@ class RecipeBuild:
         wanted = Wanted.of(given)
         if self.is_settled:
             self.export(say)  # its result may have left the store
-        return advice(self.plan, wanted)
+        return advice(self.plan, wanted, say)
 
     def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         """Return a function from the model's inputs to the arrays at its marks, in PyTorch.
