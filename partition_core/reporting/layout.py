@@ -1,7 +1,8 @@
 """The door to Graphviz, in a process of its own: what it prints, and a crash, stay there.
 
 Graphviz asks the machine's fonts how wide a text is. It sees one font only, `metrics.ttf`, so
-that it measures alike everywhere; `tools/metrics_font.py` makes it, of the widest letters.
+that it measures alike everywhere; `tools/metrics_font.py` makes it, of the widest letters and with
+room for those that other fonts must show.
 """
 
 from __future__ import annotations
