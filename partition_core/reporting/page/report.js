@@ -59,7 +59,7 @@ const showMap = (canvas) => {
 };
 if (byId("canvas")) showMap(byId("canvas"));
 
-// Detections: which picture, and from which score on.
+// Detections, best first: which picture, from which score on, and which of them have names.
 const picture = byId("picture");
 const score = byId("score");
 const show = () => {
@@ -71,9 +71,10 @@ const show = () => {
       const visible = Number(one.dataset.score) >= Number(score.value);
       one.toggleAttribute("hidden", !visible);
       shown += visible;
+      // Of many boxes the best ones keep their names; the others show theirs when chosen.
+      one.classList.toggle("named", visible && shown <= 12);
     }
     figure.querySelector(".shown").textContent = shown;
-    figure.classList.toggle("crowded", shown > 8);
   }
 };
 if (picture) {

@@ -1,4 +1,5 @@
-"""The map as a browser shows it: no text is wider than its box, in two fonts; "Fit" fits."""
+"""The page in a browser: no text of the map is wider than its box, in two fonts; "Fit" fits; boxes
+of detections have names."""
 
 from __future__ import annotations
 
@@ -13,11 +14,13 @@ import pytest
 from fontTools.afmLib import AFM
 from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib.tables._g_l_y_f import Glyph
+from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from partition_core.cutting.overview import Overview, overview
 from partition_core.reporting.drawing import partition_map
-from partition_core.reporting.writing import _FOLDER
+from partition_core.reporting.figures import Detection, Given, Picture, Report
+from partition_core.reporting.writing import _FOLDER, page
 from tests.browser import browser, show
 
 from .support import APART, WHOLE, marked_model
@@ -102,17 +105,101 @@ def test_no_text_is_wider_than_its_box(driver: WebDriver, tmp_path: Path, font: 
     style = (_FOLDER / "report.css").read_text(encoding="utf-8")
     face = f"@font-face {{ font-family: Measured; src: url(data:font/ttf;base64,{content}); }}"
     drawn = "".join(map(partition_map, maps()))
-    page = tmp_path / "map.html"
-    page.write_text(
+    path = tmp_path / "map.html"
+    path.write_text(
         f"<!doctype html><meta charset=utf-8><style>{style} {face} "
         f"svg text {{ font-family: Measured, 'DejaVu Sans', sans-serif !important; }}</style>"
         f"<body><p style='font-family: Measured'>x</p>{drawn}</body>",
         encoding="utf-8",
     )
-    show(driver, page, 1280, "light")
+    show(driver, path, 1280, "light")
     driver.execute_async_script("document.fonts.ready.then(arguments[0])")
     assert driver.execute_script("return document.fonts.check('12px Measured')")
     texts, outside = driver.execute_script(OUTSIDE)
     assert texts > 20 * len(NAMES)
-    print(sorted(set(map(str, outside))))
     assert outside == []
+
+
+PHONE, DESKTOP = 390, 1280
+
+
+def detections(count: int) -> Given:
+    return Given(
+        "PyTorch, eager",
+        tuple(
+            Detection(5 * k, 5 * k, 40, 30, k, f"class {k}", 0.99 - k / 100, 5 * k + 2, 5 * k + 12)
+            for k in range(count)
+        ),
+    )
+
+
+def written(folder: Path, drawn: str, count: int = 30) -> Path:
+    """Write a page with a map and as many detections in one picture."""
+    content = Report(
+        recipe="x", about="", summary="", facts=(), segments=(), shared="", outside="",
+        idle_marks=(), measuring="", tensors=(), against="", proof_note="", matches=(),
+        optimized_note="", command="", recipe_file="", recipe_text="", provenance=(), details={},
+        pictures=(Picture("data:,", 320, 240, (detections(count),)),), threshold=0.5,
+    )  # fmt: skip
+    path = folder / "report.html"
+    path.write_text(page(content, drawn, "1"), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_fit_fits_the_whole_width_of_a_map(driver: WebDriver, tmp_path: Path, width: int) -> None:
+    plain = overview(marked_model(), APART, {"rows": 5}, limit=30, smallest=1)
+    wide = tuple(replace(plain.crossings[0], names=(f"{'w' * 30}{k}",)) for k in range(4))
+    drawn = partition_map(replace(plain, crossings=(*wide, *plain.crossings[1:])))
+    show(driver, written(tmp_path, drawn), width, "light")
+
+    def widths() -> tuple[float, float]:
+        return tuple(
+            driver.execute_script(
+                "const c = document.getElementById('canvas');"
+                "return [c.querySelector('svg').getBoundingClientRect().width, c.clientWidth]"
+            )
+        )
+
+    assert widths()[0] > PHONE  # else there is nothing to fit on a phone
+    for buttons in ((), ("zoom-in", "zoom-in"), ("zoom-out",)):
+        for button in (*buttons, "zoom-fit"):
+            driver.find_element(By.ID, button).click()
+        shown, place = widths()
+        assert 0.5 * place < shown <= place
+
+
+VISIBLE = """
+return [...document.querySelectorAll(".detection:not([hidden]) text")].filter(
+  (text) => getComputedStyle(text).display !== "none").map((text) => text.textContent)
+"""
+
+
+@pytest.mark.parametrize("count", [3, 12, 30])
+def test_the_best_boxes_always_have_names_and_any_that_is_chosen(
+    driver: WebDriver, tmp_path: Path, count: int
+) -> None:
+    show(driver, written(tmp_path, partition_map(next(maps())), count), PHONE, "light")
+    best = [f"class {k} {0.99 - k / 100:.2f}" for k in range(12)]
+    assert driver.execute_script(VISIBLE) == best[:count]
+    driver.execute_script(
+        "const s = document.getElementById('score'); s.value = 0.95;"
+        "s.dispatchEvent(new Event('input'))"
+    )
+    assert driver.execute_script(VISIBLE) == best[: min(count, 5)]
+    driver.execute_script(
+        "const s = document.getElementById('score'); s.value = 0;"
+        "s.dispatchEvent(new Event('input'));"
+        "[...document.querySelectorAll('.detection')].at(-1).focus()"
+    )
+    last = f"class {count - 1} {0.99 - (count - 1) / 100:.2f}"
+    assert driver.execute_script(VISIBLE)[-1] == last
+
+
+def test_a_page_without_a_map_says_so_and_works(driver: WebDriver, tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    show(driver, path, PHONE, "light")
+    assert [entry["message"] for entry in driver.get_log("browser")] == []
+    assert "This report has no map." in driver.find_element(By.TAG_NAME, "main").text
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= PHONE
+    assert len(driver.execute_script(VISIBLE)) == 12
