@@ -57,7 +57,8 @@ def end_orderly() -> None:
 
 def is_run_by_doit() -> bool:
     """Return whether this process is one of doit's commands, and no other program's."""
-    return "doit" in Path(sys.argv[0]).parts
+    program = Path(sys.argv[0])
+    return program.stem == "doit" or program.parts[-2:] == ("doit", "__main__.py")
 
 
 def let_workers_die_with_us() -> None:

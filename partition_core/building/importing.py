@@ -11,6 +11,7 @@ import partition_core
 from partition_core.building.folders import RECIPES
 from partition_core.disk import write_whole
 from partition_core.errors import BuildError, Place, problem
+from partition_core.missing import missing_file
 from partition_core.mmdeploy import imported
 from partition_core.mmdet_configs import INSTALLATION, find_config, shipped_configs
 from partition_core.reading.partition_checks import KNOWN_MARK_NAMES
@@ -38,8 +39,7 @@ def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
         )
     deploy = root / given["deploy_cfg"]
     if not deploy.is_file():
-        what = "there is no such file"
-        raise BuildError(problem(f"deploy_cfg={given['deploy_cfg']}", what, "expected a config"))
+        raise BuildError(problem("deploy_cfg", *missing_file(root, given["deploy_cfg"])))
     config, taken = _model_config(given["model_cfg"], root)
     model = find_config(config, root, Place(path="model_cfg"))
     name = given.get("recipe") or model.stem.replace(".", "_")

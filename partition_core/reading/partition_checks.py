@@ -24,6 +24,8 @@ KNOWN_MARK_NAMES = (
     "mask_roi_extractor",
     "mask_head_forward",
 )
+SHIPPED = "partition_core/policies/"
+"""How the places of marks begin that ship with the package."""
 RESERVED_FILES = frozenset({"end2end.onnx"})
 
 
@@ -157,9 +159,44 @@ def _reversed_segments(draft: Draft) -> Iterator[Problem]:
             reason = f"nothing comes before '{before[0]}'"
         elif behind and before and len(calls) == 1:
             reason = f"'{before[0]}' comes before '{behind[0]}'"
+        elif pair := _in_known_order(draft, start, end):
+            reason = "in every detector '{}' comes before '{}'".format(*pair)
         if reason:
             what = "'start' and 'end' are the wrong way round"
             yield Problem(segment.place, what, reason, "exchange the two")
+
+
+_ORDER = {
+    ("extract_feat", 0): 0,
+    ("BaseDenseHead", 0): 1,
+    ("yolo_head", 0): 2,
+    ("rtmdet_head", 0): 2,
+    ("multiclass_nms", 0): 3,
+    ("roi_extractor", 0): 4,
+    ("bbox_head_forward", 0): 5,
+    ("multiclass_nms", 1): 6,
+    ("mask_roi_extractor", 0): 7,
+    ("mask_head_forward", 0): 8,
+}
+"""The known marks and their calls, in the order in which every detector passes them."""
+
+
+def _in_known_order(draft: Draft, start: Node, end: Node) -> tuple[str, str] | None:
+    """Return a mark of `end` and one of `start`, all of which are known and come later."""
+    own = {name for name, mark in draft.marks() if not mark.place.file.startswith(SHIPPED)}
+    ranks: list[list[tuple[int, str]]] = []
+    for side in (end, start):
+        references = [parse_reference(node.text or "") for node in side.items]
+        found = [
+            (2 * _ORDER[one.mark, one.call] + (one.side == "output"), str(one))
+            for one in references
+            if one is not None and one.mark not in own and (one.mark, one.call) in _ORDER
+        ]
+        if not found or len(found) < len(references):
+            return None
+        ranks.append(found)
+    (last, before), (first, behind) = max(ranks[0]), min(ranks[1])
+    return (before, behind) if last < first else None
 
 
 def _sides(references: Node, side: str) -> list[MarkReference]:

@@ -213,7 +213,11 @@ def test_mistakes_are_told_and_no_recipe_is_overwritten(configs: Path) -> None:
         ({}, "recipes/one.yaml: this recipe exists"),
         ({"recipe": "../up"}, "'../up' cannot be the name of a recipe"),
         ({"deploy_cfg": ""}, "there is no deploy_cfg"),
-        ({"deploy_cfg": "configs/none.py"}, "there is no such file"),
+        (
+            {"deploy_cfg": "configs/unknwn.py"},
+            "deploy_cfg: there is no file 'configs/unknwn.py'; expected it in 'configs'; did you "
+            "mean 'unknown.py'?",
+        ),
         ({"model_cfg": "yolo/yolov4.py"}, "no config 'yolo/yolov4.py'"),
         ({"deploy_cfg": "configs/broken.py", "recipe": "two"}, "it cannot be read as a config"),
     ):
