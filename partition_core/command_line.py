@@ -5,6 +5,7 @@ One recipe with a mistake must not stop what is about others, so only these are 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -67,7 +68,7 @@ def scope(words: Sequence[str], chosen: str | None) -> Scope:
 
 
 def _check_processes(words: Sequence[str]) -> None:
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in itertools.pairwise((*words, "")):
         option = _PROCESSES.fullmatch(word)
         count = (option[1] or following) if option else ""
         if _NEGATIVE.fullmatch(count):

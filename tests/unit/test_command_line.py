@@ -46,6 +46,7 @@ def test_a_negative_number_of_processes_is_refused(words: str) -> None:
 
 @pytest.mark.parametrize("words", ["-n 2", "-n 0", "-n2", "build -n 1", "--process=3", "-n"])
 def test_other_numbers_are_not(words: str) -> None:
+    assert scope([], None) == (None, True)
     assert scope([*words.split(), "build"], None) == (None, True)
 
 
