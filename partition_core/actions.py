@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from doit.exceptions import TaskFailed
 
-from partition_core.ending import Terminated
 from partition_core.errors import PartitionError, Place, Problem, problem
 
 MADE = "made"
@@ -35,8 +34,6 @@ def attempt(act: Callable[[], bool], file: str = "") -> dict[str, bool | float] 
     except OSError as error:
         where = Place(str(error.filename or "disk"))
         return TaskFailed(str(problem(where, error.strerror or str(error))))
-    except Terminated:
-        raise
     except SystemExit as error:  # of the user's model
         return TaskFailed(
             str(problem(Place(file), f"the model ends Python, with code {error.code}"))

@@ -5,8 +5,11 @@ One recipe with a mistake must not stop what is about others, so only these are 
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from partition_core.errors import RecipeError, problem
@@ -34,11 +37,18 @@ def commands() -> set[str]:
     return {word.partition(":")[0] for word in sys.argv[1:]}
 
 
+def paths_in_full(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with `~` as the user's folder: behind `=` no shell replaces it."""
+    return {name: os.path.expanduser(value) for name, value in variables.items()}
+
+
 def scope(words: Sequence[str], chosen: str | None) -> Scope:
     """Return what a command line of these words is about; `chosen` is the text behind `recipe=`.
 
-    Raises RecipeError for a variable that is written with spaces around its sign.
+    Raises RecipeError for a variable that is written with spaces around its sign, and for fewer
+    processes than none, with which doit would do nothing.
     """
+    _check_processes(words)
     if "=" in words:
         place = words.index("=")
         name, value = "".join(words[place - 1 : place]), "".join(words[place + 1 : place + 2])
@@ -55,3 +65,16 @@ def scope(words: Sequence[str], chosen: str | None) -> Scope:
     if of_recipes and all(len(steps) > 1 for steps in of_recipes):
         return Scope(tuple(dict.fromkeys(steps[1] for steps in of_recipes)), True)
     return Scope(None, not set(words) & set(_BUILD_NOTHING))
+
+
+def _check_processes(words: Sequence[str]) -> None:
+    for word, following in itertools.pairwise((*words, "")):
+        option = _PROCESSES.fullmatch(word)
+        count = (option[1] or following) if option else ""
+        if _NEGATIVE.fullmatch(count):
+            expected = "expected 0, or how many processes build at the same time"
+            raise RecipeError(problem(f"-n {count}", "this is no number of processes", expected))
+
+
+_PROCESSES = re.compile(r"(?:-n|--process)=?(.*)")
+_NEGATIVE = re.compile(r"-\d+")

@@ -6,14 +6,15 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import NewType
 
+from partition_core.ending import unfinished
 from partition_core.identity import boot
 
 Digest = NewType("Digest", str)
@@ -47,19 +48,19 @@ def written_whole(
     there is no trace of it. A file that need not survive a loss of power is not synced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        if survives_power_loss:
-            _sync(part)
-        part.chmod(mode & ~_umask())
-        part.replace(target)
-        if survives_power_loss:
-            _sync(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    with unfinished(part):
+        part.touch(0o600, exist_ok=False)
+        try:
+            yield part
+            if survives_power_loss:
+                _sync(part)
+            part.chmod(mode & ~_umask())
+            part.replace(target)
+            if survives_power_loss:
+                _sync(target.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_whole(target: Path, content: bytes, mode: int = _SHARED) -> None:

@@ -39,11 +39,11 @@ class Problem:
 
 
 class PartitionError(Exception):
-    """A mistake of the user or of the surroundings, told without a traceback."""
+    """A mistake of the user or of the surroundings, told without a traceback, each problem once."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
-        self.problems = problems
+        self.problems = tuple(dict.fromkeys(problems))
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

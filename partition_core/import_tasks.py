@@ -8,6 +8,7 @@ from typing import Any
 from doit import doit_cmd
 
 from partition_core.actions import attempt, say_all
+from partition_core.command_line import paths_in_full
 
 IMPORT = "import_mmdeploy"
 CONFIGS = ("deploy_cfg", "model_cfg")
@@ -22,5 +23,5 @@ def _import() -> object:
     # Builds with nothing to do should not pay for what only this task needs.
     from partition_core.building.importing import import_mmdeploy
 
-    given = dict(doit_cmd._CMDLINE_VARS or {})
+    given = paths_in_full(doit_cmd._CMDLINE_VARS or {})
     return attempt(lambda: say_all(import_mmdeploy(Path.cwd(), given)))

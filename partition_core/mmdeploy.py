@@ -10,9 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from partition_core.errors import ExportError, Place, problem
+from partition_core.picture_input import PICTURE_CHANNELS
+from partition_core.policy_fits import Parts, check_policy
 from partition_core.recipe import DEFAULT_OPSET
 from partition_core.references import parse_reference
 
+_CODEBASE = "mmdet"
 _POST_PROCESSING = ("codebase_config", "post_processing")
 _TEST_VALUES = {
     "score_threshold": ("score_thr",),
@@ -60,21 +64,25 @@ def imported(
     names: tuple[str, str],
     policies: frozenset[str],
     marks: frozenset[str],
+    schema: str,
 ) -> Imported:
     """Return the recipe that a deploy config and an mmdet config say, both as plain values.
 
     `names` are what the recipe calls the two configs, `policies` the shared ones there are, and
-    `marks` those that a recipe may refer to without naming them.
+    `marks` those that a recipe may refer to without naming them. `schema` is where the schema of
+    recipes is, for editors. Raises ExportError for configs of something else than a detector, and
+    for a policy that is for other detectors.
     """
+    _check_kind(deploy, model, names)
     found = Imported()
     used = _Used(deploy, found)
-    export = list(_export(used, _has_masks(model)))
+    export = list(_export(used, model))
     partition = list(_partition(used, model, policies, marks))
     _post_processing(used, model)
     used.report_rest()
     found.text = "\n".join(
         [
-            "# yaml-language-server: $schema=../schema/recipe.schema.json",
+            f"# yaml-language-server: $schema={schema}",
             f"# Imported from the MMDeploy config {names[0]}.",
             *(f"# Left out: {path}: {reason}" for path, reason in found.left_out),
             "model:",
@@ -132,20 +140,21 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield ".".join(path), list(value) if isinstance(value, tuple) else value
 
 
-def _export(used: _Used, masks: bool) -> Iterator[str]:
+def _export(used: _Used, model: Mapping[str, Any]) -> Iterator[str]:
+    channels = _channels(model)
     size = used.take("onnx_config", "input_shape")
     dynamic = _input_axes(used)
     yield "export:"
     if isinstance(size, list | tuple) and len(size) == 2:
         yield "  # MMDeploy's input_shape is (width, height); a shape here is NCHW."
-        yield f"  inputs: {{input: {{shape: [1, 3, {size[1]}, {size[0]}]}}}}"
+        yield f"  inputs: {{input: {{shape: [1, {channels}, {size[1]}, {size[0]}]}}}}"
     else:
         yield "  # The deploy config leaves the size open; the model is traced at this one."
-        yield "  inputs: {input: {shape: [1, 3, 800, 1344]}}"
+        yield f"  inputs: {{input: {{shape: [1, {channels}, 800, 1344]}}}}"
     if dynamic:
         axes = ", ".join(f"{axis}: {_text(symbol)}" for axis, symbol in dynamic.items())
         yield f"  dynamic_axes: {{input: {{{axes}}}}}"
-    if masks and used.take(*_POST_PROCESSING, "export_postprocess_mask"):
+    if _has_masks(model) and used.take(*_POST_PROCESSING, "export_postprocess_mask"):
         yield "  masks: pasted"
     opset = used.take("onnx_config", "opset_version")
     if isinstance(opset, int) and 18 <= opset <= 21:
@@ -188,10 +197,60 @@ def _partition(
         policy = _WITH_MASKS.get(kind, kind) if _has_masks(model) else kind
         if policy not in policies:
             used.leave_out("partition_config.type", f"no shared policy is called '{kind}'")
+        detector = str(model["model"].get("type", "model"))
+        check_policy(policy, detector, _parts(model), Place(path="partition_config.type"))
         yield f"# MMDeploy's '{kind}' by name: marks and segments are those of the shared policy."
         yield f"partition: {{type: {_text(policy)}}}"
     else:
         yield from _segments(used, kind, segments, marks)
+
+
+def _check_kind(
+    deploy: Mapping[str, Any], model: Mapping[str, Any], names: tuple[str, str]
+) -> None:
+    codebase = deploy.get("codebase_config") or {}
+    found = [
+        (f"{names[0]}: codebase_config.type", codebase.get("type")),
+        (f"{names[1]}: default_scope", model.get("default_scope")),
+    ]
+    wrong = [
+        problem(at, f"is '{text}'", "expected 'mmdet': only detectors become recipes")
+        for at, text in found
+        if text not in (None, _CODEBASE)
+    ]
+    if not wrong and not isinstance(model.get("model"), Mapping):
+        what = "it has no 'model', so it is no config of a detector"
+        wrong.append(problem(names[1], what, "", "check that model_cfg is the model's config"))
+    if wrong:
+        raise ExportError(*wrong)
+
+
+def _channels(model: Mapping[str, Any]) -> int:
+    """Return how many channels a detector's pictures have: 1 if they are gray, else 3."""
+    parts = model["model"]
+    mean = (parts.get("data_preprocessor") or {}).get("mean")
+    first = (parts.get("backbone") or {}).get("in_channels")
+    is_gray = first == 1 or (first is None and isinstance(mean, list | tuple) and len(mean) == 1)
+    return min(PICTURE_CHANNELS) if is_gray else max(PICTURE_CHANNELS)
+
+
+def _parts(model: Mapping[str, Any]) -> Parts:
+    """Return what the detector of a config is made of, as far as the config alone tells."""
+    parts = model["model"]
+    regions = parts.get("roi_head")
+    heads = regions if isinstance(regions, Mapping) else {}
+    return Parts(
+        regions=regions is not None,
+        box_heads=_count(heads.get("bbox_head")),
+        mask_heads=_count(heads.get("mask_head")),
+        dense_head=parts.get("bbox_head") is not None,
+        suppresses="decoder" not in parts,
+        features=True,
+    )
+
+
+def _count(head: Any) -> int:
+    return len(head) if isinstance(head, list | tuple) else int(head is not None)
 
 
 def _has_masks(model: Mapping[str, Any]) -> bool:

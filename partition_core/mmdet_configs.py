@@ -9,6 +9,8 @@ from pathlib import Path
 
 from partition_core.errors import ExportError, Place, problem, suggestion
 
+INSTALLATION = "pip install 'partition-core[mmdet]'"
+
 
 def shipped_configs() -> Path | None:
     """Return the folder of the configs that the installed mmdet ships, or None without mmdet."""
@@ -35,7 +37,7 @@ def find_config(config: str, root: Path, place: Place) -> Path:
             "expected a file below the project's folder or one that mmdet ships"
             if shipped
             else "mmdet is not installed, so there are no shipped configs",
-            suggestion(config, known),
+            suggestion(config, known) if shipped else f"install it with `{INSTALLATION}`",
         )
     )
 

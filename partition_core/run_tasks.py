@@ -9,7 +9,8 @@ from typing import Any
 from partition_core.actions import attempt, say_all
 from partition_core.building.folders import BUILD
 from partition_core.building.run import RecipeBuild
-from partition_core.errors import Place, RecipeError, one_of, problem, suggestion
+from partition_core.errors import RecipeError, one_of, problem, suggestion
+from partition_core.missing import missing_file
 
 Task = dict[str, Any]
 
@@ -83,8 +84,8 @@ def _check_source(command: str, name: str, given: Mapping[str, str], expected: s
     if not given.get(name):
         raise RecipeError(problem(f"doit {command}", f"{name}= is missing", f"expected {expected}"))
     if not Path(given[name]).exists():
-        place = Place(path=f"{name}={given[name]}")
-        raise RecipeError(problem(place, "there is no such file or folder", f"expected {expected}"))
+        told = missing_file(Path.cwd(), given[name])
+        raise RecipeError(problem(f"doit {command}", *told))
 
 
 def _check_runner(name: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.actions import attempt, say_all
+from partition_core.errors import BuildError, problem
 
 if TYPE_CHECKING:
     from partition_core.building.project import Project
@@ -41,6 +42,9 @@ def task_origin() -> Task:
     """Tell which recipe and inputs made .onnx files: `doit origin build/yolov3/yolov3.onnx`."""
 
     def lines(upkeep: Any, project: Project, files: list[str]) -> Iterator[str]:
+        if not files:
+            expected = "expected one or more, as in `doit origin build/yolov3/yolov3.onnx`"
+            raise BuildError(problem("doit origin", "no file is named", expected))
         for name in files:
             yield from upkeep.origin(project, Path(name))
 

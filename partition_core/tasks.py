@@ -15,12 +15,16 @@ from doit import Globals, doit_cmd, task_params
 from doit.action import BaseAction
 from doit.exceptions import InvalidDodoFile
 
+from partition_core.ending import end_orderly, is_run_by_doit, let_workers_die_with_us
+
+if is_run_by_doit():  # before the rest, so that loading it can be interrupted
+    end_orderly()
+
 from partition_core.actions import attempt, say, say_all
 from partition_core.building.folders import BUILD, MANIFEST, RECIPES, REPORT
 from partition_core.building.run import RecipeBuild, Run
-from partition_core.command_line import commands, scope
+from partition_core.command_line import commands, paths_in_full, scope
 from partition_core.database import MEMORY, Database
-from partition_core.ending import end_orderly, let_workers_die_with_us
 from partition_core.errors import PartitionError
 from partition_core.import_tasks import IMPORT, task_import_mmdeploy
 from partition_core.reporter import BuildReporter
@@ -183,7 +187,10 @@ def task_report() -> Iterator[Task]:
 
 def task_suggest() -> Iterator[Task]:
     """Tell where the models of recipes may best be cut; changes no recipe."""
-    for build in _builds():
+    builds = _builds()
+    if "suggest" in commands():
+        _check_wishes()
+    for build in builds:
         yield {
             "name": build.name,
             "doc": f"Tell where the model of '{build.name}' may best be cut.",
@@ -192,6 +199,15 @@ def task_suggest() -> Iterator[Task]:
             "verbosity": 2,
             "meta": {"recipe": build.name},
         }
+
+
+def _check_wishes() -> None:
+    from partition_core.building.wanted import Wanted  # of use for this command only
+
+    try:
+        Wanted.of(_wishes())
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
 
 
 def _wishes() -> dict[str, str]:
@@ -218,7 +234,7 @@ def _on_build(
 ) -> Task:
     builds = _builds()
     try:
-        return make(builds, dict(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
+        return make(builds, paths_in_full(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from partition_core.advising.flow import Flow, flowing_nodes, flowing_values
 from partition_core.advising.search import Parts
-from partition_core.cutting.graph_marks import MarkTable, marks_of
+from partition_core.cutting.graph_marks import MarkTable, marks_of, root
 from partition_core.cutting.onnx_file.byte_range import content_of
 from partition_core.cutting.onnx_file.graph import Model, Node, Value
 from partition_core.cutting.onnx_file.wire import fields, part_of, piece, text
@@ -25,15 +25,19 @@ class Words:
     """What a recipe can say about the tensors of a model.
 
     `modules` holds, for a tensor's name, the path of the outermost module that is called once and
-    gives nothing but this tensor.
+    gives nothing but this tensor. `names` are, of an ONNX file, where a mark names any tensor, the
+    names that its tensors have there, if they are others here.
     """
 
     table: MarkTable
     values: dict[str, Value]
     modules: dict[str, str]
+    names: dict[str, str] | None = None
 
     def efforts(self, flow: Flow) -> tuple[int, ...]:
         """Return for each tensor of a flow how hard it is to name; few tensors are easiest."""
+        if self.names is not None:
+            return (_EFFORTS["mark"],) * len(flow.tensors)
         return tuple(
             _EFFORTS[
                 "mark"
@@ -50,13 +54,14 @@ class Words:
 class Said:
     """A cut in a recipe's words: segments as (start, end), and the marks that they refer to.
 
-    `known` are names of marks that the recipe has, `new` maps names to paths of modules.
-    `unsaid` are tensors that no mark can name.
+    `known` are names of marks that the recipe has, `new` maps names to paths of modules, `tensors`
+    maps names to those of tensors. `unsaid` are tensors that no mark can name.
     """
 
     segments: list[tuple[list[str], list[str]]] = field(default_factory=list)
     known: dict[str, None] = field(default_factory=dict)
     new: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, list[str]] = field(default_factory=dict)
     unsaid: dict[str, None] = field(default_factory=dict)
 
 
@@ -68,8 +73,19 @@ def words_of(model: Model, flow: Flow, prefix: str) -> Words:
     return Words(marks_of(model), flowing_values(model), _sole_outputs(model, flow, prefix))
 
 
+def words_of_file(model: Model, flow: Flow) -> Words:
+    """Return what a recipe can say about `model`, an ONNX file with its recipe's marks put in.
+
+    Raises CutError for a Mark node that lacks what it must say.
+    """
+    names = {root(value).name: value.name for value in model.graph.outputs}
+    return Words(marks_of(model), flowing_values(model), {}, names)
+
+
 def said(words: Words, flow: Flow, parts: Parts) -> Said:
     """Return the cut of a flow into `parts` as segments between marks."""
+    if words.names is not None:
+        return _said_by_tensors(words, words.names, flow, parts)
     found = Said()
     for part in range(max(parts) + 1):
         start, end = [], []
@@ -82,6 +98,34 @@ def said(words: Words, flow: Flow, parts: Parts) -> Said:
                 start.append(tensor.name)
         found.segments.append((_refer(words, start, found), _refer(words, end, found)))
     return found
+
+
+def _said_by_tensors(words: Words, names: Mapping[str, str], flow: Flow, parts: Parts) -> Said:
+    """Return a cut by marks on tensors: one for all that leave a part for the same others."""
+    places: dict[tuple[int, frozenset[int], bool], list[str]] = {}
+    for tensor in flow.tensors:
+        maker = parts[tensor.maker] if tensor.maker >= 0 else -1
+        readers = frozenset(parts[reader] for reader in tensor.readers) - {maker}
+        if readers or tensor.is_output:
+            named = names.get(tensor.name, tensor.name)
+            places.setdefault((maker, readers, tensor.is_output), []).append(named)
+    taken = {tensor.mark for tensor in words.table.tensors}
+    found = Said([([], []) for _ in range(max(parts) + 1)])
+    for number, ((maker, readers, _), tensors) in enumerate(sorted(places.items(), key=_order)):
+        mark = _mark_name(f"place_{number}", taken)
+        found.tensors[mark] = tensors
+        if maker >= 0:
+            found.segments[maker][1].append(f"{mark}:input")
+        for reader in sorted(readers):
+            found.segments[reader][0].append(f"{mark}:output")
+    return found
+
+
+def _order(
+    place: tuple[tuple[int, frozenset[int], bool], list[str]],
+) -> tuple[int, list[int], bool]:
+    (maker, readers, is_output), _ = place
+    return maker, sorted(readers), is_output
 
 
 def _refer(words: Words, names: Sequence[str], found: Said) -> list[str]:

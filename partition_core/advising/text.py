@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 from partition_core.advising.appraisal import Appraisal, PartFigures
@@ -58,6 +59,9 @@ def recipe_lines(said: Said, known: dict[str, str], files: Sequence[str]) -> Ite
         yield f"  - {known.get(name, '{name: ' + name + ', decorator: true}')}"
     for name, path in said.new.items():
         yield f"  - {{name: {name}, module: {path}, inputs: [], outputs: [{name}]}}"
+    for name, marked in said.tensors.items():
+        # As JSON, which YAML reads the same way: names of tensors may have any letters.
+        yield f"  - {{name: {name}, tensors: {json.dumps(marked, ensure_ascii=False)}}}"
     yield "partition:"
     yield "  type: suggested"
     yield "  segments:"
@@ -84,15 +88,24 @@ def comparison(own: Appraisal, best: Sequence[Appraisal]) -> str:
     )
 
 
-def heading(recipe: str, count: int, parts: int, is_complete: bool) -> str:
-    """Return the line above the table."""
+def heading(recipe: str, count: int, parts: int, limits: str, is_complete: bool) -> str:
+    """Return the line above the table; `limits` are the user's, as they were written."""
     found = f"{recipe}: {counted(count, 'cut')} into {parts} parts"
+    if limits:
+        found += f" with {limits}"
     if is_complete:
         return f"{found} that no other cut beats in both bytes and evenness:"
     return (
         f"{found} that no other cut that was tried beats in both bytes and evenness "
         "(there are too many to try all):"
     )
+
+
+def unmarkable(numbers: Sequence[int], count: int) -> Iterator[str]:
+    """Yield a line about the cuts, by `numbers` of `count`, whose tensors no mark can name."""
+    if numbers:
+        told = "all cuts" if len(numbers) == count else f"cut {', '.join(map(str, numbers))}"
+        yield f"No mark can name what crosses, of {told}: mark a function of your own there."
 
 
 NOTES = (

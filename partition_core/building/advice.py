@@ -10,26 +10,26 @@ from partition_core.advising import text
 from partition_core.advising.appraisal import Appraisal, appraised
 from partition_core.advising.flow import Flow, flow_of, flowing_nodes, undecided
 from partition_core.advising.measuring import measured_dims, measured_seconds
-from partition_core.advising.naming import said, words_of
+from partition_core.advising.naming import Said, Words, said, words_of, words_of_file
 from partition_core.advising.plot import draw
 from partition_core.advising.search import Parts, Wishes, pareto_front
 from partition_core.building.folders import BUILD
 from partition_core.building.plan import END2END, REFERENCE, Plan
 from partition_core.building.wanted import Wanted
-from partition_core.building.work import laid_out
+from partition_core.building.work import Say, laid_out, phase
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.segment_scope import scope_of
 from partition_core.disk import write_whole
 from partition_core.errors import BuildError, CutError, Problem, one_of, problem, suggestion
-from partition_core.recipe import Mark, MmdetModel
+from partition_core.recipe import Mark, MmdetModel, OnnxModel
 from partition_core.reference import Array, load_reference
 
 PLOT = "suggest.svg"
 _EVEN = 990  # of two parts, the smaller one then has 1 % of the FLOPs
 
 
-def advice(plan: Plan, wanted: Wanted) -> Iterator[str]:
+def advice(plan: Plan, wanted: Wanted, say: Say) -> Iterator[str]:
     """Yield the best cuts of a recipe's model as lines, and write a plot into its build folder.
 
     The model must be exported. Raises PartitionError.
@@ -39,40 +39,52 @@ def advice(plan: Plan, wanted: Wanted) -> Iterator[str]:
         path = models[END2END]
         model = read_model(path)
         _check_operators(model, wanted.unsupported)
-        flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
-        seconds = measured_seconds(path, inputs, scratch) if wanted.measures else None
-    is_mmdet = isinstance(plan.file.recipe.model, MmdetModel)
-    words = words_of(model, flow, "detector" if is_mmdet else "")
-    front = pareto_front(
-        flow,
-        Wishes(
-            wanted.parts,
-            wanted.max_bytes,
-            wanted.unsupported,
-            _memory_test(flow, wanted.max_memory),
-            words.efforts(flow),
-        ),
-    )
-    best = [appraised(flow, found.parts, seconds) for found in front.cuts]
+        with phase(f"{plan.recipe}: suggest: measure the model", say):
+            flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
+            seconds = measured_seconds(path, inputs, scratch) if wanted.measures else None
+    with phase(f"{plan.recipe}: suggest: search the cuts", say):
+        words = _words(plan, model, flow)
+        front = pareto_front(
+            flow,
+            Wishes(
+                wanted.parts,
+                wanted.max_bytes,
+                wanted.unsupported,
+                _memory_test(flow, wanted.max_memory),
+                words.efforts(flow),
+            ),
+        )
+        best = [appraised(flow, found.parts, seconds) for found in front.cuts]
     if not best:
         raise BuildError(_no_cut(plan, wanted))
-    chosen = _chosen(best, wanted.cut)
+    every = [said(words, flow, cut.parts) for cut in best]
+    chosen = _chosen(best, every, wanted.cut)
     own_parts = _own_parts(plan, model, flow)
     own = None if own_parts is None else appraised(flow, own_parts, seconds)
     rows = [(str(number), cut) for number, cut in enumerate(best, 1)]
-    yield text.heading(plan.recipe, len(best), wanted.parts, front.is_complete)
+    yield text.heading(plan.recipe, len(best), wanted.parts, wanted.limits, front.is_complete)
     yield from text.table([*rows, *([("recipe", own)] if own else [])], flow.flops)
     comparable = own if own and len(own.figures) == wanted.parts else None
     if comparable:
         yield text.comparison(comparable, best)
+    yield from text.unmarkable(
+        [number for number, one in enumerate(every, 1) if one.unsaid], len(every)
+    )
     yield from text.NOTES
     yield _drawn(plan, best, comparable)
     yield f"# Cut {chosen + 1}, for {plan.file.file}:"
     yield from text.recipe_lines(
-        said(words, flow, best[chosen].parts),
+        every[chosen],
         {mark.name: _mark_text(mark) for mark in plan.file.recipe.marks},
         [f"part{number}.onnx" for number in range(wanted.parts)],
     )
+
+
+def _words(plan: Plan, model: Model, flow: Flow) -> Words:
+    source = plan.file.recipe.model
+    if isinstance(source, OnnxModel):
+        return words_of_file(model, flow)
+    return words_of(model, flow, "detector" if isinstance(source, MmdetModel) else "")
 
 
 def _stored(plan: Plan, name: str) -> Path:
@@ -143,11 +155,17 @@ def _no_cut(plan: Plan, wanted: Wanted) -> Problem:
     )
 
 
-def _chosen(best: Sequence[Appraisal], number: int | None) -> int:
-    """Return the index of the cut to write as YAML: the cheapest that leaves no part next to
-    nothing, if the user chose none."""
+def _chosen(best: Sequence[Appraisal], every: Sequence[Said], number: int | None) -> int:
+    """Return the index of the cut to write as YAML.
+
+    If the user chose none, the cheapest that marks can name and that leaves no part next to
+    nothing; if there is none, one that lacks one of both.
+    """
     if number is None:
-        return next((i for i, cut in enumerate(best) if cut.share <= _EVEN), 0)
+        named = [i for i, one in enumerate(every) if not one.unsaid]
+        even = [i for i, cut in enumerate(best) if cut.share <= _EVEN]
+        both = [i for i in named if i in even]
+        return next(iter((*both, *named, *even, 0)))
     if number > len(best):
         what = f"there are {len(best)} cuts"
         raise BuildError(problem(f"cut={number}", what, f"expected a number from 1 to {len(best)}"))

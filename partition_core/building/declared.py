@@ -12,6 +12,7 @@ from partition_core.errors import BuildError, problem, suggestion
 from partition_core.following import labels
 from partition_core.following.installed import installed_names
 from partition_core.identity import MISSING
+from partition_core.missing import missing_file
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import DependsOn
 
@@ -30,7 +31,7 @@ def declared_inputs(
         found = list(_files(project, pattern))
         if not found:
             place = file.place(f"model.depends_on.files[{index}]")
-            raise BuildError(problem(place, f"there is no file '{pattern}'"))
+            raise BuildError(problem(place, *missing_file(project.root, pattern)))
         for path in found:
             label = f"{labels.FILE} {labels.path_text(path, project.root)}"
             told[label] = project.around.text(label)

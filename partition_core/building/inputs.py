@@ -14,6 +14,7 @@ from partition_core.building.own_code import Kind, code_files
 from partition_core.building.pinned import pinned_by
 from partition_core.building.project import Project
 from partition_core.errors import BuildError, problem
+from partition_core.missing import missing_file
 from partition_core.mmdet_configs import config_closure, config_label, find_config
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import MmdetModel, OnnxModel, TorchModel, canonical_json
@@ -110,8 +111,12 @@ def measuring_inputs(project: Project) -> Entries:
 
 def report_inputs(project: Project, file: RecipeFile) -> Entries:
     """Yield what a report depends on, besides what it tells of: the recipe's text is shown."""
+    from partition_core.reporting.layout import obstacle
+
     for path in file.sources:
         yield f"text {path.name}", project.digests.of(path) or ""
+    # Of equal inputs, a report with its map and one without are not the same.
+    yield "map", "left out" if obstacle() else "drawn"
     yield from versions(_REPORT_PACKAGES)
     yield from own_code(project, "report")
 
@@ -168,7 +173,9 @@ def _pinned_entry(project: Project, file: RecipeFile) -> Entries:
 def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
     digest = project.digests.of(path)
     if digest is None:
-        raise BuildError(problem(file.place(at), f"there is no file '{path.name}'"))
+        inside = path.is_relative_to(project.root)
+        text = str(path.relative_to(project.root) if inside else path)
+        raise BuildError(problem(file.place(at), *missing_file(project.root, text)))
     return digest
 
 

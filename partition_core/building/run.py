@@ -22,7 +22,7 @@ from partition_core.errors import (
     problem,
     suggestion,
 )
-from partition_core.reading.recipe_names import recipe_names
+from partition_core.reading.recipe_names import overlooked, recipe_names
 from partition_core.wording import counted, warn
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Run:
     """The builds of the recipes called `names`; None means all.
 
     Raises RecipeError with everything that is wrong with them. If they need not be right, those
-    that are not are left out, with a warning.
+    that are not are left out, with a warning, and so are files that only look like recipes.
     """
 
     def __init__(self, root: Path, names: Sequence[str] | None, must_be_right: bool = True) -> None:
@@ -54,8 +54,11 @@ class Run:
                 problems.extend(error.problems)
         if problems and must_be_right:
             raise RecipeError(*problems)
-        for wrong in problems:
+        for wrong in dict.fromkeys(problems):
             warn(f"{wrong}; left out")
+        if names is None and not must_be_right:
+            for told in _overlooked_files(root):
+                warn(told)
 
     @functools.cached_property
     def project(self) -> Project:
@@ -217,7 +220,7 @@ class RecipeBuild:
         wanted = Wanted.of(given)
         if self.is_settled:
             self.export(say)  # its result may have left the store
-        return advice(self.plan, wanted)
+        return advice(self.plan, wanted, say)
 
     def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         """Return a function from the model's inputs to the arrays at its marks, in PyTorch.
@@ -267,7 +270,7 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
                 Place(f"{RECIPES}/"),
                 "there is no recipe",
                 f"expected at least one file '{RECIPES}/<name>.yaml'",
-                "see the README for a first recipe",
+                "; ".join(_overlooked_files(root)) or "see the README for a first recipe",
             )
         )
     if chosen is None:
@@ -278,7 +281,7 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
             f"recipe={','.join(chosen)}",
             f"there is no recipe '{name}'",
             one_of(known),
-            suggestion(name, known),
+            _overlooked(root, name) or suggestion(name, known),
         )
         for name in names
         if name not in known
@@ -286,3 +289,21 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
     if unknown:
         raise RecipeError(*unknown)
     return list(dict.fromkeys(names))
+
+
+def _overlooked_files(root: Path) -> list[str]:
+    """Return, each with a reason, the files that look like recipes and are not taken for any."""
+    return [_reason(name) for name in overlooked(root / RECIPES)]
+
+
+def _overlooked(root: Path, asked: str) -> str:
+    stems = {
+        name: name.removesuffix(".yaml").removesuffix(".yml") for name in overlooked(root / RECIPES)
+    }
+    meant = [name for name, stem in stems.items() if asked in (name, stem, stem.rpartition("/")[2])]
+    return "; ".join(map(_reason, meant))
+
+
+def _reason(name: str) -> str:
+    wanted = f"{RECIPES}/{Path(name).stem}.yaml"
+    return f"'{RECIPES}/{name}' is no recipe where it is: call it '{wanted}'"

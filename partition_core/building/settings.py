@@ -48,8 +48,8 @@ def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
     written = _written(root / SETTINGS)
     folder = variables.get(FOLDER_VARIABLE) or written.get("store")
     return Settings(
-        store=root / str(folder) if folder else _default_folder(variables),
-        remote=str(variables.get(REMOTE_VARIABLE, written.get("remote", ""))),
+        store=root / os.path.expanduser(str(folder)) if folder else _default_folder(variables),
+        remote=os.path.expanduser(str(variables.get(REMOTE_VARIABLE, written.get("remote", "")))),
         remote_write=_flag(variables.get(WRITE_VARIABLE), written.get("remote_write", False)),
         salt=str(written.get("salt", "")),
         report=_flag(variables.get(REPORT_VARIABLE), written.get("report", True)),

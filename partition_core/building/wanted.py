@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from partition_core.building.upkeep import bytes_in
 from partition_core.errors import BuildError, problem
 
+_LIMITS = ("max_bytes", "max_memory", "unsupported")
 _MOST_PARTS, _MOST_CUTS = 8, 1000
 
 
@@ -22,6 +23,8 @@ class Wanted:
     unsupported: frozenset[str] = frozenset()
     cut: int | None = None
     measures: bool = False
+    limits: str = ""
+    """The limits as they were written, for the line that tells what was found under them."""
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Wanted:
@@ -36,6 +39,7 @@ class Wanted:
             unsupported=frozenset(name.strip() for name in operators if name.strip()),
             cut=_number(given, "cut", _MOST_CUTS) if "cut" in given else None,
             measures=_is_yes(given.get("measure", "no")),
+            limits=", ".join(f"{name}={given[name]}" for name in _LIMITS if given.get(name)),
         )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+from partition_core.cutting.graph_walk import reads
 from partition_core.cutting.onnx_file.graph import Graph, Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.skeleton import skeleton_bytes
 
 _LONG = 1 << 20
+_LABEL = re.compile(r"\[\w+\] |Inference error\(s\): ")
 
 
 def inferred_info(model: Model, name: str) -> bytes:
@@ -32,6 +36,37 @@ def _inferred(model: Model) -> dict[str, bytes]:
     graph = read_model(made.SerializeToString()).graph
     values = [value for node in graph for value in node.outputs]
     return {value.name: value.info for value in (*graph.inputs, *values) if value.info}
+
+
+def inference_failure(model: Model) -> str:
+    """Return why types of a model cannot be inferred, or nothing if no reason is found."""
+    import onnx
+
+    late = _read_too_early(model.graph)
+    if late:
+        return late
+    try:
+        onnx.shape_inference.infer_shapes(skeleton_bytes(model), strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        # What follows the first line tells of nodes that had to be left for the same reason.
+        (first, *_) = str(error).split("\n", 1)
+        return _LABEL.sub("", first).strip()
+    return ""
+
+
+def _read_too_early(graph: Graph) -> str:
+    made: set[object] = set()
+    inside = set(graph.nodes)
+    for node in graph.nodes:
+        for value in reads(node):
+            producer = value.producer
+            if producer in inside and producer not in made and producer is not None:
+                return (
+                    f"its nodes are not in order: node '{node.name}' reads '{value.name}' before "
+                    f"node '{producer.name}' makes it"
+                )
+        made.add(node)
+    return ""
 
 
 def _long_lists(graph: Graph) -> bool:

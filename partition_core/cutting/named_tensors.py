@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, root
-from partition_core.cutting.graph_walk import nodes_within
+from partition_core.cutting.graph_walk import all_nodes, nodes_within
 from partition_core.cutting.onnx_file.graph import Model, Node, Value
 from partition_core.errors import CutError, Problem, problem, suggestion
 from partition_core.recipe import Segment, TensorName
@@ -70,14 +70,26 @@ def _named_or_made(
 
 
 def _unknown_node(model: Model, name: str, nodes: Mapping[str, object], at: str) -> Problem:
-    for top in model.graph:
-        if any(node.name == name for node in nodes_within(top)):
-            what = f"node '{name}' lies inside a body of {top.op_type} node '{top.name}'"
-            expected = "a segment starts and ends in the main graph"
-            return problem(at, what, expected, "name a node outside it")
+    for around, node in _inner_nodes(model):
+        if node.name == name:
+            what = f"node '{name}' lies inside {around}"
+            return problem(at, what, _OUTSIDE, "name a node outside it")
     known = [one for one in nodes if one]
     remedy = suggestion(name, known) if known else "name tensors: its nodes have no names"
     return problem(at, f"the model has no node '{name}'", "", remedy)
+
+
+def _inner_nodes(model: Model) -> Iterator[tuple[str, Node]]:
+    """Yield every node that is not in the main graph, with the words for what is around it."""
+    for top in model.graph:
+        for node in nodes_within(top):
+            yield f"a body of {top.op_type} node '{top.name}'", node
+    for (domain, name, _), function in model.functions.items():
+        for node in all_nodes(function.graph):
+            yield f"function '{name}' of domain '{domain}'", node
+
+
+_OUTSIDE = "a segment starts and ends in the main graph"
 
 
 def marks_by_name(model: Model, tensors: Iterable[NamedTensor]) -> MarkTable:
@@ -134,11 +146,9 @@ def _values(model: Model) -> list[Value]:
 
 
 def _unknown(model: Model, one: NamedTensor, values: Mapping[str, Value]) -> Problem:
-    for top in model.graph:
-        inner = [value.name for node in nodes_within(top) for value in node.outputs]
-        if one.tensor in inner:
-            what = f"'{one.tensor}' lies inside a body of {top.op_type} node '{top.name}'"
-            expected = "a segment starts and ends in the main graph"
-            return problem(one.at, what, expected, "name a tensor outside it")
+    for around, node in _inner_nodes(model):
+        if any(value.name == one.tensor for value in node.outputs):
+            what = f"'{one.tensor}' lies inside {around}"
+            return problem(one.at, what, _OUTSIDE, "name a tensor outside it")
     hint = suggestion(one.tensor, values)
     return problem(one.at, f"the model has no tensor '{one.tensor}'", "", hint)

@@ -24,6 +24,9 @@ from partition_core.recipe import DynamicAxis, Segment
 Inferred = Callable[[str], bytes]
 """Gives the ValueInfoProto that shape inference finds for a name, empty if it finds none."""
 
+UNTYPED = "a boundary needs a dtype and a rank"
+"""What is expected of a tensor whose type nobody knows."""
+
 
 @dataclass(frozen=True)
 class Boundary:
@@ -121,7 +124,7 @@ def _unknown(tensor: MarkedTensor, what: str, at: str) -> Problem:
     return problem(
         at,
         f"the {what} of '{tensor}' is not known",
-        "a boundary needs a dtype and a rank",
+        UNTYPED,
         "set 'dtype' and 'shape' of the Mark node, or the tensor's type in the model",
     )
 

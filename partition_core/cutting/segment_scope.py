@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of, root
 from partition_core.cutting.graph_walk import Walk, dependents, nodes_within, reads, walk_back
-from partition_core.cutting.inference import inferred_info
+from partition_core.cutting.inference import inference_failure, inferred_info
 from partition_core.cutting.onnx_file.graph import Model, Value
 from partition_core.cutting.onnx_file.value_type import symbols_in
 from partition_core.cutting.segment_boundary import (
+    UNTYPED,
     Boundary,
     Inferred,
     boundary,
@@ -73,8 +74,12 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     def inferred(name: str) -> bytes:
         return inferred_info(model, name)
 
+    known = len(problems)
     inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
     outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
+    untyped = [one for one in problems[known:] if one.expected == UNTYPED]
+    if untyped and (failure := inference_failure(model)):
+        problems = [*(one for one in problems if one not in untyped), _untyped(at, failure)]
     inputs, outputs = distinctly_named(inputs, outputs, segment)
     different = {item.value: item for item in reversed(inputs)}
     passing = [item for item in outputs if _passes(item, inputs)]
@@ -86,6 +91,9 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     needed = walk_back(model.graph, start.values, end.values).met
     kept = {node: value for node, value in sizes.items() if value in needed}
     walk = walk_back(model.graph, start.values, end.values, kept)
+    if _is_reversed(model, start, end, walk):
+        problems.append(_reversed(segment, start, end, at))
+        _refuse(problems)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(table, segment, end, walk)
     _refuse(problems)
@@ -133,6 +141,12 @@ def _boundaries(
     return made
 
 
+def _untyped(at: str, failure: str) -> Problem:
+    what = f"the types of the model cannot be inferred: {failure}"
+    remedy = "mend the model, or write the types of these tensors into it"
+    return problem(at.partition(".")[0], what, "", remedy)  # it is so for all segments
+
+
 def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:
     # An input that is also an output, under one name: ONNX allows it.
     return any((item.value, item.name) == (output.value, output.name) for item in inputs)
@@ -146,6 +160,20 @@ def _repeated(start: _Chosen) -> Iterator[Problem]:
             continue
         what = f"'{tensor}' is the same tensor as '{first[tensor.value]}', listed before it"
         yield problem(start.place(position), what, "", "list it once")
+
+
+def _is_reversed(model: Model, start: _Chosen, end: _Chosen, walk: Walk) -> bool:
+    """Return whether the end needs no start, and the start needs all of the end."""
+    if not start.values or any(value in walk.met for value in start.values):
+        return False
+    other = walk_back(model.graph, end.values, start.values)
+    return all(value in other.met for value in end.values)
+
+
+def _reversed(segment: Segment, start: _Chosen, end: _Chosen, at: str) -> Problem:
+    what = f"segment '{segment.save_file}' is the wrong way round: its start, "
+    what += f"{_listed(start.tensors)}, is computed from its end, {_listed(end.tensors)}"
+    return problem(at, what, "", "exchange the two")
 
 
 def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]:

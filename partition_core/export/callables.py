@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from partition_core.errors import ExportError, Place, problem, suggestion
+from partition_core.export.state_dict import without_unsafe_advice
 
 
 def imported(path: str, place: Place, returns: str) -> Callable[..., Any]:
@@ -35,5 +36,5 @@ def imported(path: str, place: Place, returns: str) -> Callable[..., Any]:
 
 def factory_error(path: str, what: str, error: Exception, place: Place) -> ExportError:
     """Return the error for what a user's callable raised."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = f"{type(error).__name__}: {without_unsafe_advice(str(error))}"
     return ExportError(problem(place, f"factory '{path}': {what}", reason))

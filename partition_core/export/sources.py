@@ -23,6 +23,7 @@ from partition_core.export.placing import Placement, placed
 from partition_core.export.questions import KnownFunction
 from partition_core.export.refusals import check_followed
 from partition_core.export.weights import seed_weights
+from partition_core.policy_fits import check_policy
 from partition_core.recipe import (
     Checkpoint,
     Mark,
@@ -143,6 +144,7 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
 def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
     from partition_core.export.channels import check_preprocessor, refused_channels
     from partition_core.export.detector import build_detector, config_identity, quiet_mmdet
+    from partition_core.export.detector_parts import parts_of
     from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
@@ -151,6 +153,8 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     form = recipe.export.masks
     module, config = build_detector(source, root, place_of("model.config"), form)
     own = module.detector
+    place = place_of("partition.type")
+    check_policy(recipe.partition.type, type(own).__name__, parts_of(own), place)
     (spec,) = recipe.export.inputs
     check_preprocessor(spec, config, place_of)
     if form == "pasted":

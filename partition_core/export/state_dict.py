@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -109,10 +110,29 @@ class _Unread:
         pass
 
 
-def _reason(error: Exception) -> str:
-    """Return what torch found, without its advice to read the file all the same."""
-    text = " ".join(str(error).split())
-    found = text.rpartition("trusted source. ")[2].rpartition("WeightsUnpickler error: ")[2]
+def without_unsafe_advice(text: str) -> str:
+    """Return a message of torch, on one line, without its advice to run what a file holds."""
+    words = " ".join(text.split())
+    for sign, meaning in _KINDS.items():
+        if sign in words:
+            return meaning
+    words = words.rpartition("WeightsUnpickler error: ")[2]
     for advice in ("Please use `torch", "Check the documentation of torch.load"):
-        found = found.partition(advice)[0]
-    return found.strip()[:300] or type(error).__name__
+        words = words.partition(advice)[0]
+    kept = [one for one in _SENTENCE.split(words) if not any(sign in one for sign in _UNSAFE)]
+    return " ".join(kept).strip()
+
+
+_SENTENCE = re.compile(r"(?<=[.!?:]) ")
+_UNSAFE = ("weights_only", "Weights only", "arbitrary code", "trust", "safe_globals")
+_KINDS = {
+    "TorchScript archives": "it is a TorchScript archive",
+    "legacy .tar format": "it is in the tar format of torch before 0.4",
+}
+"""Files that torch refuses for what they are, which it says with that advice."""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):  # of the first byte, where no pickle starts
+        return "it is no file that torch.save writes"
+    return without_unsafe_advice(str(error))[:300] or type(error).__name__

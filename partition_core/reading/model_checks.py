@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.missing import missing_file
 from partition_core.picture_input import PICTURE_CHANNELS
 from partition_core.reading.recipe_draft import Check, Draft
 from partition_core.reading.yaml_tree import EVERY, Node
@@ -161,7 +162,11 @@ def _escaping_paths(draft: Draft) -> Iterator[Problem]:
     for steps in _INPUT_PATHS:
         for node in draft.tree.select(*steps):
             text = node.text or ""
-            if not _SCHEME.match(text) and not os.path.isabs(text) and _escapes(text):
+            if text.startswith("~"):
+                what = f"{quoted(text)} begins with '~', which no recipe replaces by a folder"
+                expected = "expected a path relative to the project, or an absolute one"
+                yield Problem(node.place, what, expected)
+            elif not _SCHEME.match(text) and not os.path.isabs(text) and _escapes(text):
                 what = f"{quoted(text)} leads out of the project"
                 remedy = "write an absolute path if that is meant"
                 yield Problem(node.place, what, "expected a path inside the project", remedy)
@@ -180,12 +185,10 @@ _INPUT_PATHS = (
 def _declared_files(draft: Draft) -> Iterator[Problem]:
     for node in draft.tree.select("model", "depends_on", "files", EVERY):
         text = node.text or ""
-        if not text or (not os.path.isabs(text) and _escapes(text)):
+        if not _may_be_there(text):
             continue
         if not any(map(os.path.isfile, glob.iglob(str(draft.root / text), recursive=True))):
-            what = f"there is no file {quoted(text)}"
-            expected = "expected files, relative to the project's root or absolute"
-            yield Problem(node.place, what, expected)
+            yield Problem(node.place, *missing_file(draft.root, text))
 
 
 def _declared_packages(draft: Draft) -> Iterator[Problem]:
@@ -207,14 +210,12 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def _proof_files(draft: Draft) -> Iterator[Problem]:
-    for kind, wanted in (("images", "a picture"), ("inputs", "an '.npz' file")):
+    for kind in ("images", "inputs"):
         for node in draft.tree.select("proof", kind, EVERY):
-            if not node.text or (_escapes(node.text) and not os.path.isabs(node.text)):
+            if not node.text or not _may_be_there(node.text):
                 continue
             if not os.path.isfile(draft.root / node.text):
-                what = f"there is no file {quoted(node.text)}"
-                path = "by an absolute path or one relative to the project's root"
-                yield Problem(node.place, what, f"expected {wanted}, {path}")
+                yield Problem(node.place, *missing_file(draft.root, node.text))
 
 
 def _proof_of_another_source(draft: Draft) -> Iterator[Problem]:
@@ -255,6 +256,12 @@ def _marks_of_one_line(draft: Draft) -> Iterator[Problem]:
     if draft.is_onnx and marks is not None and marks.items and start is not None:
         what = "has no meaning beside 'from' and 'to', which name tensors themselves"
         yield Problem(marks.place, what, "", "remove it, or write 'type' and 'segments'")
+
+
+def _may_be_there(text: str) -> bool:
+    """Return whether a path is worth a look; of others it is told already what is wrong."""
+    inside = os.path.isabs(text) or not _escapes(text)
+    return bool(text) and not text.startswith("~") and inside
 
 
 def _escapes(path: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
 from partition_core.reading.recipe_draft import Check, Draft
+from partition_core.reading.recipe_names import is_no_file_on_windows
 from partition_core.reading.yaml_tree import EVERY, Node
 from partition_core.references import GRAMMAR, MarkReference, parse_reference
 
@@ -23,6 +24,8 @@ KNOWN_MARK_NAMES = (
     "mask_roi_extractor",
     "mask_head_forward",
 )
+SHIPPED = "partition_core/policies/"
+"""How the places of marks begin that ship with the package."""
 RESERVED_FILES = frozenset({"end2end.onnx"})
 
 
@@ -58,6 +61,9 @@ def _repeated_files(draft: Draft) -> Iterator[Problem]:
     for file in files:
         if file.text and file.text.lower() in RESERVED_FILES:
             what = f"{quoted(file.text)} is the name of a file that every build makes"
+            yield Problem(file.place, what, "", "choose another name")
+        elif file.text and is_no_file_on_windows(file.text):
+            what = f"{quoted(file.text)} is the name of a device on Windows, which has no such file"
             yield Problem(file.place, what, "", "choose another name")
 
 
@@ -138,6 +144,73 @@ def _empty_segments(draft: Draft) -> Iterator[Problem]:
             yield Problem(end.place, what, "expected different mark references")
 
 
+def _reversed_segments(draft: Draft) -> Iterator[Problem]:
+    whole = {name for name, mark in draft.marks() if _is_on(mark, "detector")}
+    for segment in draft.segments():
+        start, end = segment.get("start"), segment.get("end")
+        if start is None or end is None or _meanings(start) == _meanings(end):
+            continue
+        behind, before = _sides(start, "output"), _sides(end, "input")
+        calls = {(one.mark, one.call) for one in (*behind, *before)}
+        reason = ""
+        if behind and {one.mark for one in behind} <= whole:
+            reason = f"nothing comes behind '{behind[0]}'"
+        elif before and {one.mark for one in before} <= whole:
+            reason = f"nothing comes before '{before[0]}'"
+        elif behind and before and len(calls) == 1:
+            reason = f"'{before[0]}' comes before '{behind[0]}'"
+        elif pair := _in_known_order(draft, start, end):
+            reason = "in every detector '{}' comes before '{}'".format(*pair)
+        if reason:
+            what = "'start' and 'end' are the wrong way round"
+            yield Problem(segment.place, what, reason, "exchange the two")
+
+
+_ORDER = {
+    ("extract_feat", 0): 0,
+    ("BaseDenseHead", 0): 1,
+    ("yolo_head", 0): 2,
+    ("rtmdet_head", 0): 2,
+    ("multiclass_nms", 0): 3,
+    ("roi_extractor", 0): 4,
+    ("bbox_head_forward", 0): 5,
+    ("multiclass_nms", 1): 6,
+    ("mask_roi_extractor", 0): 7,
+    ("mask_head_forward", 0): 8,
+}
+"""The known marks and their calls, in the order in which every detector passes them."""
+
+
+def _in_known_order(draft: Draft, start: Node, end: Node) -> tuple[str, str] | None:
+    """Return a mark of `end` and one of `start`, all of which are known and come later."""
+    own = {name for name, mark in draft.marks() if not mark.place.file.startswith(SHIPPED)}
+    ranks: list[list[tuple[int, str]]] = []
+    for side in (end, start):
+        references = [parse_reference(node.text or "") for node in side.items]
+        found = [
+            (2 * _ORDER[one.mark, one.call] + (one.side == "output"), str(one))
+            for one in references
+            if one is not None and one.mark not in own and (one.mark, one.call) in _ORDER
+        ]
+        if not found or len(found) < len(references):
+            return None
+        ranks.append(found)
+    (last, before), (first, behind) = max(ranks[0]), min(ranks[1])
+    return (before, behind) if last < first else None
+
+
+def _sides(references: Node, side: str) -> list[MarkReference]:
+    """Return the references if all are to this side of their marks, else none."""
+    found = [parse_reference(node.text or "") for node in references.items]
+    known = [one for one in found if one is not None and one.side == side]
+    return known if len(known) == len(found) else []
+
+
+def _is_on(mark: Node, what: str) -> bool:
+    on = mark.get("on")
+    return on is not None and on.text == what
+
+
 def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[Problem]:
     first: dict[str, tuple[str, Node]] = {}
     for node in nodes:
@@ -167,4 +240,5 @@ PARTITION_CHECKS: tuple[Check, ...] = (
     _no_marks,
     _references,
     _empty_segments,
+    _reversed_segments,
 )

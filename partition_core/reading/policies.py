@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
+from partition_core.reading.partition_checks import SHIPPED
 from partition_core.reading.recipe_draft import Draft
 from partition_core.reading.recipe_names import recipe_names
 from partition_core.reading.recipe_schema import POLICY_SCHEMA, schema_problems
@@ -92,4 +93,4 @@ def _referred(tree: Node) -> Iterator[str]:
 
 
 def _shown(path: Path) -> str:
-    return f"partition_core/policies/{path.relative_to(POLICIES).as_posix()}"
+    return f"{SHIPPED}{path.relative_to(POLICIES).as_posix()}"

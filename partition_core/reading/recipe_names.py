@@ -2,9 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_IS_RECIPE = (re.compile(r"^model\s*:", re.MULTILINE), re.compile(r"^partition\s*:", re.MULTILINE))
+_EXTENDS = re.compile(r"^extends\s*:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
+
+
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def is_no_file_on_windows(name: str) -> bool:
+    """Return whether Windows keeps the name of a file or folder for a device, or cuts it short.
+
+    Source: Microsoft, "Naming Files, Paths, and Namespaces".
+    """
+    return bool(_DEVICES.fullmatch(name)) or name.endswith(".")
 
 
 def recipe_names(folder: Path) -> list[str]:
     """Return the sorted stems of the folder's `*.yaml` files; none if there is no folder."""
     return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
+def overlooked(folder: Path) -> list[str]:
+    """Return the files that look like recipes but are none, by their paths in the folder, sorted.
+
+    Those are `*.yml`, and recipes in folders below; not those that a recipe extends.
+    """
+    used: set[Path] = set()
+    for path in folder.glob("*.yaml"):
+        used.update((folder / name).resolve() for name in _EXTENDS.findall(_text(path)))
+    below = [*folder.glob("*.yml"), *folder.glob("*/**/*.yaml"), *folder.glob("*/**/*.yml")]
+    found = [path for path in below if path.resolve() not in used and _looks_like_one(path)]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _looks_like_one(path: Path) -> bool:
+    text = _text(path)
+    return all(key.search(text) for key in _IS_RECIPE)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""

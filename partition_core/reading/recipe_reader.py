@@ -17,7 +17,7 @@ from partition_core.reading.partition_checks import PARTITION_CHECKS
 from partition_core.reading.policies import POLICIES, completed
 from partition_core.reading.recipe_draft import Draft
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.reading.recipe_names import recipe_names
+from partition_core.reading.recipe_names import is_no_file_on_windows, recipe_names
 from partition_core.reading.recipe_schema import RECIPE_SCHEMA, schema_problems
 from partition_core.reading.yaml_text import YamlText, read_yaml
 from partition_core.reading.yaml_tree import Node, Steps, merge, path_text
@@ -106,6 +106,10 @@ def _name_problems(source: str, folder: str) -> list[Problem]:
     if not _NAME.fullmatch(Path(source).stem):
         what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
         expected = "expected letters, digits, '.', '_' and '-', starting with a letter or a digit"
+        problems.append(Problem(place, what, expected, "rename the file"))
+    elif is_no_file_on_windows(Path(source).stem):
+        what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
+        expected = "Windows has no such file or folder"
         problems.append(Problem(place, what, expected, "rename the file"))
     return problems
 

@@ -54,7 +54,9 @@ def _validator(schema: str) -> Validator:
         jsonschema.Draft202012Validator, {"pattern": _matches_whole}, type_checker=types
     )
     names = (RECIPE_SCHEMA, POLICY_SCHEMA)
-    resources = [(name, DRAFT202012.create_resource(_schema(name))) for name in names]
+    resources = [
+        (str(_schema(name)["$id"]), DRAFT202012.create_resource(_schema(name))) for name in names
+    ]
     registry: Any = Registry().with_resources(resources)
     validator: Validator = strict(_schema(schema), registry=registry)
     return validator

@@ -1,11 +1,13 @@
 """The door to Graphviz, in a process of its own: what it prints, and a crash, stay there.
 
 Graphviz asks the machine's fonts how wide a text is. It sees one font only, `metrics.ttf`, so
-that it measures alike everywhere; `tools/metrics_font.py` makes it, of the widest letters.
+that it measures alike everywhere; `tools/metrics_font.py` makes it, of the widest letters and with
+room for those that other fonts must show.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -14,10 +16,21 @@ import tempfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from partition_core.ending import passing_folder
 from partition_core.errors import BuildError, problem
 
 _FONT = Path(__file__).parent / "page" / "metrics.ttf"
 _LONGEST = 120.0  # seconds; a map of 26 boxes takes 0.2
+
+
+@functools.cache
+def obstacle() -> str:
+    """Return why this machine draws no map at all, or nothing if it does; tries it once."""
+    try:
+        drawn("digraph { a -> b }")
+    except BuildError as error:
+        return error.problems[0].what
+    return ""
 
 
 def drawn(dot: str) -> str:
@@ -25,11 +38,11 @@ def drawn(dot: str) -> str:
 
     Raises BuildError if it cannot.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with passing_folder(Path(tempfile.gettempdir())) as folder:
         # A copy, since fontconfig leaves a file of its own in every folder of fonts.
         shutil.copy(_FONT, folder)
-        settings = Path(folder) / "fonts.conf"
-        place = escape(folder)
+        settings = folder / "fonts.conf"
+        place = escape(str(folder))
         settings.write_text(
             f"<fontconfig><dir>{place}</dir><cachedir>{place}</cachedir></fontconfig>",
             encoding="utf-8",
@@ -47,12 +60,12 @@ def drawn(dot: str) -> str:
             raise _failed(f"it took more than {_LONGEST:.0f} s") from error
     if run.returncode != 0 or b"<svg" not in run.stdout:
         last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise _failed(f"it ended with {run.returncode}: {' '.join(last)}")
+        raise _failed(" ".join(last) or f"it ended with {run.returncode}")
     return run.stdout.decode()
 
 
 def _failed(what: str) -> BuildError:
-    remedy = "check that `import pygraphviz` works"
+    remedy = "`report = false` in partition.toml builds without a report"
     return BuildError(problem("report", f"Graphviz did not draw the map: {what}", "", remedy))
 
 

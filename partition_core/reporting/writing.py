@@ -14,11 +14,11 @@ from partition_core.reporting.figures import Report
 _FOLDER = Path(__file__).parent / "page"
 
 
-def page(report: Report, drawn_map: str, version: str) -> str:
+def page(report: Report, drawn_map: str, version: str, obstacle: str = "") -> str:
     """Return the page as HTML; `drawn_map` is the SVG element of `drawing.partition_map`.
 
-    The browser runs the page's own script and no other: its digest is in the page's Content
-    Security Policy (W3C, "Content Security Policy Level 3").
+    Without one, `obstacle` says why. The browser runs the page's own script and no other: its
+    digest is in the page's Content Security Policy (W3C, "Content Security Policy Level 3").
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
@@ -31,6 +31,7 @@ def page(report: Report, drawn_map: str, version: str) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
         report=report,
+        obstacle=obstacle,
         map=Markup(drawn_map),  # noqa: S704  # reason: Graphviz's own, its texts are escaped
         script=Markup(script),  # noqa: S704  # reason: a file of ours
         style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704  # reason: as above

@@ -7,7 +7,6 @@ import fcntl
 import functools
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from partition_core.disk import (
     link_whole,
     write_whole,
 )
+from partition_core.ending import passing_folder
 from partition_core.store.entry import Result, StoredFile, decode, encode
 
 LAYOUT = "v1"
@@ -203,11 +203,9 @@ class LocalStore:
         with contextlib.ExitStack() as held:
             with self.locked("work"):
                 self._remove_abandoned(parent)
-                folder = held.enter_context(
-                    tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
-                )
-                held.enter_context(held_folder(Path(folder)))
-            yield Path(folder)
+                folder = held.enter_context(passing_folder(parent))
+                held.enter_context(held_folder(folder))
+            yield folder
 
     def checkpoint_path(self, pinned: str, name: str) -> Path:
         """Return where the checkpoint `name` with the pinned digest is, or will be."""

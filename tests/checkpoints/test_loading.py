@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 import subprocess
 import sys
+import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ import torch
 from torch import nn
 
 from partition_core.errors import ExportError, Place
+from partition_core.export.sources import _made
 from partition_core.export.state_dict import load_state
-from partition_core.recipe import Checkpoint
+from partition_core.recipe import Checkpoint, OwnWeights, TorchModel
 from tests.scenario.conftest import ROOT, TINY, Scratch, steps
 
 from .conftest import load_from, sha256
@@ -175,6 +179,22 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(
     assert not marker.exists()
 
 
+def scripted() -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), buffer)
+    return buffer.getvalue()
+
+
+def in_tar_format() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        for name in ("storages", "tensors", "pickle"):
+            file.addfile(tarfile.TarInfo(name))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -183,12 +203,37 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(
         (saved([1, 2]), "holds no state dict"),
         (saved({"state_dict": {"weight": 3}}), "holds no state dict"),
         (saved(tiny(1).state_dict())[:-2000], "cannot be read"),
+        (scripted(), "cannot be read; it is a TorchScript archive; a checkpoint holds"),
+        (in_tar_format(), "cannot be read; it is in the tar format of torch before 0.4; a"),
+        (saved(nn.Linear(2, 2)), "cannot be read; Unsupported global: GLOBAL torch.nn.modules"),
+        (pickle.dumps({"a": nn.Linear}), r"cannot be read; \w"),
+        (b"hello", "cannot be read; it is no file that torch.save writes; a checkpoint holds"),
     ],
-    ids=["a page", "nothing", "a list", "no tensors", "half a file"],
+    ids=[
+        *("a page", "nothing", "a list", "no tensors", "half a file", "a script", "a tar file"),
+        *("a module", "a pickle", "a text"),
+    ],
 )
+@pytest.mark.filterwarnings("ignore:.*TorchScript archive")
 def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path, content: bytes, told: str) -> None:
-    with pytest.raises(ExportError, match=f"checkpoint 'model.pth' {told}"):
+    with pytest.raises(ExportError, match=f"checkpoint 'model.pth' {told}") as error:
         loaded(tiny(1), tmp_path, content)
+    for advice in ("weights_only", "arbitrary code", "trusted", "safe_globals"):
+        assert advice not in str(error.value)
+
+
+def test_a_factory_that_loads_a_file_repeats_no_unsafe_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.pth").write_bytes(in_tar_format())
+    (tmp_path / "careless.py").write_text(
+        "import torch\n\n\ndef net():\n"
+        f"    return torch.load({str(tmp_path / 'model.pth')!r}, weights_only=True)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExportError) as error:
+        _made(TorchModel("careless:net", (), OwnWeights()), Place("recipes/x.yaml"))
+    assert str(error.value).endswith("RuntimeError: it is in the tar format of torch before 0.4")
 
 
 def test_a_checkpoint_is_read_without_mmengine(tmp_path: Path) -> None:

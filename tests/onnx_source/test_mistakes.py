@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from partition_core.building.run import Run
 from partition_core.errors import PartitionError, ProofError
 from tests.checkpoints.file_server import FileServer, serving
 
@@ -66,6 +67,13 @@ AT = "recipes/x.yaml"
             "did you mean 'neck:output.features'?",
         ),
         (
+            "start: ['whole:input'], end: ['neck:input']",
+            "start: ['neck:input'], end: ['whole:input']",
+            "8: partition.segments[0]: segment 'body.onnx' is the wrong way round: its start, "
+            "'neck:input.conv_1', 'neck:input.features', is computed from its end, "
+            "'whole:input.image'; exchange the two",
+        ),
+        (
             "['neck:output']",
             "['neck:output.features']",
             "9: partition.segments[1].start: segment 'head.onnx' needs 'image', which its start "
@@ -101,6 +109,18 @@ def test_a_wrong_name_is_told_with_its_line(
             "partition.from: segment 'neck.onnx' needs 'image', which its start does not list; "
             "mark a tensor on every way from 'image' to the end and add it to start",
         ),
+        (
+            "[conv_1], to: [{node: /neck/Relu}]",
+            "[head], to: [conv_2]",
+            "partition: segment 'neck.onnx' is the wrong way round: its start, 'head', is computed "
+            "from its end, 'conv_2'; exchange the two",
+        ),
+        (
+            "[conv_1], to: [{node: /neck/Relu}]",
+            "[scores, boxes], to: [conv_2, relu_1]",
+            "partition: segment 'neck.onnx' is the wrong way round: its start, 'scores', 'boxes', "
+            "is computed from its end, 'conv_2', 'relu_1'; exchange the two",
+        ),
     ],
 )
 def test_the_one_line_form_is_told_in_its_own_words(
@@ -108,6 +128,23 @@ def test_the_one_line_form_is_told_in_its_own_words(
 ) -> None:
     project.recipe(LINE.replace(old, new))
     assert project.told() == [f"{AT}:2: {told}"]
+
+
+def test_what_is_wrong_in_several_places_for_one_reason_is_told_once(project: Project) -> None:
+    file = detector()
+    out_of_order(file)
+    project.save(file)
+    project.recipe(TWO)
+    assert len(project.told()) == 1
+    project.save(detector())
+    project.recipe("model: {source: onnx, path: detector.onnx, pth: x}\n", "base")
+    for name in ("one", "two"):
+        project.recipe("extends: base.yaml\npartition: {save_file: a.onnx, from: [image]}\n", name)
+    with pytest.raises(PartitionError) as error:
+        Run(project.folder, ["one", "two"])
+    told = str(error.value).splitlines()
+    assert len([line for line in told if line.startswith("recipes/base.yaml")]) == 1
+    assert len(told) == len(set(told)) == 3
 
 
 def test_all_wrong_names_are_told_at_once(project: Project) -> None:
@@ -155,6 +192,62 @@ def test_a_tensor_inside_a_body_is_told(project: Project) -> None:
     assert project.told() == [
         f"{AT}:2: partition.from[0]: 'inside' lies inside a body of If node '/if'; {outside}; "
         "name a tensor outside it",
+    ]
+
+
+def test_a_tensor_inside_a_function_is_told(project: Project) -> None:
+    file = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 20, "own": 1]>
+        g (float[2] x) => (float[2] y) { y = own.twice(x) }
+        <domain: "own", opset_import: ["": 20]>
+        twice (a) => (b) { [half] inside = Neg(a)  b = Add(inside, inside) }
+    """)
+    project.save(file)
+    around = "function 'twice' of domain 'own'; a segment starts and ends in the main graph"
+    project.recipe(LINE.replace("[conv_1]", "[inside]").replace("{node: /neck/Relu}", "y"))
+    assert project.told() == [
+        f"{AT}:2: partition.from[0]: 'inside' lies inside {around}; name a tensor outside it",
+    ]
+    project.recipe(LINE.replace("[conv_1]", "[x]").replace("/neck/Relu", "half"))
+    assert project.told() == [
+        f"{AT}:2: partition.to[0]: node 'half' lies inside {around}; name a node outside it",
+    ]
+
+
+def out_of_order(file: onnx.ModelProto) -> None:
+    nodes = list(file.graph.node)
+    del file.graph.node[:]
+    file.graph.node.extend([nodes[1], nodes[0], *nodes[2:]])
+
+
+def with_wrong_strides(file: onnx.ModelProto) -> None:
+    file.graph.node[0].attribute.append(helper.make_attribute("strides", [1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            out_of_order,
+            "its nodes are not in order: node '/stem/Relu' reads 'conv_1' before node '/stem/Conv' "
+            "makes it",
+        ),
+        (
+            with_wrong_strides,
+            "(op_type:Conv, node name: /stem/Conv): Attribute strides has incorrect size",
+        ),
+    ],
+)
+def test_types_that_cannot_be_inferred_are_told_once_with_the_reason(
+    project: Project, spoil: Callable[[onnx.ModelProto], None], told: str
+) -> None:
+    file = detector()
+    spoil(file)
+    project.save(file)
+    project.recipe(LINE)
+    assert project.told() == [
+        f"{AT}:2: partition: the types of the model cannot be inferred: {told}; mend the model, "
+        "or write the types of these tensors into it"
     ]
 
 
@@ -236,8 +329,25 @@ def test_a_file_that_is_no_onnx_or_not_there_is_told(project: Project) -> None:
     project.write("detector.onnx", "hello, this is a text")
     (told,) = project.told()
     assert told.startswith(f"{AT}:1: model.path: 'detector.onnx': it is not an ONNX file: ")
-    (project.folder / "detector.onnx").unlink()
-    assert project.told() == [f"{AT}:1: model.path: there is no file 'detector.onnx'"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("detektor.onnx", "expected it in the project's folder; did you mean 'detector.onnx'?"),
+        ("models/detctor.onnx", "expected it in 'models'; did you mean 'detector.onnx'?"),
+        ("models/x.onnx", "expected it in 'models'"),
+        ("model/detector.onnx", "and no folder 'model'"),
+        ("/nowhere/detector.onnx", "and no folder '/nowhere'"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_with_its_neighbour(
+    project: Project, path: str, told: str
+) -> None:
+    (project.folder / "models").mkdir()
+    project.save(detector(), "models/detector.onnx")
+    project.recipe(LINE.replace("detector.onnx", path))
+    assert project.told() == [f"{AT}:1: model.path: there is no file '{path}'; {told}"]
 
 
 def test_another_file_than_the_pinned_one_is_told(project: Project) -> None:

@@ -150,7 +150,7 @@ def test_a_dtype_without_kernels_is_told_and_an_output_of_it_works(
     assert figures["samples"][0]["outputs"]["y"]["largest_value"] > 0
 
 
-@pytest.mark.parametrize("dtype", (*DTYPES, *NIBBLES))
+@pytest.mark.parametrize("dtype", [*DTYPES, *NIBBLES])
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (2, 3), (0, 4)])
 def test_every_bit_goes_through_a_runtime_and_a_file(
     dtype: str, shape: tuple[int, ...], tmp_path: Path

@@ -95,5 +95,29 @@ def test_text_is_measured_by_our_font_and_not_by_the_machine_s() -> None:
 
 
 def test_a_failure_of_graphviz_is_an_error_of_ours() -> None:
-    with pytest.raises(BuildError, match=r"report: Graphviz did not draw the map: it ended with 1"):
+    with pytest.raises(BuildError, match=r"^report: Graphviz did not draw the map: \w"):
         layout.drawn("this is { no graph")
+
+
+@pytest.mark.parametrize(
+    ("pygraphviz", "told"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'pygraphviz'\")", "No module named"),
+        ("raise ImportError('libcgraph.so.6: cannot open shared object file')", "libcgraph.so.6"),
+        (
+            "class AGraph:\n def __init__(self, _): raise OSError('no program dot')",
+            "no program dot",
+        ),
+        ("import os; os.abort()", "it ended with -6"),
+    ],
+)
+def test_why_no_map_can_be_drawn_is_found_by_trying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pygraphviz: str, told: str
+) -> None:
+    (tmp_path / "pygraphviz.py").write_text(pygraphviz)
+    layout.obstacle.cache_clear()
+    assert layout.obstacle() == ""
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
+    layout.obstacle.cache_clear()
+    assert told in layout.obstacle()
+    layout.obstacle.cache_clear()

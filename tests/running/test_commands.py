@@ -99,7 +99,7 @@ def test_boxes_in_the_padding_and_filling_are_left_out() -> None:
     ("arguments", "message"),
     [
         (["detect"], "doit detect: image= is missing; expected image=photo.jpg"),
-        (["detect", "image=none.jpg"], "image=none.jpg: there is no such file or folder"),
+        (["detect", "image=none.jpg"], "doit detect: there is no file 'none.jpg'; expected it in"),
         (["detect", "image=dodo.py"], "dodo.py: is no picture that cv2 can read"),
         (["detect", "image=recipes"], "recipes: holds none; expected pictures (JPEG"),
         (["detect", "image=dodo.py", "score=high"], "score=high: it is no score; expected one"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from partition_core.building import importing
-from partition_core.errors import PartitionError
+from partition_core.errors import PartitionError, RecipeError
+from partition_core.mmdet_configs import shipped_configs
 from partition_core.reading.recipe_reader import read_recipe
 
 from .conftest import Scratch
@@ -87,10 +91,18 @@ def configs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def imported(root: Path, deploy: str, model: str) -> tuple[dict[str, object], dict[str, str]]:
-    """Return the recipe of a config as it is read, and what was left out, with reasons."""
+def imported(
+    root: Path, deploy: str, model: str, lacking: str = ""
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the recipe of a config as it is read, and what was left out, with reasons.
+
+    `lacking` is what the recipe has to be mended for.
+    """
     given = {"deploy_cfg": f"configs/{deploy}.py", "model_cfg": model, "recipe": deploy}
-    *lines, last = importing.import_mmdeploy(root, given)
+    lines = []
+    with pytest.raises(RecipeError, match=lacking) if lacking else contextlib.nullcontext():
+        lines.extend(importing.import_mmdeploy(root, given))
+    *lines, last = lines
     left_out = dict(line.removeprefix("left out: ").split(": ", 1) for line in lines)
     assert last == f"recipes/{deploy}.yaml: written; {len(left_out)} keys left out"
     text = (root / "recipes" / f"{deploy}.yaml").read_text()
@@ -168,7 +180,8 @@ def test_segments_may_lie_between_any_of_mmdeploys_marks(configs: Path) -> None:
 
 
 def test_every_unknown_key_is_told_by_its_path(configs: Path) -> None:
-    _, left_out = imported(configs, "unknown", MOBILENET)
+    lacking = r"recipes/unknown.yaml:\d+: partition.segments.0..end.0.: unknown mark 'fpn'"
+    _, left_out = imported(configs, "unknown", MOBILENET, lacking)
     assert {
         "backend_config.type": 'a recipe has no counterpart for "tensorrt"',
         "backend_config.common_config.fp16_mode": "a recipe has no counterpart for true",
@@ -192,14 +205,19 @@ def test_a_config_runs_nothing_that_it_names(configs: Path) -> None:
 
 def test_mistakes_are_told_and_no_recipe_is_overwritten(configs: Path) -> None:
     given = {"deploy_cfg": "configs/unknown.py", "model_cfg": MOBILENET, "recipe": "one"}
-    list(importing.import_mmdeploy(configs, given))
+    with pytest.raises(RecipeError):
+        list(importing.import_mmdeploy(configs, given))
     before = (configs / "recipes" / "one.yaml").read_bytes()
     (configs / "configs" / "broken.py").write_text("a = = 1\n")
     for changed, told in (
         ({}, "recipes/one.yaml: this recipe exists"),
         ({"recipe": "../up"}, "'../up' cannot be the name of a recipe"),
         ({"deploy_cfg": ""}, "there is no deploy_cfg"),
-        ({"deploy_cfg": "configs/none.py"}, "there is no such file"),
+        (
+            {"deploy_cfg": "configs/unknwn.py"},
+            "deploy_cfg: there is no file 'configs/unknwn.py'; expected it in 'configs'; did you "
+            "mean 'unknown.py'?",
+        ),
         ({"model_cfg": "yolo/yolov4.py"}, "no config 'yolo/yolov4.py'"),
         ({"deploy_cfg": "configs/broken.py", "recipe": "two"}, "it cannot be read as a config"),
     ):
@@ -208,3 +226,105 @@ def test_mistakes_are_told_and_no_recipe_is_overwritten(configs: Path) -> None:
         assert told in str(error.value)
     assert [path.name for path in (configs / "recipes").iterdir()] == ["one.yaml"]
     assert (configs / "recipes" / "one.yaml").read_bytes() == before
+
+
+CLONE = "../mmdetection/configs/"
+
+
+@pytest.mark.parametrize("there", ["nothing", "the same", "another"])
+def test_a_config_in_a_clone_of_mmdet_is_taken_by_its_name_or_in_full(
+    configs: Path, there: str
+) -> None:
+    project = configs / "project"
+    project.mkdir()
+    (configs / "configs").rename(project / "configs")
+    shipped = shipped_configs()
+    assert shipped is not None
+    clone = configs / "mmdetection" / "configs"
+    if there != "nothing":
+        shutil.copytree(shipped / "_base_", clone / "_base_")
+        shutil.copytree(shipped / "yolo", clone / "yolo")
+    if there == "another":
+        with (clone / MOBILENET).open("a") as file:
+            file.write("# changed\n")
+    recipe, _ = taken(project, CLONE + MOBILENET)
+    expected = str(clone / MOBILENET) if there == "another" else MOBILENET
+    assert recipe["model"]["config"] == expected
+
+
+def taken(root: Path, model: str) -> tuple[Any, str]:
+    """Return the recipe of a model's config outside of the project, and what is told of that."""
+    given = {"deploy_cfg": "configs/yolov3_partition_static.py", "model_cfg": model, "recipe": "x"}
+    first, *_ = importing.import_mmdeploy(root, given)
+    text = (root / "recipes" / "x.yaml").read_text()
+    assert first.startswith(f"model_cfg={model}: ")
+    return yaml.safe_load(text), first
+
+
+SEGMENTOR = """\
+default_scope = 'mmseg'
+model = dict(type='EncoderDecoder', backbone=dict(type='ResNet'), decode_head=dict(type='FCNHead'))
+"""
+CLASSIFIER = "model = dict(type='ImageClassifier', head=dict(type='LinearClsHead'))\n"
+OF_MMPRETRAIN = "codebase_config = dict(type='mmpretrain', task='Classification')\n"
+
+
+@pytest.mark.parametrize(
+    ("deploy", "model", "told"),
+    [
+        (BASE, SEGMENTOR, "model.py: default_scope: is 'mmseg'; expected 'mmdet'"),
+        (OF_MMPRETRAIN, CLASSIFIER, "deploy.py: codebase_config.type: is 'mmpretrain'; expected"),
+        (BASE, "dataset_type = 'Coco'\n", "model.py: it has no 'model', so it is no config of a"),
+        (
+            BASE + "partition_config = dict(type='two_stage')\n",
+            f"_base_ = 'mmdet::{MOBILENET}'\n",
+            "partition_config.type: policy 'two_stage' does not fit a YOLOV3; it is for two-stage "
+            "detectors, and this one has no RoI head; take 'single_stage' or ",
+        ),
+        (
+            BASE + "partition_config = dict(type='single_stage')\n",
+            f"_base_ = 'mmdet::{FASTER}'\n",
+            "partition_config.type: policy 'single_stage' does not fit a FasterRCNN; it is for",
+        ),
+    ],
+)
+def test_what_is_no_detector_or_has_another_kind_is_refused_by_name(
+    configs: Path, deploy: str, model: str, told: str
+) -> None:
+    (configs / "deploy.py").write_text(deploy)
+    (configs / "model.py").write_text(model)
+    with pytest.raises(PartitionError) as error:
+        list(
+            importing.import_mmdeploy(configs, {"deploy_cfg": "deploy.py", "model_cfg": "model.py"})
+        )
+    assert told in str(error.value)
+    assert not (configs / "recipes").exists()
+
+
+GRAY = f"""\
+_base_ = 'mmdet::{MOBILENET}'
+model = dict(
+    data_preprocessor=dict(mean=[0.0], std=[255.0], bgr_to_rgb=False),
+    backbone=dict(in_channels=1))
+"""
+
+
+@pytest.mark.parametrize(("deploy", "size"), [("yolov3_partition_static", "96, 160"),
+                                              ("base_static", "800, 1344")])  # fmt: skip
+def test_a_model_of_gray_pictures_gets_one_channel(configs: Path, deploy: str, size: str) -> None:
+    (configs / "gray.py").write_text(GRAY)
+    recipe, _ = imported(configs, deploy, "gray.py")
+    shape = recipe["export"]["inputs"]["input"]["shape"]  # type: ignore[index]
+    assert ", ".join(shape) == f"1, 1, {size}"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_editor_finds_the_schema_of_an_imported_recipe(configs: Path, own: bool) -> None:
+    if own:
+        (configs / "schema").mkdir()
+        (configs / "schema" / "recipe.schema.json").write_text("{}")
+    imported(configs, "yolov3_partition_static", MOBILENET)
+    first, *_ = (configs / "recipes" / "yolov3_partition_static.yaml").read_text().splitlines()
+    place = first.removeprefix("# yaml-language-server: $schema=")
+    found = json.loads((configs / "recipes" / place).read_text())
+    assert own or found["$id"].endswith("/recipe.schema.json")

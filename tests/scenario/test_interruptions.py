@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,11 +85,87 @@ def test_an_interrupted_build_goes_on_where_it_was(
     assert remains(fresh.folder, fresh.store) == []
 
 
-def test_an_interrupted_build_says_so_in_one_line(fresh: Scratch) -> None:
-    code, output = stopped(fresh, "build the model …", signal.SIGINT, "build")
-    assert code == -signal.SIGINT
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated"),
+        (signal.SIGHUP, "the terminal was closed"),
+    ],
+)
+def test_an_ended_build_says_so_in_one_line(fresh: Scratch, how: signal.Signals, told: str) -> None:
+    code, output = stopped(fresh, "build the model …", how, "build")
+    assert code == 128 + how
     lines = [line for line in output.splitlines() if "export: build" not in line]
-    assert lines == ["WARNING: interrupted; what was finished is kept"]
+    assert lines == [f"WARNING: {told}; what was finished is kept"]
+
+
+SWALLOWING = """
+
+class Careless:
+    def __del__(self):
+        wait("finalizer")
+
+
+def wait(where):
+    import time
+    print(where, flush=True)
+    while True:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+
+
+def in_a_finalizer():
+    Careless()
+
+
+def in_an_except():
+    wait("except")
+
+
+def in_a_library():
+    import ctypes
+    print("library", flush=True)
+    ctypes.CDLL(None).sleep(30)
+"""
+
+
+@pytest.mark.parametrize("place", ["finalizer", "except", "library"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("parallel", [(), ("-n", "2")])
+def test_a_signal_ends_a_build_wherever_it_comes(
+    fresh: Scratch, place: str, how: signal.Signals, parallel: tuple[str, ...]
+) -> None:
+    article = "an" if place == "except" else "a"
+    fresh.write("tiny.py", TINY + SWALLOWING)
+    fresh.edit("recipes/tiny.yaml", "tiny:build", f"tiny:in_{article}_{place}")
+    fresh.edit("recipes/tiny.yaml", "  args: {width: 8}\n", "")
+    process = fresh.start(*parallel, "build")
+    assert process.stdout is not None
+    while place not in process.stdout.readline():
+        pass
+    os.kill(process.pid, how)  # not the group: its workers are told by it
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + how
+    assert len(output.splitlines()) == 1
+    assert output.endswith("; what was finished is kept\n")
+    assert remains(fresh.folder, fresh.store) == []
+
+
+def test_a_signal_that_is_ignored_stays_ignored(fresh: Scratch) -> None:
+    command = " ".join(fresh.command("list"))
+    script = f"trap '' INT; {command} & sleep 0.3; kill -INT $!; wait $!"
+    run = subprocess.run(
+        ["bash", "-c", script],
+        cwd=fresh.folder,
+        env=fresh.variables(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

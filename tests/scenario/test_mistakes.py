@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from partition_core.building.run import Run, chosen_recipes
+from partition_core.errors import RecipeError
+
 from .conftest import RECIPE, TINY, Scratch
 
 NO_RECIPE = (
@@ -69,6 +72,56 @@ def test_a_wrong_command_or_option_is_told_without_a_traceback(
     assert run.returncode == 3
     assert run.stdout.startswith("ERROR: ") and word in run.stdout
     assert "Traceback" not in run.stdout
+
+
+@pytest.fixture
+def scattered(tmp_path: Path) -> Path:
+    """Return a project with recipes where none is looked for, and a base where one may be."""
+    recipes = tmp_path / "recipes"
+    (recipes / "old" / "deep").mkdir(parents=True)
+    (recipes / "bases").mkdir()
+    for name in ("net.yml", "old/deep/head.yaml", "bases/base.yaml"):
+        (recipes / name).write_text(RECIPE)
+    (recipes / "old" / "notes.yaml").write_text("a: 1\n")
+    (recipes / "tiny.yaml").write_text("extends: bases/base.yaml\n")
+    return tmp_path
+
+
+NET = "'recipes/net.yml' is no recipe where it is: call it 'recipes/net.yaml'"
+HEAD = "'recipes/old/deep/head.yaml' is no recipe where it is: call it 'recipes/head.yaml'"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("net", NET),
+        ("net.yml", NET),
+        ("recipes/net.yml", NET),
+        ("head", HEAD),
+        ("recipes/old/deep/head.yaml", HEAD),
+        ("base", ""),
+        ("notes", ""),
+        ("tin", "did you mean 'tiny'?"),
+    ],
+)
+def test_a_recipe_in_another_place_is_named(scattered: Path, asked: str, told: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        chosen_recipes(scattered, [asked])
+    words = str(error.value).split("; ", 1)
+    assert words[1] == "expected one of 'tiny'" + (f"; {told}" if told else "")
+    assert chosen_recipes(scattered, ["recipes/tiny.yaml"]) == ["tiny"]
+
+
+def test_a_list_warns_of_recipes_in_other_places_and_a_build_does_not(
+    scattered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(scattered, None, must_be_right=False)
+    assert capsys.readouterr().err.splitlines() == [f"WARNING: {NET}", f"WARNING: {HEAD}"]
+    Run(scattered, None)
+    assert capsys.readouterr().err == ""
+    (scattered / "recipes" / "tiny.yaml").unlink()
+    with pytest.raises(RecipeError, match=f".*; {NET}; {HEAD}"):
+        chosen_recipes(scattered, None)
 
 
 def link(path: Path) -> None:

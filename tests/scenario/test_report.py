@@ -153,17 +153,34 @@ def test_figures_vary_and_the_manifest_does_not(reported: Scratch, tmp_path: Pat
     assert one == other
 
 
-def test_a_report_that_fails_leaves_the_models(scratch: Scratch) -> None:
+def test_without_graphviz_a_report_has_no_map_and_is_another_one(scratch: Scratch) -> None:
     scratch.environment["PARTITION_CORE_REPORT"] = "1"
-    broken = scratch.folder / "broken"
+    broken = scratch.folder.parent / "broken"
     broken.mkdir()
     (broken / "pygraphviz.py").write_text("raise ImportError('libcgraph.so is missing')\n")
-    scratch.package_root = Path(f"{broken}:{scratch.package_root}")
-    run = scratch.doit("build")
-    assert run.returncode != 0
-    assert "Traceback" not in run.stdout
-    assert re.search(r"ERROR: .*report.*libcgraph\.so is missing", run.stdout)
-    assert set(scratch.artifacts()) == {"end2end.onnx", "body.onnx", "tail.onnx", "manifest.json"}
+    root = scratch.package_root
+    seen = []
+    for place, done in (
+        (f"{broken}:{root}", MEASURED),
+        (root, ["report"]),
+        (f"{broken}:{root}", []),
+        (root, []),
+    ):
+        scratch.package_root = Path(place)
+        output = scratch.built()
+        assert steps(output) == done
+        assert ("WARNING: tiny: the report has no map: " in output) == (done == MEASURED)
+        assert scratch.built().startswith("tiny: up to date")
+        seen.append(page(scratch))
+    without, drawn = seen[:2]
+    assert seen == [without, drawn, without, drawn]
+    assert 'id="canvas"' in drawn
+    assert 'id="canvas"' not in without
+    assert "This report has no map." in text_of(without)
+    assert "libcgraph.so is missing" in text_of(without)
+    # All the rest is there.
+    for told in ("body.onnx", "What each segment costs", "bit for bit"):
+        assert told in text_of(without)
 
 
 def test_a_project_or_a_run_can_do_without_reports(scratch: Scratch) -> None:

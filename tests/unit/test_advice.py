@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx
 import onnx.parser
 
 from partition_core.advising.appraisal import appraised
 from partition_core.advising.flow import Flow, flow_of, undecided
-from partition_core.advising.naming import said, words_of
+from partition_core.advising.naming import Said, said, words_of
 from partition_core.advising.search import Wishes, pareto_front
-from partition_core.advising.text import comparison, recipe_lines
+from partition_core.advising.text import comparison, recipe_lines, unmarkable
+from partition_core.building.advice import _chosen
 from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 
@@ -95,6 +98,26 @@ def test_a_cut_is_said_by_marks_and_modules_and_what_has_none_is_told() -> None:
     assert said(words, flow, (0, 0, 0, 1)).new == {"pool": "pool"}
     lines = list(recipe_lines(said(words, flow, (0, 0, 0, 1)), {}, ["a.onnx", "b.onnx"]))
     assert lines[0] == "# No mark can name 'd': no module gives it alone."
+
+
+def test_the_cut_of_choice_is_one_that_marks_can_name() -> None:
+    flow = flow_of(model())
+    appraisal = appraised(flow, (0, 1, 1, 1))
+    even, uneven = replace(appraisal, share=600), replace(appraisal, share=999)
+    named, unnamed = Said(), Said(unsaid={"d": None})
+    for cuts, expected in (
+        ([(even, unnamed), (uneven, named), (even, named)], 2),
+        ([(even, unnamed), (uneven, named)], 1),
+        ([(uneven, unnamed), (even, unnamed)], 1),
+        ([(uneven, unnamed)], 0),
+    ):
+        best, every = zip(*cuts, strict=True)
+        assert _chosen(best, every, None) == expected
+        assert _chosen(best, every, 1) == 0
+    assert list(unmarkable([], 2)) == []
+    assert list(unmarkable([1, 3], 4)) == [
+        "No mark can name what crosses, of cut 1, 3: mark a function of your own there."
+    ]
 
 
 def test_a_module_that_is_called_twice_has_no_single_output() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from partition_core import tasks
-from partition_core.command_line import scope
+from partition_core.building.settings import read_settings
+from partition_core.command_line import paths_in_full, scope
+from partition_core.errors import RecipeError
 from partition_core.reading.model_source import SOURCES
 from partition_core.reading.recipe_schema import RECIPE_SCHEMA, SCHEMAS
 
@@ -33,3 +36,28 @@ def test_a_task_of_all_recipes_beside_one_of_a_single_recipe_is_about_all() -> N
 def test_a_source_that_is_guessed_is_one_of_the_schemas() -> None:
     schema = json.loads((SCHEMAS / RECIPE_SCHEMA).read_text(encoding="utf-8"))
     assert set(SOURCES) == set(schema["$defs"]["model"]["properties"]["source"]["enum"])
+
+
+@pytest.mark.parametrize("words", ["-n -1", "-n-1", "--process -2", "--process=-2"])
+def test_a_negative_number_of_processes_is_refused(words: str) -> None:
+    with pytest.raises(RecipeError, match=r"-n -\d: this is no number of processes; expected 0,"):
+        scope([*words.split(), "build"], None)
+
+
+@pytest.mark.parametrize("words", ["-n 2", "-n 0", "-n2", "build -n 1", "--process=3", "-n"])
+def test_other_numbers_are_not(words: str) -> None:
+    assert scope([], None) == (None, True)
+    assert scope([*words.split(), "build"], None) == (None, True)
+
+
+def test_a_path_at_home_is_one_on_the_command_line_and_in_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert paths_in_full({"image": "~/a.jpg", "recipe": "a~b"}) == {
+        "image": "/home/me/a.jpg",
+        "recipe": "a~b",
+    }
+    (tmp_path / "partition.toml").write_text('store = "~/store"\nremote = "~/shared"\n')
+    found = read_settings(tmp_path, {})
+    assert (str(found.store), found.remote) == ("/home/me/store", "/home/me/shared")

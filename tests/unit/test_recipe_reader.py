@@ -703,3 +703,18 @@ CHANGES = {
     "mark less": _mark_less,
     "tolerate": _tolerate,
 }
+
+
+@pytest.mark.parametrize("name", ["nul", "Aux", "com1.x", "end."])
+def test_a_recipe_whose_build_folder_windows_cannot_have_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    # Not among the golden files: this repository has to be one that Windows can have.
+    path = tmp_path / f"{name}.yaml"
+    path.write_text("model: {source: onnx, path: x.onnx}\n")
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path, tmp_path)
+    assert (
+        f"'{name}' cannot be the name of a recipe; Windows has no such file or folder; rename the "
+        "file"
+    ) in str(error.value)

@@ -24,6 +24,7 @@ from partition_core.building.work import (
 )
 from partition_core.errors import BuildError, problem
 from partition_core.store.entry import Result
+from partition_core.wording import warn
 
 if TYPE_CHECKING:
     from partition_core.cutting.onnx_file.graph import Model
@@ -32,28 +33,30 @@ if TYPE_CHECKING:
     from partition_core.reporting.source import Source
 
 _PACKAGES = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
+_REMEDY = "check that `import pygraphviz` works, then build again"
 
 
 def report(plan: Plan, say: Say) -> bool:
     """Write the report of a recipe; return whether that was necessary.
 
-    Raises BuildError if the map cannot be drawn.
+    Where Graphviz cannot be used, the report has no map and says so. Raises BuildError if it
+    can, but not for this map.
     """
 
     def work(folder: Path) -> Notes:
         from partition_core.reporting.composing import compose
         from partition_core.reporting.drawing import partition_map
+        from partition_core.reporting.layout import obstacle
         from partition_core.reporting.writing import page
 
         source = _source(plan, say)
         with phase(f"{plan.recipe}: report", say):
-            try:
-                drawn = partition_map(source.overview)
-            except ImportError as error:
-                raise _missing(error) from error
+            drawn = "" if obstacle() else partition_map(source.overview)
             version = dict(versions(_PACKAGES)).get("partition-core", "")
-            text = page(compose(source), drawn, version)
+            text = page(compose(source), drawn, version, obstacle())
             (folder / REPORT).write_text(text, encoding="utf-8")
+        if not drawn:
+            warn(f"{plan.recipe}: the report has no map: {obstacle()}; {_REMEDY}")
         return {}
 
     return carry_out(plan, known(plan.report(), "report"), work)
@@ -102,11 +105,6 @@ def _source(plan: Plan, say: Say) -> Source:
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(plan)),
     )
-
-
-def _missing(error: ImportError) -> BuildError:
-    what = f"a package it needs cannot be imported: {error}"
-    return BuildError(problem("report", what, "", "install partition-core again"))
 
 
 def _provenance(plan: Plan) -> Iterator[tuple[str, list[tuple[str, str]]]]:

@@ -13,50 +13,53 @@ byId("theme").addEventListener("click", () => {
   remember(root.dataset.theme);
 });
 
-// The size of the map: fitted into its place, never larger than life unless asked for.
-const canvas = byId("canvas");
-const map = canvas.querySelector("svg");
-const natural = { width: Number(map.getAttribute("width")), height: Number(map.getAttribute("height")) };
-let scale = null;
-const fitted = () => Math.min(1.1, Math.max(0.55, (canvas.clientWidth - 16) / natural.width));
-const resize = () => {
-  const factor = scale ?? fitted();
-  canvas.classList.toggle("zoomed", scale !== null);
-  map.setAttribute("width", Math.round(natural.width * factor));
-  map.setAttribute("height", Math.round(natural.height * factor));
-};
-const zoom = (by) => { scale = Math.min(4, Math.max(0.2, (scale ?? fitted()) * by)); resize(); };
-byId("zoom-in").addEventListener("click", () => zoom(1.25));
-byId("zoom-out").addEventListener("click", () => zoom(0.8));
-byId("zoom-fit").addEventListener("click", () => { scale = null; resize(); });
-addEventListener("resize", resize);
-resize();
-canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
+// The size of the map: as wide as its place, but neither larger than life nor too small to read
+// unless asked for. Where Graphviz was missing there is none.
+const showMap = (canvas) => {
+  const map = canvas.querySelector("svg");
+  const natural = { width: Number(map.getAttribute("width")), height: Number(map.getAttribute("height")) };
+  let scale = null, smallest = 0.55;
+  const fitted = () => Math.min(1.1, Math.max(smallest, (canvas.clientWidth - 16) / natural.width));
+  const resize = () => {
+    const factor = scale ?? fitted();
+    canvas.classList.toggle("zoomed", scale !== null);
+    map.setAttribute("width", Math.round(natural.width * factor));
+    map.setAttribute("height", Math.round(natural.height * factor));
+  };
+  const zoom = (by) => { scale = Math.min(4, Math.max(0.2, (scale ?? fitted()) * by)); resize(); };
+  byId("zoom-in").addEventListener("click", () => zoom(1.25));
+  byId("zoom-out").addEventListener("click", () => zoom(0.8));
+  byId("zoom-fit").addEventListener("click", () => { scale = null; smallest = 0; resize(); });
+  addEventListener("resize", resize);
+  resize();
+  canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
 
-// A box or a mark that is chosen tells its figures.
-const figures = JSON.parse(byId("figures").textContent);
-const details = byId("details");
-const element = (name, text) => { const made = document.createElement(name); made.textContent = text; return made; };
-const choose = (shape) => {
-  all(".chosen", map).forEach((other) => other.classList.remove("chosen"));
-  shape.classList.add("chosen");
-  const told = figures[shape.id];
-  const list = document.createElement("dl");
-  for (const [name, text] of told.rows) list.append(element("dt", name), element("dd", text));
-  details.replaceChildren(element("h3", told.title), list);
+  // A box or a mark that is chosen tells its figures.
+  const figures = JSON.parse(byId("figures").textContent);
+  const details = byId("details");
+  const element = (name, text) => { const made = document.createElement(name); made.textContent = text; return made; };
+  const choose = (shape) => {
+    all(".chosen", map).forEach((other) => other.classList.remove("chosen"));
+    shape.classList.add("chosen");
+    const told = figures[shape.id];
+    const list = document.createElement("dl");
+    for (const [name, text] of told.rows) list.append(element("dt", name), element("dd", text));
+    details.replaceChildren(element("h3", told.title), list);
+  };
+  for (const shape of all(".box, .border", map)) {
+    if (!figures[shape.id]) continue;
+    shape.setAttribute("tabindex", "0");
+    shape.setAttribute("role", "button");
+    shape.setAttribute("aria-label", figures[shape.id].title);
+    shape.addEventListener("click", () => choose(shape));
+    shape.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(shape); }
+    });
+  }
 };
-for (const shape of all(".box, .border", map)) {
-  if (!figures[shape.id]) continue;
-  shape.setAttribute("tabindex", "0");
-  shape.setAttribute("role", "button");
-  shape.setAttribute("aria-label", figures[shape.id].title);
-  shape.addEventListener("click", () => choose(shape));
-  shape.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(shape); }
-  });
-}
+if (byId("canvas")) showMap(byId("canvas"));
 
-// Detections: which picture, and from which score on.
+// Detections, best first: which picture, from which score on, and which of them have names.
 const picture = byId("picture");
 const score = byId("score");
 const show = () => {
@@ -68,9 +71,10 @@ const show = () => {
       const visible = Number(one.dataset.score) >= Number(score.value);
       one.toggleAttribute("hidden", !visible);
       shown += visible;
+      // Of many boxes the best ones keep their names; the others show theirs when chosen.
+      one.classList.toggle("named", visible && shown <= 12);
     }
     figure.querySelector(".shown").textContent = shown;
-    figure.classList.toggle("crowded", shown > 8);
   }
 };
 if (picture) {
