@@ -448,11 +448,11 @@ def test_an_output_that_cannot_be_compared_is_told(project: Project) -> None:
     graph = helper.make_graph(
         [
             helper.make_node("Relu", ["image"], ["r"]),
-            helper.make_node("SequenceConstruct", ["r", "r"], ["s"]),
+            helper.make_node("Cast", ["r"], ["s"], to=TensorProto.STRING),
         ],
         "g",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [2])],
-        [helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("s", TensorProto.STRING, [2])],
     )
     project.save(model(graph))
     project.recipe(
