@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+_SCALES = ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**3, " k"))
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
@@ -14,6 +15,14 @@ def size_text(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
+
+
+def large(count: int) -> str:
+    """Return a large number in three digits and a prefix: `3.24 G`."""
+    for scale, prefix in _SCALES:
+        if count >= scale:
+            return f"{count / scale:.3g}{prefix}"
+    return str(count)
 
 
 def counted(count: int, noun: str) -> str:

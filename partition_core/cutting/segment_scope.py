@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of, root
+from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, is_mark, marks_of, root
 from partition_core.cutting.graph_walk import Walk, dependents, nodes_within, reads, walk_back
 from partition_core.cutting.inference import inference_failure, inferred_info
-from partition_core.cutting.onnx_file.graph import Model, Value
+from partition_core.cutting.onnx_file.graph import Graph, Model, Value
 from partition_core.cutting.onnx_file.value_type import symbols_in
 from partition_core.cutting.segment_boundary import (
     UNTYPED,
@@ -22,9 +22,10 @@ from partition_core.cutting.segment_boundary import (
     symbol_renames,
 )
 from partition_core.cutting.start_sizes import start_sizes
-from partition_core.errors import CutError, Problem, problem
+from partition_core.errors import CutError, Problem, problem, quoted
 from partition_core.recipe import Segment
 from partition_core.references import MarkReference
+from partition_core.wording import counted
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
         problems.append(_reversed(segment, start, end, at))
         _refuse(problems)
     problems += _unneeded(segment, start, walk)
-    problems += _unbounded(table, segment, end, walk)
+    problems += _unbounded(model.graph, table, segment, end, walk)
     _refuse(problems)
     taken = frozenset(_symbols(walk, (*inputs, *outputs)) if segment.dynamic_axes else ())
     symbols, items, problems = symbol_renames(
@@ -192,7 +193,9 @@ def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]
             yield problem(f"{start.at}[{index}]", f"{what}{told}", "", "remove it")
 
 
-def _unbounded(table: MarkTable, segment: Segment, end: _Chosen, walk: Walk) -> Iterator[Problem]:
+def _unbounded(
+    graph: Graph, table: MarkTable, segment: Segment, end: _Chosen, walk: Walk
+) -> Iterator[Problem]:
     for value in walk.inputs:
         what = f"segment '{segment.save_file}' needs '{value.name}', which its start does not list"
         # A mark that depends on a start would take that start's place instead of joining it.
@@ -201,10 +204,36 @@ def _unbounded(table: MarkTable, segment: Segment, end: _Chosen, walk: Walk) -> 
             found, everywhere = _nearest(table, end, walk, value, ())
         suppliers = _listed(_supplier(table, segment, v) for v in table.by_root if v in found)
         remedy = f"add {suppliers} to start" if suppliers else ""
-        if not everywhere:
+        skips = _skips(walk, value)
+        if skips and found <= {value}:
+            names = ", ".join(quoted(skip.name) for skip in skips)
+            remedy = f"mark {names} and add {'it' if len(skips) == 1 else 'them'} to start"
+            if all(str(tensor) == tensor.seen.name for tensor in end.tensors):  # the one-line form
+                remedy = f"add {names} to 'from'"
+            if suppliers:
+                nodes = walk_back(graph, [value, *walk.met], skips).nodes
+                again = counted(sum(not is_mark(node) for node in nodes), "node")
+                remedy += f"; {suppliers} there would do too, and run {again} again"
+        elif not everywhere:
             mark = f"mark a tensor on every way from '{value.name}' to the end"
             remedy = f"{remedy}, and {mark}" if remedy else f"{mark} and add it to start"
         yield problem(f"{end.at.removesuffix('end')}start", what, "", remedy)
+
+
+def _skips(walk: Walk, source: Value) -> list[Value]:
+    """Return what is made of `source` alone and meets what is made of the starts, if not itself."""
+    if not walk.met:
+        return []
+    joined = dependents(walk.nodes, walk.met)
+    alone = dependents(walk.nodes, [source], walk.met) - joined
+    met = {
+        root(value): None
+        for node in walk.nodes
+        if any(value in joined for value in node.outputs)
+        for value in reads(node)
+        if value in alone
+    }
+    return [] if source in met else list(met)
 
 
 def _nearest(

@@ -21,8 +21,8 @@ from partition_core.reporting.tensors import (
     tensor_rows,
     way,
 )
-from partition_core.reporting.wording import dims_text, large, milliseconds
-from partition_core.wording import counted, seeded_weights, size_text
+from partition_core.reporting.wording import dims_text, milliseconds
+from partition_core.wording import counted, large, seeded_weights, size_text
 
 END2END = "end2end.onnx"
 Rows = list[tuple[str, str]]

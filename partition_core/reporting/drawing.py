@@ -11,8 +11,8 @@ from partition_core.cutting.crossings import Crossing
 from partition_core.cutting.overview import Box, Overview, Region
 from partition_core.reporting.layout import drawn
 from partition_core.reporting.tensors import size_of
-from partition_core.reporting.wording import dims_text, large, shortened
-from partition_core.wording import counted
+from partition_core.reporting.wording import dims_text, shortened
+from partition_core.wording import counted, large
 
 COLOURS = 8
 """The page has so many colours for segments; then they start again."""

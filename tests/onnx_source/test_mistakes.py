@@ -107,7 +107,7 @@ def test_a_wrong_name_is_told_with_its_line(
             "[conv_1], to: [{node: /neck/Relu}]",
             "[conv_2], to: [boxes]",
             "partition.from: segment 'neck.onnx' needs 'image', which its start does not list; "
-            "mark a tensor on every way from 'image' to the end and add it to start",
+            "add 'pooled' to 'from'",
         ),
         (
             "[conv_1], to: [{node: /neck/Relu}]",

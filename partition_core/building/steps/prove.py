@@ -29,6 +29,7 @@ def prove(plan: Plan, say: Say) -> bool:
     def work(folder: Path) -> Notes:
         from partition_core.cutting.boundaries import coverage
         from partition_core.cutting.onnx_file.graph_reader import read_model
+        from partition_core.cutting.recomputed import recomputed
         from partition_core.proving.proof import prove as prove_chain
         from partition_core.proving.reasons import half_dtype
         from partition_core.proving.summary import summary
@@ -43,6 +44,7 @@ def prove(plan: Plan, say: Say) -> bool:
             with in_recipe(plan.file):
                 chain = chain_of(plan, model, models)
                 covered = coverage(model, plan.segments)
+                again = [str(one) for one in recomputed(model, plan.segments)]
             figures = prove_chain(
                 models[END2END],
                 model,
@@ -65,7 +67,8 @@ def prove(plan: Plan, say: Say) -> bool:
         )
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         untried = exported.notes.get(ZERO_OR_ONE, ())
-        return {"summary": summary(figures, len(covered.uncovered), untried)}
+        told = summary(figures, len(covered.uncovered), untried)
+        return {"summary": "; ".join([told, *again])}
 
     return carry_out(plan, step, work)
 
