@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NewType
 
 from partition_core.identity import boot
+from partition_core.outside_files import opened
 
 Digest = NewType("Digest", str)
 """The SHA-256 of some bytes, as 64 lower-case hex digits."""
@@ -33,7 +34,7 @@ def digest_of(content: bytes) -> Digest:
 
 def file_digest(path: Path) -> Digest:
     """Return the digest of the bytes of the file at `path`; raises OSError."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
 
 
@@ -152,7 +153,7 @@ class _OtherDigestError(Exception):
 
 
 def _cloned(source: Path, target: Path) -> bool:
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with opened(source) as reader, target.open("wb") as writer:
         try:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -77,6 +78,12 @@ def problem(where: str | Place, what: str, expected: str = "", remedy: str = "")
     """Return the problem at `where`, which is a place or the words that name one."""
     place = where if isinstance(where, Place) else Place(path=where)
     return Problem(place, what, expected, remedy)
+
+
+def disk_problem(error: OSError) -> Problem:
+    """Return what a disk refused, with the file that it is about."""
+    name = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
+    return problem(Place(name or "disk"), error.strerror or str(error))
 
 
 def quoted(text: str) -> str:

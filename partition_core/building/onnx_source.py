@@ -92,12 +92,13 @@ def mark_source(
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
     with phase("run it as it is"):
-        from partition_core.proving.given_model import reference_of, runs_on
+        from partition_core.proving.given_model import check_runs, reference_of, runs_on
         from partition_core.reference import save_reference
         from partition_core.sample_inputs import range_notes, usable_ranges
 
         samples = _samples(plan, source.model)
         with _about(plan.file, path), plan.project.store.private_folder() as scratch:
+            check_runs(path, source.model, samples[0].arrays(), scratch)
             runs = runs_on(path, source.model, scratch)
             ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
             drawn = [one.ranged(ranges).arrays() for one in samples]
@@ -288,5 +289,5 @@ def _about(file: RecipeFile, path: Path) -> Iterator[None]:
 
 
 def _subject(one: Problem, path: Path, name: str) -> str:
-    inner = "" if one.place.path == path.name else f", {one.place.path}"
+    inner = "" if one.place.path in ("", path.name) else f", {one.place.path}"
     return f"'{name}'{inner}:"

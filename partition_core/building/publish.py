@@ -13,6 +13,7 @@ from partition_core.building.models import StoredModel, published_weights
 from partition_core.building.plan import PROOF, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, Place, problem
+from partition_core.outside_files import json_in
 from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
 from partition_core.store.lists import LISTED_AT
@@ -129,7 +130,7 @@ def _remove_former(plan: Plan, manifest: Path) -> None:
         if path.name not in current:
             path.unlink(missing_ok=True)
     try:
-        former = json.loads(manifest.read_bytes())["artifacts"]
+        former = json_in(manifest)["artifacts"]
         names = [str(name) for name in former]
     except (OSError, ValueError, KeyError, TypeError):
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from partition_core.building.folders import BUILD, MANIFEST
 from partition_core.building.project import Project
 from partition_core.disk import Digest, file_digest
 from partition_core.errors import BuildError, problem
+from partition_core.outside_files import json_in
 from partition_core.store import upkeep
 from partition_core.store.entry import is_digest
 from partition_core.store.local import LocalStore
@@ -124,7 +124,7 @@ def _manifests(store: LocalStore) -> Iterator[dict[str, Any]]:
     for root in store.users():
         for path in (root / BUILD).glob(f"*/{MANIFEST}"):
             with contextlib.suppress(OSError, ValueError):
-                content = json.loads(path.read_bytes())
+                content = json_in(path)
                 if isinstance(content, dict):
                     yield content
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.cut import cut
 from partition_core.cutting.graph_marks import MarkTable
+from partition_core.cutting.inference import SECONDS, ended_by
 from partition_core.cutting.named_tensors import between
 from partition_core.cutting.onnx_file.byte_mover import write_pieces
 from partition_core.cutting.onnx_file.graph import Model, release
@@ -133,11 +135,18 @@ def check_model(model: Model, name: str) -> None:
     ]
     if wrong:
         raise CutError(*wrong)
+    content = skeleton_bytes(model)
+
+    def checked() -> bytes:
+        onnx.checker.check_model(content, full_check=True)
+        return b""
+
     try:
-        onnx.checker.check_model(skeleton_bytes(model), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())
-        raise CutError(problem(name, "is not a valid ONNX model", reason)) from error
+        run_apart(checked, SECONDS)
+    except RaisedError as error:
+        raise CutError(problem(name, "is not a valid ONNX model", str(error))) from error
+    except DiedError as error:
+        raise CutError(ended_by(name, "its check by onnx", error)) from error
 
 
 def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list[Path]:

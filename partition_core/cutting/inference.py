@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.onnx_file.graph import Graph, Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.skeleton import skeleton_bytes
+from partition_core.errors import CutError, Problem, problem
 
+SECONDS = 600
+"""Of a processor, for what onnx finds out about a model: a minute for 10,000 nodes."""
 _LONG = 1 << 20
 
 
@@ -20,16 +24,31 @@ def inferred_info(model: Model, name: str) -> bytes:
     return model.inferred.get(name, b"")
 
 
+def ended_by(where: str, what: str, error: DiedError) -> Problem:
+    """Return the problem that native code was ended by the file that it looked at."""
+    return problem(
+        where,
+        f"{what} ends the process that does it ({error})",
+        "expected a file that a library can read",
+        "it is damaged, or a library has a bug: have it checked where it was made",
+    )
+
+
 def _inferred(model: Model) -> dict[str, bytes]:
     import onnx
 
+    content, follows = skeleton_bytes(model), not _long_lists(model.graph)
+
+    def inferred() -> bytes:
+        made = onnx.shape_inference.infer_shapes(content, data_prop=follows)
+        return bytes(made.SerializeToString())
+
     try:
-        made = onnx.shape_inference.infer_shapes(
-            skeleton_bytes(model), data_prop=not _long_lists(model.graph)
-        )
-    except onnx.shape_inference.InferenceError:
+        graph = read_model(run_apart(inferred, SECONDS)).graph
+    except RaisedError:
         return {}  # the check of what is cut tells what is wrong
-    graph = read_model(made.SerializeToString()).graph
+    except DiedError as error:
+        raise CutError(ended_by("", "the inference of its types", error)) from error
     values = [value for node in graph for value in node.outputs]
     return {value.name: value.info for value in (*graph.inputs, *values) if value.info}
 

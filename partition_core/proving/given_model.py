@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.external import locations
-from partition_core.cutting.inference import inferred_info
+from partition_core.cutting.inference import ended_by, inferred_info
 from partition_core.cutting.mark_nodes import mark_definitions, mark_functions
 from partition_core.cutting.onnx_file.graph import Model, Value
 from partition_core.cutting.onnx_file.value_type import DTYPES, type_of
@@ -71,6 +72,25 @@ def reference_of(
                 if _is_numeric(array):
                     reference[f"{index}/{kind}/{name}"] = array
     return reference
+
+
+def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:
+    """Raise ProofError if the file `source` ends a process that runs it with onnxruntime.
+
+    Whatever else is wrong with it is told where it is run.
+    """
+    given = _Given(source, model, random_operators(model), (sample,), scratch)
+
+    def run() -> bytes:
+        given.runs(())
+        return b""
+
+    try:
+        run_apart(run)
+    except RaisedError:
+        pass
+    except DiedError as error:
+        raise ProofError(ended_by(source.name, "a run in onnxruntime", error)) from error
 
 
 def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:

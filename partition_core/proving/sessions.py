@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from partition_core.apart import limited_memory
 from partition_core.errors import ProofError, problem
 
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
@@ -47,12 +48,15 @@ class Session:
         self._runs = 0
         self._options = onnxruntime.SessionOptions()
         self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._options.log_severity_level = 3
+        self._options.log_severity_level = 4  # what it logs of an error is in the exception
         if folder is not None:
             self._options.add_session_config_entry(_EXTERNAL_DATA, str(folder))
         self._session: Any = self._loaded()
-        self.inputs = [value.name for value in self._session.get_inputs()]
-        self.outputs = [value.name for value in self._session.get_outputs()]
+        try:
+            self.inputs = [value.name for value in self._session.get_inputs()]
+            self.outputs = [value.name for value in self._session.get_outputs()]
+        except UnicodeDecodeError as error:
+            raise self._refused("cannot be loaded", error) from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs by name."""
@@ -61,7 +65,8 @@ class Session:
             self._session = self._loaded()
         self._runs += 1
         try:
-            results = self._session.run(None, dict(inputs))
+            with limited_memory():
+                results = self._session.run(None, dict(inputs))
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be run", error) from error
         return dict(zip(self.outputs, results, strict=True))
@@ -71,9 +76,13 @@ class Session:
         number = 1 + self._seed + _MOST_SEEDS * self._runs
         onnxruntime.set_seed(_GOLDEN * number & _LARGEST_SEED)
         try:
-            return onnxruntime.InferenceSession(
-                self._model, self._options, providers=["CPUExecutionProvider"]
-            )
+            with limited_memory():
+                return onnxruntime.InferenceSession(
+                    self._model,
+                    self._options,
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=False,
+                )
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be loaded", error) from error
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from partition_core.disk import Digest, digest_of
+from partition_core.outside_files import parsed_json
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def encode(key: str, result: Result) -> bytes:
 def decode(key: str, content: bytes) -> Result | None:
     """Return the result in the entry of `key`, or None if it is not an entry of that key, whole."""
     try:
-        sealed = json.loads(content)
+        sealed = parsed_json(content)
         body = sealed["result"]
         if sealed["seal"] != _seal(key, body):
             return None
@@ -59,7 +60,7 @@ def decode(key: str, content: bytes) -> Result | None:
             for name, (digest, size) in body["files"].items()
         }
         return Result(files, dict(body["notes"]), Origin(str(recipe), str(step), float(seconds)))
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         return None
 
 

@@ -26,6 +26,7 @@ from partition_core.disk import (
     link_whole,
     write_whole,
 )
+from partition_core.outside_files import content_of
 from partition_core.store.entry import Result, StoredFile, decode, encode
 
 LAYOUT = "v1"
@@ -62,7 +63,7 @@ class LocalStore:
         path = self.entry_path(key)
         self._hold()
         try:
-            content = path.read_bytes()
+            content = content_of(path)
             result = decode(key, content)
             if result is None:
                 self.quarantine(path)
@@ -71,6 +72,7 @@ class LocalStore:
                 with contextlib.suppress(OSError):
                     os.utime(path)  # tells when it was used last
         except OSError:
+            self._clear(path)
             return None
         return result
 
@@ -82,6 +84,7 @@ class LocalStore:
         path = self.file_path(file.digest)
         found = self._digests.of(path)
         if found is None:
+            self._clear(path)
             return None
         if found == file.digest:
             return path
@@ -159,7 +162,7 @@ class LocalStore:
     def users(self) -> Iterator[Path]:
         """Yield the folder of every project that was built with this store and still exists."""
         for path in sorted((self.folder / "users").glob("*")):
-            root = Path(path.read_text(encoding="utf-8"))
+            root = Path(os.fsdecode(content_of(path)))
             if root.is_dir():
                 yield root
 
@@ -228,6 +231,11 @@ class LocalStore:
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+
+    def _clear(self, path: Path) -> None:
+        """Put a pipe, a device or a folder that is in the place of a file into quarantine."""
+        if os.path.lexists(path) and not path.is_file():
+            self.quarantine(path)
 
     @staticmethod
     def _remove_abandoned(parent: Path) -> None:

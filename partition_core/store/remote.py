@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, cast
 
 from partition_core.disk import Digest
+from partition_core.outside_files import LARGEST_TEXT, opened
 from partition_core.progress import shown
 from partition_core.store.entry import Result, StoredFile, decode, encode
 from partition_core.store.lists import Names, lists_in
 from partition_core.store.local import LocalStore
 from partition_core.store.outage import Outage
-
-LARGEST_ENTRY = 64 << 20
-"""Bytes of an entry at most: what is longer is no entry of ours."""
 
 _LONGEST_TEXT = 300
 
@@ -141,7 +139,7 @@ class SharedStore:
             content = bytearray()
             for chunk in chunks:
                 content += chunk
-                if len(content) > LARGEST_ENTRY:
+                if len(content) > LARGEST_TEXT:
                     raise RemoteError(f"ac/{key} is too long for an entry")
         result = decode(key, bytes(content))
         if result is None or set(result.files) != set(names):
@@ -190,7 +188,7 @@ class SharedStore:
         path = source.path_of(file)
         if path is None:
             raise RemoteError(f"'{name}' left the store of this machine")
-        with path.open("rb") as stream, shown(f"push {name}", file.size) as bar:
+        with opened(path) as stream, shown(f"push {name}", file.size) as bar:
             counted = _Counted(stream, bar.update)
             self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.disk import Digest, file_digest
+from partition_core.outside_files import content_of
 from partition_core.store.entry import Result, StoredFile, decode
 from partition_core.store.lists import LISTED_AT, is_lists
 from partition_core.store.local import LocalStore
@@ -53,7 +54,7 @@ def held(store: LocalStore) -> list[Held]:
     found = []
     for key, path in store.entries():
         with contextlib.suppress(OSError):
-            result = decode(key, path.read_bytes())
+            result = decode(key, content_of(path))
             if result is not None and not is_lists(result):
                 found.append(Held(key, result, path.stat().st_mtime))
     return sorted(
@@ -98,7 +99,7 @@ def verify(store: LocalStore, passed: Callable[[Path], object]) -> tuple[int, li
             store.quarantine(path)
     for key, path in store.entries():
         passed(path)
-        result = decode(key, path.read_bytes())
+        result = decode(key, content_of(path))
         if result is None:
             problems.append(f"entry {key} is damaged")
             store.quarantine(path)
@@ -166,7 +167,7 @@ def remove(store: LocalStore, chosen: Iterable[Held]) -> None:
     needed = {file.digest for one in left for file in _files(one)}
     leading = {one.result.notes.get(LISTED_AT) for one in left}
     for key, path in list(store.entries()):
-        entry = decode(key, path.read_bytes())
+        entry = decode(key, content_of(path))
         if entry is not None and is_lists(entry) and key not in leading:
             path.unlink(missing_ok=True)
     for digest, path in list(store.files()):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from partition_core.cutting.onnx_file.byte_range import File, Memory, Piece, Range, content_of
+from partition_core.cutting.onnx_file.byte_range import (
+    EarlyEndError,
+    File,
+    Memory,
+    Piece,
+    Range,
+    content_of,
+)
 from partition_core.cutting.onnx_file.graph import (
     Annotation,
     Function,
@@ -58,8 +65,8 @@ def read_model(source: Path | bytes) -> Model:
     except OSError as error:
         what = f"it cannot be read: {error.strerror}"
         raise CutError(problem(where, what)) from error
-    except (WireError, EOFError) as error:
-        raise CutError(problem(where, f"it is not an ONNX file: {error}")) from error
+    except (WireError, EarlyEndError) as error:
+        raise CutError(problem(where, error.problems[0].what)) from error
 
 
 def _model(message: Range, folder: Folder) -> Model:

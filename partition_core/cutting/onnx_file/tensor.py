@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,7 @@ _STRINGS = 6
 _CONTENT = frozenset((FLOATS, 5, _STRINGS, 7, RAW, DOUBLES, 11))
 _EXTERNAL = 1
 _VALUES = 1
+_WHOLE = re.compile("[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _external(found: list[Field]) -> External:
             entry = content_of(piece(value))
             entries[text(part_of(entry, 1) or b"")] = text(part_of(entry, 2) or b"")
     offset, length = entries.get("offset") or "0", entries.get("length")
-    if not offset.isascii() or not offset.isdigit() or not (length or "0").isdigit():
+    if not _WHOLE.fullmatch(offset) or not _WHOLE.fullmatch(length or "0"):
         raise WireError("offset and length of external data must be whole numbers")
     return External(entries.get("location", ""), int(offset), int(length) if length else None)
 
