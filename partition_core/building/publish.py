@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.building.folders import BUILD, MANIFEST, REPORT
+from partition_core.building.forms import FINGERPRINT
 from partition_core.building.models import StoredModel, published_weights
 from partition_core.building.plan import PROOF, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
@@ -18,7 +19,7 @@ from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
 from partition_core.store.lists import LISTED_AT
 
-_OF_THE_STORE = ("fingerprint", LISTED_AT)
+_OF_THE_STORE = (FINGERPRINT, LISTED_AT)
 """Notes of an export that say how the store finds it."""
 
 

@@ -27,7 +27,8 @@ from partition_core.disk import (
     write_whole,
 )
 from partition_core.outside_files import content_of
-from partition_core.store.entry import Result, StoredFile, decode, encode
+from partition_core.store.entry import Fits, Result, StoredFile, anything, decode, encode
+from partition_core.store.waiting import acquire, lock_range
 
 LAYOUT = "v1"
 _USE = "use.lock"
@@ -55,17 +56,18 @@ class LocalStore:
         if "_digests" in vars(self):
             self._digests.save()
 
-    def entry(self, key: str, is_used: bool = True) -> Result | None:
-        """Return the result of `key`, or None; of its files nothing is looked at.
+    def entry(self, key: str, is_used: bool = True, fits: Fits = anything) -> Result | None:
+        """Return the result of `key`, or None; of its files no byte is looked at.
 
-        An entry that is damaged is put into quarantine. `is_used` counts as a use of the result.
+        An entry that is damaged or does not fit is put into quarantine. `is_used` counts as a use
+        of the result.
         """
         path = self.entry_path(key)
         self._hold()
         try:
             content = content_of(path)
             result = decode(key, content)
-            if result is None:
+            if result is None or not fits(result) or not self._has_sizes(result):
                 self.quarantine(path)
                 return None
             if is_used and time.time() - path.stat().st_mtime > _USED_AGAIN_AFTER:
@@ -75,6 +77,16 @@ class LocalStore:
             self._clear(path)
             return None
         return result
+
+    def _has_sizes(self, result: Result) -> bool:
+        """Return whether the files of a result that are here have the sizes that it tells."""
+        for file in result.files.values():
+            with contextlib.suppress(FileNotFoundError):
+                is_other = self.file_path(file.digest).stat().st_size != file.size
+                # A file that was cut short is damaged itself.
+                if is_other and self.path_of(file) is not None:
+                    return False
+        return True
 
     def path_of(self, file: StoredFile) -> Path | None:
         """Return where the bytes of `file` are kept, verified, for reading only; None without.
@@ -162,16 +174,23 @@ class LocalStore:
     def users(self) -> Iterator[Path]:
         """Yield the folder of every project that was built with this store and still exists."""
         for path in sorted((self.folder / "users").glob("*")):
-            root = Path(os.fsdecode(content_of(path)))
-            if root.is_dir():
-                yield root
+            with contextlib.suppress(OSError):
+                root = Path(os.fsdecode(content_of(path)))
+                if root.is_dir():
+                    yield root
 
     def _hold(self) -> None:
         """Let nobody be `alone` for as long as this process lives."""
         if self._use is None and self.folder.is_dir():
             with contextlib.suppress(OSError):
                 self._use = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
-                fcntl.lockf(self._use, fcntl.LOCK_SH)
+                lock_range(
+                    self._use,
+                    fcntl.LOCK_SH,
+                    self.folder / _USE,
+                    f"which removes results from the store '{self.folder}'",
+                    self._warn,
+                )
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -184,7 +203,8 @@ class LocalStore:
         os.close(os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644))
         handle = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX)
+            told = f"which uses the store '{self.folder}'"
+            lock_range(handle, fcntl.LOCK_EX, self.folder / _USE, told, self._warn)
             yield
         finally:
             os.close(handle)
@@ -195,8 +215,12 @@ class LocalStore:
         folder = self.folder / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         self._hold()
-        with FileLock(folder / f"{key}.lock"):
+        lock = FileLock(folder / f"{key}.lock")
+        acquire(lock, "which works on the same", self._warn)
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:

@@ -16,8 +16,8 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 from partition_core.disk import Digest
 from partition_core.outside_files import LARGEST_TEXT, opened
 from partition_core.progress import shown
-from partition_core.store.entry import Result, StoredFile, decode, encode
-from partition_core.store.lists import Names, lists_in
+from partition_core.store.entry import Fits, Result, StoredFile, decode, encode
+from partition_core.store.lists import Names, is_lists, lists_in
 from partition_core.store.local import LocalStore
 from partition_core.store.outage import Outage
 
@@ -84,14 +84,14 @@ class SharedStore:
         self._warn = warn
         self._outage = outage or Outage()
 
-    def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
+    def fetch(self, key: str, fits: Fits, into: LocalStore) -> Result | None:
         """Return the result of `key` after its files, and then its entry, were put into `into`.
 
-        Its files must be called `names`. Raises OSError if the disk of `into` refuses.
+        It must fit. Raises OSError if the disk of `into` refuses.
         """
 
         def fetched() -> Result | None:
-            result = self.entry(key, names)
+            result = self.entry(key, fits)
             if result is None or not all(self.bring(n, f, into) for n, f in result.files.items()):
                 return None
             into.put_entry(key, result)
@@ -99,11 +99,11 @@ class SharedStore:
 
         return self._tried(fetched)
 
-    def offers(self, key: str, names: Collection[str]) -> bool:
+    def offers(self, key: str, fits: Fits) -> bool:
         """Return whether there is an entry of `key`, whole, and all its files seem to be there."""
 
         def offered() -> bool:
-            result = self.entry(key, names)
+            result = self.entry(key, fits)
             return result is not None and all(map(self._has, result.files.values()))
 
         return self._tried(offered) is True
@@ -126,12 +126,12 @@ class SharedStore:
 
     def lists_at(self, key: str) -> tuple[Names, ...]:
         """Return the lists at `key`, none without."""
-        return lists_in(self.entry(key, ()))
+        return lists_in(self.entry(key, is_lists))
 
-    def entry(self, key: str, names: Collection[str]) -> Result | None:
+    def entry(self, key: str, fits: Fits) -> Result | None:
         """Return the result of `key`, of which no file is transferred; None without.
 
-        A result whose files are not called `names` is refused.
+        One that does not fit is refused.
         """
         with self._transport.read(f"ac/{key}") as chunks:
             if chunks is None:
@@ -142,7 +142,7 @@ class SharedStore:
                 if len(content) > LARGEST_TEXT:
                     raise RemoteError(f"ac/{key} is too long for an entry")
         result = decode(key, bytes(content))
-        if result is None or set(result.files) != set(names):
+        if result is None or not fits(result):
             raise RemoteError(f"ac/{key} is damaged or belongs to another key")
         return result
 
