@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -22,6 +23,8 @@ Digest = NewType("Digest", str)
 
 _BUFFER = 256 << 10
 _PART = 16 << 20
+_SPARE = 1 << 20
+"""Bytes that a disk may have left and still take no more: it hands out blocks."""
 _FICLONE = 0x40049409
 _SHARED = 0o644
 READ_ONLY = 0o444
@@ -39,6 +42,30 @@ def file_digest(path: Path) -> Digest:
 
 
 @contextlib.contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Let an error of the disk name `target`, which is written meanwhile, unless it names a file.
+
+    What numpy raises where only a part was taken names neither the file nor the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(target)
+        if error.errno is None:
+            error.errno = errno.ENOSPC if _is_full(target.parent) else errno.EIO
+            error.strerror = os.strerror(error.errno)
+        raise
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _SPARE
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
 def written_whole(
     target: Path, mode: int = _SHARED, survives_power_loss: bool = True
 ) -> Iterator[Path]:
@@ -52,13 +79,14 @@ def written_whole(
     os.close(handle)
     part = Path(name)
     try:
-        yield part
-        if survives_power_loss:
-            _sync(part)
-        part.chmod(mode & ~_umask())
-        part.replace(target)
-        if survives_power_loss:
-            _sync(target.parent)
+        with writing(target):
+            yield part
+            if survives_power_loss:
+                _sync(part)
+            part.chmod(mode & ~_umask())
+            part.replace(target)
+            if survives_power_loss:
+                _sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
 

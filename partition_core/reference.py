@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from partition_core.disk import writing
+
 Array = np.ndarray[Any, Any]
 
 
 def save_reference(arrays: Mapping[str, Array], target: Path) -> None:
     """Write `arrays` to `target` by name; equal arrays give equal bytes."""
-    with target.open("wb") as stream:
+    with writing(target), target.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 

@@ -52,6 +52,7 @@ def carry_out(
     with store.locked(plan.exports.key if ended else step.key):
         if plan.is_done(step):
             return False
+        plan.project.check_build_folder(plan.recipe)
         after, result = _in_private_folder(store, act)
         if ended:
             plan.exports.keep(after.fingerprint)

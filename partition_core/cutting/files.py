@@ -23,6 +23,7 @@ from partition_core.cutting.onnx_file.tensor import Tensor
 from partition_core.cutting.onnx_file.value_type import byte_size
 from partition_core.cutting.onnx_file.weights import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.cutting.skeleton import skeleton_bytes
+from partition_core.disk import writing
 from partition_core.errors import CutError, problem
 from partition_core.recipe import Segment
 
@@ -108,8 +109,9 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for (_, content), part in zip(files, parts, strict=True):
-            write_pieces(content, part)
+        for (path, content), part in zip(files, parts, strict=True):
+            with writing(path):
+                write_pieces(content, part)
         for (path, _), part in zip(files, parts, strict=True):
             part.replace(path)
     except EOFError as error:
@@ -159,7 +161,8 @@ def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list
 
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         traced = Path(folder) / "traced.onnx"
-        ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
+        with writing(target):
+            ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
         read = read_model(traced)
         check_model(read, target.name)
         return save(read, target, weights)

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 
 from partition_core.apart import limited_memory
+from partition_core.disk import writing
 from partition_core.errors import ProofError, problem
 
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
@@ -100,7 +101,8 @@ def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:
     """
     extra = onnx.ModelProto()
     extra.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    shutil.copyfile(model, target)
-    with target.open("ab") as stream:
-        stream.write(extra.SerializeToString())
+    with writing(target):
+        shutil.copyfile(model, target)
+        with target.open("ab") as stream:
+            stream.write(extra.SerializeToString())
     return target

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -32,6 +33,8 @@ from partition_core.store.waiting import acquire, lock_range
 
 LAYOUT = "v1"
 _USE = "use.lock"
+_PART = re.compile(r"^\.(?=.*\.part$)|\.[^.]+\.part$")
+"""What is before and behind a name while its file is written."""
 _USED_AGAIN_AFTER = 3600.0
 
 
@@ -234,7 +237,11 @@ class LocalStore:
                     tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
                 )
                 held.enter_context(held_folder(Path(folder)))
-            yield Path(folder)
+            try:
+                yield Path(folder)
+            except OSError as error:
+                self._name_store(error, folder)
+                raise
 
     def checkpoint_path(self, pinned: str, name: str) -> Path:
         """Return where the checkpoint `name` with the pinned digest is, or will be."""
@@ -255,6 +262,16 @@ class LocalStore:
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+
+    def _name_store(self, error: OSError, folder: str) -> None:
+        """Let an error of the disk name the store, and what was written, for a path in `folder`.
+
+        Nobody can look at that when it is told.
+        """
+        if str(error.filename or "").startswith(folder):
+            name = Path(str(error.filename)).name
+            error.filename = str(self.folder)
+            error.strerror = f"{error.strerror}, for '{_PART.sub('', name)}'"
 
     def _clear(self, path: Path) -> None:
         """Put a pipe, a device or a folder that is in the place of a file into quarantine."""
