@@ -102,16 +102,22 @@ def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> Mar
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
     with phase("run it as it is"):
-        from partition_core.proving.given_model import check_runs, reference_of, runs_on
+        from partition_core.proving.given_model import (
+            check_runs,
+            reference_of,
+            runs_on,
+            without_links,
+        )
         from partition_core.sample_inputs import range_notes, usable_ranges
 
         samples = _samples(plan, source.model)
         with _about(plan.file, path), plan.project.store.private_folder() as scratch:
-            check_runs(path, source.model, samples[0].arrays(), scratch)
-            runs = runs_on(path, source.model, scratch)
+            given = without_links(path, source.model, scratch)
+            check_runs(given, source.model, samples[0].arrays(), scratch)
+            runs = runs_on(given, source.model, scratch)
             ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
             drawn = [one.ranged(ranges).arrays() for one in samples]
-            reference = reference_of(path, source.model, source.marks, drawn, scratch)
+            reference = reference_of(given, source.model, source.marks, drawn, scratch)
     with phase("put the marks in"), _about(plan.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)

@@ -15,6 +15,7 @@ from partition_core.cutting.inference import ended_by, inferred_info
 from partition_core.cutting.mark_nodes import mark_definitions, mark_functions
 from partition_core.cutting.onnx_file.graph import Model, Value
 from partition_core.cutting.onnx_file.value_type import DTYPES, type_of
+from partition_core.disk import link_or_copy
 from partition_core.errors import ProofError, problem
 from partition_core.proving.comparison import change, same_bits
 from partition_core.proving.random_operators import RandomOperator, random_operators
@@ -72,6 +73,26 @@ def reference_of(
                 if _is_numeric(array):
                     reference[f"{index}/{kind}/{name}"] = array
     return reference
+
+
+def without_links(source: Path, model: Model, scratch: Path) -> Path:
+    """Return the path of the file `source` in a folder that holds all its external data itself.
+
+    onnxruntime follows no link out of the model's folder, as those of a cache are.
+    """
+    folder = source.parent.resolve()
+    files = {location: (source.parent / location).resolve() for location in locations(model)}
+    if all(path.is_relative_to(folder) for path in files.values()):
+        return source
+    given = scratch / "given" / source.name
+    for target, path in {given: source.resolve(), **_below(given.parent, files)}.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(path, target)
+    return given
+
+
+def _below(folder: Path, files: Mapping[str, Path]) -> dict[Path, Path]:
+    return {folder / location: path for location, path in files.items()}
 
 
 def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:

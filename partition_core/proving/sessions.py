@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -88,9 +89,17 @@ class Session:
             raise self._refused("cannot be loaded", error) from error
 
     def _refused(self, what: str, error: Exception) -> ProofError:
-        return ProofError(
-            problem(self._called, f"{what} by onnxruntime", " ".join(str(error).split()))
-        )
+        reason = reason_of(error, None if isinstance(self._model, bytes) else Path(self._model))
+        return ProofError(problem(self._called, f"{what} by onnxruntime", reason))
+
+
+def reason_of(error: object, model: Path | None) -> str:
+    """Return what onnxruntime says on one line, without the folder of `model`.
+
+    That is one of the store's, in which nothing is left when somebody reads of it.
+    """
+    text = " ".join(str(error).split())
+    return text if model is None else text.replace(f"{model.parent}{os.sep}", "")
 
 
 def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:
