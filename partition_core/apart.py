@@ -26,16 +26,18 @@ class DiedError(Exception):
     """The process that ran apart was ended; the text names the signal."""
 
 
-def run_apart(act: Callable[[], bytes], seconds: int | None = None) -> bytes:
+def run_apart(
+    act: Callable[[], bytes], seconds: int | None = None, room: int | None = None
+) -> bytes:
     """Return what `act` gives in a fork of this process, which says nothing.
 
-    It gets no more memory than the machine has free, and `seconds` of a processor if they are
-    given. Raises RaisedError and DiedError. An interruption ends it too.
+    It gets no more memory than the machine has free, nor than `room`, and `seconds` of a
+    processor, if these are given. Raises RaisedError and DiedError. An interruption ends it too.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _answer(act, seconds, writer)
+        _answer(act, seconds, room, writer)
     os.close(writer)
     status = None
     try:
@@ -53,7 +55,7 @@ def run_apart(act: Callable[[], bytes], seconds: int | None = None) -> bytes:
     return answer[1:]
 
 
-def _answer(act: Callable[[], bytes], seconds: int | None, writer: int) -> None:
+def _answer(act: Callable[[], bytes], seconds: int | None, room: int | None, writer: int) -> None:
     """Write to a pipe what `act` gives, and end this process, whatever happens."""
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,7 +68,7 @@ def _answer(act: Callable[[], bytes], seconds: int | None, writer: int) -> None:
             most = seconds + int(sum(os.times()[:2]))
             resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
         try:
-            with limited_memory():
+            with limited_memory(room):
                 answer = _GAVE + act()
         except Exception as error:  # it is told where it was asked for
             text = " ".join(str(error).split()) or type(error).__name__
@@ -80,12 +82,15 @@ def _answer(act: Callable[[], bytes], seconds: int | None, writer: int) -> None:
 
 
 @contextlib.contextmanager
-def limited_memory() -> Iterator[None]:
+def limited_memory(room: int | None = None) -> Iterator[None]:
     """Let this process have no more memory than the machine has free: what asks for more fails.
+
+    Nor more than `room`, if that is given.
 
     Otherwise the system would end this process, or another one.
     """
-    free = free_memory()
+    known = [size for size in (free_memory(), room) if size is not None]
+    free = min(known, default=None)
     if free is None:
         yield
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.cut import cut
 from partition_core.cutting.graph_marks import MarkTable
-from partition_core.cutting.inference import SECONDS, ended_by
+from partition_core.cutting.inference import SECONDS, ended_by, room_for
 from partition_core.cutting.named_tensors import between
 from partition_core.cutting.onnx_file.byte_mover import write_pieces
 from partition_core.cutting.onnx_file.graph import Model, release
@@ -144,7 +144,7 @@ def check_model(model: Model, name: str) -> None:
         return b""
 
     try:
-        run_apart(checked, SECONDS)
+        run_apart(checked, SECONDS, room_for(content))
     except RaisedError as error:
         raise CutError(problem(name, "is not a valid ONNX model", str(error))) from error
     except DiedError as error:

@@ -10,6 +10,7 @@ from partition_core.errors import CutError, Problem, problem
 
 SECONDS = 600
 """Of a processor, for what onnx finds out about a model: a minute for 10,000 nodes."""
+_ROOM, _ROOM_FOR_EACH = 400 << 20, 32
 _LONG = 1 << 20
 
 
@@ -22,6 +23,14 @@ def inferred_info(model: Model, name: str) -> bytes:
     if model.inferred is None:
         model.inferred = _inferred(model)
     return model.inferred.get(name, b"")
+
+
+def room_for(content: bytes) -> int:
+    """Return the bytes of memory that onnx may take to look at a model without its weights.
+
+    A shape that the file makes up is made an object for each of its elements.
+    """
+    return _ROOM + _ROOM_FOR_EACH * len(content)
 
 
 def ended_by(where: str, what: str, error: DiedError) -> Problem:
@@ -44,7 +53,7 @@ def _inferred(model: Model) -> dict[str, bytes]:
         return bytes(made.SerializeToString())
 
     try:
-        graph = read_model(run_apart(inferred, SECONDS)).graph
+        graph = read_model(run_apart(inferred, SECONDS, room_for(content))).graph
     except RaisedError:
         return {}  # the check of what is cut tells what is wrong
     except DiedError as error:
