@@ -33,6 +33,8 @@ BUILDING = Limits(100.0, 900 << 20, 800 << 20)
 
 _SILENCE = 120.0
 """Seconds after which a case hangs: many times what it may take, on a machine with other work."""
+_START = 300.0
+"""Seconds that the start of the process may take, which is none of a case's."""
 _TOLD = 1500
 
 
@@ -56,6 +58,8 @@ def _run(case: Case, seeds: list[Any], limits: Limits) -> Iterator[tuple[Any, st
     process.start()
     there.close()
     try:
+        assert here.poll(_START), "the process does not start"
+        here.recv()
         for seed in seeds:
             if not here.poll(_SILENCE):
                 yield seed, f"hangs for more than {_SILENCE} s"
@@ -76,6 +80,7 @@ def _run(case: Case, seeds: list[Any], limits: Limits) -> Iterator[tuple[Any, st
 
 
 def _work(case: Case, seeds: list[Any], limits: Limits, answers: Connection) -> None:
+    answers.send("ready")
     start = _peak()
     limit = _size() + limits.room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
