@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from doit.exceptions import TaskFailed
 
-from partition_core.errors import PartitionError, Place, Problem, problem
+from partition_core.errors import PartitionError, Place, Problem, disk_problem, problem
 
 MADE = "made"
 """The value of a task that tells whether it did its work, or found it done by another run."""
@@ -32,8 +32,10 @@ def attempt(act: Callable[[], bool], file: str = "") -> dict[str, bool | float] 
     except PartitionError as error:
         return TaskFailed("\n".join(str(_placed(one, file)) for one in error.problems))
     except OSError as error:
-        where = Place(str(error.filename or "disk"))
-        return TaskFailed(str(problem(where, error.strerror or str(error))))
+        return TaskFailed(str(disk_problem(error)))
+    except MemoryError as error:
+        what = f"the memory of this machine is not enough: {error}".removesuffix(": ")
+        return TaskFailed(str(problem(Place(file), what, "", "try smaller inputs")))
     except SystemExit as error:  # of the user's model
         return TaskFailed(
             str(problem(Place(file), f"the model ends Python, with code {error.code}"))

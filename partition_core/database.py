@@ -89,7 +89,7 @@ class Database:
     def _execute(self, statement: str, values: tuple[str, ...] = ()) -> None:
         try:
             self._connection.execute(statement, values)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._warn(f"{self.name}: {error}; `doit ignore` is not remembered")
             self._connection.close()
             self._connection, _ = _opened(MEMORY)
@@ -97,8 +97,11 @@ class Database:
     def _opened(self) -> tuple[sqlite3.Connection, dict[str, str]]:
         try:
             return _opened(self.name)
+        except UnicodeDecodeError:
+            return self._opened_anew()
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in _DAMAGED:
+            # One that Python raises of its own, as for text that is not UTF-8, has no code.
+            if getattr(error, "sqlite_errorcode", _DAMAGED[0]) not in _DAMAGED:
                 self._warn(f"{self.name}: {error}; `doit ignore` is not remembered")
                 return _opened(MEMORY)
         return self._opened_anew()
@@ -124,6 +127,6 @@ def _opened(name: str) -> tuple[sqlite3.Connection, dict[str, str]]:
         )
         rows = connection.execute("select task_id, task_data from doit").fetchall()
         return connection, {str(task): str(text) for task, text in rows}
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise

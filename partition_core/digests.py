@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from partition_core.identity import (
     identity,
     variable,
 )
+from partition_core.outside_files import memory_in, memory_text
 
 
 class Digests:
@@ -107,13 +107,13 @@ class Digests:
             if os.path.exists(name) and read - changed(told) > SETTLED_AFTER
         }
         content = {"boot": boot(), "digests": kept}
-        write_memory(self._memory, json.dumps(content).encode())
+        write_memory(self._memory, memory_text(content))
         self._new = False
 
 
 def _read_memory(memory: Path) -> dict[str, tuple[str, str, float]]:
     try:
-        content = json.loads(memory.read_bytes())
+        content = memory_in(memory)
         if content["boot"] != boot():
             return {}
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,12 +17,15 @@ from typing import NewType
 
 from partition_core.ending import unfinished
 from partition_core.identity import boot
+from partition_core.outside_files import opened
 
 Digest = NewType("Digest", str)
 """The SHA-256 of some bytes, as 64 lower-case hex digits."""
 
 _BUFFER = 256 << 10
 _PART = 16 << 20
+_SPARE = 1 << 20
+"""Bytes that a disk may have left and still take no more: it hands out blocks."""
 _FICLONE = 0x40049409
 _SHARED = 0o644
 READ_ONLY = 0o444
@@ -34,8 +38,32 @@ def digest_of(content: bytes) -> Digest:
 
 def file_digest(path: Path) -> Digest:
     """Return the digest of the bytes of the file at `path`; raises OSError."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Let an error of the disk name `target`, which is written meanwhile, unless it names a file.
+
+    What numpy raises where only a part was taken names neither the file nor the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(target)
+        if error.errno is None:
+            error.errno = errno.ENOSPC if _is_full(target.parent) else errno.EIO
+            error.strerror = os.strerror(error.errno)
+        raise
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _SPARE
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -49,7 +77,7 @@ def written_whole(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    with unfinished(part):
+    with unfinished(part), writing(target):
         part.touch(0o600, exist_ok=False)
         try:
             yield part
@@ -153,7 +181,7 @@ class _OtherDigestError(Exception):
 
 
 def _cloned(source: Path, target: Path) -> bool:
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with opened(source) as reader, target.open("wb") as writer:
         try:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -77,6 +79,24 @@ def problem(where: str | Place, what: str, expected: str = "", remedy: str = "")
     """Return the problem at `where`, which is a place or the words that name one."""
     place = where if isinstance(where, Place) else Place(path=where)
     return Problem(place, what, expected, remedy)
+
+
+_MORE_ROOM = (
+    "`doit prune` removes results that no build folder uses, and PARTITION_CORE_STORE can name a "
+    "folder on another disk for the store"
+)
+
+
+def disk_problem(error: OSError) -> Problem:
+    """Return what a disk refused, with the file that it is about."""
+    name = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return problem(
+        Place(name or "disk"),
+        error.strerror or str(error),
+        "expected room for what the build writes" if is_full else "",
+        _MORE_ROOM if is_full else "",
+    )
 
 
 def quoted(text: str) -> str:

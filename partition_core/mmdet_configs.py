@@ -76,7 +76,7 @@ def _relative_names(folder: Path) -> list[str]:
 def _bases(path: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # loading the config will say what is wrong with it
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and any(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from partition_core.disk import writing
 from partition_core.rare_dtypes import named_dtype, rare_dtype
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +35,7 @@ def save_reference(arrays: Mapping[str, Any], target: Path) -> None:
             members[name] = value
     if forms:
         members[_FORMS] = np.frombuffer(json.dumps(forms).encode(), np.uint8)
-    with target.open("wb") as stream:
+    with writing(target), target.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **members)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import zipfile
-import zlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from partition_core.array_files import arrays_in
 from partition_core.errors import PlaceOf, Problem, ProofError, one_of, problem, suggestion
 from partition_core.index_ranges import ZERO_OR_ONE, Ranges
 from partition_core.input_forms import INTEGERS, Expected, dims_misfit
@@ -30,7 +30,6 @@ _LEAST_SAMPLES = 2
 _NO_RANGE: Range = (0, 1)
 _FEW = 64
 """Integers of which two draws may be equal; of more they are not, in practice."""
-_UNREADABLE = (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile)
 
 
 def draw(specs: Sequence[TensorSpec], key: int) -> dict[str, Array]:
@@ -47,6 +46,8 @@ def draw(specs: Sequence[TensorSpec], key: int) -> dict[str, Array]:
 
 def _drawn(spec: TensorSpec, key: int) -> Array:
     dtype, size = np.dtype(spec.dtype), math.prod(spec.shape)
+    if size * dtype.itemsize > sys.maxsize:
+        raise MemoryError(f"input '{spec.name}' has {size} elements")
     if spec.value is not None:
         return np.full(spec.shape, spec.value, dtype)
     if dtype.kind == "f":
@@ -206,10 +207,8 @@ def given_arrays(
     for index, file in enumerate(files):
         place = place_of(f"proof.inputs[{index}]")
         try:
-            # An open stream, since numpy leaves a file open that it cannot read.
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
-                sample = {name: found[name] for name in found.files}
-        except (*_UNREADABLE, zlib.error) as error:
+            sample = arrays_in(file)
+        except (OSError, ValueError) as error:
             what = f"'{file.name}' is not an '.npz' file of plain arrays"
             problems.append(problem(place, what, " ".join(str(error).split())))
             continue

@@ -17,7 +17,12 @@ Task = dict[str, Any]
 
 def task_store() -> Task:
     """Show what the store holds, how large it is, and what build folders of this machine use."""
-    return _task(lambda upkeep, project: upkeep.show(project))
+
+    def lines(upkeep: Any, project: Project, forget: str) -> Iterable[str]:
+        found: Iterable[str] = upkeep.forget(project, forget) if forget else upkeep.show(project)
+        return found
+
+    return {**_task(lines), "params": _STORE_PARAMS}
 
 
 def task_verify() -> Task:
@@ -50,6 +55,16 @@ def task_origin() -> Task:
 
     return {**_task(lines), "pos_arg": "files"}
 
+
+_STORE_PARAMS = [
+    {
+        "name": "forget",
+        "long": "forget",
+        "type": str,
+        "default": "",
+        "help": "remove the results of this recipe, or those whose keys start so",
+    },
+]
 
 _PRUNE_PARAMS = [
     {

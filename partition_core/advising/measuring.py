@@ -13,7 +13,7 @@ import onnxruntime
 
 from partition_core.advising.flow import Dims
 from partition_core.errors import BuildError, problem
-from partition_core.proving.sessions import Array, Session, with_outputs
+from partition_core.proving.sessions import Array, Session, reason_of, with_outputs
 
 _SUFFIX = "_kernel_time"
 
@@ -54,8 +54,8 @@ def measured_seconds(
             session.run(None, fed)
         events = json.loads(Path(session.end_profiling()).read_bytes())
     except Exception as error:  # onnxruntime's exceptions have no common class
-        reason = " ".join(str(error).split())
-        raise BuildError(problem("the model", "its times cannot be measured", reason)) from error
+        what, reason = "its times cannot be measured", reason_of(error, model)
+        raise BuildError(problem("the model", what, reason)) from error
     times: dict[str, list[float]] = {}
     for event in events:
         name = str(event.get("name", ""))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from partition_core.building.folders import MANIFEST
 from partition_core.building.plan import Plan, Step
 from partition_core.building.publish import is_published
 from partition_core.fingerprint import Fingerprint, changes
+from partition_core.outside_files import json_in
 
 _LONGEST = 6
 
@@ -62,7 +62,7 @@ def _former(plan: Plan) -> dict[str, Fingerprint]:
     """Return the fingerprints in the manifest of the last build, by step; none without one."""
     try:
         path = plan.project.build_folder(plan.recipe) / MANIFEST
-        steps = json.loads(path.read_bytes())["fingerprints"]
+        steps = json_in(path)["fingerprints"]
         return {
             name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
             for name, step in steps.items()

@@ -7,7 +7,6 @@ for now, it is the key of a result.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Collection, Iterable
 
 from partition_core.building.folders import MANIFEST
@@ -15,6 +14,7 @@ from partition_core.building.inputs import export_inputs
 from partition_core.building.project import Project
 from partition_core.fingerprint import Fingerprint
 from partition_core.following.labels import parsed
+from partition_core.outside_files import json_in
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import OnnxModel
 from partition_core.store.entry import Result
@@ -104,7 +104,7 @@ class Exports:
         """Return the list of the export that is in the build folder, if there is one."""
         try:
             path = self._project.build_folder(self._file.recipe.name) / MANIFEST
-            entries = json.loads(path.read_bytes())["fingerprints"][EXPORT]["entries"]
+            entries = json_in(path)["fingerprints"][EXPORT]["entries"]
             labels = [str(label) for label, _ in entries]
         except (OSError, ValueError, KeyError, TypeError):
             return ()

@@ -14,10 +14,10 @@ from partition_core.disk import Digest, digest_of, file_digest
 from partition_core.errors import BuildError, problem
 from partition_core.progress import shown
 from partition_core.reading.recipe_file import RecipeFile
+from partition_core.store.http_answers import Answer, answer_of, opener
 from partition_core.wording import warn
 
 _TIMEOUT = 30.0
-_CHUNK = 1 << 20
 _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -80,7 +80,7 @@ def _download(pinned: Pinned, part: Path, file: RecipeFile) -> None:
         pinned.location, headers={"Range": f"bytes={have}-"} if have else {}
     )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310  # reason: see above
+        with answer_of(opener(), request, _TIMEOUT) as response:
             goes_on = have > 0 and response.status == _PARTIAL
             with part.open("ab" if goes_on else "wb") as stream:
                 _receive(response, stream, have if goes_on else 0)
@@ -95,14 +95,14 @@ def _download(pinned: Pinned, part: Path, file: RecipeFile) -> None:
         raise _unreachable(pinned, reason, file) from error
 
 
-def _receive(response: http.client.HTTPResponse, stream: BinaryIO, start: int) -> None:
+def _receive(response: Answer, stream: BinaryIO, start: int) -> None:
     """Write to `stream` what a server sends after the first `start` bytes of a file."""
     left = response.length
     total = None if left is None else start + left
     received = start
     name = Path(stream.name).name.removesuffix(".part")
     with shown(f"fetch {name}", total, start) as bar:
-        while chunk := response.read(_CHUNK):
+        for chunk in response.chunks():
             stream.write(chunk)
             received += len(chunk)
             bar.update(len(chunk))

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from partition_core.building.forms import NOT_FOLLOWED
 from partition_core.building.plan import Plan, Step
 from partition_core.building.work import changed_meanwhile
 from partition_core.errors import problem
@@ -19,9 +20,6 @@ from partition_core.following.watching import watched
 from partition_core.recipe import MmdetModel, TorchModel
 from partition_core.store.lists import LISTED_AT
 from partition_core.wording import warn
-
-NOT_FOLLOWED = "not_followed"
-"""The note of an export that tells what it did that cannot be followed."""
 
 _ROOTS = ("partition_core.export.exporter",)
 

@@ -16,6 +16,7 @@ from partition_core.building.project import Project
 from partition_core.errors import BuildError, problem
 from partition_core.missing import missing_file
 from partition_core.mmdet_configs import config_closure, config_label, find_config
+from partition_core.outside_files import opened
 from partition_core.reading.recipe_file import RecipeFile
 from partition_core.recipe import MmdetModel, OnnxModel, TorchModel, canonical_json
 
@@ -177,6 +178,16 @@ def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
         text = str(path.relative_to(project.root) if inside else path)
         raise BuildError(problem(file.place(at), *missing_file(project.root, text)))
     return digest
+
+
+def _lacking(path: Path) -> str:
+    try:
+        opened(path).close()
+    except FileNotFoundError:
+        return f"there is no file '{path.name}'"
+    except OSError as error:
+        return f"'{path.name}' cannot be read: {error.strerror}"
+    return f"'{path.name}' was not there a moment ago"
 
 
 def _dotted_names(file: RecipeFile) -> list[str]:

@@ -85,13 +85,23 @@ def check_source(plan: Plan) -> None:
         _samples(plan, source.model)
 
 
-def mark_source(
-    plan: Plan, folder: Path, phase: Phase, found: tuple[Path, str] | None
-) -> dict[str, Any]:
-    """Write `end2end.onnx`, the ONNX file with Mark nodes, and `reference.npz` to `folder`.
+@dataclass(frozen=True)
+class MarkedSource:
+    """The model of the ONNX file at `path` with Mark nodes, and the notes of its export.
 
-    `found` are the file and its digest. The reference is what the file gives as it is
-    (`given_model.reference_of`). Returns the notes of the export; raises PartitionError.
+    `reference` is what the file gives as it is (`given_model.reference_of`).
+    """
+
+    path: Path
+    model: Model
+    reference: Mapping[str, Any]
+    notes: dict[str, Any]
+
+
+def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> MarkedSource:
+    """Put Mark nodes into the recipe's ONNX file and run it; raises PartitionError.
+
+    `found` are the file and its digest.
     """
     if found is None:
         raise ValueError("the recipe names no ONNX file")
@@ -99,29 +109,47 @@ def mark_source(
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
     with phase("run it as it is"):
-        from partition_core.proving.given_model import reference_of, runs_on
-        from partition_core.reference import save_reference
+        from partition_core.proving.given_model import (
+            check_runs,
+            reference_of,
+            runs_on,
+            without_links,
+        )
         from partition_core.sample_inputs import range_notes, usable_ranges
 
         samples = _samples(plan, source.model)
         with _about(plan.file, path), plan.project.store.private_folder() as scratch:
-            runs = runs_on(path, source.model, scratch)
+            given = without_links(path, source.model, scratch)
+            check_runs(given, source.model, samples[0].arrays(), scratch)
+            runs = runs_on(given, source.model, scratch)
             ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
             drawn = [one.ranged(ranges).arrays() for one in samples]
-            reference = reference_of(path, source.model, source.marks, drawn, scratch)
+            reference = reference_of(given, source.model, source.marks, drawn, scratch)
     with phase("put the marks in"), _about(plan.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
-        written = save(model, folder / END2END, EXPORT_FORMS[plan.weights])
-        take(written, folder, weights_file(plan.weights, END2END))
-    save_reference(reference, folder / REFERENCE)
-    return {
+    notes = {
         "detects": False,
         "compared_with": COMPARED_WITH,
         "model_sha256": digest,
         "inputs": list(inputs_of(source.model)),
         **range_notes(samples, ranges),
     }
+    return MarkedSource(path, model, reference, notes)
+
+
+def save_marked(plan: Plan, marked: MarkedSource, folder: Path) -> dict[str, Any]:
+    """Write `end2end.onnx` and `reference.npz` to `folder`; return the notes of the export.
+
+    Raises PartitionError, and OSError if the disk refuses.
+    """
+    from partition_core.reference import save_reference
+
+    with _about(plan.file, marked.path):
+        written = save(marked.model, folder / END2END, EXPORT_FORMS[plan.weights])
+        take(written, folder, weights_file(plan.weights, END2END))
+    save_reference(marked.reference, folder / REFERENCE)
+    return marked.notes
 
 
 @dataclass(frozen=True)
@@ -296,5 +324,5 @@ def _about(file: RecipeFile, path: Path) -> Iterator[None]:
 
 
 def _subject(one: Problem, path: Path, name: str) -> str:
-    inner = "" if one.place.path == path.name else f", {one.place.path}"
+    inner = "" if one.place.path in ("", path.name) else f", {one.place.path}"
     return f"'{name}'{inner}:"

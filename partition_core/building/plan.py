@@ -12,6 +12,7 @@ from typing import Any
 
 from partition_core.building.exports import EXPORT, Entries, Exports
 from partition_core.building.folders import MANIFEST, REPORT
+from partition_core.building.forms import REFERS, fits
 from partition_core.building.inputs import cut_inputs, proof_inputs, report_inputs
 from partition_core.building.models import StoredModel, stored_model, weights_file
 from partition_core.building.project import Project
@@ -25,8 +26,6 @@ from partition_core.store.lists import Names
 END2END = "end2end.onnx"
 REFERENCE = "reference.npz"
 PROOF = "proof.json"
-REFERS = "refers to weights"
-"""The note of a cut that tells whether its segment needs a file with weights."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,10 @@ class Step:
     def key(self) -> str:
         """The key of the step's result in the store."""
         return self.fingerprint.key
+
+    def fits(self, result: Result) -> bool:
+        """Return whether `result` is what the step gives, as far as it can be told."""
+        return fits(self.name, self.key, result, self.files)
 
 
 @dataclass
@@ -98,7 +101,7 @@ class Plan:
         if step is None:
             return None
         if step.name not in self._results:
-            result = self.project.store.find(step.key)
+            result = self.project.store.find(step.key, step.fits)
             if result is None:
                 return None
             self._results[step.name] = result
@@ -110,7 +113,7 @@ class Plan:
             return False
         if step.name == EXPORT:
             return self.fetch_export()
-        result = self.project.store.fetch(step.key, step.files)
+        result = self.project.store.fetch(step.key, step.fits)
         if result is not None:
             self._results[step.name] = result
         return result is not None
@@ -118,7 +121,7 @@ class Plan:
     def is_offered(self, step: Step) -> bool:
         """Return whether others have the result of a step, as far as can be told."""
         steps = self._exports_by(self.exports.lists_everywhere()) if step.name == EXPORT else [step]
-        return any(self.project.store.offers(one.key, one.files) for one in steps)
+        return any(self.project.store.offers(one.key, one.fits) for one in steps)
 
     def alternatives(self, step: Step) -> list[Step]:
         """Return a step and, if it is the export, what it may depend on otherwise."""
@@ -152,7 +155,7 @@ class Plan:
             return self._steps[EXPORT]
         candidates = self._exports_by(self.exports.lists_here())
         for step in candidates:
-            result = self.project.store.find(step.key)
+            result = self.project.store.find(step.key, step.fits)
             if result is not None:
                 self.found(step, result)
                 return step
@@ -162,12 +165,12 @@ class Plan:
         """Return whether the export's result is here with all its files, fetched if need be."""
         store = self.project.store
         for step in self._exports_by(self.exports.lists_here()):
-            result = store.find(step.key)
+            result = store.find(step.key, step.fits)
             if result is not None and store.is_complete(result):
                 self.found(step, result)
                 return True
         for step in self._exports_by(self.exports.lists_everywhere()):
-            result = store.fetch(step.key, step.files)
+            result = store.fetch(step.key, step.fits)
             if result is not None:
                 self.found(step, result)
                 self.exports.keep(step.fingerprint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from partition_core.building.folders import BUILD, RECIPES, STATE
 from partition_core.building.settings import Settings, read_settings
 from partition_core.digests import Digests
+from partition_core.errors import BuildError, Place, disk_problem, problem
 from partition_core.following.current import Surroundings
 from partition_core.following.locating import search_path
 from partition_core.store.local import LocalStore
@@ -55,6 +58,24 @@ class Project:
     def build_folder(self, recipe: str) -> Path:
         """Return the folder of the artifacts of a recipe."""
         return self.root / BUILD / recipe
+
+    def check_build_folder(self, recipe: str) -> None:
+        """Raise BuildError if the artifacts of a recipe could not be written; leaves nothing."""
+        folder = self.build_folder(recipe)
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        try:
+            with tempfile.TemporaryFile(dir=there) as probe:
+                probe.write(bytes(1))
+        except OSError as error:
+            known = disk_problem(error)
+            raise BuildError(
+                problem(
+                    Place(f"{BUILD}/{recipe}"),
+                    f"cannot be written: {known.what}",
+                    known.expected or "expected a folder for the artifacts",
+                    known.remedy or f"let '{there}' be a folder that you may write to",
+                )
+            ) from error
 
     def recipe_path(self, recipe: str) -> Path:
         """Return the file of a recipe."""

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.building.folders import BUILD, MANIFEST, REPORT
+from partition_core.building.forms import FINGERPRINT
 from partition_core.building.models import StoredModel, published_weights
 from partition_core.building.plan import PROOF, Plan, Step
 from partition_core.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.errors import BuildError, Place, problem
+from partition_core.outside_files import json_in
 from partition_core.recipe import canonical_json
 from partition_core.store.entry import Result, StoredFile
 from partition_core.store.lists import LISTED_AT
 
-_OF_THE_STORE = ("fingerprint", LISTED_AT)
+_OF_THE_STORE = (FINGERPRINT, LISTED_AT)
 """Notes of an export that say how the store finds it."""
 
 
@@ -129,7 +131,7 @@ def _remove_former(plan: Plan, manifest: Path) -> None:
         if path.name not in current:
             path.unlink(missing_ok=True)
     try:
-        former = json.loads(manifest.read_bytes())["artifacts"]
+        former = json_in(manifest)["artifacts"]
         names = [str(name) for name in former]
     except (OSError, ValueError, KeyError, TypeError):
         return

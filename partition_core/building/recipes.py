@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from partition_core.building.project import Project
 from partition_core.disk import digest_of, write_memory
 from partition_core.errors import PartitionError, Place
 from partition_core.fingerprint import Fingerprint
+from partition_core.outside_files import memory_in, memory_text
 from partition_core.reading.recipe_file import RecipeFile
 
 
@@ -49,7 +49,7 @@ class Recipes:
     def save(self) -> None:
         """Remember what was read for the next run; a disk that refuses costs only time."""
         if self._new:
-            write_memory(self._memory, json.dumps(self._known).encode())
+            write_memory(self._memory, memory_text(self._known))
 
     def _recall(self, name: str) -> RecipeFile | None:
         known = self._known.get(name)
@@ -67,10 +67,9 @@ class Recipes:
 
 def _read(memory: Path) -> dict[str, Any]:
     try:
-        content = json.loads(memory.read_bytes())
+        return memory_in(memory)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _digest(project: Project, paths: Iterable[Path]) -> str:

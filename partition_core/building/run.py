@@ -18,6 +18,7 @@ from partition_core.errors import (
     Place,
     Problem,
     RecipeError,
+    disk_problem,
     one_of,
     problem,
     suggestion,
@@ -52,6 +53,8 @@ class Run:
                 self.builds.append(build)
             except PartitionError as error:
                 problems.extend(error.problems)
+            except OSError as error:
+                problems.append(disk_problem(error))
         if problems and must_be_right:
             raise RecipeError(*problems)
         for wrong in dict.fromkeys(problems):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.building.folders import SETTINGS
-from partition_core.errors import BuildError, Place, one_of, problem, suggestion
+from partition_core.errors import BuildError, Place, Problem, one_of, problem, quoted, suggestion
+from partition_core.outside_files import content_of
 
 FOLDER_VARIABLE = "PARTITION_CORE_STORE"
 REMOTE_VARIABLE = "PARTITION_CORE_REMOTE"
@@ -68,21 +69,38 @@ def _default_folder(variables: Mapping[str, str]) -> Path:
 
 def _written(path: Path) -> dict[str, object]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(content_of(path).decode())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise BuildError(problem(Place(SETTINGS), f"cannot be read: {error}")) from error
+    except OSError as error:
+        raise _unreadable(error.strerror or str(error)) from error
+    except RecursionError as error:
+        raise _unreadable("it is nested too deeply") from error
+    except ValueError as error:
+        raise _unreadable(str(error)) from error
     problems = [
-        problem(Place(SETTINGS), f"unknown key '{key}'", one_of(_KEYS), suggestion(key, _KEYS))
+        _wrong(f"unknown key {quoted(key)}", one_of(_KEYS), suggestion(key, _KEYS))
         for key in content
         if key not in _KEYS
     ]
     problems += [
-        problem(Place(SETTINGS), f"'{key}' is {content[key]!r}", f"expected a {kind.__name__}")
+        _wrong(f"'{key}' is {quoted(str(content[key]))}", f"expected a {kind.__name__}")
         for key, kind in _KEYS.items()
         if key in content and not isinstance(content[key], kind)
+    ]
+    problems += [
+        _wrong(f"'{key}' holds the character NUL", "expected text")
+        for key, value in content.items()
+        if isinstance(value, str) and "\0" in value
     ]
     if problems:
         raise BuildError(*problems)
     return content
+
+
+def _unreadable(why: str) -> BuildError:
+    return BuildError(_wrong(f"cannot be read: {why}"))
+
+
+def _wrong(what: str, expected: str = "", remedy: str = "") -> Problem:
+    return problem(Place(SETTINGS), what, expected, remedy)

@@ -5,7 +5,6 @@ A build with nothing to do consists of this module, so it imports next to nothin
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from partition_core.building.folders import SETTINGS
 from partition_core.identity import SETTLED_AFTER, boot, changed, identity, identity_now, variable
+from partition_core.outside_files import memory_in, memory_text
 
 _PACKAGE = str(Path(__file__).parents[1])
 _VARIABLES = "PARTITION_CORE_"
@@ -71,13 +71,13 @@ class Settled:
             from partition_core.disk import write_memory
 
             content = {"world": self._world, "recipes": self._recipes}
-            write_memory(self._memory, json.dumps(content).encode())
+            write_memory(self._memory, memory_text(content))
             self._new = False
 
 
 def _read(memory: Path, world: list[str]) -> dict[str, Any]:
     try:
-        content = json.loads(memory.read_bytes())
+        content = memory_in(memory)
         recipes = content["recipes"] if content["world"] == world else {}
         return recipes if isinstance(recipes, dict) else {}
     except (OSError, ValueError, KeyError, TypeError):

@@ -58,7 +58,7 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
 
     def entry(step: Step) -> tuple[Step, Result]:
         for one in plan.alternatives(step):
-            result = plan.result(one) or shared.entry(one.key, one.files)
+            result = plan.result(one) or shared.entry(one.key, one.fits)
             if result is not None:
                 plan.found(one, result)
                 return one, result

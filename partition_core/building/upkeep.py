@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.building.folders import BUILD, MANIFEST
+from partition_core.building.forms import fingerprint_of, fits
 from partition_core.building.project import Project
 from partition_core.disk import Digest, file_digest
-from partition_core.errors import BuildError, problem
+from partition_core.errors import BuildError, problem, suggestion
+from partition_core.outside_files import json_in
 from partition_core.store import upkeep
 from partition_core.store.entry import is_digest
 from partition_core.store.local import LocalStore
@@ -22,6 +23,9 @@ from partition_core.wording import counted, size_text
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
 _FETCHED = ("checkpoint_sha256", "model_sha256")
+_SHOWN = 12
+"""Digits of a key that are shown; those of `doit store --forget` may be as few as `_LEAST`."""
+_LEAST = 8
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -32,7 +36,7 @@ def show(project: Project, now: float | None = None) -> Iterator[str]:
         kept = {key for manifest in _manifests(store) for key in _keys_of(manifest)}
         results = upkeep.held(store)
         rows = [_row(one, one.key in kept, clock) for one in results]
-        yield from _table([("recipe", "step", "size", "made in", "used", ""), *rows])
+        yield from _table([("recipe", "step", "size", "made in", "used", "key", ""), *rows])
         checkpoints = upkeep.size_of(store.checkpoints())
         more = f", {size_text(checkpoints)} of them checkpoints" if checkpoints else ""
         yield (
@@ -46,7 +50,11 @@ def verify(project: Project, progress: Callable[[Iterable[Path]], Any]) -> Itera
     for store in _stores(project):
         paths = [path for _, path in (*store.files(), *store.entries())]
         with progress(paths) as bar:
-            sound, problems = upkeep.verify(store, lambda path: bar.update(path.stat().st_size))
+            sound, problems = upkeep.verify(
+                store,
+                lambda path: bar.update(path.stat().st_size),
+                lambda key, result: fits(result.origin.step, key, result),
+            )
         if problems:
             raise BuildError(*(problem(str(store.folder), one) for one in problems))
         yield f"{counted(sound, 'file')} in '{store.folder}', all sound"
@@ -82,6 +90,39 @@ def prune(project: Project, days: float | None, down_to: int | None, is_dry: boo
                 path.unlink(missing_ok=True)
             freed = before - upkeep.occupied(store)
         yield f"removed {told} and {size_text(freed)} from '{store.folder}'"
+
+
+def forget(project: Project, what: str) -> Iterator[str]:
+    """Remove the results of the recipe `what`, or of the keys that start so; yield what went.
+
+    Waits until no build uses the store. Raises BuildError if there are none.
+    """
+    known: set[str] = set()
+    is_found = False
+    for store in _stores(project):
+        with store.alone():
+            made = {one.key: one.result.origin for one in upkeep.held(store)}
+            known |= {origin.recipe for origin in made.values()}
+            chosen = [
+                (key, path)
+                for key, path in store.entries()
+                if (key in made and made[key].recipe == what)
+                or (len(what) >= _LEAST and key.startswith(what))
+            ]
+            upkeep.forget(store, (path for _, path in chosen))
+        for key, _ in chosen:
+            is_found = True
+            told = f"{made[key].recipe}: {made[key].step}" if key in made else "an entry"
+            yield f"{told}: {key[:_SHOWN]} removed from '{store.folder}'"
+    if not is_found:
+        raise BuildError(
+            problem(
+                f"forget={what}",
+                "no result is called so",
+                f"expected a recipe, or the first {_LEAST} digits or more of a key",
+                suggestion(what, known) or "`doit store` lists both",
+            )
+        )
 
 
 def origin(project: Project, path: Path) -> Iterator[str]:
@@ -124,7 +165,7 @@ def _manifests(store: LocalStore) -> Iterator[dict[str, Any]]:
     for root in store.users():
         for path in (root / BUILD).glob(f"*/{MANIFEST}"):
             with contextlib.suppress(OSError, ValueError):
-                content = json.loads(path.read_bytes())
+                content = json_in(path)
                 if isinstance(content, dict):
                     yield content
 
@@ -151,6 +192,7 @@ def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:
         size_text(one.size),
         f"{origin.seconds:.1f} s",
         _ago(now - one.used),
+        one.key[:_SHOWN],
         "in use" if is_used else "",
     )
 
@@ -178,7 +220,7 @@ def _inputs(store: LocalStore, one: Held, told: set[str]) -> Iterator[str]:
     """Yield the entries of a result's fingerprint, then those of the results it was made of."""
     own = 0
     earlier: list[Digest] = []
-    for label, text in one.result.notes.get("fingerprint", []):
+    for label, text in fingerprint_of(one.result):
         if label.startswith("code partition_core/"):
             own += 1
             continue

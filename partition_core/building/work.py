@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from partition_core.building.forms import FINGERPRINT
 from partition_core.building.plan import Plan, Step
 from partition_core.errors import BuildError, problem
 from partition_core.fingerprint import changes
@@ -43,7 +44,7 @@ def carry_out(
         result = store.keep(
             after.key,
             {name: folder / name for name in step.files},
-            {**notes, "fingerprint": [list(entry) for entry in after.fingerprint.entries]},
+            {**notes, FINGERPRINT: [list(entry) for entry in after.fingerprint.entries]},
             Origin(plan.recipe, step.name, round(time.monotonic() - start, 1)),
         )
         return after, result
@@ -51,6 +52,7 @@ def carry_out(
     with store.locked(plan.exports.key if ended else step.key):
         if plan.is_done(step):
             return False
+        plan.project.check_build_folder(plan.recipe)
         after, result = _in_private_folder(store, act)
         if ended:
             plan.exports.keep(after.fingerprint)

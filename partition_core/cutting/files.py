@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.cut import cut
 from partition_core.cutting.graph_marks import MarkTable
+from partition_core.cutting.inference import SECONDS, ended_by, room_for
 from partition_core.cutting.named_tensors import between
 from partition_core.cutting.onnx_file.byte_mover import write_pieces
 from partition_core.cutting.onnx_file.graph import Model, release
@@ -21,6 +23,7 @@ from partition_core.cutting.onnx_file.tensor import Tensor
 from partition_core.cutting.onnx_file.value_type import byte_size
 from partition_core.cutting.onnx_file.weights import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.cutting.skeleton import skeleton_bytes
+from partition_core.disk import writing
 from partition_core.errors import CutError, problem
 from partition_core.recipe import Segment
 
@@ -106,8 +109,9 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for (_, content), part in zip(files, parts, strict=True):
-            write_pieces(content, part)
+        for (path, content), part in zip(files, parts, strict=True):
+            with writing(path):
+                write_pieces(content, part)
         for (path, _), part in zip(files, parts, strict=True):
             part.replace(path)
     except EOFError as error:
@@ -133,11 +137,18 @@ def check_model(model: Model, name: str) -> None:
     ]
     if wrong:
         raise CutError(*wrong)
+    content = skeleton_bytes(model)
+
+    def checked() -> bytes:
+        onnx.checker.check_model(content, full_check=True)
+        return b""
+
     try:
-        onnx.checker.check_model(skeleton_bytes(model), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())
-        raise CutError(problem(name, "is not a valid ONNX model", reason)) from error
+        run_apart(checked, SECONDS, room_for(content))
+    except RaisedError as error:
+        raise CutError(problem(name, "is not a valid ONNX model", str(error))) from error
+    except DiedError as error:
+        raise CutError(ended_by(name, "its check by onnx", error)) from error
 
 
 def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list[Path]:
@@ -150,7 +161,8 @@ def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list
 
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         traced = Path(folder) / "traced.onnx"
-        ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
+        with writing(target):
+            ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
         read = read_model(traced)
         check_model(read, target.name)
         return save(read, target, weights)

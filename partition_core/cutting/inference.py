@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
+from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.graph_walk import reads
 from partition_core.cutting.onnx_file.graph import Graph, Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.skeleton import skeleton_bytes
+from partition_core.errors import CutError, Problem, problem
 
+SECONDS = 600
+"""Of a processor, for what onnx finds out about a model: a minute for 10,000 nodes."""
+_ROOM, _ROOM_FOR_EACH = 400 << 20, 32
 _LONG = 1 << 20
 _LABEL = re.compile(r"\[\w+\] |Inference error\(s\): ")
 
@@ -24,16 +29,39 @@ def inferred_info(model: Model, name: str) -> bytes:
     return model.inferred.get(name, b"")
 
 
+def room_for(content: bytes) -> int:
+    """Return the bytes of memory that onnx may take to look at a model without its weights.
+
+    A shape that the file makes up is made an object for each of its elements.
+    """
+    return _ROOM + _ROOM_FOR_EACH * len(content)
+
+
+def ended_by(where: str, what: str, error: DiedError) -> Problem:
+    """Return the problem that native code was ended by the file that it looked at."""
+    return problem(
+        where,
+        f"{what} ends the process that does it ({error})",
+        "expected a file that a library can read",
+        "it is damaged, or a library has a bug: have it checked where it was made",
+    )
+
+
 def _inferred(model: Model) -> dict[str, bytes]:
     import onnx
 
+    content, follows = skeleton_bytes(model), not _long_lists(model.graph)
+
+    def inferred() -> bytes:
+        made = onnx.shape_inference.infer_shapes(content, data_prop=follows)
+        return bytes(made.SerializeToString())
+
     try:
-        made = onnx.shape_inference.infer_shapes(
-            skeleton_bytes(model), data_prop=not _long_lists(model.graph)
-        )
-    except onnx.shape_inference.InferenceError:
+        graph = read_model(run_apart(inferred, SECONDS, room_for(content))).graph
+    except RaisedError:
         return {}  # the check of what is cut tells what is wrong
-    graph = read_model(made.SerializeToString()).graph
+    except DiedError as error:
+        raise CutError(ended_by("", "the inference of its types", error)) from error
     values = [value for node in graph for value in node.outputs]
     return {value.name: value.info for value in (*graph.inputs, *values) if value.info}
 
@@ -45,13 +73,21 @@ def inference_failure(model: Model) -> str:
     late = _read_too_early(model.graph)
     if late:
         return late
+    content = skeleton_bytes(model)
+
+    def failure() -> bytes:
+        try:
+            onnx.shape_inference.infer_shapes(content, strict_mode=True)
+        except onnx.shape_inference.InferenceError as error:
+            # What follows the first line tells of nodes that had to be left for the same reason.
+            (first, *_) = str(error).split("\n", 1)
+            return _LABEL.sub("", first).strip().encode("utf-8", "replace")
+        return b""
+
     try:
-        onnx.shape_inference.infer_shapes(skeleton_bytes(model), strict_mode=True)
-    except onnx.shape_inference.InferenceError as error:
-        # What follows the first line tells of nodes that had to be left for the same reason.
-        (first, *_) = str(error).split("\n", 1)
-        return _LABEL.sub("", first).strip()
-    return ""
+        return run_apart(failure, SECONDS, room_for(content)).decode()
+    except (RaisedError, DiedError):
+        return ""
 
 
 def _read_too_early(graph: Graph) -> str:

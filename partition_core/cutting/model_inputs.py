@@ -7,7 +7,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 
 from partition_core.cutting.onnx_file.graph import Model, Value
-from partition_core.cutting.onnx_file.value_type import DTYPES, Dim
+from partition_core.cutting.onnx_file.value_type import DTYPES, Dim, byte_size
 from partition_core.errors import CutError, Problem, one_of, problem, suggestion
 from partition_core.input_forms import (
     DRAWN,
@@ -19,8 +19,11 @@ from partition_core.input_forms import (
     is_element,
 )
 from partition_core.recipe import FileInput, TensorSpec
+from partition_core.wording import size_text
 
 IN_THE_FILE = "in the file"
+LARGEST_UNASKED = 128 << 20
+"""Bytes of an input whose size only the file tells: a damaged one would fill the memory."""
 _AT = "export.inputs"
 
 
@@ -132,14 +135,27 @@ def _spec(value: Value, entry: FileInput, sizes: Mapping[str, int]) -> TensorSpe
     sized = [_size(*pair, sizes) for pair in zip_longest(open_dims or (), entry.shape or ())]
     shape = tuple(dim for dim in sized if dim is not None)
     if open_dims is not None and len(shape) == len(sized):
+        size = byte_size(kind.dtype, shape) or 0
+        if size > LARGEST_UNASKED and entry.shape is None:
+            return _too_large(name, shape, size)
         return TensorSpec(name, shape, dtype, entry.range, entry.value)
     what = f"input '{name}' has no dims in the file"
     example: Sequence[Dim] = ("…",)
     if kind.dims is not None:
         what = f"input '{name}' has the dims {dims_text(kind.dims)}"
         example = [dim if isinstance(dim, int) else "…" for dim in kind.dims]
-    written = f"export: {{inputs: {{{_key(name)}: {{shape: {dims_text(example)}}}}}}}"
+    written = _written(name, example)
     return problem(_AT, what, "the proof needs a size for each", f"write `{written}`")
+
+
+def _too_large(name: str, shape: Sequence[int], size: int) -> Problem:
+    what = f"input '{name}' has the dims {dims_text(shape)} in the file, {size_text(size)}"
+    expected = f"a file alone is believed up to {size_text(LARGEST_UNASKED)}"
+    return problem(_AT, what, expected, f"write `{_written(name, shape)}` if that is meant")
+
+
+def _written(name: str, dims: Sequence[Dim]) -> str:
+    return f"export: {{inputs: {{{_key(name)}: {{shape: {dims_text(dims)}}}}}}}"
 
 
 def _size(dim: Dim, own: int | None, sizes: Mapping[str, int]) -> int | None:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.external import locations
+from partition_core.cutting.inference import ended_by
 from partition_core.cutting.mark_nodes import mark_definitions, mark_functions
 from partition_core.cutting.onnx_file.graph import Model
+from partition_core.disk import link_or_copy
 from partition_core.errors import ProofError, problem
 from partition_core.proving.comparison import change, is_numeric, same_bits
 from partition_core.proving.random_operators import RandomOperator, random_operators
@@ -66,6 +69,45 @@ def reference_of(
                 if is_numeric(array):
                     reference[f"{index}/{kind}/{name}"] = array
     return reference
+
+
+def without_links(source: Path, model: Model, scratch: Path) -> Path:
+    """Return the path of the file `source` in a folder that holds all its external data itself.
+
+    onnxruntime follows no link out of the model's folder, as those of a cache are.
+    """
+    folder = source.parent.resolve()
+    files = {location: (source.parent / location).resolve() for location in locations(model)}
+    if all(path.is_relative_to(folder) for path in files.values()):
+        return source
+    given = scratch / "given" / source.name
+    for target, path in {given: source.resolve(), **_below(given.parent, files)}.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(path, target)
+    return given
+
+
+def _below(folder: Path, files: Mapping[str, Path]) -> dict[Path, Path]:
+    return {folder / location: path for location, path in files.items()}
+
+
+def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:
+    """Raise ProofError if the file `source` ends a process that runs it with onnxruntime.
+
+    Whatever else is wrong with it is told where it is run.
+    """
+    given = _Given(source, model, random_operators(model), (sample,), scratch)
+
+    def run() -> bytes:
+        given.runs(())
+        return b""
+
+    try:
+        run_apart(run)
+    except RaisedError:
+        pass
+    except DiedError as error:
+        raise ProofError(ended_by(source.name, "a run in onnxruntime", error)) from error
 
 
 def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:

@@ -22,6 +22,7 @@ from partition_core.cutting.boundaries import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.errors import BuildError, problem
 from partition_core.proving.chained import Chain
 from partition_core.proving.observed import END2END, Arrays
+from partition_core.proving.sessions import reason_of
 from partition_core.reference import load_reference, save_reference
 
 _RUNNER = "partition_core.proving.measured_run"
@@ -121,7 +122,7 @@ def measured(
         command, capture_output=True, text=True, check=False
     )
     if run.returncode != 0:
-        last = " ".join(run.stderr.strip().splitlines()[-1:])
+        last = reason_of(" ".join(run.stderr.strip().splitlines()[-1:]), model)
         raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
     told = json.loads(run.stdout.splitlines()[-1])
     split = load_samples(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from partition_core.apart import limited_memory
+from partition_core.disk import writing
 from partition_core.errors import ProofError, problem
 from partition_core.ort_values import run
 
@@ -52,12 +55,15 @@ class Session:
         self._runs = 0
         self._options = onnxruntime.SessionOptions()
         self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._options.log_severity_level = 3
+        self._options.log_severity_level = 4  # what it logs of an error is in the exception
         if folder is not None:
             self._options.add_session_config_entry(_EXTERNAL_DATA, str(folder))
         self._session: Any = self._loaded()
-        self.inputs = [value.name for value in self._session.get_inputs()]
-        self.outputs = [value.name for value in self._session.get_outputs()]
+        try:
+            self.inputs = [value.name for value in self._session.get_inputs()]
+            self.outputs = [value.name for value in self._session.get_outputs()]
+        except UnicodeDecodeError as error:
+            raise self._refused("cannot be loaded", error) from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return all outputs by name (`ort_values.run`)."""
@@ -66,7 +72,8 @@ class Session:
             self._session = self._loaded()
         self._runs += 1
         try:
-            return run(self._session, inputs)
+            with limited_memory():
+                return run(self._session, inputs)
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be run", error) from error
 
@@ -75,26 +82,32 @@ class Session:
         number = 1 + self._seed + _MOST_SEEDS * self._runs
         onnxruntime.set_seed(_GOLDEN * number & _LARGEST_SEED)
         try:
-            return onnxruntime.InferenceSession(
-                self._model, self._options, providers=["CPUExecutionProvider"]
-            )
+            with limited_memory():
+                return onnxruntime.InferenceSession(
+                    self._model,
+                    self._options,
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=False,
+                )
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise self._refused("cannot be loaded", error) from error
 
     def _refused(self, what: str, error: Exception) -> ProofError:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error, None if isinstance(self._model, bytes) else Path(self._model))
         if lacking := _NO_KERNEL.search(reason):
             named = f", which node '{lacking[2]}' needs" if lacking[2] else ""
-            return ProofError(
-                problem(
-                    self._called,
-                    f"onnxruntime has no kernel for the CPU of '{lacking[1]}' in one of its "
-                    f"dtypes{named}",
-                    "",
-                    _OTHER_DTYPE,
-                )
-            )
+            what = f"onnxruntime has no kernel for the CPU of '{lacking[1]}' in one of its dtypes"
+            return ProofError(problem(self._called, f"{what}{named}", "", _OTHER_DTYPE))
         return ProofError(problem(self._called, f"{what} by onnxruntime", reason))
+
+
+def reason_of(error: object, model: Path | None) -> str:
+    """Return what onnxruntime says on one line, without the folder of `model`.
+
+    That is one of the store's, in which nothing is left when somebody reads of it.
+    """
+    text = " ".join(str(error).split())
+    return text if model is None else text.replace(f"{model.parent}{os.sep}", "")
 
 
 def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:
@@ -105,7 +118,8 @@ def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:
     """
     extra = onnx.ModelProto()
     extra.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    shutil.copyfile(model, target)
-    with target.open("ab") as stream:
-        stream.write(extra.SerializeToString())
+    with writing(target):
+        shutil.copyfile(model, target)
+        with target.open("ab") as stream:
+            stream.write(extra.SerializeToString())
     return target

@@ -11,6 +11,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from partition_core.errors import Place, Problem, quoted
+from partition_core.outside_files import opened
 from partition_core.reading.yaml_scalars import Ambiguous, is_truth_of_yaml_1_1, plain_scalar
 from partition_core.reading.yaml_tree import Node, Scalar, Steps, path_text
 
@@ -57,7 +58,7 @@ class YamlText:
 def read_yaml(path: Path, file: str, truths: Callable[[Steps], bool] = _anywhere) -> YamlText:
     """Parse the file at `path`, which messages call `file`; for `truths` see `parse_yaml`."""
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             text = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return _unusable(Place(file), "there is no such file")

@@ -7,15 +7,16 @@ held in memory but one sample, and tensors whose sizes the data decides need not
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from partition_core.array_files import arrays_in
 from partition_core.disk import write_whole, written_whole
 from partition_core.errors import Place, RunError, problem
+from partition_core.outside_files import json_in
 from partition_core.running.manifest import Part
 
 if TYPE_CHECKING:
@@ -92,12 +93,12 @@ class CalibrationReader:
     def __iter__(self) -> Iterator[dict[str, Array]]:
         for file in self.files:
             try:
-                with np.load(file, allow_pickle=False) as arrays:
-                    yield {name: arrays[name] for name in arrays.files}
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                arrays = arrays_in(file)
+            except (OSError, ValueError) as error:
                 raise RunError(
                     problem(Place(str(file)), f"cannot be read: {error}", "", "calibrate again")
                 ) from error
+            yield arrays
 
     def __len__(self) -> int:
         return len(self.files)
@@ -132,7 +133,7 @@ def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
 
 def _remove_former(folder: Path) -> None:
     try:
-        segments = json.loads((folder / INDEX).read_bytes())["segments"].values()
+        segments = json_in(folder / INDEX)["segments"].values()
         names = [Path(name) for segment in segments for name in segment["files"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from partition_core.disk import file_digest
 from partition_core.errors import Place, RunError, problem
+from partition_core.outside_files import json_in
 from partition_core.picture_input import PictureInput
 
 MANIFEST = "manifest.json"
@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a build folder; raises RunError if there is none that can be read."""
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_bytes())
+        content = json_in(path)
     except OSError as error:
         raise RunError(
             problem(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from partition_core.errors import Place, RunError, problem
+from partition_core.outside_files import content_of
 
 try:
     import cv2
@@ -33,6 +34,8 @@ _INTERPOLATIONS = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 _READ_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+_LARGEST = 1 << 30
+"""Bytes of a picture file at most; cv2 itself refuses more than 2^30 pixels."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -42,7 +45,7 @@ def read(path: Path, channels: int = 3) -> Pixels:
     Raises RunError if it cannot be read.
     """
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = np.frombuffer(content_of(path, _LARGEST), np.uint8)
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
     picture: Pixels | None = cv2.imdecode(content, _READ_AS[channels]) if content.size else None

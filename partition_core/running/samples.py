@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from partition_core.array_files import arrays_in
 from partition_core.errors import Place, RunError, problem
 
 if TYPE_CHECKING:
@@ -72,11 +72,10 @@ def _preparer(
 
 
 def _reader(file: Path) -> Callable[[], Mapping[str, Array]]:
-    def read() -> dict[str, Array]:
+    def read() -> Mapping[str, Array]:
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return arrays_in(file)
+        except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise RunError(
                 problem(Place(str(file)), f"cannot be read: {reason}", "expected an `.npz` file")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from partition_core.disk import Digest, digest_of
+from partition_core.outside_files import parsed_json
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,15 @@ class Result:
     origin: Origin
 
 
+Fits = Callable[[Result], bool]
+"""Tells whether a result is what a step gives; its seal is no promise of that."""
+
+
+def anything(_: Result) -> bool:
+    """Return True: for who does not know the step."""
+    return True
+
+
 def encode(key: str, result: Result) -> bytes:
     """Return the entry of the step with the fingerprint `key`, as JSON with its own digest."""
     body = {
@@ -49,17 +63,18 @@ def encode(key: str, result: Result) -> bytes:
 def decode(key: str, content: bytes) -> Result | None:
     """Return the result in the entry of `key`, or None if it is not an entry of that key, whole."""
     try:
-        sealed = json.loads(content)
+        sealed = parsed_json(content)
         body = sealed["result"]
         if sealed["seal"] != _seal(key, body):
             return None
         recipe, step, seconds = body["origin"]
         files = {
-            str(name): StoredFile(_digest(digest), int(size))
+            _name(name): StoredFile(_digest(digest), _size(size))
             for name, (digest, size) in body["files"].items()
         }
-        return Result(files, dict(body["notes"]), Origin(str(recipe), str(step), float(seconds)))
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        origin = Origin(_name(recipe), _name(step), _seconds(seconds))
+        return Result(files, dict(body["notes"]), origin)
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         return None
 
 
@@ -72,6 +87,25 @@ def _digest(text: object) -> Digest:
     if not isinstance(text, str) or not is_digest(text):
         raise ValueError(text)
     return Digest(text)
+
+
+def _name(text: object) -> str:
+    # They are told at a terminal, which obeys control characters.
+    if not isinstance(text, str) or _CONTROL.search(text):
+        raise ValueError(text)
+    return text
+
+
+def _size(count: object) -> int:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValueError(count)
+    return count
+
+
+def _seconds(count: object) -> float:
+    if not isinstance(count, int | float) or not math.isfinite(count):
+        raise ValueError(count)
+    return float(count)
 
 
 def _seal(key: str, body: Any) -> str:

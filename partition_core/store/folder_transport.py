@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from partition_core.disk import READ_ONLY, written_whole
+from partition_core.outside_files import opened
 from partition_core.store.remote import RemoteDownError, RemoteError
 
 _CHUNK = 1 << 20
@@ -27,7 +28,7 @@ class FolderTransport:
         with contextlib.ExitStack() as held:
             chunks = None
             with self._translated(), contextlib.suppress(FileNotFoundError):
-                stream = held.enter_context((self._folder / name).open("rb"))
+                stream = held.enter_context(opened(self._folder / name))
                 chunks = self._chunks(stream)
             yield chunks
 

@@ -17,6 +17,8 @@ CONNECT_TIMEOUT = 5.0
 """Seconds in which a connection must stand."""
 
 _CHUNK = 1 << 20
+_FIRST = 1 << 20
+"""Bytes of the first request, which must be here while the server may be silent."""
 _BLOCK = 8 << 20
 """Bytes that are moved by one request; S3 wants 5 MB at least."""
 
@@ -30,23 +32,23 @@ class FsspecTransport:
     def __init__(self, place: str, patience: float) -> None:
         self.place = place
         self._scheme, _, self._base = place.partition("://")
+        self._patience = patience
         self._options = _OPTIONS[self._scheme](patience)
 
     @contextlib.contextmanager
     def read(self, name: str) -> Iterator[Iterator[bytes] | None]:
         """Open the bytes under `name` in chunks; None if there are none."""
-        with contextlib.ExitStack() as held:
-            chunks = None
-            with _translated(), contextlib.suppress(FileNotFoundError):
-                stream = self._files().open(self._path(name), "rb", block_size=_BLOCK)
-                chunks = _chunks(held.enter_context(stream))
-            yield chunks
+        chunks = None
+        with _translated(), contextlib.suppress(FileNotFoundError):
+            chunks = self._chunks(name, self._size(name))
+        yield chunks
 
     def write(self, name: str, stream: BinaryIO, size: int) -> None:
         """Put the `size` bytes of `stream` under `name`, whole or not at all."""
         with _translated():
             if size <= _BLOCK:
-                self._files().pipe_file(self._path(name), stream.read())
+                path, content = self._path(name), stream.read()
+                self._files().pipe_file(path, content, timeout=self._slowest(size))
                 return
             # Without `autocommit` an upload that fails half-way does not appear when it is closed.
             target = self._files().open(self._path(name), "wb", block_size=_BLOCK, autocommit=False)
@@ -63,8 +65,30 @@ class FsspecTransport:
     def has(self, name: str, size: int) -> bool:
         """Return whether there are `size` bytes under `name`."""
         with _translated(), contextlib.suppress(FileNotFoundError):
-            return bool(self._files().info(self._path(name))["size"] == size)
+            return self._size(name) == size
         return False
+
+    def _size(self, name: str) -> int:
+        return int(self._files().info(self._path(name), timeout=self._patience)["size"])
+
+    def _chunks(self, name: str, size: int) -> Iterator[bytes]:
+        """Yield the bytes under `name`, those of a request in the time that it may take."""
+        start, length = 0, _FIRST
+        while start < size:
+            end = min(start + length, size)
+            with _translated():
+                chunk = self._files().cat_file(
+                    self._path(name), start=start, end=end, timeout=self._slowest(end - start)
+                )
+            yield chunk
+            start, length = end, _BLOCK
+
+    def _slowest(self, size: int) -> float:
+        """Return the seconds that a request with `size` bytes may take.
+
+        The time-outs of the libraries begin anew with each byte.
+        """
+        return self._patience * max(1.0, size / _FIRST)
 
     def _path(self, name: str) -> str:
         return f"{self._base}/{name}"
@@ -91,15 +115,6 @@ def _gs(patience: float) -> dict[str, Any]:
 
 
 _OPTIONS = {"s3": _s3, "gs": _gs}
-
-
-def _chunks(stream: Any) -> Iterator[bytes]:
-    while True:
-        with _translated():
-            chunk = stream.read(_CHUNK)
-        if not chunk:
-            return
-        yield chunk
 
 
 @contextlib.contextmanager

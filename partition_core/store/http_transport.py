@@ -7,23 +7,16 @@ import contextlib
 import http.client
 import netrc
 import os
-import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from partition_core.store.http_answers import Answer, SlowError, answer_of, opener
 from partition_core.store.remote import RemoteDownError, RemoteError
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds in which a connection must stand."""
-
-SLOWEST = 1000
-"""Bytes a second that a body must have, once it took as long as a server may be silent."""
-
-_CHUNK = 1 << 20
+_LOGIN = "Authorization"
 _NOT_FOUND = (404, 410)
 _OK = 200
 
@@ -64,7 +57,7 @@ class HttpTransport:
         with answer:
             return answer.headers.get("Content-Length", str(size)) == str(size)
 
-    def _asked(self, method: str, name: str) -> http.client.HTTPResponse | None:
+    def _asked(self, method: str, name: str) -> Answer | None:
         """Ask once more if the connection broke: a server that restarts does that."""
         try:
             return self._request(method, name)
@@ -77,7 +70,7 @@ class HttpTransport:
 
     def _request(
         self, method: str, name: str, body: BinaryIO | None = None, size: int = 0
-    ) -> http.client.HTTPResponse | None:
+    ) -> Answer | None:
         headers = {"User-Agent": "partition-core"}
         if body is not None:
             headers |= {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
@@ -85,11 +78,11 @@ class HttpTransport:
         request = urllib.request.Request(  # noqa: S310  # reason: see above
             f"{self.place}/{name}", data=body, headers=headers, method=method
         )
-        opener = self._opened()
+        opened = self._opened()
         if self._credentials:
-            request.add_unredirected_header("Authorization", self._credentials)
+            request.add_unredirected_header(_LOGIN, self._credentials)
         try:
-            answer: http.client.HTTPResponse = opener.open(request, timeout=self._patience)
+            answer = answer_of(opened, request, self._patience)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in _NOT_FOUND:
@@ -102,26 +95,22 @@ class HttpTransport:
             raise RemoteError(f"the server answers {answer.status} instead of {_OK}")
         return answer
 
-    def _chunks(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
-        start, count = time.monotonic(), 0
+    def _chunks(self, answer: Answer) -> Iterator[bytes]:
+        chunks = answer.chunks()
         while True:
             try:
-                chunk = answer.read1(_CHUNK)
+                chunk = next(chunks, None)
             except (OSError, http.client.HTTPException) as error:
                 raise _failure(error) from error
-            if not chunk:
+            if chunk is None:
                 return
             yield chunk
-            count += len(chunk)
-            passed = time.monotonic() - start
-            if passed > self._patience and count < passed * SLOWEST:
-                raise RemoteDownError(f"it sends less than {SLOWEST} bytes a second")
 
     def _opened(self) -> urllib.request.OpenerDirector:
         """Make ready at the first request, so that a store that is not asked costs nothing."""
         if self._opener is None:
             self._credentials = _credentials(*self._login) or _from_netrc(self.place)
-            self._opener = urllib.request.build_opener(_Http, _Https, _SameScheme)
+            self._opener = opener(_SameServer())
         return self._opener
 
 
@@ -144,6 +133,8 @@ def _from_netrc(place: str) -> str:
 def _failure(error: Exception) -> RemoteError:
     """Return what an error of the library means: a connection that broke, or no answer."""
     cause = _cause(error)
+    if isinstance(cause, SlowError):
+        return RemoteDownError(str(cause))
     what = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     broke = isinstance(cause, ConnectionError | http.client.HTTPException)
     if broke and not isinstance(cause, ConnectionRefusedError):
@@ -156,43 +147,10 @@ def _cause(error: Exception) -> Exception:
     return reason if isinstance(reason, Exception) else error
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection that must stand soon, and may then be silent for longer."""
+class _SameServer(urllib.request.HTTPRedirectHandler):
+    """Follows redirects of the scheme; credentials go to the same server and nowhere else."""
 
-    def connect(self) -> None:
-        patience = _hasten(self)
-        super().connect()
-        self.sock.settimeout(patience)
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    """The same with TLS."""
-
-    def connect(self) -> None:
-        patience = _hasten(self)
-        super().connect()
-        self.sock.settimeout(patience)
-
-
-def _hasten(connection: http.client.HTTPConnection) -> float:
-    patience = connection.timeout or CONNECT_TIMEOUT
-    connection.timeout = min(patience, CONNECT_TIMEOUT)
-    connection.blocksize = _CHUNK
-    return patience
-
-
-class _Http(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
-
-
-class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect to another scheme; credentials go to no other place in any case."""
+    max_redirections = 3  # each may take as long as a server may be silent
 
     def redirect_request(
         self,
@@ -203,6 +161,11 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        if urlsplit(newurl).scheme != urlsplit(req.full_url).scheme:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.scheme != old.scheme:
             return None
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        login = req.unredirected_hdrs.get(_LOGIN)
+        if request is not None and login and new.netloc == old.netloc:
+            request.add_unredirected_header(_LOGIN, login)
+        return request

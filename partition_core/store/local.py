@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +27,14 @@ from partition_core.disk import (
     write_whole,
 )
 from partition_core.ending import passing_folder
-from partition_core.store.entry import Result, StoredFile, decode, encode
+from partition_core.outside_files import content_of
+from partition_core.store.entry import Fits, Result, StoredFile, anything, decode, encode
+from partition_core.store.waiting import acquire, lock_range
 
 LAYOUT = "v1"
 _USE = "use.lock"
+_PART = re.compile(r"^\.(?=.*\.part$)|\.[^.]+\.part$")
+"""What is before and behind a name while its file is written."""
 _USED_AGAIN_AFTER = 3600.0
 
 
@@ -54,25 +59,37 @@ class LocalStore:
         if "_digests" in vars(self):
             self._digests.save()
 
-    def entry(self, key: str, is_used: bool = True) -> Result | None:
-        """Return the result of `key`, or None; of its files nothing is looked at.
+    def entry(self, key: str, is_used: bool = True, fits: Fits = anything) -> Result | None:
+        """Return the result of `key`, or None; of its files no byte is looked at.
 
-        An entry that is damaged is put into quarantine. `is_used` counts as a use of the result.
+        An entry that is damaged or does not fit is put into quarantine. `is_used` counts as a use
+        of the result.
         """
         path = self.entry_path(key)
         self._hold()
         try:
-            content = path.read_bytes()
+            content = content_of(path)
             result = decode(key, content)
-            if result is None:
+            if result is None or not fits(result) or not self._has_sizes(result):
                 self.quarantine(path)
                 return None
             if is_used and time.time() - path.stat().st_mtime > _USED_AGAIN_AFTER:
                 with contextlib.suppress(OSError):
                     os.utime(path)  # tells when it was used last
         except OSError:
+            self._clear(path)
             return None
         return result
+
+    def _has_sizes(self, result: Result) -> bool:
+        """Return whether the files of a result that are here have the sizes that it tells."""
+        for file in result.files.values():
+            with contextlib.suppress(FileNotFoundError):
+                is_other = self.file_path(file.digest).stat().st_size != file.size
+                # A file that was cut short is damaged itself.
+                if is_other and self.path_of(file) is not None:
+                    return False
+        return True
 
     def path_of(self, file: StoredFile) -> Path | None:
         """Return where the bytes of `file` are kept, verified, for reading only; None without.
@@ -82,6 +99,7 @@ class LocalStore:
         path = self.file_path(file.digest)
         found = self._digests.of(path)
         if found is None:
+            self._clear(path)
             return None
         if found == file.digest:
             return path
@@ -159,16 +177,23 @@ class LocalStore:
     def users(self) -> Iterator[Path]:
         """Yield the folder of every project that was built with this store and still exists."""
         for path in sorted((self.folder / "users").glob("*")):
-            root = Path(path.read_text(encoding="utf-8"))
-            if root.is_dir():
-                yield root
+            with contextlib.suppress(OSError):
+                root = Path(os.fsdecode(content_of(path)))
+                if root.is_dir():
+                    yield root
 
     def _hold(self) -> None:
         """Let nobody be `alone` for as long as this process lives."""
         if self._use is None and self.folder.is_dir():
             with contextlib.suppress(OSError):
                 self._use = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
-                fcntl.lockf(self._use, fcntl.LOCK_SH)
+                lock_range(
+                    self._use,
+                    fcntl.LOCK_SH,
+                    self.folder / _USE,
+                    f"which removes results from the store '{self.folder}'",
+                    self._warn,
+                )
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -181,7 +206,8 @@ class LocalStore:
         os.close(os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644))
         handle = os.open(self.folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.lockf(handle, fcntl.LOCK_EX)
+            told = f"which uses the store '{self.folder}'"
+            lock_range(handle, fcntl.LOCK_EX, self.folder / _USE, told, self._warn)
             yield
         finally:
             os.close(handle)
@@ -192,8 +218,12 @@ class LocalStore:
         folder = self.folder / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         self._hold()
-        with FileLock(folder / f"{key}.lock"):
+        lock = FileLock(folder / f"{key}.lock")
+        acquire(lock, "which works on the same", self._warn)
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:
@@ -205,7 +235,11 @@ class LocalStore:
                 self._remove_abandoned(parent)
                 folder = held.enter_context(passing_folder(parent))
                 held.enter_context(held_folder(folder))
-            yield folder
+            try:
+                yield folder
+            except OSError as error:
+                self._name_store(error, str(folder))
+                raise
 
     def checkpoint_path(self, pinned: str, name: str) -> Path:
         """Return where the checkpoint `name` with the pinned digest is, or will be."""
@@ -226,6 +260,21 @@ class LocalStore:
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+
+    def _name_store(self, error: OSError, folder: str) -> None:
+        """Let an error of the disk name the store, and what was written, for a path in `folder`.
+
+        Nobody can look at that when it is told.
+        """
+        if str(error.filename or "").startswith(folder):
+            name = Path(str(error.filename)).name
+            error.filename = str(self.folder)
+            error.strerror = f"{error.strerror}, for '{_PART.sub('', name)}'"
+
+    def _clear(self, path: Path) -> None:
+        """Put a pipe, a device or a folder that is in the place of a file into quarantine."""
+        if os.path.lexists(path) and not path.is_file():
+            self.quarantine(path)
 
     @staticmethod
     def _remove_abandoned(parent: Path) -> None:

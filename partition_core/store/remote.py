@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, cast
 
 from partition_core.disk import Digest
+from partition_core.outside_files import LARGEST_TEXT, opened
 from partition_core.progress import shown
-from partition_core.store.entry import Result, StoredFile, decode, encode
-from partition_core.store.lists import Names, lists_in
+from partition_core.store.entry import Fits, Result, StoredFile, decode, encode
+from partition_core.store.lists import Names, is_lists, lists_in
 from partition_core.store.local import LocalStore
 from partition_core.store.outage import Outage
-
-LARGEST_ENTRY = 64 << 20
-"""Bytes of an entry at most: what is longer is no entry of ours."""
 
 _LONGEST_TEXT = 300
 
@@ -86,14 +84,14 @@ class SharedStore:
         self._warn = warn
         self._outage = outage or Outage()
 
-    def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
+    def fetch(self, key: str, fits: Fits, into: LocalStore) -> Result | None:
         """Return the result of `key` after its files, and then its entry, were put into `into`.
 
-        Its files must be called `names`. Raises OSError if the disk of `into` refuses.
+        It must fit. Raises OSError if the disk of `into` refuses.
         """
 
         def fetched() -> Result | None:
-            result = self.entry(key, names)
+            result = self.entry(key, fits)
             if result is None or not all(self.bring(n, f, into) for n, f in result.files.items()):
                 return None
             into.put_entry(key, result)
@@ -101,11 +99,11 @@ class SharedStore:
 
         return self._tried(fetched)
 
-    def offers(self, key: str, names: Collection[str]) -> bool:
+    def offers(self, key: str, fits: Fits) -> bool:
         """Return whether there is an entry of `key`, whole, and all its files seem to be there."""
 
         def offered() -> bool:
-            result = self.entry(key, names)
+            result = self.entry(key, fits)
             return result is not None and all(map(self._has, result.files.values()))
 
         return self._tried(offered) is True
@@ -128,12 +126,12 @@ class SharedStore:
 
     def lists_at(self, key: str) -> tuple[Names, ...]:
         """Return the lists at `key`, none without."""
-        return lists_in(self.entry(key, ()))
+        return lists_in(self.entry(key, is_lists))
 
-    def entry(self, key: str, names: Collection[str]) -> Result | None:
+    def entry(self, key: str, fits: Fits) -> Result | None:
         """Return the result of `key`, of which no file is transferred; None without.
 
-        A result whose files are not called `names` is refused.
+        One that does not fit is refused.
         """
         with self._transport.read(f"ac/{key}") as chunks:
             if chunks is None:
@@ -141,10 +139,10 @@ class SharedStore:
             content = bytearray()
             for chunk in chunks:
                 content += chunk
-                if len(content) > LARGEST_ENTRY:
+                if len(content) > LARGEST_TEXT:
                     raise RemoteError(f"ac/{key} is too long for an entry")
         result = decode(key, bytes(content))
-        if result is None or set(result.files) != set(names):
+        if result is None or not fits(result):
             raise RemoteError(f"ac/{key} is damaged or belongs to another key")
         return result
 
@@ -190,7 +188,7 @@ class SharedStore:
         path = source.path_of(file)
         if path is None:
             raise RemoteError(f"'{name}' left the store of this machine")
-        with path.open("rb") as stream, shown(f"push {name}", file.size) as bar:
+        with opened(path) as stream, shown(f"push {name}", file.size) as bar:
             counted = _Counted(stream, bar.update)
             self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from partition_core.store.entry import Origin, Result, StoredFile
+from partition_core.store.entry import Fits, Origin, Result, StoredFile, anything
 from partition_core.store.lists import Names, lists_in, merged, with_lists
 from partition_core.store.local import LocalStore
 
@@ -26,13 +26,13 @@ _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO
 class Remote(Protocol):
     """A store that several machines share. No method raises: a fault is a miss and a warning."""
 
-    def fetch(self, key: str, names: Collection[str], into: LocalStore) -> Result | None:
+    def fetch(self, key: str, fits: Fits, into: LocalStore) -> Result | None:
         """Return the result of `key` after its entry and files were put into `into`, verified.
 
-        A result whose files are not called `names` is a fault.
+        A result that does not fit is a fault.
         """
 
-    def offers(self, key: str, names: Collection[str]) -> bool:
+    def offers(self, key: str, fits: Fits) -> bool:
         """Return whether `fetch` would find `key`; nothing is transferred but the entry."""
 
     def lists(self, key: str) -> tuple[Names, ...]:
@@ -66,10 +66,13 @@ class Store:
         self._warned = False
         self._is_given_up = False
 
-    def find(self, key: str) -> Result | None:
-        """Return the result of `key` if its entry is on this machine; see `is_complete`."""
+    def find(self, key: str, fits: Fits = anything) -> Result | None:
+        """Return the result of `key` if its entry is on this machine; see `is_complete`.
+
+        One that does not fit is none, and put into quarantine.
+        """
         for tier in self.tiers:
-            result = tier.entry(key, is_used=False)
+            result = tier.entry(key, is_used=False, fits=fits)
             if result is not None:
                 return result
         return None
@@ -78,22 +81,22 @@ class Store:
     def _remote(self) -> Remote | None:
         return self._open_remote() if self._open_remote is not None else None
 
-    def fetch(self, key: str, names: Collection[str]) -> Result | None:
-        """Return the result of `key` with its files, called `names`, all on this machine.
+    def fetch(self, key: str, fits: Fits) -> Result | None:
+        """Return the result of `key`, which fits, with its files, all on this machine.
 
         What is not here is fetched from afar.
         """
-        result = self.find(key)
+        result = self.find(key, fits)
         if result is not None and self.is_complete(result):
             return result
         if self._remote is None:
             return None
         remote = self._remote
-        return self.on_disk(lambda tier: remote.fetch(key, names, tier))
+        return self.on_disk(lambda tier: remote.fetch(key, fits, tier))
 
-    def offers(self, key: str, names: Collection[str]) -> bool:
+    def offers(self, key: str, fits: Fits) -> bool:
         """Return whether `fetch` would find `key` afar; nothing is stored."""
-        return self._remote is not None and self._remote.offers(key, names)
+        return self._remote is not None and self._remote.offers(key, fits)
 
     def lists(self, key: str) -> tuple[Names, ...]:
         """Return the lists at `key` that are on this machine; see `store.lists`."""

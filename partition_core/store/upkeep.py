@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.disk import Digest, file_digest
+from partition_core.outside_files import content_of
 from partition_core.store.entry import Result, StoredFile, decode
 from partition_core.store.lists import LISTED_AT, is_lists
 from partition_core.store.local import LocalStore
@@ -53,7 +54,7 @@ def held(store: LocalStore) -> list[Held]:
     found = []
     for key, path in store.entries():
         with contextlib.suppress(OSError):
-            result = decode(key, path.read_bytes())
+            result = decode(key, content_of(path))
             if result is not None and not is_lists(result):
                 found.append(Held(key, result, path.stat().st_mtime))
     return sorted(
@@ -83,28 +84,40 @@ def origins(store: LocalStore, digest: Digest) -> Iterator[tuple[str, Held]]:
                 yield name, one
 
 
-def verify(store: LocalStore, passed: Callable[[Path], object]) -> tuple[int, list[str]]:
+Believed = Callable[[str, Result], bool]
+"""Tells whether the result of a key is what its step gives."""
+
+
+def verify(
+    store: LocalStore, passed: Callable[[Path], object], believed: Believed = lambda *_: True
+) -> tuple[int, list[str]]:
     """Read everything; return how many files and entries are sound, and what is wrong.
 
-    What is damaged goes into quarantine. `passed` is called with each path before it is read.
+    What is damaged, or not `believed`, goes into quarantine. `passed` is called with each path
+    before it is read.
     """
     sound, problems = 0, []
     for digest, path in store.files():
         passed(path)
-        if file_digest(path) == digest:
+        if _digest(path) == digest:
             sound += 1
         else:
             problems.append(f"file {digest} is damaged")
             store.quarantine(path)
     for key, path in store.entries():
         passed(path)
-        result = decode(key, path.read_bytes())
+        result = _decoded(key, path)
         if result is None:
             problems.append(f"entry {key} is damaged")
             store.quarantine(path)
             continue
-        lost = [n for n, file in result.files.items() if not store.file_path(file.digest).exists()]
         origin = result.origin
+        if not is_lists(result) and not believed(key, result):
+            what = f"of step '{origin.step}' of recipe '{origin.recipe}'"
+            problems.append(f"entry {key} {what} does not say what such a step gives")
+            store.quarantine(path)
+            continue
+        lost = [n for n, file in result.files.items() if not store.file_path(file.digest).exists()]
         problems += [
             f"'{name}' of step '{origin.step}' of recipe '{origin.recipe}' is not there any more"
             for name in lost
@@ -160,23 +173,40 @@ def remove(store: LocalStore, chosen: Iterable[Held]) -> None:
 
     That are files that no result has, and lists by which none is found.
     """
-    for one in chosen:
-        store.entry_path(one.key).unlink(missing_ok=True)
-    left = held(store)
-    needed = {file.digest for one in left for file in _files(one)}
-    leading = {one.result.notes.get(LISTED_AT) for one in left}
-    for key, path in list(store.entries()):
-        entry = decode(key, path.read_bytes())
-        if entry is not None and is_lists(entry) and key not in leading:
-            path.unlink(missing_ok=True)
-    for digest, path in list(store.files()):
-        if digest not in needed:
-            path.unlink(missing_ok=True)
+    forget(store, (store.entry_path(one.key) for one in chosen))
     for path in list(store.leftovers()):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def forget(store: LocalStore, entries: Iterable[Path]) -> None:
+    """Remove entries, and then what leads to no result and the files that none has; be `alone`."""
+    for path in entries:
+        path.unlink(missing_ok=True)
+    left = held(store)
+    needed = {file.digest for one in left for file in _files(one)}
+    leading = {one.result.notes.get(LISTED_AT) for one in left}
+    for key, path in list(store.entries()):
+        entry = _decoded(key, path)
+        if entry is not None and is_lists(entry) and key not in leading:
+            path.unlink(missing_ok=True)
+    for digest, path in list(store.files()):
+        if digest not in needed:
+            path.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> Digest | None:
+    with contextlib.suppress(OSError):  # it is no file, or one that cannot be read
+        return file_digest(path)
+    return None
+
+
+def _decoded(key: str, path: Path) -> Result | None:
+    with contextlib.suppress(OSError):
+        return decode(key, content_of(path))
+    return None
 
 
 def _files(one: Held) -> Collection[StoredFile]:

@@ -12,7 +12,8 @@ class FileServer(ThreadingHTTPServer):
     """Gives `content` under any name. `ranges` is what each request asked for, in order.
 
     `cuts` says after how many bytes to hang up, for the next requests; `knows_ranges` whether
-    a range is heeded; `status` answers everything in place of the file.
+    a range is heeded; `status` answers everything in place of the file. If it `drips`, a byte comes
+    now and then.
     """
 
     daemon_threads = True
@@ -26,6 +27,7 @@ class FileServer(ThreadingHTTPServer):
         self.status = 200
         self.go_on = threading.Event()
         self.waits_after: int | None = None
+        self.drips = False
 
     def url(self, name: str = "model.pth") -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -65,7 +67,12 @@ class _Answer(BaseHTTPRequestHandler):
             self.wfile.flush()
             start = server.waits_after
             server.go_on.wait(60)
-        self.wfile.write(server.content[start:end])
+        for byte in server.content[start:end] if server.drips else ():
+            self.wfile.write(bytes([byte]))
+            if server.go_on.wait(0.05):
+                return
+        if not server.drips:
+            self.wfile.write(server.content[start:end])
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from partition_core.building import fetching
 from partition_core.building.fetching import pinned_file
 from partition_core.building.project import Project
 from partition_core.building.recipes import Recipes
@@ -76,6 +77,21 @@ def test_a_download_goes_on_where_it_was_cut_off(project: Scratch, server: FileS
     assert list(kept(project).values()) == [CONTENT[:1_000_000]]
     assert fetched(project) == CONTENT
     assert server.ranges == [None, "bytes=1000000-"]
+
+
+def test_a_server_that_trickles_is_one_that_fails(
+    project: Scratch, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_TIMEOUT", 0.4)
+    server.drips = True
+    with pytest.raises(BuildError, match=r"fetched: it sends .* and less than 1000 bytes"):
+        fetched(project)
+    (part,) = kept(project).values()
+    assert part
+    assert CONTENT.startswith(part)
+    server.drips = False
+    assert fetched(project) == CONTENT
+    assert server.ranges == [None, f"bytes={len(part)}-"]
 
 
 def test_a_server_without_ranges_sends_it_all_again(project: Scratch, server: FileServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -285,6 +286,20 @@ def test_sizes_that_the_proof_lacks_or_that_do_not_fit_are_told(
     assert project.told() == [f"{AT}:{told}"]
 
 
+def test_an_input_is_as_large_as_a_file_says_only_if_the_recipe_says_it_too(
+    project: Project,
+) -> None:
+    project.save(detector((1, 3, 8192, 4096)))
+    project.recipe(LINE)
+    assert project.told() == [
+        f"{AT}:1: export.inputs: input 'image' has the dims [1, 3, 8192, 4096] in the file, 402.7 "
+        "MB; a file alone is believed up to 134.2 MB; write `export: {inputs: {image: {shape: "
+        "[1, 3, 8192, 4096]}}}` if that is meant"
+    ]
+    project.recipe(LINE + "export: {inputs: {image: {shape: [1, 3, 8192, 4096]}}}\n")
+    project.check()
+
+
 def test_arrays_that_do_not_fit_are_told(project: Project) -> None:
     ones = np.ones((1, 3, 16, 16), np.float32)
     np.savez(project.folder / "1.npz", imgae=ones)
@@ -348,6 +363,82 @@ def test_a_file_that_is_not_there_is_told_with_its_neighbour(
     project.save(detector(), "models/detector.onnx")
     project.recipe(LINE.replace("detector.onnx", path))
     assert project.told() == [f"{AT}:1: model.path: there is no file '{path}'; {told}"]
+
+
+OTHER_FILES = {
+    b"": "it is empty; fetch it again",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n": (
+        "it is a pointer of Git LFS in the place of the file; run `git lfs pull` in its repository"
+    ),
+    b"PK\x03\x04" + bytes(50): "it is a zip archive, as torch.save makes; unpack it, or ",
+    b"<!DOCTYPE html><html>": "it is a page of the web; open its address in a browser: ",
+    b"\n <HTML lang='en'>": "it is a page of the web; open its address in a browser: ",
+    b"\x1f\x8b\x08abc": "it is packed by gzip; unpack it with `gunzip`",
+    b"\x80\x02}q\x00.": "it is a pickle of Python; export the model to ONNX, or ",
+    b"\x89HDF\r\n\x1a\n": "it is an HDF5 file, as Keras makes; convert it with tf2onnx",
+    b"\x1c\0\0\0TFL3abc": "it is a model of TensorFlow Lite; convert it with tf2onnx",
+    b"\x1c\0\0\0ORTMabc": "it is in onnxruntime's own format; take the .onnx it was made of",
+    b"<?xml version='1.0'?>": "it is XML, as OpenVINO makes; take the .onnx it was made of",
+    b'{"error": "no such model"}': "it is JSON; look into it: a server may tell an error so",
+}
+
+
+@pytest.mark.parametrize("content", OTHER_FILES)
+def test_what_another_kind_of_file_is_is_told(project: Project, content: bytes) -> None:
+    project.recipe(LINE)
+    (project.folder / "detector.onnx").write_bytes(content)
+    (told,) = project.told()
+    assert told.startswith(
+        f"{AT}:1: model.path: 'detector.onnx': it is not an ONNX file: {OTHER_FILES[content]}"
+    )
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "weights.bin"])
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+def test_a_pipe_or_a_device_is_told_at_once(project: Project, name: str, kind: str) -> None:
+    external(project.folder)
+    project.recipe(LINE)
+    (project.folder / name).unlink()
+    if kind == "a pipe":
+        os.mkfifo(project.folder / name)
+    else:
+        (project.folder / name).symlink_to("/dev/zero")
+    with pytest.raises(PartitionError) as error:
+        project.check()
+    assert f"it is {kind} and no file" in str(error.value)
+
+
+def from_a_cache(project: Project) -> None:
+    """Put the detector where the cache of Hugging Face would: links in a snapshot to blobs."""
+    blobs, snapshot = project.folder / "hub" / "blobs", project.folder / "hub" / "snapshots" / "a1"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    external(project.folder)
+    for name in ("detector.onnx", "weights.bin"):
+        (project.folder / name).rename(blobs / f"blob of {name}")
+        (snapshot / name).symlink_to(f"../../blobs/blob of {name}")
+    project.recipe(TWO.replace("detector.onnx", "hub/snapshots/a1/detector.onnx"))
+
+
+def test_links_of_a_cache_are_followed(project: Project) -> None:
+    project.recipe(TWO)
+    inside = project.make()
+    from_a_cache(project)
+    assert project.make()["head.onnx"] == inside["head.onnx"]
+
+
+def test_a_link_out_of_the_folder_is_told(project: Project, tmp_path: Path) -> None:
+    from_a_cache(project)
+    elsewhere = tmp_path / "elsewhere"
+    (project.folder / "hub" / "blobs" / "blob of weights.bin").rename(elsewhere)
+    link = project.folder / "hub" / "snapshots" / "a1" / "weights.bin"
+    link.unlink()
+    link.symlink_to(elsewhere)
+    assert project.told() == [
+        f"{AT}:1: model.path: 'detector.onnx', initializer 'w1': its external data in "
+        f"'weights.bin' is a link to '{elsewhere}', outside the folder; expected a file beside the "
+        "model; put the file there, or a hard link: a link of a model may lead to anything"
+    ]
 
 
 def test_another_file_than_the_pinned_one_is_told(project: Project) -> None:
@@ -439,6 +530,8 @@ def test_an_operator_that_onnxruntime_lacks_is_told(project: Project) -> None:
         "ERROR: recipes/x.yaml:1: model.path: 'detector.onnx': cannot be loaded by onnxruntime; "
     )
     assert "Bewilder" in told
+    assert str(project.folder) not in told
+    assert str(project.store) not in told
     assert told.endswith("; nothing is built that cannot be proven")
     assert "Traceback" not in run.stdout
     assert not (project.folder / "build" / "x").exists()

@@ -14,7 +14,7 @@ from .conftest import Scratch, steps
 def test_a_fresh_build_is_in_use_and_nothing_can_be_pruned(scratch: Scratch) -> None:
     scratch.built()
     shown = scratch.built("store").splitlines()
-    assert shown[0].split() == ["recipe", "step", "size", "made", "in", "used"]
+    assert shown[0].split() == ["recipe", "step", "size", "made", "in", "used", "key"]
     assert [line.split("  ")[0] for line in shown[1:5]] == ["tiny"] * 4
     assert all(line.endswith("in use") for line in shown[1:5])
     assert shown[5].startswith(f"4 results in '{scratch.store}/v1', ")

@@ -18,7 +18,8 @@ class CacheServer(ThreadingHTTPServer):
     """Keeps what is PUT and gives it to who GETs it; `seen` is what was asked, in order.
 
     `fault` answers the GETs of names that start with `where` in place of the server.
-    `credentials` is the `Authorization` header that every request must have.
+    `credentials` is the `Authorization` header that every request must have, `logins` are those
+    that came. `moves` is where it sends what is asked, but below `elsewhere`, for GET and HEAD.
     """
 
     daemon_threads = True
@@ -30,6 +31,8 @@ class CacheServer(ThreadingHTTPServer):
         self.fault: Fault | None = None
         self.where = ""
         self.credentials = ""
+        self.moves = ""
+        self.logins: list[str | None] = []
         self.scheme = "http"
         self.is_over = threading.Event()
 
@@ -96,7 +99,8 @@ class Answer(BaseHTTPRequestHandler):
 
     def _asked(self) -> bytes | None:
         self.server.seen.append(f"{self.command} {self._name()}")
-        if self._is_refused():
+        self.server.logins.append(self.headers.get("Authorization"))
+        if self._is_refused() or self._is_moved():
             return None
         content = self.server.files.get(self._name())
         if content is None:
@@ -108,6 +112,12 @@ class Answer(BaseHTTPRequestHandler):
         if wanted in ("", self.headers.get("Authorization")):
             return False
         self.answer(401, headers={"WWW-Authenticate": "Basic"})
+        return True
+
+    def _is_moved(self) -> bool:
+        if not self.server.moves or "/elsewhere/" in self.path:
+            return False
+        self.answer(307, headers={"Location": self.server.moves.replace("%", self._name())})
         return True
 
     def _name(self) -> str:
@@ -144,8 +154,36 @@ def silent(answer: Answer, content: bytes) -> None:
 def dripping(answer: Answer, content: bytes) -> None:
     """Send a byte now and then."""
     _head(answer, len(content))
+    _drip(answer, content)
+
+
+def dripping_status(answer: Answer, content: bytes) -> None:
+    """Send a first line that goes on and on, a byte now and then."""
+    _drip(answer, b"HTTP/1.1 200 " + b"O" * 10_000)
+
+
+def dripping_heads(answer: Answer, content: bytes) -> None:
+    """Send one header after the other, and never the last."""
+    answer.send_response(200)
+    answer.flush_headers()
+    for number in range(90):
+        answer.wfile.write(f"X-Header-{number}: {number}\r\n".encode())
+        if answer.server.is_over.wait(0.1):
+            return
+
+
+def dripping_chunks(answer: Answer, content: bytes) -> None:
+    """Send a body in chunks, of which the first never says how long it is."""
+    answer.send_response(200)
+    answer.send_header("Transfer-Encoding", "chunked")
+    answer.end_headers()
+    _drip(answer, b"5;" + b"x" * 10_000)
+
+
+def _drip(answer: Answer, content: bytes) -> None:
     for byte in content:
         answer.wfile.write(bytes([byte]))
+        answer.wfile.flush()
         if answer.server.is_over.wait(0.05):
             return
 

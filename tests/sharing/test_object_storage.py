@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +131,7 @@ def test_a_large_file_is_sent_to_s3_in_parts_and_comes_back_the_same(
 ) -> None:
     import random
 
-    from partition_core.store.entry import Origin, Result
+    from partition_core.store.entry import Origin, Result, anything
     from partition_core.store.fsspec_transport import FsspecTransport
     from partition_core.store.local import LocalStore
     from partition_core.store.remote import SharedStore
@@ -144,8 +147,55 @@ def test_a_large_file_is_sent_to_s3_in_parts_and_comes_back_the_same(
     result = Result({"large": file}, {}, Origin("recipe", "step", 1.0))
     shared = SharedStore(FsspecTransport(REMOTE, 20), True, said.append)
     assert shared.send(key, result, stores[0])
-    assert shared.fetch(key, ["large"], stores[1]) == result
+    assert shared.fetch(key, anything, stores[1]) == result
     path = stores[1].path_of(file)
     assert path is not None
     assert path.read_bytes() == large.read_bytes()
     assert said == []
+
+
+def trickling(server: socket.socket, is_over: threading.Event) -> None:
+    """Send one header after the other to whoever connects, until the test is over."""
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not is_over.wait(0.2):
+                connection.sendall(b"X-Header: x\r\n")
+
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=answer, args=[connection], daemon=True).start()
+
+
+def test_an_object_storage_that_trickles_counts_as_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    from partition_core.store.fsspec_transport import FsspecTransport
+    from partition_core.store.remote import RemoteDownError
+
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=trickling, args=[server, is_over], daemon=True).start()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        found: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                FsspecTransport("s3://artifacts/slow", 1).has("ac/key", 7)
+            except RemoteDownError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(30)  # what trickles does so for as long as the test lasts
+        is_over.set()
+    (error,) = found
+    assert "Timeout" in str(error)

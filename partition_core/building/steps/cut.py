@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.building.forms import REFERS
 from partition_core.building.models import take
 from partition_core.building.places import in_recipe
-from partition_core.building.plan import END2END, REFERS, Plan
+from partition_core.building.plan import END2END, Plan
 from partition_core.building.work import Notes, Say, carry_out, known, laid_out, phase
 from partition_core.recipe import Segment, WeightsForm
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from partition_core.building.asked import check_as_asked
 from partition_core.building.models import EXPORT_FORMS, take, weights_file
 from partition_core.building.plan import END2END, REFERENCE, Plan
 from partition_core.building.work import Notes, Say, carry_out, packages_of, phase
+
+if TYPE_CHECKING:
+    from partition_core.export.exporter import Export
 
 
 def export(plan: Plan, say: Say) -> bool:
@@ -20,31 +25,37 @@ def export(plan: Plan, say: Say) -> bool:
 
     follower = Follower(plan)
 
-    def work(folder: Path) -> Notes:
+    @functools.cache  # a disk that refuses the files costs another write, and no other export
+    def exported() -> tuple[Export, Notes]:
         from partition_core.building.fetching import pinned_file
 
         found = pinned_file(plan.project, plan.file)
         with packages_of(plan), follower.watching():
             from partition_core.export.exporter import export_recipe
-            from partition_core.export.files import save_export
 
-            exported = export_recipe(
+            made = export_recipe(
                 plan.file.recipe,
                 plan.project.root,
                 plan.file.place,
                 found[0] if found else None,
                 lambda part: phase(f"{plan.recipe}: export: {part}", say),
             )
-        followed = follower.take(exported.classes)
+        pinned = {"checkpoint_sha256": found[1]} if found else {}
+        return made, {**made.notes, **pinned, **follower.take(made.classes)}
+
+    def work(folder: Path) -> Notes:
+        made, notes = exported()
+        from partition_core.export.files import save_export
+
         form = EXPORT_FORMS[plan.weights]
-        written = save_export(exported, folder / END2END, folder / REFERENCE, form)
+        written = save_export(made, folder / END2END, folder / REFERENCE, form)
         check_as_asked(plan, folder / END2END)
         take(written, folder, weights_file(plan.weights, END2END))
-        pinned = {"checkpoint_sha256": found[1]} if found else {}
-        return {**exported.notes, **pinned, **followed}
+        return notes
 
     is_followed = plan.exports.is_followed
     done = carry_out(plan, plan.export(), work, follower.step if is_followed else None)
+    exported.cache_clear()
     # A traced program refers to itself: its weights would stay beside those that the proof loads.
     gc.collect()
     return done

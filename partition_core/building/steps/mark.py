@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from partition_core.building.asked import check_as_asked
 from partition_core.building.plan import END2END, Plan
 from partition_core.building.work import Notes, Say, carry_out, phase
+
+if TYPE_CHECKING:
+    from partition_core.building.onnx_source import MarkedSource
 
 
 def mark(plan: Plan, say: Say) -> bool:
@@ -15,16 +20,21 @@ def mark(plan: Plan, say: Say) -> bool:
     Raises PartitionError.
     """
 
-    def work(folder: Path) -> Notes:
+    @functools.cache  # a disk that refuses the file costs another write, and no other run
+    def marked() -> MarkedSource:
         from partition_core.building.fetching import pinned_file
         from partition_core.building.onnx_source import mark_source
 
-        notes = mark_source(
+        return mark_source(
             plan,
-            folder,
             lambda part: phase(f"{plan.recipe}: export: {part}", say),
             pinned_file(plan.project, plan.file),
         )
+
+    def work(folder: Path) -> Notes:
+        from partition_core.building.onnx_source import save_marked
+
+        notes = save_marked(plan, marked(), folder)
         check_as_asked(plan, folder / END2END)
         return notes
 

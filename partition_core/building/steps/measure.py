@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.building.forms import MEASURE, OUTPUTS, fits
 from partition_core.building.inputs import measuring_inputs
 from partition_core.building.plan import Plan, digests_of
 from partition_core.building.work import Say, phase, stored
@@ -18,8 +19,6 @@ from partition_core.store.entry import Origin
 if TYPE_CHECKING:
     from partition_core.proving.measuring import Measured
     from partition_core.proving.observed import Arrays
-
-_OUTPUTS = "outputs.npz"
 
 
 def measure_model(
@@ -37,15 +36,15 @@ def measure_model(
             *measuring_inputs(plan.project),
         )
         key = Fingerprint(entries).key
-        known = store.fetch(key, (_OUTPUTS,))
+        known = store.fetch(key, lambda result: fits(f"{MEASURE} {name}", key, result, (OUTPUTS,)))
         if known is not None:
             told = known.notes
             figures = Measured(told["load"], tuple(told["runs"]), told["peak"], told["where"])
-            return figures, load_samples(stored(plan, known.files[_OUTPUTS]))
+            return figures, load_samples(stored(plan, known.files[OUTPUTS]))
         start = time.monotonic()
         with phase(f"{plan.recipe}: measure {name}", say):
             figures, given = measured(name, path, samples, folder)
-        save_samples(given, folder / _OUTPUTS)
-        origin = Origin(plan.recipe, f"measure {name}", round(time.monotonic() - start, 1))
-        store.keep(key, {_OUTPUTS: folder / _OUTPUTS}, dataclasses.asdict(figures), origin)
+        save_samples(given, folder / OUTPUTS)
+        origin = Origin(plan.recipe, f"{MEASURE} {name}", round(time.monotonic() - start, 1))
+        store.keep(key, {OUTPUTS: folder / OUTPUTS}, dataclasses.asdict(figures), origin)
         return figures, given

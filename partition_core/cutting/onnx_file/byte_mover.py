@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from partition_core.cutting.onnx_file.byte_range import Piece
+from partition_core.cutting.onnx_file.byte_range import EarlyEndError, Piece
 
 _BUFFER = 1 << 20
 
@@ -43,7 +43,7 @@ def _fill(room: memoryview, piece: Piece, start: int) -> int:
         return count
     count = piece.store.read_into(room[: len(piece) - start], piece.start + start)
     if not count:
-        raise EOFError("the file ends too early")
+        raise EarlyEndError
     return count
 
 

@@ -8,6 +8,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from partition_core.errors import CutError, problem
+from partition_core.outside_files import descriptor_of
+
+
+class EarlyEndError(CutError, EOFError):
+    """A file that is shorter than it was, or than it says."""
+
+    def __init__(self) -> None:
+        super().__init__(problem("", "it is not an ONNX file: it ends too early"))
+
 
 class Store(ABC):
     """Something that bytes can be read from by position; equal only to itself."""
@@ -42,7 +52,7 @@ class File(Store):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.descriptor = descriptor_of(path)
         self._close = weakref.finalize(self, os.close, self.descriptor)
         self.size = os.fstat(self.descriptor).st_size
 
@@ -72,7 +82,7 @@ class Range:
         while len(content) < self.length:
             more = self.store.read(self.start + len(content), self.length - len(content))
             if not more:
-                raise EOFError("the file ends too early")
+                raise EarlyEndError
             content += more
         return content
 

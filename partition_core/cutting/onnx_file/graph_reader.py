@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from partition_core.cutting.onnx_file.byte_range import File, Memory, Piece, Range, content_of
+from partition_core.cutting.onnx_file.byte_range import (
+    EarlyEndError,
+    File,
+    Memory,
+    Piece,
+    Range,
+    Store,
+    content_of,
+)
 from partition_core.cutting.onnx_file.graph import (
     Annotation,
     Function,
@@ -15,6 +23,7 @@ from partition_core.cutting.onnx_file.graph import (
     Node,
     Value,
 )
+from partition_core.cutting.onnx_file.other_files import LONGEST, kind_of
 from partition_core.cutting.onnx_file.tensor import Folder, read_sparse_tensor, read_tensor
 from partition_core.cutting.onnx_file.value_type import type_of, with_open_dims
 from partition_core.cutting.onnx_file.wire import (
@@ -26,7 +35,7 @@ from partition_core.cutting.onnx_file.wire import (
     piece,
     text,
 )
-from partition_core.errors import CutError, problem
+from partition_core.errors import CutError, Problem, problem
 
 # Field numbers, by message.
 IR_VERSION, GRAPH, IMPORTS, TRAINING, FUNCTIONS = 1, 7, 8, 20, 25
@@ -58,8 +67,15 @@ def read_model(source: Path | bytes) -> Model:
     except OSError as error:
         what = f"it cannot be read: {error.strerror}"
         raise CutError(problem(where, what)) from error
-    except (WireError, EOFError) as error:
-        raise CutError(problem(where, f"it is not an ONNX file: {error}")) from error
+    except (WireError, EarlyEndError) as error:
+        raise CutError(_no_model(where, store, error)) from error
+
+
+def _no_model(where: str, store: Store, error: CutError) -> Problem:
+    known = kind_of(store.read(0, LONGEST))
+    if known is None:
+        return problem(where, error.problems[0].what)
+    return problem(where, f"it is not an ONNX file: {known.what}", "", known.remedy)
 
 
 def _model(message: Range, folder: Folder) -> Model:

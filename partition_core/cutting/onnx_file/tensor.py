@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,8 @@ _STRINGS = 6
 _CONTENT = frozenset((FLOATS, 5, _STRINGS, 7, RAW, DOUBLES, 11))
 _EXTERNAL = 1
 _VALUES = 1
+_SNAPSHOTS, _BLOBS = "snapshots", "blobs"
+_WHOLE = re.compile("[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def _external(found: list[Field]) -> External:
             entry = content_of(piece(value))
             entries[text(part_of(entry, 1) or b"")] = text(part_of(entry, 2) or b"")
     offset, length = entries.get("offset") or "0", entries.get("length")
-    if not offset.isascii() or not offset.isdigit() or not (length or "0").isdigit():
+    if not _WHOLE.fullmatch(offset) or not _WHOLE.fullmatch(length or "0"):
         raise WireError("offset and length of external data must be whole numbers")
     return External(entries.get("location", ""), int(offset), int(length) if length else None)
 
@@ -149,6 +152,22 @@ class Folder:
             raise CutError(problem(where, what, f"expected {place.offset + length} at least"))
         return Range(store, place.offset, length)
 
+    def _check_link(self, path: Path, where: str) -> None:
+        """Raise CutError for a link that leads out of the folder: such a file is not the model's.
+
+        It may lead to the blobs of the same model in the cache of Hugging Face, where each file of
+        a snapshot is such a link.
+        """
+        real, folder = path.resolve(), (self.path or path.parent).resolve()
+        caches = (
+            above.parent / _BLOBS for above in (folder, *folder.parents) if above.name == _SNAPSHOTS
+        )
+        if not any(real.is_relative_to(one) for one in (folder, *caches)):
+            what = f"its external data in '{path.name}' is a link to '{real}', outside the folder"
+            expected = "expected a file beside the model"
+            remedy = "put the file there, or a hard link: a link of a model may lead to anything"
+            raise CutError(problem(where, what, expected, remedy))
+
     def _file(self, location: str, where: str) -> File:
         if location in self._files:
             return self._files[location]
@@ -158,6 +177,7 @@ class Folder:
             raise CutError(problem(where, what, "expected a path below the model's folder"))
         try:
             self._files[location] = File(self.path / location)
+            self._check_link(self._files[location].path, where)
         except OSError as error:
             what = f"its external data in '{location}' cannot be read: {error.strerror}"
             remedy = "keep the file beside the model"

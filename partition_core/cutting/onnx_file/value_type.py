@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from partition_core.cutting.onnx_file.byte_range import content_of
 from partition_core.cutting.onnx_file.wire import (
+    WireError,
     changed,
     counted,
     fields,
@@ -44,6 +45,7 @@ _TENSOR, _SEQUENCE, _MAP, _OPAQUE, _SPARSE, _OPTIONAL = 1, 4, 5, 7, 8, 9
 _ELEMENT, _SHAPE, _MAP_VALUE = 1, 2, 2
 _DIM = 1
 _SIZE, _SYMBOL = 1, 2
+_DEEPEST = 20
 _WITH_SHAPE = (_TENSOR, _SPARSE)
 _NEGATIVE = re.compile(rb"[\x80-\xff]{9}\x01")
 _AROUND = {
@@ -139,8 +141,15 @@ def _with_dims(info: bytes, change: Callable[[bytes, int], bytes]) -> bytes:
         axes = itertools.count()
         return changed(content, {_DIM: lambda dim: change(dim, next(axes))})
 
+    depth = 0
+
     def any_type(content: bytes) -> bytes:
-        return changed(content, kinds)
+        nonlocal depth
+        _check_depth(depth)
+        depth += 1
+        made = changed(content, kinds)
+        depth -= 1
+        return made
 
     def around(inner: int) -> Callable[[bytes], bytes]:
         return lambda content: changed(content, {inner: any_type})
@@ -165,7 +174,13 @@ def tensor_info(name: str, dtype: int, dims: Sequence[Dim], of: bytes = b"") -> 
     return named(_NAME, name) + sized(_TYPE, made) + without(of, _NAME, _TYPE)
 
 
-def _value_type(message: bytes) -> ValueType | None:
+def _check_depth(depth: int) -> None:
+    if depth > _DEEPEST:
+        raise WireError(f"its types are nested more than {_DEEPEST} deep")
+
+
+def _value_type(message: bytes, depth: int = 0) -> ValueType | None:
+    _check_depth(depth)
     for key, value in fields(message):
         kind = key >> 3
         if kind in _WITH_SHAPE:
@@ -175,7 +190,8 @@ def _value_type(message: bytes) -> ValueType | None:
             return ValueType(f"sparse({name})", 0, dims) if sparse else ValueType(name, dtype, dims)
         if kind in _AROUND:
             name, inner = _AROUND[kind]
-            element = _value_type(part_of(content_of(piece(value)), inner) or b"")
+            content = part_of(content_of(piece(value)), inner)
+            element = _value_type(content or b"", depth + 1)
             return ValueType(f"{name}({element.text if element else 'undefined'})")
         if kind == _OPAQUE:
             return ValueType("opaque")
@@ -195,7 +211,8 @@ def _dim(message: bytes) -> Dim:
     found: Dim = None
     for key, value in fields(message):
         if key >> 3 == _SIZE:
-            found = number(value)
+            size = number(value)
+            found = size if size >= 0 else None
         elif key >> 3 == _SYMBOL:
             found = text(value) or None
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from partition_core.cutting.onnx_file.byte_range import Piece, Range, content_of
+from partition_core.errors import CutError, problem
 
 VARINT, FIXED64, SIZED, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
@@ -22,8 +23,12 @@ Field = tuple[int, int | Piece]
 value: an int for a varint, bytes or a range for anything else."""
 
 
-class WireError(ValueError):
-    """Bytes that are no protobuf message."""
+class WireError(CutError):
+    """Bytes that are no protobuf message, wherever it is that somebody looks into them."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(problem("", f"it is not an ONNX file: {what}"))
+        self.what = what
 
 
 def fields(message: Piece, left: Collection[int] = _NOTHING) -> list[Field]:
