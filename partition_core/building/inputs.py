@@ -174,20 +174,20 @@ def _pinned_entry(project: Project, file: RecipeFile) -> Entries:
 def _digest(project: Project, path: Path, at: str, file: RecipeFile) -> str:
     digest = project.digests.of(path)
     if digest is None:
-        inside = path.is_relative_to(project.root)
-        text = str(path.relative_to(project.root) if inside else path)
-        raise BuildError(problem(file.place(at), *missing_file(project.root, text)))
+        raise BuildError(problem(file.place(at), *_lacking(project, path)))
     return digest
 
 
-def _lacking(path: Path) -> str:
+def _lacking(project: Project, path: Path) -> tuple[str, ...]:
+    """Return what is wrong with a file that has no digest, what is expected, and what to do."""
     try:
         opened(path).close()
     except FileNotFoundError:
-        return f"there is no file '{path.name}'"
+        inside = path.is_relative_to(project.root)
+        return missing_file(project.root, str(path.relative_to(project.root) if inside else path))
     except OSError as error:
-        return f"'{path.name}' cannot be read: {error.strerror}"
-    return f"'{path.name}' was not there a moment ago"
+        return (f"'{path.name}' cannot be read: {error.strerror}",)
+    return (f"'{path.name}' was not there a moment ago",)
 
 
 def _dotted_names(file: RecipeFile) -> list[str]:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from partition_core.errors import ExportError, Place, problem
+from partition_core.export.config_form import check_form, check_preprocessor
+from partition_core.export.config_reads import Part
 from partition_core.export.mmcv_ops import provide_compiled_ops
 from partition_core.export.mmdet_exceptions import complete_mmdet
 from partition_core.export.overrides import override
@@ -123,12 +125,16 @@ def build_detector(
         with _told(place, f"config '{model.config}' cannot be read"):
             config = Config.fromfile(str(path))
         override(config, model, place)
+        check_form(config, model, place)
         with _told(place, f"config '{model.config}' cannot be built"):
             complete_mmdet()
             init_default_scope(config.get("default_scope", "mmdet"))
             _drop_pretrained(config.model)
+            if "pretrained" not in Part(config.model).accepted():
+                config.model.pop("pretrained", None)  # of detectors of mmdet 2
             _use_plain_norms(config.model)
             built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
+    check_preprocessor(built, model, place)
     _check_alone(built, model, place)
     return Detector(built, masks).eval(), config
 

@@ -37,7 +37,8 @@ def picture_samples(
     """
     (spec,) = recipe.export.inputs
     pictures = _pictures(recipe, root, place_of)
-    return tuple((_batch(detector, picture, spec.shape),) for picture in pictures)
+    place = place_of("model.config")
+    return tuple((_batch(detector, picture, spec.shape, place),) for picture in pictures)
 
 
 def resized_sample(
@@ -50,7 +51,7 @@ def resized_sample(
 ) -> tuple[torch.Tensor, ...]:
     """Return sample `number` of another shape, made of the same pictures as `picture_samples`."""
     pictures = _pictures(recipe, root, place_of)
-    return (_batch(detector, pictures[number % len(pictures)], shape),)
+    return (_batch(detector, pictures[number % len(pictures)], shape, place_of("model.config")),)
 
 
 def _pictures(recipe: Recipe, root: Path, place_of: PlaceOf) -> list[Picture]:
@@ -65,12 +66,14 @@ def _pictures(recipe: Recipe, root: Path, place_of: PlaceOf) -> list[Picture]:
     return pictures
 
 
-def _batch(detector: nn.Module, picture: Picture, shape: tuple[int, ...]) -> torch.Tensor:
+def _batch(
+    detector: nn.Module, picture: Picture, shape: tuple[int, ...], place: Place
+) -> torch.Tensor:
     count, _, height, width = shape
-    return _prepared(detector, [_varied(picture, k) for k in range(count)], height, width)
+    return _prepared(detector, [_varied(picture, k) for k in range(count)], height, width, place)
 
 
-def imaginary_sample(recipe: Recipe, detector: nn.Module) -> tuple[torch.Tensor, ...]:
+def imaginary_sample(recipe: Recipe, detector: nn.Module, place: Place) -> tuple[torch.Tensor, ...]:
     """Return one sample of pictures that no camera took, the same for every recipe of its size.
 
     They are sums of blocks of 1 to 64 pixels whose contrast grows with the block, as it does in
@@ -80,7 +83,7 @@ def imaginary_sample(recipe: Recipe, detector: nn.Module) -> tuple[torch.Tensor,
     count, channels, height, width = spec.shape
     generator = np.random.Generator(np.random.Philox(key=0))
     pictures = [_imagined(generator, height, width, channels) for _ in range(count)]
-    return (_prepared(detector, pictures, height, width),)
+    return (_prepared(detector, pictures, height, width, place),)
 
 
 def _imagined(generator: np.random.Generator, height: int, width: int, channels: int) -> Picture:
@@ -115,16 +118,26 @@ def _varied(picture: Picture, index: int) -> Picture:
 
 
 def _prepared(
-    detector: nn.Module, pictures: list[Picture], height: int, width: int
+    detector: nn.Module, pictures: list[Picture], height: int, width: int, place: Place
 ) -> torch.Tensor:
-    """Return pictures as (N, C, H, W) float32, normalized by the detector's own preprocessor."""
+    """Return pictures as (N, C, H, W) float32, normalized by the detector's own preprocessor.
+
+    Raises ExportError, at `place`, for a preprocessor that gives no such batch.
+    """
     tensors = [
         torch.from_numpy(_fitted(picture, height, width).transpose(2, 0, 1).copy())
         for picture in pictures
     ]
     batch = {"inputs": tensors, "data_samples": None}
-    prepared: torch.Tensor = detector.data_preprocessor(batch, False)["inputs"]  # type: ignore[operator]  # reason: mmengine's module, seen by torch's stubs as a tensor
-    return prepared[:, :, :height, :width].contiguous()
+    own: Any = detector.data_preprocessor
+    try:
+        prepared: torch.Tensor = own(batch, False)["inputs"]
+        return prepared[:, :, :height, :width].contiguous()
+    except Exception as error:  # it may be the user's own, and raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        what = f"its data preprocessor, a {type(own).__name__}, makes no batch of pictures"
+        expected = "expected 'inputs' (N, C, H, W)"
+        raise ExportError(problem(place, f"{what}: {reason}", expected)) from error
 
 
 def _fitted(picture: Picture, height: int, width: int) -> Picture:

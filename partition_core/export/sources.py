@@ -59,7 +59,8 @@ class Subject:
     shapes, for each number; `rules` gives what the source needs while it is traced, and
     `known_functions` are those of the source whose questions have answers;
     `notes` is what the manifest tells of the source's inputs and outputs, `refusal` what is
-    wrong with a sample that the module does not run on, if the source knows better than the module.
+    wrong with a sample that the module does not run on, beside the reason that it raises, if the
+    source knows better than the module.
     """
 
     module: nn.Module
@@ -75,7 +76,7 @@ class Subject:
     rules: Callable[[], AbstractContextManager[None]]
     known_functions: Sequence[KnownFunction] = ()
     notes: dict[str, Any] = field(default_factory=dict)
-    refusal: Callable[[Sample], Problem | None] = lambda _: None
+    refusal: Callable[[Sample, str], Problem | None] = lambda *_: None
 
     def placed(
         self, marks: tuple[Mark, ...], place_of: PlaceOf, *, traced: bool = False
@@ -136,7 +137,7 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
     except Exception as error:  # a user's model may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ExportError(
-            subject.refusal(sample)
+            subject.refusal(sample, reason)
             or problem(place_of("model"), "the model does not run in PyTorch", reason)
         ) from error
 
@@ -147,6 +148,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
     from partition_core.export.detector_parts import parts_of
     from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
     from partition_core.export.mmdet_rules import mmdet_rules
+    from partition_core.export.picture_size import refused_size
     from partition_core.export.pictures import imaginary_sample, picture_samples, resized_sample
     from partition_core.export.test_pipeline import picture_notes
 
@@ -170,7 +172,7 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         (module, "forward"),
         inputs=recipe.export.inputs,
         samples=picture_samples(recipe, own, root, place_of),
-        typical=imaginary_sample(recipe, own),
+        typical=imaginary_sample(recipe, own, place_of("model.config")),
         init=init,
         identity=config_identity(config.model),
         detects=True,
@@ -180,7 +182,10 @@ def _mmdet_subject(recipe: Recipe, source: MmdetModel, root: Path, place_of: Pla
         rules=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
         notes=picture_notes(config, own, recipe.export),
-        refusal=lambda sample: refused_channels(module, sample[0], spec, place_of),
+        refusal=lambda sample, reason: (
+            refused_channels(module, sample[0], spec, place_of)
+            or refused_size(module, sample[0], spec, reason, place_of)
+        ),
     )
 
 

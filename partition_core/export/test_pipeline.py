@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from torch import nn
@@ -163,7 +164,10 @@ def _belongs(resize: Resize, pad: PixelPad | None, size: tuple[int, int], diviso
 
 
 def _classes(config: Any, detector: nn.Module) -> list[str]:
-    """Return the names of the labels, if as many are told as the detector has classes."""
+    """Return the names of the labels, if as many are told as the detector has classes.
+
+    A config that tells none has those of its dataset, which are another one's if their number is.
+    """
     from mmdet.registry import DATASETS
 
     dataset = _dataset(config)
@@ -174,11 +178,26 @@ def _classes(config: Any, detector: nn.Module) -> list[str]:
         told = getattr(kind, "METAINFO", {}).get("classes")
     if not isinstance(told, list | tuple) or not all(isinstance(name, str) for name in told):
         return []
-    head = getattr(detector, "bbox_head", None) or getattr(
-        getattr(detector, "roi_head", None), "bbox_head", None
-    )
-    count = getattr(head, "num_classes", len(told))
-    return list(told) if count == len(told) else []
+    return list(told) if _class_count(detector) == len(told) else []
+
+
+_CLASSIFIERS = ("bbox_head", "roi_head.bbox_head", "mask_head", "panoptic_head")
+"""Parts of detectors that label what is found; one of several stages is a list of them."""
+_DETECTORS = ("", "student", "teacher", "detector")
+"""Where a detector is in one that trains it together with others, and in one alone."""
+
+
+def _class_count(detector: nn.Module) -> int | None:
+    """Return how many labels a detector gives; None if none of its parts tells."""
+    for path in (f"{own}.{part}".lstrip(".") for own in _DETECTORS for part in _CLASSIFIERS):
+        try:
+            found = attrgetter(path)(detector)
+        except AttributeError:
+            continue
+        head = found[-1] if isinstance(found, nn.ModuleList) and len(found) else found
+        if isinstance(count := getattr(head, "num_classes", None), int):
+            return count
+    return None
 
 
 def _dataset(config: Any) -> Mapping[str, Any]:

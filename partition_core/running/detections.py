@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partition_core.errors import RunError, problem
+from partition_core.running.manifest import MODEL_OUTPUT
 
 if TYPE_CHECKING:
     from partition_core.running.pipeline import Pipeline
     from partition_core.running.preprocessing import Frame
 
 Array = np.ndarray[Any, Any]
+_DETECTIONS = ("dets", "labels")
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,19 @@ class Detection:
 def detections(pipeline: Pipeline, pictures: Sequence[str | Path | Array]) -> list[list[Detection]]:
     """Return the detections in each picture, best first.
 
-    Pictures run in batches of the model's size; a free size takes one at a time. Raises RunError
-    for a picture that cannot be read and for a model that is no detector.
+    Pictures run in batches of the model's size, through the segments if these lead to detections,
+    else through end2end. Raises RunError for a picture that cannot be read and for a model that is
+    no detector.
     """
     check_detects(pipeline)
+    run = pipeline.end2end if missing_link(pipeline) else pipeline
     size = batch_size(pipeline)
     found: list[list[Detection]] = []
     for start in range(0, len(pictures), size):
         some = list(pictures[start : start + size])
         # The last batch is filled up; what is found in the filling is left out.
         batch = pipeline.preprocess(*some, *some[-1:] * (size - len(some)))
-        outputs = pipeline(batch.inputs)
+        outputs = run(batch.inputs)
         found += [
             list(in_picture(outputs, place, frame, pipeline.manifest.classes))
             for place, frame in enumerate(batch.frames[: len(some)])
@@ -51,9 +55,9 @@ def detections(pipeline: Pipeline, pictures: Sequence[str | Path | Array]) -> li
 
 
 def check_detects(pipeline: Pipeline) -> None:
-    """Raise RunError unless the chain takes a picture and gives `dets` and `labels`."""
-    given = [tensor.name for tensor in pipeline.outputs]
-    if not pipeline.manifest.detects or not {"dets", "labels"} <= set(given):
+    """Raise RunError unless the model takes a picture and gives `dets` and `labels`."""
+    if not pipeline.manifest.detects:
+        given = [tensor.name for tensor in pipeline.outputs]
         raise RunError(
             problem(
                 f"build of '{pipeline.manifest.recipe}'",
@@ -64,11 +68,18 @@ def check_detects(pipeline: Pipeline) -> None:
         )
 
 
+def missing_link(pipeline: Pipeline) -> str:
+    """Return why the segments do not lead from a picture to detections; empty if they do."""
+    for name, segment in pipeline.gaps.items():
+        return f"'{segment}' needs '{name}', which no segment gives"
+    given = {edge.input for edge in pipeline.manifest.edges if edge.consumer == MODEL_OUTPUT}
+    lacking = [f"'{name}'" for name in _DETECTIONS if name not in given]
+    return f"no segment gives {' and '.join(lacking)}" if lacking else ""
+
+
 def batch_size(pipeline: Pipeline) -> int:
-    """Return how many pictures the model takes at once; 1 where that is free."""
-    picture = pipeline.manifest.picture
-    dims = [t.dims for t in pipeline.inputs if picture is not None and t.name == picture.input]
-    return dims[0][0] if dims and isinstance(dims[0][0], int) else 1
+    """Return how many pictures the model takes at once."""
+    return pipeline.manifest.pictures
 
 
 def in_picture(

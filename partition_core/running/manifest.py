@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from partition_core.outside_files import json_in
 from partition_core.picture_input import PictureInput
 
 MANIFEST = "manifest.json"
+END2END = "end2end.onnx"
 MODEL_INPUT = "end2end input"
 MODEL_OUTPUT = "end2end output"
 _FORMAT = 1
@@ -58,6 +59,8 @@ class Manifest:
     `parts` are in the order in which they run; `inputs` are those of the end2end model. `picture`
     tells how pictures are prepared, and `picture_unknown` why it does not; `classes` are the names
     of labels, if they are known. `seed` is what the weights were drawn from; None for others.
+    `pictures` is how many a detector takes at once, `digests` has the SHA-256 of each of end2end's
+    files by name.
     """
 
     folder: Path
@@ -70,11 +73,13 @@ class Manifest:
     picture_unknown: str
     classes: tuple[str, ...]
     seed: int | None = None
+    pictures: int = 1
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def check_files(self, save_file: str) -> None:
-        """Raise RunError unless the files of a segment are those that the build made."""
-        part = next(part for part in self.parts if part.save_file == save_file)
-        for name, digest in part.digests.items():
+        """Raise RunError unless the files of a segment or end2end are those that the build made."""
+        known = {part.save_file: part.digests for part in self.parts} | {END2END: self.digests}
+        for name, digest in known[save_file].items():
             try:
                 found = file_digest(self.folder / name)
             except OSError as error:
@@ -82,8 +87,9 @@ class Manifest:
                     problem(
                         Place(str(self.folder / name)),
                         f"cannot be read: {error.strerror}",
-                        "expected a file of the segment",
-                        "build again, or give another runtime for it in `segments`",
+                        "expected a file of the build",
+                        "build again"
+                        + (", or give another runtime for it in `segments`" * (name != END2END)),
                     )
                 ) from error
             if found != digest:
@@ -157,7 +163,15 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
         picture_unknown=str(told.get("picture_unknown", "")),
         classes=tuple(map(str, told.get("classes", ()))),
         seed=_seed(content["recipe"]["model"]),
+        pictures=_pictures(content),
+        digests=_digests(END2END, artifacts[END2END]),
     )
+
+
+def _pictures(content: Mapping[str, Any]) -> int:
+    taken = content["export"].get("picture", {}).get("input")
+    inputs = content["recipe"]["export"]["inputs"]
+    return next((int(one["shape"][0]) for one in inputs if one["name"] == taken), 1)
 
 
 def _seed(model: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from partition_core.errors import RunError, one_of, problem, suggestion
 from partition_core.running.boundary import Sizes, check
-from partition_core.running.manifest import MODEL_INPUT, Part, Tensor, read_manifest
+from partition_core.running.manifest import END2END, MODEL_INPUT, Part, Tensor, read_manifest
 from partition_core.running.onnx_runtime import OnnxRuntime, Session
 from partition_core.running.wiring import Source, wiring
 
@@ -91,21 +91,23 @@ class Pipeline:
         self._wiring = wiring(self.manifest)
         chosen = dict(segments or {})
         self._check_names(chosen)
+        self._engine = engine or OnnxRuntime()
+        self._verify = verify
+        self._end2end: Session | None = None
         self._segments = {
             part.save_file: Segment(
-                part, self._runtime(part, chosen.get(part.save_file, engine), verify)
+                part, self._runtime(part.save_file, chosen.get(part.save_file, self._engine))
             )
             for part in self.manifest.parts
         }
 
-    def _runtime(
-        self, part: Part, chosen: OnnxRuntime | SegmentFunction | None, verify: bool
-    ) -> SegmentFunction:
-        if chosen is not None and not isinstance(chosen, OnnxRuntime):
-            return chosen
-        if verify:
-            self.manifest.check_files(part.save_file)
-        return (chosen or OnnxRuntime()).load(self.manifest.folder / part.save_file)
+    def _runtime(self, file: str, chosen: OnnxRuntime | SegmentFunction) -> SegmentFunction:
+        return self._loaded(file, chosen) if isinstance(chosen, OnnxRuntime) else chosen
+
+    def _loaded(self, file: str, engine: OnnxRuntime) -> Session:
+        if self._verify:
+            self.manifest.check_files(file)
+        return engine.load(self.manifest.folder / file)
 
     def _check_names(self, chosen: Mapping[str, object]) -> None:
         known = [part.save_file for part in self.manifest.parts]
@@ -133,6 +135,11 @@ class Pipeline:
             Tensor(name, tensor.dtype, tensor.dims, tensor.reference)
             for name, (_, tensor) in self._wiring.outputs.items()
         )
+
+    @property
+    def gaps(self) -> Mapping[str, str]:
+        """Inputs that end2end computes and no segment gives, each with who needs it."""
+        return self._wiring.gaps
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -175,6 +182,15 @@ class Pipeline:
             made.update(((file, name), array) for name, array in outputs.items())
             yield file, fed, outputs
 
+    def end2end(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the outputs of `end2end.onnx`, which `engine` loads at the first call.
+
+        Raises RunError for a file or a tensor that is wrong.
+        """
+        if self._end2end is None:
+            self._end2end = self._loaded(END2END, self._engine)
+        return self._end2end(inputs)
+
     def check_inputs(self, given: Mapping[str, object]) -> None:
         """Raise RunError, all problems at once, for inputs that are missing or that nobody has."""
         known = [tensor.name for tensor in self.inputs]
@@ -213,11 +229,20 @@ class Pipeline:
     def detect(self, *pictures: str | Path | Array) -> list[list[Detection]]:
         """Return for each picture what a detector finds in it, best first, in its own pixels.
 
-        Raises RunError as `preprocess` does, and for a model that is no detector.
+        Where the segments do not lead from the picture to its detections, `end2end.onnx` runs in
+        their place (`detects_by`). Raises RunError as `preprocess` does, and for a model that is no
+        detector.
         """
         from partition_core.running.detections import detections
 
         return detections(self, pictures)
+
+    @property
+    def detects_by(self) -> tuple[str, ...]:
+        """The files that `detect` runs: the segments, or `end2end.onnx` alone."""
+        from partition_core.running.detections import missing_link
+
+        return (END2END,) if missing_link(self) else tuple(self._segments)
 
 
 def _unknown_segment(name: str, known: Sequence[str] | Mapping[str, Any]) -> RunError:

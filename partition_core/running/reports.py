@@ -11,7 +11,8 @@ from pathlib import Path
 from partition_core.disk import write_whole
 from partition_core.progress import counted_steps
 from partition_core.running.calibration import Marked, calibrate, folder_of
-from partition_core.running.detections import Detection, check_detects
+from partition_core.running.detections import Detection, check_detects, missing_link
+from partition_core.running.manifest import END2END
 from partition_core.running.pipeline import Pipeline
 from partition_core.running.samples import names_of, pictures_in, samples_in
 from partition_core.wording import counted, seeded_weights, size_text
@@ -23,8 +24,8 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
     """Detect in a picture, or in those of a folder; write into the folder `target`, tell in lines.
 
     `<picture>.detections.json` has everything that was found, `<picture>.detections.jpg` the
-    picture with what scores at least `least`. All of these say so if the weights are seeded.
-    Raises RunError.
+    picture with what scores at least `least`. All of these say so if the weights are seeded, and
+    the last line if `end2end.onnx` detected in the place of the segments. Raises RunError.
     """
     pipeline = Pipeline(folder)
     check_detects(pipeline)
@@ -33,6 +34,8 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
         for file, name in zip(files, names_of(files), strict=True):
             yield from _detect_in(pipeline, file, target / name, least)
             bar.update(1)
+    if why := missing_link(pipeline):
+        yield f"{END2END} detected, and not the segments: {why}"
     if pipeline.seed is not None:
         yield seeded_weights(pipeline.seed)
 
@@ -64,7 +67,9 @@ def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> It
 
 
 def _digests(pipeline: Pipeline) -> Mapping[str, str]:
-    return {part.save_file: part.digests[part.save_file] for part in pipeline.manifest.parts}
+    manifest = pipeline.manifest
+    known = {part.save_file: part.digests for part in manifest.parts} | {END2END: manifest.digests}
+    return {file: known[file][file] for file in pipeline.detects_by}
 
 
 def _names(found: Sequence[Detection]) -> str:

@@ -121,8 +121,8 @@ def test_overrides_change_the_model_and_a_misspelt_one_is_told(tmp_path: Path) -
         built(**{"model.bbox_head.num_clases": "3"})
     assert str(error.value) == (
         f"recipes/x.yaml:4: model.config: config '{CONFIG}' has no 'model.bbox_head.num_clases' "
-        "to override; expected the dotted path of a value that the config has, or that a 'type' in "
-        "it takes; "
+        "to override; expected the dotted path of a value that the config has, or that what is "
+        "built of it or the model's code reads; "
         "did you mean 'model.bbox_head.num_classes'?"
     )
 

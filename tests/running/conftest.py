@@ -84,6 +84,18 @@ def detector_build(detector: Scratch) -> Path:
     return detector.folder / "build" / "yolov3"
 
 
+@pytest.fixture(scope="session")
+def parts(detector: Scratch, tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    """A project with the recipes `network` and `tail`, each with one segment of `detector`'s."""
+    project = Scratch(tmp_path_factory.mktemp("parts") / "project", detector.store)
+    (project.folder / "recipes" / "tiny.yaml").unlink()
+    *head, network, tail = DETECTOR.splitlines(keepends=True)
+    for name, segment in (("network", network), ("tail", tail)):
+        project.write(f"recipes/{name}.yaml", "".join((*head, segment)))
+    project.built()
+    return project
+
+
 @pytest.fixture
 def image() -> np.ndarray:
     """An input of the tiny model."""

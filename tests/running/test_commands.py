@@ -96,6 +96,42 @@ def test_boxes_in_the_padding_and_filling_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("recipe", "why"),
+    [
+        ("network", "no segment gives 'dets' and 'labels'"),
+        ("tail", "'postprocess.onnx' needs 'pred_maps.0', which no segment gives"),
+    ],
+)
+def test_end2end_detects_where_the_segments_do_not(
+    parts: Scratch, detector_build: Path, photograph: Path, recipe: str, why: str
+) -> None:
+    output = parts.built("detect", f"recipe={recipe}", f"image={photograph}", "out=found")
+    assert f"end2end.onnx detected, and not the segments: {why}\n" in output
+    told = json.loads((parts.folder / "found" / "grace_hopper.detections.json").read_text())
+    assert list(told["artifacts"]) == ["end2end.onnx"]
+    whole = Pipeline(detector_build)
+    assert whole.detects_by == ("yolov3.onnx", "postprocess.onnx")
+    (expected,) = whole.detect(photograph)
+    found = told["detections"]
+    assert len(found) == len(expected) > 10
+    assert [one["label"] for one in found] == [one.label for one in expected]
+    np.testing.assert_allclose(
+        [one["box"] for one in found], [one.box for one in expected], atol=0.01
+    )
+
+
+def test_a_changed_end2end_is_not_run_for_the_segments(
+    parts: Scratch, photograph: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(parts.folder / "build" / "network", tmp_path / "network")
+    (folder / "end2end.onnx").write_bytes((folder / "yolov3.onnx").read_bytes())
+    pipeline = Pipeline(folder)
+    assert pipeline.detects_by == ("end2end.onnx",)
+    with pytest.raises(RunError, match=r"end2end\.onnx: its SHA-256 is .*build again"):
+        pipeline.detect(photograph)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["detect"], "doit detect: image= is missing; expected image=photo.jpg"),
