@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -15,6 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NewType
 
+from partition_core.disk_errors import writing
 from partition_core.ending import unfinished
 from partition_core.identity import boot
 from partition_core.outside_files import opened
@@ -24,8 +24,6 @@ Digest = NewType("Digest", str)
 
 _BUFFER = 256 << 10
 _PART = 16 << 20
-_SPARE = 1 << 20
-"""Bytes that a disk may have left and still take no more: it hands out blocks."""
 _FICLONE = 0x40049409
 _SHARED = 0o644
 READ_ONLY = 0o444
@@ -40,30 +38,6 @@ def file_digest(path: Path) -> Digest:
     """Return the digest of the bytes of the file at `path`; raises OSError."""
     with opened(path) as stream:
         return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
-
-
-@contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Let an error of the disk name `target`, which is written meanwhile, unless it names a file.
-
-    What numpy raises where only a part was taken names neither the file nor the reason.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(target)
-        if error.errno is None:
-            error.errno = errno.ENOSPC if _is_full(target.parent) else errno.EIO
-            error.strerror = os.strerror(error.errno)
-        raise
-
-
-def _is_full(folder: Path) -> bool:
-    try:
-        return shutil.disk_usage(folder).free < _SPARE
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

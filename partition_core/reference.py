@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from partition_core.disk import writing
+from partition_core.disk_errors import writing
 from partition_core.rare_dtypes import named_dtype, rare_dtype
 
 Array = np.ndarray[Any, Any]

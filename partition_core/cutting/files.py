@@ -23,7 +23,7 @@ from partition_core.cutting.onnx_file.tensor import Tensor
 from partition_core.cutting.onnx_file.value_type import byte_size
 from partition_core.cutting.onnx_file.weights import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.cutting.skeleton import skeleton_bytes
-from partition_core.disk import writing
+from partition_core.disk_errors import writing
 from partition_core.errors import CutError, problem
 from partition_core.recipe import Segment
 

@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 
 from partition_core.apart import limited_memory
-from partition_core.disk import writing
+from partition_core.disk_errors import writing
 from partition_core.errors import ProofError, problem
 from partition_core.ort_values import run
 
