@@ -396,3 +396,67 @@ def test_shapes_ended_at_the_first_mark(project: Project) -> None:
         onnx.save(piece, project.folder / name)
         values = run(project.folder / name, values)
     assert equal(values["y"], whole["y"])
+
+
+LEFT_OUT = """
+left_out (float[5, 1, 4] x) => (float[5, 1, 1, 3] y) <float least = {-1.0}> {
+  above = Clip (x, , least)
+  kept, mask = Dropout (above)
+  states, last, cell = LSTM <hidden_size = 3> (kept, w, r, , , begin)
+  y = Tanh (states)
+}
+"""
+
+
+@pytest.mark.parametrize("used", ["none", "cell"])
+def test_optional_inputs_and_outputs_without_a_name_were_taken_for_one_tensor(
+    project: Project, used: str
+) -> None:
+    """onnx/onnx pull request 6587: several nodes leave inputs or outputs out in the middle."""
+    model = onnx.parser.parse_model(HEAD + LEFT_OUT)
+    draw = np.random.default_rng(9).normal
+    for name, shape in (("w", (1, 12, 4)), ("r", (1, 12, 3)), ("begin", (1, 1, 3))):
+        weight = draw(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weight, name))
+    model.graph.node[1].output[1] = ""
+    model.graph.node[2].output[1] = ""
+    if used == "none":
+        model.graph.node[2].output[2] = ""
+    project.save(model)
+    project.recipe(two("kept", "'y'"))
+    made = chained(project, {"x": draw(size=(5, 1, 4)).astype(np.float32)})
+    assert list(made["a.onnx"].graph.node[0].input) == ["x", "", "least"]
+    assert list(made["b.onnx"].graph.node[0].input) == ["kept", "w", "r", "", "", "begin"]
+    assert made["b.onnx"].graph.node[0].output[1] == ""
+
+
+NORMED = """
+<ir_version: 8, opset_import: ["": 14]>
+normed (float[2, 4] x) => (float[2, 4] y) <float[4] w = {1.0, 2.0, 3.0, 4.0}, float[2, 4] a> {
+  a = SimplifiedLayerNormalization <axis = -1, epsilon = 0.00001> (x, w)
+  b = Sin (a)
+  y = SimplifiedLayerNormalization <axis = -1, epsilon = 0.00001> (b, w)
+}
+"""
+
+
+def test_an_operator_of_onnxruntime_alone_was_refused(project: Project) -> None:
+    """onnx/onnx issue 6328: Phi-3 has them in ONNX's own domain, where onnx.checker knows none."""
+    project.save(onnx.parser.parse_model(NORMED))
+    project.recipe(two("a", "'y'"))
+    x = np.random.default_rng(1).normal(size=(2, 4)).astype(np.float32)
+    chained(project, {"x": x}, valid=False)
+
+
+def test_a_long_chain_of_nodes_was_followed_by_recursion(tmp_path: Path) -> None:
+    """onnx/onnx issue 6423: a UNet was deeper than Python's stack."""
+    model = onnx.parser.parse_model(HEAD + "deep (float[3] x) => (float[3] t4000) { t1 = Sin (x) }")
+    for number in range(1, 4000):
+        model.graph.node.add(op_type="Sin", input=[f"t{number}"], output=[f"t{number + 1}"])
+    whole, first, second = (tmp_path / f"{name}.onnx" for name in ("whole", "first", "second"))
+    onnx.save(model, whole)
+    cut_between(whole, ["x"], ["t3000"], first)
+    cut_between(whole, ["t3000"], ["t4000"], second)
+    for piece in (first, second):
+        onnx.checker.check_model(str(piece), full_check=True)
+    assert equal(run(second, run(first, {"x": X}))["t4000"], run(whole, {"x": X})["t4000"])
