@@ -31,6 +31,7 @@ from partition_core.cutting.onnx_file.graph import Model
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.onnx_file.graph_writer import write_model
 from partition_core.cutting.onnx_file.weights import Inline
+from partition_core.cutting.operators import check_functions
 from partition_core.cutting.segment_scope import scope_of
 from partition_core.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.input_forms import ALL_FIXED
@@ -108,6 +109,8 @@ def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> Mar
     path, digest = found
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
+        with _about(plan.file, path):
+            check_functions(source.model)
     with phase("run it as it is"):
         from partition_core.proving.given_model import (
             check_runs,

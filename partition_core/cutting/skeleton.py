@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from partition_core.cutting.graph_marks import as_identity, is_mark
 from partition_core.cutting.onnx_file.attributes import tensors_of
 from partition_core.cutting.onnx_file.byte_range import Range, content_of
-from partition_core.cutting.onnx_file.graph import Model, Node, Value
+from partition_core.cutting.onnx_file.graph import Graph, Model, Node, Value
+from partition_core.cutting.onnx_file.graph_reader import DOMAIN
 from partition_core.cutting.onnx_file.graph_writer import write_model
 from partition_core.cutting.onnx_file.tensor import Tensor
 from partition_core.cutting.onnx_file.weights import SMALL, Inline
+from partition_core.cutting.onnx_file.wire import named, without
+from partition_core.cutting.operators import LONG_NAME, is_foreign
+
+_UNREGISTERED = "unregistered"
+"""A domain that onnx does not know: it neither refuses its operators nor infers their types."""
 
 
 def skeleton_bytes(model: Model) -> bytes:
     """Return an ONNX file in which the large weights of `model` are inputs of the graph.
 
     Small ones stay, since shape inference reads shapes and axes from them; they are read, so
-    CutError is raised if they cannot be. Mark nodes are Identity nodes.
+    CutError is raised if they cannot be. Mark nodes are Identity nodes. Operators that ONNX lacks
+    in its domains, and onnxruntime has there, are of a domain that onnx does not look at.
     """
-    graph = model.graph
+    imports = _imports(model.opset_imports)
+    graph = _readable(model.graph, imports)
     weights = {value: value.tensor for value in graph.initializers if value.tensor is not None}
     large = {value: tensor for value, tensor in weights.items() if _is_large(tensor)}
     constants = {node: tensor for node in graph if (tensor := _large_constant(node)) is not None}
@@ -27,17 +36,41 @@ def skeleton_bytes(model: Model) -> bytes:
     given |= {node.outputs[0]: tensor for node, tensor in constants.items()}
     bare = replace(
         graph,
-        nodes=[
-            as_identity(node) if is_mark(node) else node for node in graph if node not in constants
-        ],
+        nodes=[node for node in graph if node not in constants],
         inputs=[
             *graph.inputs,
             *(Value(value.name, value.info or tensor.info) for value, tensor in given.items()),
         ],
         initializers=[value for value in graph.initializers if value not in large],
     )
-    pieces = write_model(replace(model, graph=bare), Inline(model.folder))
-    return b"".join(map(content_of, pieces))
+    made = replace(model, graph=bare, opset_imports=imports)
+    return b"".join(map(content_of, write_model(made, Inline(model.folder))))
+
+
+def _imports(imports: Mapping[str, int]) -> dict[str, int]:
+    own = {"": imports[LONG_NAME]} if LONG_NAME in imports else {}
+    return {**own, **imports, _UNREGISTERED: 1}
+
+
+def _readable(graph: Graph, imports: Mapping[str, int]) -> Graph:
+    return replace(graph, nodes=[_readable_node(node, imports) for node in graph])
+
+
+def _readable_node(node: Node, imports: Mapping[str, int]) -> Node:
+    if is_mark(node):
+        return as_identity(node)
+    if is_foreign(node, imports):
+        node = _of_domain(node, _UNREGISTERED)
+    elif node.domain == LONG_NAME:
+        node = _of_domain(node, "")
+    if node.bodies:
+        return replace(node, bodies=[_readable(body, imports) for body in node.bodies])
+    return node
+
+
+def _of_domain(node: Node, domain: str) -> Node:
+    message = without(content_of(node.message), DOMAIN) + named(DOMAIN, domain)
+    return replace(node, message=message, domain=domain)
 
 
 def _is_large(tensor: Tensor) -> bool:

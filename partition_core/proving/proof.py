@@ -110,7 +110,7 @@ def prove(
     varying = _varying(eagers, "output")
     proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
     if proven or chained.problems:
-        problems += unmoved(reference, varying, chained.moves, remedy)
+        problems += unmoved(reference, varying, fixed, chained.moves, remedy)
     elif not problems:
         problems += _nothing_proven(chained.unproven, quiet)
     if problems:

@@ -47,21 +47,26 @@ def vacuous(
 
 
 def unmoved(
-    reference: Arrays, random: frozenset[str], chain_moves: bool, remedy: str
+    reference: Arrays,
+    random: frozenset[str],
+    fixed: frozenset[str],
+    chain_moves: bool,
+    remedy: str,
 ) -> list[Problem]:
     """Return a problem if the outputs are the same for the first two, different, samples.
 
     The outputs `random` differ from run to run and show nothing. Where there are some,
-    `chain_moves`, that a proven output of a segment is not the same for both, is enough.
+    `chain_moves`, that a proven output of a segment is not the same for both, is enough. Where
+    all are `fixed`, no input can change them, and one sample shows all that there is.
     """
-    pairs = [
-        (array, reference[f"1/output/{name}"])
+    pairs = {
+        name: (array, reference[f"1/output/{name}"])
         for key, array in reference.items()
         if key.startswith("0/output/") and (name := key.split("/", 2)[2]) not in random
-    ]
-    if random and chain_moves:
+    }
+    if (random and chain_moves) or (pairs and fixed.issuperset(pairs)):
         return []
-    if all(same_bits(left, right) for left, right in pairs):
+    if all(same_bits(left, right) for left, right in pairs.values()):
         return [
             problem(
                 "outputs",

@@ -53,8 +53,13 @@ def written(model: onnx.ModelProto, folder: Path, name: str) -> Path:
     return file
 
 
-def chained(project: Project, feeds: dict[str, np.ndarray]) -> dict[str, onnx.ModelProto]:
-    """Build; the segments in a chain must equal the file, also on these inputs."""
+def chained(
+    project: Project, feeds: dict[str, np.ndarray], *, valid: bool = True
+) -> dict[str, onnx.ModelProto]:
+    """Build; the segments in a chain must equal the file, also on these inputs.
+
+    A file that is not `valid` for onnx.checker is one for onnxruntime alone, and so are its parts.
+    """
     made = project.make()
     whole = run(project.folder / "detector.onnx", feeds)
     folder = project.folder
@@ -63,7 +68,8 @@ def chained(project: Project, feeds: dict[str, np.ndarray]) -> dict[str, onnx.Mo
     assert second and all(equal(second[name], whole[name]) for name in second)
     again = run(written(made["end2end.onnx"], folder, "e.onnx"), feeds)
     assert all(equal(again[name], whole[name]) for name in whole)
-    onnx.checker.check_model(made["end2end.onnx"], full_check=True)
+    if valid:
+        onnx.checker.check_model(made["end2end.onnx"], full_check=True)
     return made
 
 
