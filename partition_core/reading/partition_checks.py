@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
-from partition_core.reading.recipe_draft import Check, Draft
+from partition_core.reading.recipe_draft import REFERENCE_KEYS, Check, Draft
 from partition_core.reading.yaml_tree import EVERY, Node
 from partition_core.references import GRAMMAR, MarkReference, parse_reference
 
@@ -82,7 +82,7 @@ def _references(draft: Draft) -> Iterator[Problem]:
     marks = dict(reversed(list(draft.marks())))
     complete = _all_are_named(draft)
     for segment in draft.segments():
-        for side in ("start", "end"):
+        for side in REFERENCE_KEYS:
             for node in segment.select(side, EVERY):
                 if node.text is not None:
                     yield from _reference_problems(node, node.text, marks, complete, draft.is_onnx)
