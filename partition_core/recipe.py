@@ -229,6 +229,8 @@ class Segment:
     """A sub-graph between `start` and `end`, saved as `save_file` in the recipe's build folder.
 
     `input_names` and `output_names` are empty, or name every boundary tensor in order.
+    `sizes_from` are tensors that are inputs as well where the segment needs nothing of them but
+    their sizes.
     """
 
     save_file: str
@@ -237,10 +239,15 @@ class Segment:
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     dynamic_axes: tuple[DynamicAxis, ...] = ()
+    sizes_from: tuple[MarkReference, ...] = ()
 
 
 ONE_LINE = "from-to"
 """The type of a partition that was written as `{save_file, from, to}`; no recipe can say it."""
+
+
+ANY_DETECTOR = "backbone_head"
+"""The shared policy that fits every detector with a backbone of its own."""
 
 
 @dataclass(frozen=True)

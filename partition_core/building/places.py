@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 
 from partition_core.errors import CutError, Place, Problem, ProofError
+from partition_core.reading.policy_segments import SHOWN_POLICIES
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import ONE_LINE
+from partition_core.recipe import ANY_DETECTOR, ONE_LINE
 
 _ONE_LINE = (
     (re.compile(r"partition\.segments\[0\]\.start(\[0\])?"), "partition.from"),
@@ -17,14 +18,19 @@ _ONE_LINE = (
 )
 """The places of the segment that the one-line form stands for."""
 
+_TYPE = "partition.type"
+
 
 @contextlib.contextmanager
 def in_recipe(file: RecipeFile) -> Iterator[None]:
     """Give problems, whose places are YAML paths, the file and line that these have in a recipe."""
     try:
         yield
-    except (CutError, ProofError) as error:
-        raise type(error)(*(placed(file, one) for one in error.problems)) from error
+    except CutError as error:
+        problems = (placed(file, one) for one in error.problems)
+        raise CutError(*(_of_policy(file, one) for one in problems)) from error
+    except ProofError as error:
+        raise ProofError(*(placed(file, one) for one in error.problems)) from error
 
 
 def placed(file: RecipeFile, one: Problem) -> Problem:
@@ -35,3 +41,21 @@ def placed(file: RecipeFile, one: Problem) -> Problem:
             path = written.sub(shown, path)
     place = file.place(path)
     return Problem(Place(place.file, place.line, path), one.what, one.expected, one.remedy)
+
+
+def _of_policy(file: RecipeFile, one: Problem) -> Problem:
+    """Return a problem of a shared policy's segment as one of the recipe, which names the policy.
+
+    The policy is a file of this package, and nobody's to edit.
+    """
+    if not one.place.file.startswith(f"{SHOWN_POLICIES}/"):
+        return one
+    policy, place = file.recipe.partition.type, file.place(_TYPE)
+    others = f"write 'type: {ANY_DETECTOR}', or " if policy != ANY_DETECTOR else ""
+    remedy = f"{others}copy the policy's segments into the recipe (docs/policies.md)"
+    return Problem(
+        Place(place.file, place.line, _TYPE),
+        f"policy '{policy}' does not fit the model: {one.what}",
+        one.expected,
+        f"{remedy} and {one.remedy}" if one.remedy else remedy,
+    )

@@ -4,7 +4,7 @@ build graphs."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, is_mark, marks_of, root
 from partition_core.cutting.graph_walk import Walk, dependents, nodes_within, reads, walk_back
@@ -95,6 +95,8 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     if _is_reversed(model, start, end, walk):
         problems.append(_reversed(segment, start, end, at))
         _refuse(problems)
+    if sized := _sized(table, segment, walk, f"{at}.sizes_from", problems):
+        return scope_of(model, _with_sizes(segment, sized), at, table)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(model.graph, table, segment, end, walk)
     _refuse(problems)
@@ -105,6 +107,34 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     _refuse(problems)
     named = tuple(item.named(symbols) for item in items)
     return Scope(segment, named[: len(inputs)], named[len(inputs) :], walk, symbols)
+
+
+def _sized(
+    table: MarkTable, segment: Segment, walk: Walk, at: str, problems: list[Problem]
+) -> list[MarkedTensor]:
+    """Return the tensors of `sizes_from` that the segment needs, for nothing but their sizes."""
+    chosen = _choose(table, segment.sizes_from, at, problems).tensors
+    needed = [tensor for tensor in chosen if tensor.value in walk.inputs]
+    return [tensor for tensor in needed if _only_sizes(walk, tensor.value)]
+
+
+def _only_sizes(walk: Walk, value: Value) -> bool:
+    readers = [
+        node
+        for node in walk.nodes
+        if not is_mark(node) and value in (root(given) for given in reads(node))
+    ]
+    return all(node.op_type == "Shape" and not node.domain for node in readers)
+
+
+def _with_sizes(segment: Segment, tensors: Sequence[MarkedTensor]) -> Segment:
+    names = tuple(tensor.name for tensor in tensors) if segment.input_names else ()
+    return replace(
+        segment,
+        start=(*segment.start, *(tensor.reference for tensor in tensors)),
+        input_names=(*segment.input_names, *names),
+        sizes_from=(),
+    )
 
 
 def _refuse(problems: Sequence[Problem]) -> None:

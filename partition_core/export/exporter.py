@@ -18,6 +18,7 @@ from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.array_samples import as_array
 from partition_core.export.calling import WRAPPED, CalledModel
 from partition_core.export.dynamic_axes import checked_sizes, other_shapes
+from partition_core.export.policy_masks import check_masks, check_outputs
 from partition_core.export.questions import Answers
 from partition_core.export.repeatability import check_repeats
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
@@ -61,11 +62,15 @@ def export_recipe(
     with phase("build the model"):
         subject = load_subject(recipe, root, place_of, checkpoint)
         _check_size(recipe, subject, place_of)
+        if subject.detects:
+            check_masks(recipe, place_of)
     inputs = subject.inputs
     reference: Arrays = {}
     with phase("run it in PyTorch"):
         for number, sample in enumerate(subject.samples):
             names = _run_eager(recipe, subject, sample, number, reference, place_of)
+            if subject.detects:
+                check_outputs(recipe, names, place_of)
     with phase("trace it"), subject.placed(recipe.marks, place_of, traced=True):
         program, decisions = trace(
             subject.module,

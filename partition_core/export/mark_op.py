@@ -32,6 +32,28 @@ def _fake_mark(
     return torch.empty_like(tensor)
 
 
+# Otherwise torch.export drops a mark on an argument that the function never reads.
+torch.fx.has_side_effect(torch.ops.partition.mark.default)
+
+
+def use_idle_marks(graph: torch.fx.Graph) -> None:
+    """Let whoever reads a marked tensor later read the mark, where nobody reads the mark itself.
+
+    So a function may ignore an argument that its caller needs again, such as the labels beside a
+    suppression without regard to classes. A mark on what nobody needs is dropped.
+    """
+    order = {node: number for number, node in enumerate(graph.nodes)}
+    for mark in [node for node in graph.nodes if node.target is torch.ops.partition.mark.default]:
+        if mark.users:
+            continue
+        source = mark.args[0]
+        later = [user for user in source.users if order[user] > order[mark] and user.op != "output"]
+        for user in later:
+            user.replace_input_with(source, mark)
+        if not later:
+            graph.erase_node(mark)
+
+
 def register_mark_schema() -> None:
     """Make the Mark operator known to onnx, so that onnxscript builds it and checkers accept it."""
     if onnx.defs.has("Mark", DOMAIN):

@@ -25,6 +25,7 @@ from partition_core.export.mark_op import (
     complete_marks,
     mark_translation,
     register_mark_schema,
+    use_idle_marks,
 )
 from partition_core.export.mmcv_ops import TRANSLATIONS
 from partition_core.export.panoptic_masks import onnx_accepted_masks
@@ -68,6 +69,7 @@ def trace(
         except Exception as error:  # torch.export has no common class for its refusals
             raise refused(error, place_of) from error
     check_answers(answers, asked, place_of)
+    use_idle_marks(program.graph)
     return program, asked.decisions
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
-from partition_core.reading.recipe_draft import Check, Draft
+from partition_core.reading.policy_segments import SHOWN_POLICIES
+from partition_core.reading.recipe_draft import REFERENCE_KEYS, Check, Draft
 from partition_core.reading.recipe_names import is_no_file_on_windows
 from partition_core.reading.yaml_tree import EVERY, Node
 from partition_core.references import GRAMMAR, MarkReference, parse_reference
@@ -24,8 +25,6 @@ KNOWN_MARK_NAMES = (
     "mask_roi_extractor",
     "mask_head_forward",
 )
-SHIPPED = "partition_core/policies/"
-"""How the places of marks begin that ship with the package."""
 RESERVED_FILES = frozenset({"end2end.onnx"})
 
 
@@ -88,7 +87,7 @@ def _references(draft: Draft) -> Iterator[Problem]:
     marks = dict(reversed(list(draft.marks())))
     complete = _all_are_named(draft)
     for segment in draft.segments():
-        for side in ("start", "end"):
+        for side in REFERENCE_KEYS:
             for node in segment.select(side, EVERY):
                 if node.text is not None:
                     yield from _reference_problems(node, node.text, marks, complete, draft.is_onnx)
@@ -183,7 +182,9 @@ _ORDER = {
 
 def _in_known_order(draft: Draft, start: Node, end: Node) -> tuple[str, str] | None:
     """Return a mark of `end` and one of `start`, all of which are known and come later."""
-    own = {name for name, mark in draft.marks() if not mark.place.file.startswith(SHIPPED)}
+    own = {
+        name for name, mark in draft.marks() if not mark.place.file.startswith(f"{SHOWN_POLICIES}/")
+    }
     ranks: list[list[tuple[int, str]]] = []
     for side in (end, start):
         references = [parse_reference(node.text or "") for node in side.items]

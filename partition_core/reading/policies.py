@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
-from partition_core.reading.partition_checks import SHIPPED
-from partition_core.reading.recipe_draft import Draft
+from partition_core.reading.policy_segments import SHOWN_POLICIES, for_pictures
+from partition_core.reading.recipe_draft import REFERENCE_KEYS, Draft
 from partition_core.reading.recipe_names import recipe_names
 from partition_core.reading.recipe_schema import POLICY_SCHEMA, schema_problems
 from partition_core.reading.yaml_text import read_yaml
@@ -63,10 +63,19 @@ def completed(tree: Node) -> Completed:
         problems = tuple(schema_problems(text.root, POLICY_SCHEMA))
     if text.root is None or problems:
         return Completed(tree, (path,), problems)
-    segments = {**partition.entries, "segments": text.root.entries["segments"]}
-    grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, segments)})
+    segments = for_pictures(text.root.entries["segments"], _pictures(tree))
+    chosen = {**partition.entries, "segments": segments}
+    grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
     found = _with_known_marks(grafted, set(_referred(grafted)))
     return Completed(found.tree, (path, *found.files), found.problems)
+
+
+def _pictures(tree: Node) -> int:
+    """Return how many pictures the model takes at once; 1 where the recipe is wrong there."""
+    inputs = tree.get("export", "inputs")
+    first = next(iter(inputs.entries.values()), None) if inputs is not None else None
+    count = first.get("shape", 0) if first is not None else None
+    return count.value if count is not None and type(count.value) is int else 1
 
 
 def _with_known_marks(tree: Node, wanted: set[str]) -> Completed:
@@ -85,7 +94,7 @@ def _with_known_marks(tree: Node, wanted: set[str]) -> Completed:
 
 
 def _referred(tree: Node) -> Iterator[str]:
-    for side in ("start", "end"):
+    for side in REFERENCE_KEYS:
         for node in tree.select("partition", "segments", EVERY, side, EVERY):
             reference = parse_reference(node.text or "")
             if reference is not None:
@@ -93,4 +102,4 @@ def _referred(tree: Node) -> Iterator[str]:
 
 
 def _shown(path: Path) -> str:
-    return f"{SHIPPED}{path.relative_to(POLICIES).as_posix()}"
+    return f"{SHOWN_POLICIES}/{path.relative_to(POLICIES).as_posix()}"

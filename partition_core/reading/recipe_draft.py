@@ -10,6 +10,9 @@ from typing import TypeAlias
 from partition_core.errors import Problem
 from partition_core.reading.yaml_tree import EVERY, Node
 
+REFERENCE_KEYS = ("start", "end", "sizes_from")
+"""The keys of a segment that hold mark references."""
+
 
 @dataclass(frozen=True)
 class Draft:

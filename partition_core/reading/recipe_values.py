@@ -199,6 +199,7 @@ def _segment(plain: Plain) -> Segment:
         input_names=tuple(plain.get("input_names", ())),
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
+        sizes_from=tuple(_reference(text) for text in plain.get("sizes_from", ())),
     )
 
 

@@ -81,7 +81,7 @@ def recipe(model: Model, weights: WeightsForm) -> Recipe:
             answers=(Answer("tiny.py:3", True, "as it is"),),
         ),
         () if isinstance(model, OnnxModel) else marks,
-        Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,)),)),
+        Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,)),)),
         Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",), ("a.npz",)),
     )
 
