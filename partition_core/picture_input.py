@@ -7,12 +7,14 @@ resize, pad pixels, order channels, normalize, pad again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 """How many channels a picture has, by their order."""
 PICTURE_CHANNELS = frozenset(CHANNELS.values())
+_SHAPES = ((1000, 1000), (1000, 1), (1, 1000))
+"""Pictures of every kind of shape: one that fits an input does so by its sides' ratio."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,58 @@ class PictureInput:
         """How many channels the model's pictures have."""
         return CHANNELS[self.channels]
 
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height of a picture once it is resized (mmcv's `rescale_size`)."""
+        if self.resize is None:
+            return width, height
+        scale = self.resize.scale
+        if not self.resize.keep_ratio:
+            return scale
+        factor = min(
+            max(scale) / max(width, height),
+            min(scale) / min(width, height),
+            *([self.width / width] if self.width else []),
+            *([self.height / height] if self.height else []),
+        )
+        return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+
+    def padded(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height of a resized picture once it has its pixels of padding.
+
+        They are not beyond a fixed input, unless the picture is.
+        """
+        if self.pad is None:
+            return width, height
+        sides = self.pad.size or ((max(width, height),) * 2 if self.pad.square else (width, height))
+        wanted = (up_to_multiple(side, self.pad.divisor) for side in sides)
+        (right, most_right), (low, lowest) = zip(wanted, (self.width, self.height), strict=True)
+        return max(width, min(right, most_right or right)), max(height, min(low, lowest or low))
+
+    def fits(self, width: int, height: int) -> bool:
+        """Return whether mmdet too makes an input of this size of a picture.
+
+        Free sizes are those that mmdet makes. A fixed input is filled up beyond them, or needs the
+        picture smaller.
+        """
+        free = replace(self, width=None, height=None)
+        sides = free.padded(*free.resized(width, height))
+        made = tuple(up_to_multiple(side, self.pad_divisor) for side in sides)
+        return all(
+            fixed in (None, side)
+            for fixed, side in zip((self.width, self.height), made, strict=True)
+        )
+
+    @property
+    def note(self) -> str:
+        """What to know of pictures that do not fit; empty where all of them do."""
+        if all(self.fits(*shape) for shape in _SHAPES):
+            return ""
+        return (
+            f"a picture whose shape is not that of the input, {self.width or 'any'} x "
+            f"{self.height or 'any'}, gets more padding than from mmdet's inference_detector, or "
+            "is made smaller: detections differ; free sizes avoid it (docs/run.md)"
+        )
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain data for a manifest."""
         return asdict(self)
@@ -90,6 +144,11 @@ class PictureInput:
                 "channels": _known_order(known["channels"]),
             }
         )
+
+
+def up_to_multiple(side: int, divisor: int) -> int:
+    """Return the least multiple of `divisor` that is not below `side`."""
+    return -(-side // divisor) * divisor
 
 
 def _known_order(channels: Any) -> str:

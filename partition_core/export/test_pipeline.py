@@ -26,15 +26,18 @@ class _UnknownError(Exception):
 def picture_notes(config: Any, detector: nn.Module, export: Export) -> dict[str, Any]:
     """Return, as plain data, how pictures are prepared (`picture`) and the `classes` by label.
 
-    `picture` is a `PictureInput`; if the config does something that it cannot tell, there is
-    `picture_unknown` instead, the reason. `classes` is left out if nothing tells the names.
+    `picture` is a `PictureInput`, with its `picture_note` if it has one; if the config does
+    something that it cannot tell, there is `picture_unknown` instead, the reason. `classes` is
+    left out if nothing tells the names.
     """
     names = _classes(config, detector)
     known = {"classes": names} if names else {}
     try:
-        return {"picture": picture_input(config, export).plain(), **known}
+        picture = picture_input(config, export)
     except _UnknownError as reason:
         return {"picture_unknown": str(reason), **known}
+    note = {"picture_note": picture.note} if picture.note else {}
+    return {"picture": picture.plain(), **note, **known}
 
 
 def picture_input(config: Any, export: Export) -> PictureInput:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from partition_core.errors import Place, RunError, problem
-from partition_core.picture_input import PictureInput, PixelPad, Resize
+from partition_core.picture_input import PictureInput, up_to_multiple
 from partition_core.running import pixels
 from partition_core.running.manifest import MANIFEST, Manifest
 
@@ -87,11 +87,11 @@ def _normalized(picture: Array, how: PictureInput) -> tuple[Array, Frame]:
     """Return the picture as float32 (C, H, W), in front of the last padding, and its frame."""
     height, width = picture.shape[:2]
     picture = picture.astype(how.pixels, copy=False)
-    new_width, new_height = _size(width, height, how.resize, how)
+    new_width, new_height = how.resized(width, height)
     if how.resize:
         picture = pixels.resized(picture, new_width, new_height, how.resize.interpolation)
     if how.pad:
-        picture = _padded(picture, how.pad, how)
+        picture = _padded(picture, how.pad.value, how)
     if how.channels == "RGB":
         picture = picture[:, :, ::-1]
     array = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)
@@ -101,34 +101,10 @@ def _normalized(picture: Array, how: PictureInput) -> tuple[Array, Frame]:
     return array, Frame(width, height, new_width / width, new_height / height)
 
 
-def _size(width: int, height: int, resize: Resize | None, how: PictureInput) -> tuple[int, int]:
-    """Return the width and height of a picture once it is resized (mmcv's `rescale_size`)."""
-    if resize is None:
-        return width, height
-    if not resize.keep_ratio:
-        return resize.scale
-    factor = min(
-        max(resize.scale) / max(width, height),
-        min(resize.scale) / min(width, height),
-        *([how.width / width] if how.width else []),
-        *([how.height / height] if how.height else []),
-    )
-    return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
-
-
-def _padded(picture: Array, pad: PixelPad, how: PictureInput) -> Array:
-    height, width = picture.shape[:2]
-    if pad.square:
-        height = width = max(height, width)
-    elif pad.size:
-        width, height = pad.size
-    sides = [
-        (-(-height // pad.divisor) * pad.divisor, how.height, picture.shape[0]),
-        (-(-width // pad.divisor) * pad.divisor, how.width, picture.shape[1]),
-    ]
-    height, width = (max(there, min(side, most or side)) for side, most, there in sides)
+def _padded(picture: Array, value: tuple[float, ...], how: PictureInput) -> Array:
+    width, height = how.padded(picture.shape[1], picture.shape[0])
     canvas = np.empty((height, width, how.channel_count), dtype=picture.dtype)
-    canvas[:] = np.round(pad.value) if how.pixels == "uint8" else pad.value  # as cv2 does
+    canvas[:] = np.round(value) if how.pixels == "uint8" else value  # as cv2 does
     canvas[: picture.shape[0], : picture.shape[1]] = picture
     return canvas
 
@@ -136,7 +112,7 @@ def _padded(picture: Array, pad: PixelPad, how: PictureInput) -> Array:
 def _batch(arrays: list[Array], how: PictureInput) -> Array:
     """Return normalized pictures on one canvas: the input's size, or what the largest needs."""
     sizes = [
-        fixed or -(-max(array.shape[axis] for array in arrays) // how.pad_divisor) * how.pad_divisor
+        fixed or up_to_multiple(max(array.shape[axis] for array in arrays), how.pad_divisor)
         for axis, fixed in ((1, how.height), (2, how.width))
     ]
     batch = np.full((len(arrays), how.channel_count, *sizes), how.pad_value, dtype=np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,23 +24,30 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
     """Detect in a picture, or in those of a folder; write into the folder `target`, tell in lines.
 
     `<picture>.detections.json` has everything that was found, `<picture>.detections.jpg` the
-    picture with what scores at least `least`. All of these say so if the weights are seeded, and
-    the last line if `end2end.onnx` detected in the place of the segments. Raises RunError.
+    picture with what scores at least `least`. All of these say so if the weights are seeded. The
+    last lines say so if `end2end.onnx` detected in the place of the segments, and if pictures do
+    not fit a fixed input, as their tables do. Raises RunError.
     """
     pipeline = Pipeline(folder)
     check_detects(pipeline)
     files = pictures_in(source)
+    unfit: list[str] = []
     with counted_steps("detect", len(files), "picture") as bar:
         for file, name in zip(files, names_of(files), strict=True):
-            yield from _detect_in(pipeline, file, target / name, least)
+            unfit += yield from _detect_in(pipeline, file, target / name, least)
             bar.update(1)
+    if unfit:
+        yield f"{len(unfit)} of {counted(len(files), 'picture')}: {unfit[0]}"
     if why := missing_link(pipeline):
         yield f"{END2END} detected, and not the segments: {why}"
     if pipeline.seed is not None:
         yield seeded_weights(pipeline.seed)
 
 
-def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> Iterator[str]:
+def _detect_in(
+    pipeline: Pipeline, file: Path, target: Path, least: float
+) -> Generator[str, None, list[str]]:
+    """Yield lines as `detect`; return the note of a picture that does not fit the input."""
     from partition_core.running import pixels
     from partition_core.running.drawing import drawn
 
@@ -48,6 +55,7 @@ def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> It
     picture = pixels.read(file)
     (found,) = pipeline.detect(file)
     note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
+    picture_note = _picture_note(pipeline, picture.shape[1], picture.shape[0])
     shown = [one for one in found if one.score >= least]
     table = target.with_name(f"{target.name}.detections.json")
     image = target.with_name(f"{target.name}.detections.jpg")
@@ -58,12 +66,19 @@ def _detect_in(pipeline: Pipeline, file: Path, target: Path, least: float) -> It
         "recipe": pipeline.manifest.recipe,
         "artifacts": _digests(pipeline),
         **({"seed": pipeline.seed, "note": note} if note else {}),
+        **({"picture_note": picture_note} if picture_note else {}),
         "detections": [asdict(one) for one in found],
     }
     write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(image, pixels.encoded(drawn(picture, shown, note), ".jpg"))
     yield f"{table}: {counted(len(found), 'detection')}"
     yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
+    return [picture_note] if picture_note else []
+
+
+def _picture_note(pipeline: Pipeline, width: int, height: int) -> str:
+    how = pipeline.manifest.picture
+    return "" if how is None or how.fits(width, height) else how.note
 
 
 def _digests(pipeline: Pipeline) -> Mapping[str, str]:

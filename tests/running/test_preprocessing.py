@@ -34,6 +34,8 @@ CONFIGS = {
     "float pixels": ("mask2former/mask2former_r50_8xb2-lsj-50e_coco.py", (1344, 800)),
 }
 
+ALL_FIT = ("stretch", "pad to a size", "pad to a square, do not normalize")
+
 
 @pytest.fixture(autouse=True)
 def quiet():
@@ -104,6 +106,24 @@ def test_the_photograph_is_prepared_as_by_mmdet(name: str, free: bool, photograp
     (frame,) = ours(told, photograph).frames
     assert (frame.height, frame.width) == meta["ori_shape"]
     assert (frame.x, frame.y) == meta["scale_factor"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_is_told_of_which_pictures_mmdet_makes_another_input(name: str, tmp_path: Path) -> None:
+    file, (width, height) = CONFIGS[name]
+    config = config_of(file)
+    told = notes(config, (height, width))
+    how = PictureInput.of(told["picture"])
+    answers = set()
+    for size in ((40, 40), (40, 24), (24, 40), (64, 3), (3, 64), (39, 40), (50, 30)):
+        picture = tmp_path / "picture.png"
+        cv2.imwrite(str(picture), np.full((*size[::-1], 3), 90, np.uint8))
+        expected, _ = theirs(config, picture)
+        answers.add(how.fits(*size))
+        assert how.fits(*size) is (expected.shape[2:] == (height, width)), size
+        assert PictureInput.of(notes(config, (height, width), True)["picture"]).fits(*size)
+    assert (how.note == "") is (False not in answers) is ("picture_note" not in told)
+    assert (False not in answers) is (name in ALL_FIT)
 
 
 def changed(name: str, **settings: object) -> tuple[Config, tuple[int, int]]:
