@@ -14,7 +14,7 @@ CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 """How many channels a picture has, by their order."""
 PICTURE_CHANNELS = frozenset(CHANNELS.values())
 _SHAPES = ((1000, 1000), (1000, 1), (1, 1000))
-"""Pictures of every kind of shape: one that fits an input does so by its sides' ratio."""
+"""A square picture, a wide and a tall one: where these fit an input, all do."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,11 @@ class PictureInput:
         """What to know of pictures that do not fit; empty where all of them do."""
         if all(self.fits(*shape) for shape in _SHAPES):
             return ""
+        size = f"{self.width or 'any'} x {self.height or 'any'}"
         return (
-            f"a picture whose shape is not that of the input, {self.width or 'any'} x "
-            f"{self.height or 'any'}, gets more padding than from mmdet's inference_detector, or "
-            "is made smaller: detections differ; free sizes avoid it (docs/run.md)"
+            f"a picture of which mmdet's inference_detector does not make {size} gets more padding "
+            "than there, or is made smaller: its detections differ; free sizes avoid it "
+            "(docs/run.md)"
         )
 
     def plain(self) -> dict[str, Any]:

@@ -42,7 +42,8 @@ PICTURES = {
     "large": ((0, 0, 512, 300), (799, 301)),
     "odd": ((31, 7, 287, 518), (255, 511)),
 }
-SQUARE = "square"
+# Scaled to 192 and padded to multiples of 32 these are 192 x 192.
+FITTING = {"as it is", "on its side", "square"}
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,15 @@ def test_free_sizes_detect_as_mmdet_does(name: str, free: Odd) -> None:
 
 
 def test_nothing_is_said_of_free_sizes(free: Odd) -> None:
-    assert "padding" not in free.output
+    assert "10 pictures" not in free.output and "inference_detector" not in free.output
     assert not any("picture_note" in told for told in free.tables.values())
 
 
 def test_a_fixed_input_detects_as_mmdet_does_in_what_fits_it_alone(fixed: Odd) -> None:
     for name in PICTURES:
         match = match_detections(fixed.mmdet[name], fixed.found(name), 1e-4, LIMIT)
-        assert match.holds is (name == SQUARE), (name, match)
+        assert match.pairs > 20 or name not in FITTING
+        assert match.holds is (name in FITTING), (name, match)
 
 
 def test_the_command_its_tables_and_the_manifest_say_which_pictures_differ(
@@ -143,6 +145,6 @@ def test_the_command_its_tables_and_the_manifest_say_which_pictures_differ(
     manifest = json.loads((detector.folder / "build" / "yolov3" / "manifest.json").read_text())
     note = manifest["export"]["picture_note"]
     assert "192 x 192" in note and "inference_detector" in note
-    assert f"9 of 10 pictures: {note}\n" in fixed.output
+    assert f"7 of 10 pictures: {note}\n" in fixed.output
     noted = {name: told.get("picture_note") for name, told in fixed.tables.items()}
-    assert noted == {name: None if name == SQUARE else note for name in PICTURES}
+    assert noted == {name: None if name in FITTING else note for name in PICTURES}
