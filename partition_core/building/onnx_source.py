@@ -204,7 +204,25 @@ def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
         reference = str(MarkReference(mark_name, side, 0, path))
         label = tensor if is_one_line else reference
         made.append(NamedTensor(mark_name, side, path, tensor, at, label=label))
+    _check_different(made)
     return made
+
+
+def _check_different(tensors: Sequence[NamedTensor]) -> None:
+    first: dict[tuple[str, Side, tuple[str, ...]], NamedTensor] = {}
+    problems: list[Problem] = []
+    for one in tensors:
+        other = first.setdefault((one.mark, one.side, one.path), one)
+        if other is one:
+            continue
+        if other.tensor == one.tensor:
+            what = f"it is the tensor '{one.tensor}', which {other.at} names already"
+            problems.append(problem(one.at, what, "", "list it once"))
+        else:
+            what = f"'{'.'.join(one.path)}' names the tensor '{other.tensor}' in {other.at} already"
+            problems.append(problem(one.at, what, "", "give one of them another name with 'as'"))
+    if problems:
+        raise CutError(*dict.fromkeys(problems))
 
 
 def _check_segments(plan: Plan, model: Model, table: MarkTable) -> None:
