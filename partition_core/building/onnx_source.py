@@ -18,6 +18,7 @@ from partition_core.cutting.external import check_external_data, locations
 from partition_core.cutting.files import LARGEST, check_model, save
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of
 from partition_core.cutting.index_reads import index_ranges
+from partition_core.cutting.inference import read_too_early
 from partition_core.cutting.mark_nodes import put_marks
 from partition_core.cutting.model_inputs import (
     IN_THE_FILE,
@@ -100,6 +101,7 @@ def mark_source(
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
         with _about(plan.file, path):
+            _check_order(source.model, path.name)
             check_functions(source.model)
     with phase("run it as it is"):
         from partition_core.proving.given_model import reference_of, runs_on
@@ -170,6 +172,12 @@ def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
         what = f"with its weights inside it has {size} bytes"
         remedy = "write `export: {weights: external}`, or `shared`"
         raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}", remedy))
+
+
+def _check_order(model: Model, name: str) -> None:
+    # onnxruntime sorts the nodes; onnx would tell it of the tensors behind the marks.
+    if late := read_too_early(model.graph):
+        raise CutError(problem(name, late, "", "sort the nodes, as ONNX asks"))
 
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:

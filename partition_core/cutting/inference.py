@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from partition_core.cutting.graph_walk import reads
-from partition_core.cutting.onnx_file.graph import Graph, Model
+from partition_core.cutting.onnx_file.graph import Graph, Model, Node
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.skeleton import skeleton_bytes
 
@@ -42,8 +42,7 @@ def inference_failure(model: Model) -> str:
     """Return why types of a model cannot be inferred, or nothing if no reason is found."""
     import onnx
 
-    late = _read_too_early(model.graph)
-    if late:
+    if late := read_too_early(model.graph):
         return late
     try:
         onnx.shape_inference.infer_shapes(skeleton_bytes(model), strict_mode=True)
@@ -54,7 +53,8 @@ def inference_failure(model: Model) -> str:
     return ""
 
 
-def _read_too_early(graph: Graph) -> str:
+def read_too_early(graph: Graph) -> str:
+    """Return which node of the main graph reads what a later one makes, or nothing if none does."""
     made: set[object] = set()
     inside = set(graph.nodes)
     for node in graph.nodes:
@@ -62,11 +62,15 @@ def _read_too_early(graph: Graph) -> str:
             producer = value.producer
             if producer in inside and producer not in made and producer is not None:
                 return (
-                    f"its nodes are not in order: node '{node.name}' reads '{value.name}' before "
-                    f"node '{producer.name}' makes it"
+                    f"its nodes are not in order: {_called(node)} reads '{value.name}' before "
+                    f"{_called(producer)} makes it"
                 )
         made.add(node)
     return ""
+
+
+def _called(node: Node) -> str:
+    return f"node '{node.name}'" if node.name else f"the unnamed {node.op_type} node"
 
 
 def _long_lists(graph: Graph) -> bool:

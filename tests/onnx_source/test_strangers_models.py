@@ -145,3 +145,14 @@ def test_a_model_that_no_input_can_change_is_proven(project: Project, inputs: st
     project.recipe(LINE + "partition: {save_file: part.onnx, from: [a], to: ['y']}\n")
     told, _ = project.proven()
     assert "bit for bit" in told
+
+
+def test_nodes_in_another_order_are_told_by_the_names_of_the_file(project: Project) -> None:
+    """All types are known, so that nothing is inferred before the marks are in."""
+    text = "g (float[3] x) => (float[3] y) <float[3] a> { y = Exp (a)  a = Sin (x) }"
+    project.save(onnx.parser.parse_model(OLD + text))
+    project.recipe(two("a", "'y'"))
+    assert project.refused() == (
+        "recipes/x.yaml:1: model.path: 'detector.onnx': its nodes are not in order: the unnamed "
+        "Exp node reads 'a' before the unnamed Sin node makes it; sort the nodes, as ONNX asks"
+    )
