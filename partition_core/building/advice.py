@@ -147,6 +147,13 @@ def _check_operators(model: Model, names: frozenset[str]) -> None:
 
 
 def _no_cut(plan: Plan, wanted: Wanted) -> Problem:
+    if not wanted.limits:
+        return problem(
+            plan.recipe,
+            f"the model cannot be cut into {wanted.parts} parts",
+            "expected as many operators, one behind the other, that compute with its inputs",
+            "ask for fewer parts" if wanted.parts > 2 else "",
+        )
     return problem(
         plan.recipe,
         f"no cut into {wanted.parts} parts keeps to the limits",

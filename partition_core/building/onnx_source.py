@@ -18,6 +18,7 @@ from partition_core.cutting.external import check_external_data, locations
 from partition_core.cutting.files import LARGEST, check_model, save
 from partition_core.cutting.graph_marks import MarkedTensor, MarkTable, marks_of
 from partition_core.cutting.index_reads import index_ranges
+from partition_core.cutting.inference import read_too_early
 from partition_core.cutting.mark_nodes import put_marks
 from partition_core.cutting.model_inputs import (
     IN_THE_FILE,
@@ -110,6 +111,7 @@ def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> Mar
     with phase("read the ONNX file"):
         source = _marked_by(plan, path)
         with _about(plan.file, path):
+            _check_order(source.model, path.name)
             check_functions(source.model)
     with phase("run it as it is"):
         from partition_core.proving.given_model import (
@@ -200,6 +202,12 @@ def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
         raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}", remedy))
 
 
+def _check_order(model: Model, name: str) -> None:
+    # onnxruntime sorts the nodes; onnx would tell it of the tensors behind the marks.
+    if late := read_too_early(model.graph):
+        raise CutError(problem(name, late, "", "sort the nodes, as ONNX asks"))
+
+
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
     known = {tensor.mark for tensor in own}
     problems = [
@@ -232,7 +240,25 @@ def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
         reference = str(MarkReference(mark_name, side, 0, path))
         label = tensor if is_one_line else reference
         made.append(NamedTensor(mark_name, side, path, tensor, at, label=label))
+    _check_different(made)
     return made
+
+
+def _check_different(tensors: Sequence[NamedTensor]) -> None:
+    first: dict[tuple[str, Side, tuple[str, ...]], NamedTensor] = {}
+    problems: list[Problem] = []
+    for one in tensors:
+        other = first.setdefault((one.mark, one.side, one.path), one)
+        if other is one:
+            continue
+        if other.tensor == one.tensor:
+            what = f"it is the tensor '{one.tensor}', which {other.at} names already"
+            problems.append(problem(one.at, what, "", "list it once"))
+        else:
+            what = f"'{'.'.join(one.path)}' names the tensor '{other.tensor}' in {other.at} already"
+            problems.append(problem(one.at, what, "", "give one of them another name with 'as'"))
+    if problems:
+        raise CutError(*dict.fromkeys(problems))
 
 
 def _check_segments(plan: Plan, model: Model, table: MarkTable) -> None:

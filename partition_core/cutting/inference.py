@@ -6,7 +6,7 @@ import re
 
 from partition_core.apart import DiedError, RaisedError, run_apart
 from partition_core.cutting.graph_walk import reads
-from partition_core.cutting.onnx_file.graph import Graph, Model
+from partition_core.cutting.onnx_file.graph import Graph, Model, Node
 from partition_core.cutting.onnx_file.graph_reader import read_model
 from partition_core.cutting.skeleton import skeleton_bytes
 from partition_core.errors import CutError, Problem, problem
@@ -70,8 +70,7 @@ def inference_failure(model: Model) -> str:
     """Return why types of a model cannot be inferred, or nothing if no reason is found."""
     import onnx
 
-    late = _read_too_early(model.graph)
-    if late:
+    if late := read_too_early(model.graph):
         return late
     content = skeleton_bytes(model)
 
@@ -90,7 +89,8 @@ def inference_failure(model: Model) -> str:
         return ""
 
 
-def _read_too_early(graph: Graph) -> str:
+def read_too_early(graph: Graph) -> str:
+    """Return which node of the main graph reads what a later one makes, or nothing if none does."""
     made: set[object] = set()
     inside = set(graph.nodes)
     for node in graph.nodes:
@@ -98,11 +98,15 @@ def _read_too_early(graph: Graph) -> str:
             producer = value.producer
             if producer in inside and producer not in made and producer is not None:
                 return (
-                    f"its nodes are not in order: node '{node.name}' reads '{value.name}' before "
-                    f"node '{producer.name}' makes it"
+                    f"its nodes are not in order: {_called(node)} reads '{value.name}' before "
+                    f"{_called(producer)} makes it"
                 )
         made.add(node)
     return ""
+
+
+def _called(node: Node) -> str:
+    return f"node '{node.name}'" if node.name else f"the unnamed {node.op_type} node"
 
 
 def _long_lists(graph: Graph) -> bool:

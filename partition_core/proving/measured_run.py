@@ -1,7 +1,8 @@
 """Runs one model in a process of its own and measures it: `python -m` this module.
 
-Its arguments are the model, a file of arrays `<sample>/<name>` to read and one to write. It
-prints its figures as JSON: seconds to load, seconds of each run, and the peak in bytes.
+Its arguments are the model, a file of arrays `<sample>/<name>` to read, one to write, and the
+number of samples, of which some may have no array. It prints its figures as JSON: seconds to load,
+seconds of each run, and the peak in bytes.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _LARGE = 64 << 10
 Sample = dict[str, Any]
 
 
-def main(model: str, inputs: str, outputs: str) -> None:
+def main(model: str, inputs: str, outputs: str, count: str) -> None:
     """Measure memory, then run every sample and the first one again and again for the time."""
-    samples = _samples(inputs)
-    first = next(iter(samples.values()))
+    samples = _samples(inputs, int(count))
+    first = samples["0"]
     peak = _peak(model, first)
     start = time.perf_counter()
     session = _session(model)
@@ -46,11 +47,11 @@ def main(model: str, inputs: str, outputs: str) -> None:
     print(json.dumps({"load": loaded, "runs": times, "peak": peak}))
 
 
-def _samples(inputs: str) -> dict[str, Sample]:
-    samples: dict[str, Sample] = {}
+def _samples(inputs: str, count: int) -> dict[str, Sample]:
+    samples: dict[str, Sample] = {str(number): {} for number in range(count)}
     for key, array in load_reference(Path(inputs)).items():
         number, name = key.split("/", 1)
-        samples.setdefault(number, {})[name] = array
+        samples[number][name] = array
     return samples
 
 

@@ -117,7 +117,8 @@ def measured(
     """
     fed, given = scratch / "fed.npz", scratch / "given.npz"
     save_samples(samples, fed)
-    command = [sys.executable, "-P", "-m", _RUNNER, str(model), str(fed), str(given)]
+    paths = [str(path) for path in (model, fed, given)]
+    command = [sys.executable, "-P", "-m", _RUNNER, *paths, str(len(samples))]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
     )

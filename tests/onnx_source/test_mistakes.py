@@ -75,6 +75,18 @@ AT = "recipes/x.yaml"
             "'whole:input.image'; exchange the two",
         ),
         (
+            "as: features",
+            "as: conv_1",
+            "4: marks[1].tensors[1]: 'conv_1' names the tensor 'conv_1' in marks[1].tensors[0] "
+            "already; give one of them another name with 'as'",
+        ),
+        (
+            "{node: /neck/Relu, as: features}",
+            "{node: /stem/Conv}",
+            "4: marks[1].tensors[1]: it is the tensor 'conv_1', which marks[1].tensors[0] names "
+            "already; list it once",
+        ),
+        (
             "['neck:output']",
             "['neck:output.features']",
             "9: partition.segments[1].start: segment 'head.onnx' needs 'image', which its start "
@@ -97,6 +109,12 @@ def test_a_wrong_name_is_told_with_its_line(
             "{node: /neck/Relu}",
             "scroes",
             "partition.to[0]: the model has no tensor 'scroes'; did you mean 'scores'?",
+        ),
+        (
+            "[conv_1]",
+            "[{tensor: conv_1, as: a}, {tensor: pooled, as: a}]",
+            "partition.from[1]: 'a' names the tensor 'conv_1' in partition.from[0] already; "
+            "give one of them another name with 'as'",
         ),
         (
             "[conv_1]",

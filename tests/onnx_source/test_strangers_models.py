@@ -145,3 +145,28 @@ def test_a_model_that_no_input_can_change_is_proven(project: Project, inputs: st
     project.recipe(LINE + "partition: {save_file: part.onnx, from: [a], to: ['y']}\n")
     told, _ = project.proven()
     assert "bit for bit" in told
+
+
+def test_nodes_in_another_order_are_told_by_the_names_of_the_file(project: Project) -> None:
+    """All types are known, so that nothing is inferred before the marks are in."""
+    text = "g (float[3] x) => (float[3] y) <float[3] a> { y = Exp (a)  a = Sin (x) }"
+    project.save(onnx.parser.parse_model(OLD + text))
+    project.recipe(two("a", "'y'"))
+    assert project.refused() == (
+        "recipes/x.yaml:1: model.path: 'detector.onnx': its nodes are not in order: the unnamed "
+        "Exp node reads 'a' before the unnamed Sin node makes it; sort the nodes, as ONNX asks"
+    )
+
+
+def test_doit_reports_a_model_without_inputs_and_says_that_it_has_no_cut(project: Project) -> None:
+    text = "g () => (float[2] y)"
+    text += "{ x = Constant <value = float[2] {1.0, 2.0}> ()  a = Sin (x)  y = Exp (a) }"
+    project.save(onnx.parser.parse_model(OLD + text))
+    project.recipe(LINE + "partition: {save_file: part.onnx, from: [a], to: ['y']}\n")
+    project.environment["PARTITION_CORE_REPORT"] = "1"
+    assert "build/x/report.html: written" in project.built("build", "recipe=x")
+    refused = project.doit("suggest", "recipe=x", "parts=3")
+    assert (
+        "ERROR: recipes/x.yaml: x: the model cannot be cut into 3 parts; expected as many "
+        "operators, one behind the other, that compute with its inputs; ask for fewer parts\n"
+    ) in refused.stdout
