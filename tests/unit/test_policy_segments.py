@@ -6,20 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.building.places import in_recipe
+from partition_core.errors import CutError, ProofError, problem
+from partition_core.reading.recipe_reader import RecipeFile, read_recipe
 from partition_core.recipe import Segment
 
 POLICIES = ("single_stage", "two_stage", "two_stage_masks", "backbone_head", "no_postprocess")
 
 
-def segments(policy: str, pictures: int, root: Path) -> dict[str, Segment]:
+def recipe(policy: str, pictures: int, root: Path) -> RecipeFile:
     file = root / "x.yaml"
     file.write_text(
         "model: {source: mmdet, config: x.py, weights: {seed: 0}}\n"
         f"export: {{inputs: {{input: {{shape: [{pictures}, 3, 96, 96]}}}}}}\n"
         f"partition: {{type: {policy}}}\n"
     )
-    found = read_recipe(file, root).recipe.partition.segments
+    return read_recipe(file, root)
+
+
+def segments(policy: str, pictures: int, root: Path) -> dict[str, Segment]:
+    found = recipe(policy, pictures, root).recipe.partition.segments
     return {segment.save_file: segment for segment in found}
 
 
@@ -67,3 +73,23 @@ def test_sizes_come_from_the_picture_and_never_for_the_first_segment(
     assert first.sizes_from == ()
     found = {text for segment in others for text in texts(segment.sizes_from)}
     assert found == ({"detector_forward:input"} if others else set())
+
+
+@pytest.mark.parametrize("policy", ["two_stage", "backbone_head"])
+def test_a_cut_that_fails_is_told_at_the_recipe_and_not_in_a_file_of_the_package(
+    policy: str, tmp_path: Path
+) -> None:
+    file = recipe(policy, 1, tmp_path)
+    wrong = problem("partition.segments[1].start", "it needs 'y'", "expected z", "add 'z' to start")
+    with pytest.raises(CutError) as error, in_recipe(file):
+        raise CutError(wrong)
+    other = "" if policy == "backbone_head" else "write 'type: backbone_head', or "
+    assert str(error.value) == (
+        f"x.yaml:3: partition.type: policy '{policy}' does not fit the model: it needs 'y'; "
+        f"expected z; {other}copy the policy's segments into the recipe (docs/policies.md) "
+        "and add 'z' to start"
+    )
+    # What a segment computes is no matter of the policy.
+    with pytest.raises(ProofError) as unproven, in_recipe(file):
+        raise ProofError(wrong)
+    assert str(unproven.value).startswith(f"partition_core/policies/{policy}.yaml:")
