@@ -1,10 +1,11 @@
 """How detections differ from mmdet's `inference_detector` on pictures of odd sizes, and why.
 
-    python benchmarks/odd_pictures.py recipe…
+    python benchmarks/odd_pictures.py
 
-runs in a project, on recipes that it has built. For each of ten sizes it prints how many of mmdet's
-detections have no equal among ours, after clipping to the picture (same label, box within 0.1
-pixels, score within 1e-4), and splits that by exchanging one thing after the other in PyTorch:
+builds two detectors in a project that is made for it, each with a fixed input and with free sizes.
+For each of ten pictures it prints how many of mmdet's detections have no equal among ours, after
+clipping to the picture (same label, box within 0.1 pixels, score within 1e-4), and splits that by
+exchanging one thing after the other in PyTorch:
 `rounding` is our models against PyTorch on our input; `edge` is PyTorch once it knows where the
 picture ends and clips boxes there; `padding` is PyTorch on our input against PyTorch on mmdet's.
 `far` counts those of mmdet's detections that have none of the same label at an overlap of one half.
@@ -12,8 +13,13 @@ picture ends and clips boxes there; `padding` is PyTorch on our input against Py
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from processes import ROOT
 
 from partition_core import Pipeline
 from partition_core.export.detector import build_detector, quiet_mmdet
@@ -37,17 +44,50 @@ SIZES = (
 Array = np.ndarray[Any, Any]
 
 
+CONFIGS = {
+    "yolov3": "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py",
+    "retinanet": "retinanet/retinanet_r18_fpn_1x_coco.py",
+}
+RECIPE = """\
+model:
+  source: mmdet
+  config: {config}
+  overrides: {{test_dataloader.dataset.pipeline.1.scale: [320, 320]}}
+  weights: {{seed: 0}}
+export:
+  inputs: {{input: {{shape: [1, 3, 320, 320]}}}}
+  dynamic_axes: {axes}
+partition: {{type: single_stage}}
+"""
+AXES = {"fixed": "{}", "free": "{input: {2: height, 3: width}}"}
+
+
 def main() -> None:
-    """Print a line for each recipe and size."""
+    """Print a line for each detector and picture."""
     warnings.simplefilter("ignore")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipes", nargs="+", metavar="recipe")
     photograph = cv2.imread(str(sample_photograph()))
-    for recipe in parser.parse_args().recipes:
-        model, pipeline = mmdets(recipe), Pipeline(Path("build", recipe))
-        for size in SIZES:
-            told = compared(model, pipeline, cv2.resize(photograph, size))
-            print(json.dumps({"recipe": recipe, "picture": size, **told}), flush=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for recipe in built():
+            model, pipeline = mmdets(recipe), Pipeline(Path("build", recipe))
+            for size in SIZES:
+                told = compared(model, pipeline, cv2.resize(photograph, size))
+                print(json.dumps({"recipe": recipe, "picture": size, **told}), flush=True)
+
+
+def built() -> list[str]:
+    """Build all detectors in the current folder; return their recipes."""
+    shutil.copy(ROOT / "dodo.py", "dodo.py")
+    Path("recipes").mkdir()
+    recipes = [f"{model}-{kind}" for model in CONFIGS for kind in AXES]
+    for recipe in recipes:
+        model, kind = recipe.split("-")
+        text = RECIPE.format(config=CONFIGS[model], axes=AXES[kind])
+        Path("recipes", f"{recipe}.yaml").write_text(text)
+    environment = {**os.environ, "PARTITION_CORE_STORE": "store", "PARTITION_CORE_REPORT": "0"}
+    subprocess.run(
+        [sys.executable, "-m", "doit", "build"], env=environment, check=True, stdout=sys.stderr
+    )
+    return recipes
 
 
 def mmdets(recipe: str) -> Any:
