@@ -246,6 +246,9 @@ ONE_LINE = "from-to"
 """The type of a partition that was written as `{save_file, from, to}`; no recipe can say it."""
 
 
+SHOWN_POLICIES = "partition_core/policies"
+"""How messages call the folder of the shared policies."""
+
 ANY_DETECTOR = "backbone_head"
 """The shared policy that fits every detector with a backbone of its own."""
 

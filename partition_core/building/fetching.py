@@ -12,9 +12,9 @@ from partition_core.building.pinned import Pinned, pinned_by
 from partition_core.building.project import Project
 from partition_core.disk import Digest, digest_of, file_digest
 from partition_core.errors import BuildError, problem
+from partition_core.http_answers import Answer, answer_of, opener
 from partition_core.progress import shown
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.store.http_answers import Answer, answer_of, opener
 from partition_core.wording import warn
 
 _TIMEOUT = 30.0

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 
 from partition_core.errors import CutError, Place, Problem, ProofError
-from partition_core.reading.policy_segments import SHOWN_POLICIES
 from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import ANY_DETECTOR, ONE_LINE
+from partition_core.recipe import ANY_DETECTOR, ONE_LINE, SHOWN_POLICIES
 
 _ONE_LINE = (
     (re.compile(r"partition\.segments\[0\]\.start(\[0\])?"), "partition.from"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
-from partition_core.reading.policy_segments import SHOWN_POLICIES
 from partition_core.reading.recipe_draft import REFERENCE_KEYS, Check, Draft
 from partition_core.reading.recipe_names import is_no_file_on_windows
 from partition_core.reading.yaml_tree import EVERY, Node
+from partition_core.recipe import SHOWN_POLICIES
 from partition_core.references import GRAMMAR, MarkReference, parse_reference
 
 # The names in policies/marks/mmdet.yaml; a test compares the two.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.errors import Problem, one_of, quoted, suggestion
-from partition_core.reading.policy_segments import SHOWN_POLICIES, for_pictures
+from partition_core.reading.policy_segments import for_pictures
 from partition_core.reading.recipe_draft import REFERENCE_KEYS, Draft
 from partition_core.reading.recipe_names import recipe_names
 from partition_core.reading.recipe_schema import POLICY_SCHEMA, schema_problems
 from partition_core.reading.yaml_text import read_yaml
 from partition_core.reading.yaml_tree import EVERY, Node
+from partition_core.recipe import SHOWN_POLICIES
 from partition_core.references import parse_reference
 
 POLICIES = Path(__file__).parent.parent / "policies"

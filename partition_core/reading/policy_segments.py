@@ -9,9 +9,6 @@ from partition_core.reading.recipe_draft import REFERENCE_KEYS
 from partition_core.reading.yaml_tree import Node
 from partition_core.references import parse_reference
 
-SHOWN_POLICIES = "partition_core/policies"
-"""How messages call the folder of the shared policies."""
-
 _CALLED_FOR_EACH_PICTURE = frozenset({"multiclass_nms"})
 """Known marks on functions that mmdet calls for one picture of a batch after the other."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from partition_core.store.http_answers import Answer, SlowError, answer_of, opener
+from partition_core.http_answers import Answer, SlowError, answer_of, opener
 from partition_core.store.remote import RemoteDownError, RemoteError
 
 _LOGIN = "Authorization"
