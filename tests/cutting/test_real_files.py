@@ -477,10 +477,12 @@ def test_a_file_that_is_not_onnx_is_told(tmp_path: Path) -> None:
     file = tmp_path / "whole.onnx"
     whole = big_model().SerializeToString()
     for content, told in (
-        (b"", "it has 0 graphs"),
+        (b"", "it is empty"),
+        (b"\x08\x0a", "it has 0 graphs"),
         (b"\x08\x0a\x3a", "a field is longer than its message"),
         (whole[:-5], "a field is longer than its message"),
-        (b"PK\x03\x04 a zip file", "there is no wire type"),
+        (b"PK\x03\x04 a zip file", "it is a zip archive"),
+        (b"no file of a known kind", "there is no wire type"),
     ):
         file.write_bytes(content)
         with pytest.raises(CutError, match=f"whole.onnx: it is not an ONNX file: {told}"):
