@@ -71,7 +71,8 @@ partition:
 
 
 def _take_interruptions() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass
@@ -145,7 +146,7 @@ class Scratch:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # A shell that runs the tests in the background ignores interruptions.
+            # A shell that runs the tests in the background ignores interruptions, nohup a hang-up.
             preexec_fn=_take_interruptions,  # noqa: PLW1509  # reason: it calls nothing but signal
         )
 
