@@ -5,7 +5,7 @@ Knows no tensor library: a predicate says what a tensor is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 TensorPath = tuple[str, ...]
@@ -48,3 +48,12 @@ def tensors(value: Any, is_tensor: Callable[[Any], bool]) -> Iterator[tuple[Tens
 
     map_tensors(value, is_tensor, note)
     yield from found
+
+
+def mappings_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every mapping in nested mappings, lists and tuples, each before those inside it."""
+    if isinstance(value, Mapping):
+        yield value
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from mappings_in(item)

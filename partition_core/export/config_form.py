@@ -7,6 +7,7 @@ from typing import Any
 
 from partition_core.errors import ExportError, Place, problem, suggestion
 from partition_core.recipe import MmdetModel
+from partition_core.structure import mappings_in
 
 _REMOVED_STEPS = {
     "MultiScaleFlipAug": "write its 'transforms', and 'scale' in Resize for its 'img_scale'",
@@ -84,10 +85,10 @@ def _listed(config: Any) -> str:
 
 
 def _normalization(config: Any) -> Iterator[str]:
-    steps = [one for one in _steps(config.get("data") or {}) if one.get("type") == "Normalize"]
+    steps = [one for one in mappings_in(config.get("data") or {}) if one.get("type") == "Normalize"]
     given = config.get("img_norm_cfg") or (steps[0] if steps else None)
     if given is not None:
-        pads = [one.get("size_divisor") for one in _steps(config.get("data") or {})]
+        pads = [one.get("size_divisor") for one in mappings_in(config.get("data") or {})]
         values = {
             "mean": list(given.get("mean", [])) or "[…]",
             "std": list(given.get("std", [])) or "[…]",
@@ -119,7 +120,7 @@ def _types(config: Any) -> Iterator[str]:
     from mmengine.registry import WEIGHT_INITIALIZERS
 
     registries = (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
-    kinds = (part.get("type") for part in _steps(config.get("model") or {}))
+    kinds = (part.get("type") for part in mappings_in(config.get("model") or {}))
     for kind in dict.fromkeys(kind for kind in kinds if isinstance(kind, str)):
         # Operators, such as 'nms' and 'RoIAlign', are called by their names in mmcv.
         if not any(one.get(kind) for one in registries) and not hasattr(ops, kind):
@@ -155,18 +156,8 @@ _FINDERS: tuple[Callable[[Any], Iterator[str]], ...] = (
 
 def _removed_steps(config: Any) -> list[str]:
     test = (config.get("data") or {}).get("test") or {}
-    found = [step.get("type") for step in _steps(test or config.get("test_pipeline") or [])]
+    found = [step.get("type") for step in mappings_in(test or config.get("test_pipeline") or [])]
     return [step for step in _REMOVED_STEPS if step in found]
-
-
-def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(part, Mapping):
-        yield part
-        for value in part.values():
-            yield from _steps(value)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from _steps(value)
 
 
 def _is_augmented(config: Any) -> bool:

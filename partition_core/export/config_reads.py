@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from partition_core.structure import mappings_in
+
 Builder = Callable[..., Any]
 """A class or a function that a part of a config is given to."""
 
@@ -112,15 +114,7 @@ class _Uses:
 
 def _kinds(part: Any) -> Iterator[Builder]:
     """Yield what the types in a part of a config name."""
-    if isinstance(part, Mapping):
-        kind = _kind(part)
-        if kind:
-            yield kind
-        for value in part.values():
-            yield from _kinds(value)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from _kinds(value)
+    yield from filter(None, map(_kind, mappings_in(part)))
 
 
 def _kind(part: Any) -> Builder | None:
