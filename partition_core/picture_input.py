@@ -47,7 +47,7 @@ class PixelPad:
 
 @dataclass(frozen=True)
 class PictureInput:
-    """Everything between a picture file and the input `input` of a model, float32 NCHW.
+    """Everything between a picture file and the input `input` of a model, NCHW of `dtype`.
 
     `height` and `width` are those of the input, or None where they are free. `pixels` is the dtype
     in which a picture is resized. `channels` is the order, `RGB` or `BGR`, in which the model
@@ -67,6 +67,7 @@ class PictureInput:
     std: tuple[float, ...]
     pad_value: float
     pad_divisor: int
+    dtype: str = "float32"
 
     @property
     def channel_count(self) -> int:
@@ -133,7 +134,9 @@ class PictureInput:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> PictureInput:
         """Return what `plain` gave; raises KeyError, TypeError or ValueError for something else."""
-        known = {name: plain[name] for name in cls.__dataclass_fields__}
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name != "dtype"} | {
+            "dtype": str(plain.get("dtype", cls.dtype))
+        }
         resize, pad = known["resize"], known["pad"]
         return cls(
             **{

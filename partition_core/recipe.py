@@ -16,6 +16,9 @@ WeightsForm = Literal["inline", "external", "shared"]
 MasksForm = Literal["probabilities", "pasted"]
 """What masks of a two-stage detector are: values in each box, or truths in the picture."""
 
+Precision = Literal["float32", "float16"]
+"""What a model computes in where it has the choice."""
+
 Element = bool | int | float
 """One element of an input."""
 
@@ -187,7 +190,8 @@ class Export:
     """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
     what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
     about values which the input decides. `args` are arguments of a torch model that are no tensors,
-    sorted, each value as canonical JSON text.
+    sorted, each value as canonical JSON text. `precision` float16 makes weights, what is computed
+    with them, inputs and outputs float16, the last two unless `keep_io_types`.
 
     Of an ONNX file, `inputs` is empty and `opset` is 0: the file has its own.
     """
@@ -200,6 +204,13 @@ class Export:
     masks: MasksForm = "probabilities"
     answers: tuple[Answer, ...] = ()
     args: tuple[tuple[str, str], ...] = ()
+    precision: Precision = "float32"
+    keep_io_types: bool = False
+
+    def io_dtype(self, dtype: str) -> str:
+        """Return the dtype in end2end of an input or output that is `dtype` in PyTorch."""
+        is_changed = self.precision == "float16" and not self.keep_io_types
+        return "float16" if is_changed and dtype == "float32" else dtype
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def asked_inputs(export: Export) -> dict[str, Form]:
     symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
     return {
         spec.name: Form(
-            spec.dtype,
+            export.io_dtype(spec.dtype),
             tuple(symbols.get((spec.name, axis), size) for axis, size in enumerate(spec.shape)),
         )
         for spec in export.inputs

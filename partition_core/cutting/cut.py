@@ -26,7 +26,7 @@ _RESERVED = frozenset(re.findall(r"\w+", _C_WORDS))
 
 
 def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None) -> Model:
-    """Return `segment` of `model` as a model of its own, without Mark nodes.
+    """Return `segment` of `model` as a model of its own, without Mark nodes (`Copy.nodes`).
 
     `at` is the YAML path of the segment, such as `partition.segments[0]`; `table` are the marks
     that its references select from, the model's own if it is left out. Equal models give equal
@@ -106,7 +106,8 @@ def _infos_of(functions: Iterable[Key], graph: Graph) -> Iterator[tuple[str, byt
 def _set_outputs(graph: Graph, scope: Scope, copy: Copy) -> None:
     entered = {(item.value, item.name) for item in scope.inputs}
     for item in scope.outputs:
-        value = copy.of[item.value]
+        # Where the mark itself is read it is what rounds (`Copy.nodes`).
+        value = copy.of.get(item.tensor.seen, copy.of[item.value])
         passes = (item.value, item.name) in entered
         if value in graph.outputs or (value.producer is None and not passes):
             # An input or a weight cannot leave under a name of its own, nor one value twice.

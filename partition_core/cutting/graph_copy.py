@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from partition_core.cutting.graph_marks import as_identity, is_mark
+from partition_core.cutting.graph_marks import as_identity, has_16_bits, is_mark
 from partition_core.cutting.onnx_file.graph import Annotation, Function, Graph, Node, Value
 from partition_core.cutting.onnx_file.value_type import with_symbols
 
@@ -39,9 +39,14 @@ class Copy:
         """Return the copies of `nodes` but for Mark nodes.
 
         A Mark node that makes one of `results` stays, as Identity: a body or a function may not
-        return a value from outside it, nor one value twice.
+        return a value from outside it, nor one value twice. So does one of 16 bits, as where
+        onnxruntime rounds these depends on the nodes that compute nothing too.
         """
-        kept = [node for node in nodes if not is_mark(node) or node.outputs[0] in results]
+        kept = [
+            node
+            for node in nodes
+            if not is_mark(node) or node.outputs[0] in results or has_16_bits(node)
+        ]
         made = [(as_identity(node) if is_mark(node) else node).twin() for node in kept]
         for node, twin in zip(kept, made, strict=True):
             for value in node.outputs:

@@ -22,6 +22,7 @@ from partition_core.cutting.onnx_file.graph_reader import (
 from partition_core.cutting.onnx_file.value_type import DTYPES
 from partition_core.cutting.onnx_file.wire import named, without
 from partition_core.errors import CutError, Problem, one_of, problem, suggestion
+from partition_core.recipe import HALF_TOLERANCES
 from partition_core.references import MarkReference, Side
 
 MARK_OP = "Mark"
@@ -33,6 +34,11 @@ _SIDES: dict[str, Side] = {"input": "input", "output": "output"}
 def is_mark(node: Node) -> bool:
     """Return whether `node` is a Mark node, ours or MMDeploy's."""
     return node.op_type == MARK_OP and node.domain in MARK_DOMAINS
+
+
+def has_16_bits(mark: Node) -> bool:
+    """Return whether a Mark node says that its tensor is float16 or bfloat16."""
+    return DTYPES.get(_number(attributes_of(mark), "dtype")) in HALF_TOLERANCES
 
 
 def as_identity(node: Node) -> Node:

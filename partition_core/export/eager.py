@@ -29,7 +29,12 @@ def marked_arrays(
     subject = load_subject(recipe, root, place_of, checkpoint)
 
     def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        sample = tuple(torch.from_numpy(inputs[spec.name]) for spec in subject.inputs)
+        # What is float16 in the exported model is float32 in PyTorch.
+        sample = tuple(
+            tensor.to(getattr(torch, spec.dtype))
+            for spec in subject.inputs
+            for tensor in (torch.from_numpy(inputs[spec.name]),)
+        )
         with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
             run_model(subject, sample, place_of)
         return {str(name): as_array(tensor) for name, tensor in placement.tensors.items()}

@@ -21,6 +21,7 @@ from partition_core.export.dynamic_axes import checked_sizes, other_shapes
 from partition_core.export.policy_masks import check_masks, check_outputs
 from partition_core.export.questions import Answers
 from partition_core.export.repeatability import check_repeats
+from partition_core.export.rounded import as_exported, check_range, rounded, too_large
 from partition_core.export.sources import Sample, Subject, load_subject, run_model
 from partition_core.export.to_onnx import trace, translate
 from partition_core.export.tracing import has_branches
@@ -97,6 +98,7 @@ def export_recipe(
         input_names = [spec.name for spec in inputs]
         around = WRAPPED if isinstance(subject.module, CalledModel) else ""
         model = translate(program, recipe.export, input_names, names, graph_name, place_of, around)
+    reference = _in_its_dtypes(model, reference, tried, place_of)
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
@@ -108,6 +110,24 @@ def export_recipe(
     return Export(model, reference, notes, tuple(classes))
 
 
+def _in_its_dtypes(
+    model: ir.Model, reference: Arrays, tried: dict[str, str], place_of: PlaceOf
+) -> Arrays:
+    """Return `reference` in the dtypes of `model`; a kind in `tried` that these cannot hold goes.
+
+    Raises ExportError if they cannot hold a sample.
+    """
+    exported = as_exported(reference, model)
+    wrong = too_large(reference, exported)
+    beyond = {key.partition("/")[0] for key in wrong} & tried.keys()
+    for number in beyond:
+        del tried[number]
+    check_range(
+        {key: most for key, most in wrong.items() if key.partition("/")[0] not in beyond}, place_of
+    )
+    return {key: array for key, array in exported.items() if key.partition("/")[0] not in beyond}
+
+
 def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
     held = {
         id(tensor): tensor.nbytes
@@ -115,6 +135,8 @@ def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
         if isinstance(tensor, torch.Tensor)  # a module may keep anything there
     }
     size = sum(held.values())
+    if recipe.export.precision == "float16":
+        size //= 2  # most of it; what the file has in the end is checked when it is written
     if recipe.export.weights == "inline" and size > LARGEST:
         raise ExportError(
             problem(
@@ -146,6 +168,7 @@ def _run_eager(
     place_of: PlaceOf,
 ) -> list[str]:
     """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
+    sample = tuple(rounded(tensor, recipe.export) for tensor in sample)
     outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
     if number == 0:
         check_repeats(
@@ -197,7 +220,7 @@ def _run_probes(
     A kind that the model itself refuses is left out.
     """
     given = {
-        spec.name: as_array(tensor)
+        spec.name: as_array(rounded(tensor, recipe.export))
         for spec, tensor in zip(subject.inputs, subject.samples[0], strict=True)
     }
     first = 1 + max(int(key.partition("/")[0]) for key in reference)

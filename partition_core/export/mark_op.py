@@ -36,6 +36,11 @@ def _fake_mark(
 torch.fx.has_side_effect(torch.ops.partition.mark.default)
 
 
+def is_mark(node: ir.Node) -> bool:
+    """Return whether a node is a Mark node."""
+    return node.domain == DOMAIN and node.op_type == "Mark"
+
+
 def use_idle_marks(graph: torch.fx.Graph) -> None:
     """Let whoever reads a marked tensor later read the mark, where nobody reads the mark itself.
 
@@ -104,7 +109,7 @@ def mark_translation() -> Any:
 def complete_marks(model: ir.Model, opset: int) -> None:
     """Give every Mark node of `model` its `dtype` and `shape` and the model the Mark function."""
     for node in model.graph.all_nodes():
-        if node.domain == DOMAIN and node.op_type == "Mark":
+        if is_mark(node):
             value = node.outputs[0]
             dims = value.shape.dims if value.shape is not None else ()
             shape = [dim if isinstance(dim, int) else -1 for dim in dims]

@@ -75,6 +75,7 @@ def picture_input(config: Any, export: Export) -> PictureInput:
         std=tuple(map(float, last.get("std") or ())),
         pad_value=float(last.get("pad_value", 0)),
         pad_divisor=divisor,
+        dtype=export.io_dtype(spec.dtype),
     )
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from partition_core.errors import ExportError, PlaceOf, problem
 from partition_core.export.calling import CalledModel
 from partition_core.export.dynamic_axes import always_equal, free_symbol
+from partition_core.export.float16 import to_float16
 from partition_core.export.group_norm import onnx_group_norm
 from partition_core.export.mark_op import (
     complete_marks,
@@ -125,6 +126,8 @@ def translate(
     if around:
         _shorten(model, f"{around}.")
     _name_dims(model, export, input_dims(program), place_of)
+    if export.precision == "float16":
+        to_float16(model, export.keep_io_types)
     complete_marks(model, export.opset)
     return model
 

@@ -15,6 +15,7 @@ Value = Any
 
 _MOST_CUT = 10
 _SAME_COORDINATES = 3
+_SAME_BOX = 0.5
 
 
 def same_bits(left: Value, right: Value) -> bool:
@@ -140,14 +141,16 @@ class Match:
     """How two lists of detections of one picture agree.
 
     `pairs` detections are in both; `moved` of them stand elsewhere because scores tie; `cut` of
-    each list are not in the other because a tie stood at its end; `different`, counted in both
-    lists, are neither. The differences are the largest of the pairs, in pixels and in scores;
-    `largest_coordinate` and `largest_score` are what the tolerance is relative to.
+    each list are not in the other because a tie stood at its end; `rounded`, counted in both lists,
+    are not in the other because float16 rounds what they are chosen by; `different`, counted in
+    both lists too, are none of this. The differences are the largest of the pairs, in pixels and in
+    scores; `largest_coordinate` and `largest_score` are what the tolerance is relative to.
     """
 
     pairs: int
     moved: int
     cut: int
+    rounded: int
     different: int
     box_difference: float
     score_difference: float
@@ -161,7 +164,9 @@ class Match:
 
 
 @np.errstate(invalid="ignore")
-def match_detections(left: Detections, right: Detections, tolerance: float, limit: int) -> Match:
+def match_detections(
+    left: Detections, right: Detections, tolerance: float, limit: int, is_half: bool = False
+) -> Match:
     """Match the detections of one picture with those of another run; `left` is the reference.
 
     Two detections are the same if their labels are equal, their boxes differ by at most
@@ -175,6 +180,11 @@ def match_detections(left: Detections, right: Detections, tolerance: float, limi
       and not shorter than `limit` (the most detections of any picture), its score ties with the
       last score of the other list, nothing that is in the other list alone lies at its place (it
       would be this detection, changed), and at most a tenth of the list is like that.
+
+    With `is_half` the runs compute in other precisions, and rounding decides which of several
+    candidates are kept that hardly differ: those of equal rank at a limit in front of suppression,
+    and those that overlap by about as much as is suppressed. So at most a tenth of each list may be
+    in that one only, whatever it is.
     """
     coordinate, score = magnitude(left.boxes), magnitude(left.scores)
     ours, theirs = same_detections(left, right, tolerance)
@@ -184,12 +194,15 @@ def match_detections(left: Detections, right: Detections, tolerance: float, limi
     changed = _at_one_place(left.boxes[alone[0]], right.boxes[alone[1]], tolerance * coordinate)
     cut_off = not changed.any() and _was_cut(left, right, alone, 2 * noise, limit)
     cut = len(alone[0]) if cut_off else 0
+    is_few = max(map(len, alone)) * _MOST_CUT <= min(len(left), len(right))
+    rounded = len(alone[0]) + len(alone[1]) if is_half and not cut and is_few else 0
     return Match(
         pairs=len(ours),
         moved=int((ours != theirs).sum()),
         cut=cut,
+        rounded=rounded,
         different=_misplaced(left.scores[ours], right.scores[theirs], theirs, 2 * noise)
-        + (0 if cut else len(alone[0]) + len(alone[1])),
+        + (0 if cut or rounded else len(alone[0]) + len(alone[1])),
         box_difference=float(apart.max(initial=0.0)),
         score_difference=noise,
         largest_coordinate=coordinate,
@@ -251,17 +264,23 @@ def _was_cut(
     return all(bool((np.abs(gaps) <= tie).all()) for gaps in ends)
 
 
+def _overlaps(left: Array, right: Array) -> Array:
+    """Return the intersection over union of boxes (L, 4) and (R, 4), as (L, R)."""
+    low = np.maximum(left[:, None, :2], right[None, :, :2])
+    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (left, right)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(shared / np.where(union > 0, union, 1.0))
+
+
 def _at_one_place(left: Array, right: Array, allowed: float) -> Array:
     """Return which boxes of two lists are one box, perhaps changed, (L, R).
 
     They share more than half of their union or three coordinates, or one holds a value that is no
     finite number.
     """
-    low = np.maximum(left[:, None, :2], right[None, :, :2])
-    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (left, right)]
-    apart = shared <= (areas[0][:, None] + areas[1][None] - shared) / 2
+    apart = _overlaps(left, right) <= _SAME_BOX
     common = (np.abs(left[:, None] - right[None]) <= allowed).sum(axis=2)
     alike: Array = ~apart | (common >= _SAME_COORDINATES)
     return alike

@@ -94,9 +94,13 @@ def detections(
     eager: Eager,
     tolerance: float,
     limit: int,
+    is_half: bool,
     problems: list[Problem],
 ) -> list[dict[str, Any]]:
-    """Match the detections of each picture of a sample; filling at the end does not count."""
+    """Match the detections of each picture of a sample; filling at the end does not count.
+
+    `tolerance`, `limit` and `is_half` are those of `match_detections`.
+    """
     names = [*DETECTIONS, *([MASKS] if MASKS in eager.outputs else [])]
     if odd := [_form(name, whole, eager) for name in names if _form(name, whole, eager)]:
         problems.append(
@@ -111,7 +115,7 @@ def detections(
     columns = [given.outputs[name] for given in (eager, whole) for name in DETECTIONS]
     for picture, (dets, labels, our_dets, our_labels) in enumerate(zip(*columns, strict=True)):
         theirs, ours = Detections.of(dets, labels), Detections.of(our_dets, our_labels)
-        match = match_detections(theirs, ours, tolerance, limit)
+        match = match_detections(theirs, ours, tolerance, limit, is_half)
         found.append({"pytorch": len(theirs), "end2end": len(ours), **asdict(match)})
         if not match.holds:
             problems.append(

@@ -33,7 +33,7 @@ from partition_core.proving.random_operators import (
     random_operators,
     unseeded,
 )
-from partition_core.proving.reasons import reasons, rounding_by_marks, tensors_by_name
+from partition_core.proving.reasons import half_dtype, reasons, rounding_by_marks, tensors_by_name
 from partition_core.proving.vacuity import fixed_outputs, unmoved, vacuous
 
 PYTORCH = "PyTorch"
@@ -91,6 +91,7 @@ def prove(
         tolerance,
         detects,
         most_detections(eagers) if detects else 0,
+        bool(half_dtype(model)),
         matched,
         random,
         against,
@@ -145,6 +146,7 @@ class _Judge:
     tolerance: float
     detects: bool
     limit: int
+    is_half: bool
     matched: frozenset[str]
     random: frozenset[str]
     against: str
@@ -181,7 +183,9 @@ class _Judge:
         names = (called, self.against)
         figures = self._against(sample, whole, eager, self.random, names, problems)
         if self.detects:
-            found = detections(sample, whole, eager, self.tolerance, self.limit, problems)
+            found = detections(
+                sample, whole, eager, self.tolerance, self.limit, self.is_half, problems
+            )
             figures["detections"] = found
         problems += unequal_maps(sample, whole, eager, self.tolerance)
         return figures

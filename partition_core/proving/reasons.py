@@ -14,8 +14,7 @@ from partition_core.proving.random_operators import (
     draw_random_numbers,
     unseeded,
 )
-
-_HALVES = ("float16", "bfloat16")
+from partition_core.recipe import HALF_TOLERANCES
 
 
 def reasons(model: Model, operators: Sequence[RandomOperator], remedy: str) -> Callable[[str], str]:
@@ -55,8 +54,7 @@ def rounding_by_marks(model: Model) -> str:
         return ""
     return (
         f"the model computes in {halves}, which onnxruntime rounds only where it stores a tensor, "
-        "as at a mark or the end of a segment: cut at tensors that are float32, and remove marks "
-        "at which nothing is cut"
+        "as at a mark or the end of a segment: cut at tensors that are float32"
     )
 
 
@@ -68,7 +66,7 @@ def half_dtype(model: Model) -> str:
 
 def _halves(graph: Graph) -> Iterator[str]:
     for dtype in _dtypes(graph):
-        if DTYPES.get(dtype) in _HALVES:
+        if DTYPES.get(dtype) in HALF_TOLERANCES:
             yield DTYPES[dtype]
 
 

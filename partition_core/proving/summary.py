@@ -153,4 +153,7 @@ def _detections(pictures: list[Mapping[str, Any]]) -> str:
         for key, what in (("moved", "in another place"), ("cut", "replaced at the end"))
     }
     ties = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"; detections equal to PyTorch's: {equal}" + (f" ({ties} by a tie)" if ties else "")
+    notes = [f"{ties} by a tie"] if ties else []
+    if rounded := sum(picture["rounded"] for picture in pictures):
+        notes.append(f"{rounded} in one of both only, as 16 bits change what is kept")
+    return f"; detections equal to PyTorch's: {equal}" + (f" ({', '.join(notes)})" * bool(notes))

@@ -50,7 +50,12 @@ def _picture_dtype(dtype: Node | None) -> Iterator[Problem]:
     if dtype is not None and dtype.text != "float32":
         what = f"the input of an mmdet model is float32, not {dtype.text}"
         expected = "it takes pictures that are normalized"
-        yield Problem(dtype.place, what, expected, "leave 'dtype' out")
+        remedy = "leave 'dtype' out" + (
+            "; 'precision: float16' under 'export' makes the exported model compute in float16"
+            if dtype.text == "float16"
+            else ""
+        )
+        yield Problem(dtype.place, what, expected, remedy)
 
 
 def _keys_without_effect(draft: Draft) -> Iterator[Problem]:

@@ -133,6 +133,8 @@ def _export(plain: Plain) -> Export:
         masks=plain.get("masks", "probabilities"),
         answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
         args=_json_values(plain.get("args", {})),
+        precision=plain.get("precision", "float32"),
+        keep_io_types=plain.get("keep_io_types", False),
     )
 
 

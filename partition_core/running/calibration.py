@@ -17,7 +17,7 @@ from partition_core.array_files import arrays_in
 from partition_core.disk import write_whole, written_whole
 from partition_core.errors import Place, RunError, problem
 from partition_core.outside_files import json_in
-from partition_core.running.manifest import Part
+from partition_core.running.manifest import Part, Tensor
 
 if TYPE_CHECKING:
     from partition_core.running.pipeline import Pipeline
@@ -63,7 +63,13 @@ def _entering(
     pipeline.check_inputs(inputs)
     arrays = marked(inputs)
     for part in pipeline.manifest.parts:
-        yield part.save_file, {one.name: arrays[one.reference] for one in part.inputs}
+        yield part.save_file, {one.name: _typed(arrays[one.reference], one) for one in part.inputs}
+
+
+def _typed(array: Array, tensor: Tensor) -> Array:
+    """Return what PyTorch gives in float32 as a segment with `precision: float16` takes it."""
+    is_half = tensor.dtype == "float16" and array.dtype == np.float32
+    return array.astype(np.float16) if is_half else array
 
 
 def folder_of(save_file: str) -> str:

@@ -89,7 +89,8 @@ def in_picture(
 
     `outputs` has `dets` (N, K, 5), x1 y1 x2 y2 and score, and `labels` (N, K), -1 for filling.
     """
-    rows, labels = outputs["dets"][place], outputs["labels"][place]
+    # A picture has more pixels than float16 has steps.
+    rows, labels = outputs["dets"][place].astype(np.float32), outputs["labels"][place]
     boxes = frame.boxes_in_picture(rows[:, :4])
     for (x1, y1, x2, y2), score, label in zip(boxes, rows[:, 4], labels, strict=True):
         if label >= 0 and x2 > x1 and y2 > y1:

@@ -43,7 +43,7 @@ class Prepared:
 
 
 def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prepared:
-    """Return pictures as one batch of the model's input, float32 NCHW.
+    """Return pictures as one batch of the model's input, NCHW of its dtype.
 
     A picture is a file or an array uint8: (H, W, 3), blue first, or (H, W) for a model that takes
     gray pictures. Raises RunError for one that is neither, and for a manifest that does not tell
@@ -127,4 +127,4 @@ def _batch(arrays: list[Array], how: PictureInput) -> Array:
                 )
             )
         place[:, :height, :width] = array
-    return batch
+    return batch.astype(how.dtype, copy=False)

@@ -331,3 +331,23 @@ def test_what_an_array_holds_tells_whether_it_proves_something(
     array: list[float], reason: str
 ) -> None:
     assert emptiness(np.array(array)) == reason
+
+
+@given(Seeds, st.integers(0, 4), st.booleans())
+def test_in_float16_a_tenth_may_be_others_and_no_more(seed: int, count: int, swap: bool) -> None:
+    left = detections(seed, 30)
+    right = left
+    for place in range(count):
+        right = moved_away(right, 7 * place)
+    ours, theirs = (right, left) if swap else (left, right)
+    match = match_detections(ours, theirs, TOLERANCE, 30, is_half=True)
+    assert match.holds == (count <= 3)
+    assert (match.rounded, match.different) == ((2 * count, 0) if count <= 3 else (0, 2 * count))
+    assert match.pairs == 30 - count
+    assert matched(ours, theirs).holds == (count == 0)
+
+
+@given(Seeds)
+def test_in_float16_pairs_keep_their_order_up_to_ties(seed: int) -> None:
+    left = detections(seed, 30)
+    assert not match_detections(left, rows(left, swapped(30, 3, 9)), TOLERANCE, 30, True).holds

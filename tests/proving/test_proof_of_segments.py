@@ -230,7 +230,7 @@ def test_nodes_in_no_segment_are_told(net: Subject) -> None:
 
 def test_the_largest_difference_and_ties_are_told() -> None:
     picture = {"box_difference": 0.016, "largest_coordinate": 320.0, "score_difference": 5e-7}
-    picture |= {"largest_score": 0.5, "pairs": 99, "moved": 4, "cut": 1}
+    picture |= {"largest_score": 0.5, "pairs": 99, "moved": 4, "cut": 1, "rounded": 0}
     higher = {**picture, "score_difference": 5e-5, "box_difference": 0.001, "cut": 0}
     sample = {"marks": {}, "outputs": {}, "detections": [picture, higher]}
     line = summary({"samples": [sample], "tensors": 2, "given_by_end2end": []})
