@@ -25,9 +25,9 @@ PLAIN = """
 import sys, warnings
 from pathlib import Path
 import torch
-from partition_core.errors import Place
-from partition_core.export.detector import build_detector
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.base.errors import Place
+from partition_core.sources.mmdet.detector import build_detector
+from partition_core.recipe.reader import read_recipe
 warnings.simplefilter("ignore")
 recipe = read_recipe(Path("recipes", sys.argv[1] + ".yaml"), Path.cwd()).recipe
 module, _ = build_detector(recipe.model, Path.cwd(), Place("recipe"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from partition_core.mmdet_configs import shipped_configs
+from partition_core.sources.mmdet.configs import shipped_configs
 
 SIDE = 320
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from coverage_models import cuts, overrides, recipe_text
 
-from partition_core.errors import CutError, PartitionError, Place, ProofError
+from partition_core.base.errors import CutError, PartitionError, Place, ProofError
 
 SEEDS = 5
 """How many seeds are tried for weights before a difference from PyTorch counts as one."""
@@ -107,8 +107,8 @@ def _is_about_the_cut(error: PartitionError) -> bool:
 
 
 def _model_of(config: str) -> Any:
-    from partition_core.export.detector import provide_compiled_ops, quiet_mmdet
-    from partition_core.mmdet_configs import find_config
+    from partition_core.sources.mmdet.configs import find_config
+    from partition_core.sources.mmdet.detector import provide_compiled_ops, quiet_mmdet
 
     path = find_config(config, Path.cwd(), Place(RECIPE))
     with quiet_mmdet():
@@ -119,8 +119,8 @@ def _model_of(config: str) -> Any:
 
 
 def _build(row: Row, recipe: str) -> None:
-    from partition_core.building.plan import END2END, MANIFEST
-    from partition_core.building.run import Run
+    from partition_core.build.plan import END2END, MANIFEST
+    from partition_core.build.run import Run
 
     recipes = Path("recipes")
     recipes.mkdir(exist_ok=True)
@@ -147,9 +147,9 @@ def _build(row: Row, recipe: str) -> None:
 
 
 def _marks_in(build: Any) -> set[str]:
-    from partition_core.building.plan import END2END
-    from partition_core.cutting.graph_marks import marks_of
-    from partition_core.cutting.onnx_file.graph_reader import read_model
+    from partition_core.build.plan import END2END
+    from partition_core.graph.file.graph_reader import read_model
+    from partition_core.graph.marks import marks_of
 
     result = build.plan.result(build.plan.export())
     file = build.run.project.store.path_of(result.files[END2END])

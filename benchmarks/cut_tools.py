@@ -29,14 +29,14 @@ class Case(NamedTuple):
 
 def ours(case: Case, target: Path) -> None:
     """Cut with this project, without a check, as the other tools do."""
-    from partition_core.cutting.files import cut_between
+    from partition_core.graph.files import cut_between
 
     cut_between(case.file, case.inputs, case.outputs, target, check=False)
 
 
 def ours_checked(case: Case, target: Path) -> None:
     """Cut with this project as a build does: onnx.checker and shape inference, then the file."""
-    from partition_core.cutting.files import cut_between
+    from partition_core.graph.files import cut_between
 
     cut_between(case.file, case.inputs, case.outputs, target)
 
@@ -197,7 +197,7 @@ def main(kind: str, target: Path, name: str, *words: str) -> None:
     middle = tensors.index("--")
     case = Case(name, Path(source), tuple(tensors[:middle]), tuple(tensors[middle + 1 :]))
     if kind == "count":
-        from partition_core.cutting.onnx_file.graph_reader import read_model
+        from partition_core.graph.file.graph_reader import read_model
 
         print(len(read_model(case.file).graph.nodes))
     elif kind.startswith("warm:"):

@@ -22,12 +22,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from partition_core.building.followed import Follower
-from partition_core.building.plan import Plan
-from partition_core.building.project import Project
-from partition_core.building.recipes import Recipes
-from partition_core.building.steps.export import export
-from partition_core.following.labels import parsed
+from partition_core.build.dependencies.labels import parsed
+from partition_core.build.followed import Follower
+from partition_core.build.plan import Plan
+from partition_core.build.project import Project
+from partition_core.build.recipes import Recipes
+from partition_core.build.steps.export import export
 
 ROOT = Path(__file__).parents[1]
 

@@ -40,7 +40,7 @@ onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], 
 CUT = """
 import sys
 from pathlib import Path
-from partition_core.cutting.files import cut_between
+from partition_core.graph.files import cut_between
 folder, count, weights, check = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "1"
 cut_between(folder / "source.onnx", ["v1"], [f"v{count - 1}"], folder / "target.onnx",
             weights=weights, check=check)

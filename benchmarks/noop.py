@@ -21,13 +21,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from partition_core.building.exports import EXPORT
-from partition_core.building.plan import PROOF, Plan
-from partition_core.building.project import Project
-from partition_core.building.publish import publish
-from partition_core.building.recipes import Recipes
-from partition_core.building.run import chosen_recipes
-from partition_core.following.labels import in_order
+from partition_core.build.dependencies.labels import in_order
+from partition_core.build.exports import EXPORT
+from partition_core.build.plan import PROOF, Plan
+from partition_core.build.project import Project
+from partition_core.build.publish import publish
+from partition_core.build.recipes import Recipes
+from partition_core.build.run import chosen_recipes
 from partition_core.store.entry import Origin
 
 ROOT = Path(__file__).parents[1]

@@ -30,12 +30,12 @@ import torch
 from processes import ROOT
 
 from partition_core import Pipeline
-from partition_core.export.detector import build_detector, quiet_mmdet
-from partition_core.export.pictures import sample_photograph
-from partition_core.export.sources import load_subject
-from partition_core.reading.recipe_reader import read_recipe
-from partition_core.running.detections import Detection, in_picture
-from partition_core.running.preprocessing import Frame
+from partition_core.recipe.reader import read_recipe
+from partition_core.runtime.detections import Detection, in_picture
+from partition_core.runtime.preprocessing import Frame
+from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
+from partition_core.sources.mmdet.pictures import sample_photograph
+from partition_core.sources.subject import load_subject
 
 SIZES = (
     *((512, 600), (600, 512), (333, 217), (217, 333), (641, 97)),

@@ -3,21 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from partition_core.decorator import mark
-    from partition_core.errors import PartitionError, RunError
-    from partition_core.running.calibration import CalibrationReader
-    from partition_core.running.onnx_runtime import OnnxRuntime
-    from partition_core.running.pipeline import Pipeline
+    from partition_core.backends.onnxruntime.runner import OnnxRuntime
+    from partition_core.base.errors import PartitionError, RunError
+    from partition_core.runtime.calibration import CalibrationReader
+    from partition_core.runtime.pipeline import Pipeline
+    from partition_core.trace.decorator import mark
 
 __all__ = ["CalibrationReader", "OnnxRuntime", "PartitionError", "Pipeline", "RunError", "mark"]
 
 _HOMES = {
-    "CalibrationReader": "running.calibration",
-    "OnnxRuntime": "running.onnx_runtime",
-    "PartitionError": "errors",
-    "Pipeline": "running.pipeline",
-    "RunError": "errors",
-    "mark": "decorator",
+    "CalibrationReader": "runtime.calibration",
+    "OnnxRuntime": "backends.onnxruntime.runner",
+    "PartitionError": "base.errors",
+    "Pipeline": "runtime.pipeline",
+    "RunError": "base.errors",
+    "mark": "trace.decorator",
 }
 
 

@@ -1,6 +1,6 @@
 """Writes `docs/questions.md`: mmdet's questions, the branch taken for each, what shows it right.
 
-Run it where mmdet is installed, after a change of `mmdet_questions` or of its tests' cases:
+Run it where mmdet is installed, after a change of `sources/mmdet/questions` or of its tests' cases:
 `python tools/known_functions.py`.
 """
 
@@ -18,8 +18,8 @@ HEAD = """\
 
 Some lines of mmdet and mmcv ask how many boxes there are, or whether a mask lets anything through:
 the input decides, and a graph takes one branch for all inputs (see
-[Models that branch](branches.md)). `partition_core/export/mmdet_questions.py` has a row for each of
-these functions that was read.
+[Models that branch](branches.md)). `partition_core/sources/mmdet/questions.py` has a row for each
+of these functions that was read.
 
 A row holds for a line of a function whose source has the row's digest, as in mmdet 3.3.0 and mmcv
 2.1.0. It does not hold for a function that you changed, nor for your own parts of a config: where
@@ -39,7 +39,7 @@ def page() -> str:
 
 
 def _rows() -> Iterator[str]:
-    from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
+    from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
     from tests.mmdet.question_cases import CASES, UNREACHABLE
 
     cases = {line: name for name, case in CASES.items() for line in case.lines}
@@ -63,7 +63,7 @@ def _rows() -> Iterator[str]:
 
 
 def _branches() -> dict[object, str]:
-    from partition_core.export import questions
+    from partition_core.trace import questions
 
     return {
         questions.NOT_EMPTY[0].matches: "there are rows",
@@ -78,7 +78,7 @@ def main() -> None:
     """Write the page."""
     sys.path.insert(0, str(ROOT))
     warnings.simplefilter("ignore")  # mmdet warns of what it is built of itself
-    from partition_core.export.mmcv_ops import provide_compiled_ops
+    from partition_core.sources.mmdet.ops import provide_compiled_ops
 
     provide_compiled_ops()
     PAGE.write_text(page(), encoding="utf-8")

@@ -18,7 +18,7 @@ from fontTools.ttLib import TTFont
 from fontTools.ttLib.tables._c_m_a_p import CmapSubtable
 from fontTools.ttLib.tables._g_l_y_f import Glyph
 
-TARGET = Path(__file__).parents[1] / "partition_core" / "reporting" / "page" / "metrics.ttf"
+TARGET = Path(__file__).parents[1] / "partition_core" / "report" / "page" / "metrics.ttf"
 FONTS = Path(matplotlib.get_data_path()) / "fonts"
 # Bold letters, which are the wider ones, so that there is room for both.
 HELVETICA = FONTS / "pdfcorefonts" / "Helvetica-Bold.afm"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from partition_core.disk import Digest, digest_of
-from partition_core.outside_files import parsed_json
+from partition_core.base.disk import Digest, digest_of
+from partition_core.base.outside_files import parsed_json
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from partition_core.digests import Digests
-from partition_core.disk import (
+from partition_core.base.digests import Digests
+from partition_core.base.disk import (
     READ_ONLY,
     Digest,
     copy_verified,
@@ -26,8 +26,8 @@ from partition_core.disk import (
     link_whole,
     write_whole,
 )
-from partition_core.ending import passing_folder
-from partition_core.outside_files import content_of
+from partition_core.base.outside_files import content_of
+from partition_core.base.signals import passing_folder
 from partition_core.store.entry import Fits, Result, StoredFile, anything, decode, encode
 from partition_core.store.waiting import acquire, lock_range
 

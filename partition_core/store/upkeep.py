@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from partition_core.disk import Digest, file_digest
-from partition_core.outside_files import content_of
+from partition_core.base.disk import Digest, file_digest
+from partition_core.base.outside_files import content_of
 from partition_core.store.entry import Result, StoredFile, decode
 from partition_core.store.lists import LISTED_AT, is_lists
 from partition_core.store.local import LocalStore

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building import fetching
-from partition_core.building.fetching import pinned_file
-from partition_core.building.project import Project
-from partition_core.building.recipes import Recipes
-from partition_core.errors import BuildError
+from partition_core.base.errors import BuildError
+from partition_core.build.project import Project
+from partition_core.build.recipes import Recipes
+from partition_core.sources import fetching
+from partition_core.sources.fetching import pinned_file
 from tests.scenario.conftest import Scratch
 
 from .conftest import load_from, sha256

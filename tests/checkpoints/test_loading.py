@@ -19,10 +19,10 @@ import pytest
 import torch
 from torch import nn
 
-from partition_core.errors import ExportError, Place
-from partition_core.export.sources import _made
-from partition_core.export.state_dict import load_state
-from partition_core.recipe import Checkpoint, OwnWeights, TorchModel
+from partition_core.base.errors import ExportError, Place
+from partition_core.recipe.values import Checkpoint, OwnWeights, TorchModel
+from partition_core.sources.subject import _made
+from partition_core.trace.checkpoint import load_state
 from tests.scenario.conftest import ROOT, TINY, Scratch, steps
 
 from .conftest import load_from, sha256
@@ -242,9 +242,9 @@ def test_a_checkpoint_is_read_without_mmengine(tmp_path: Path) -> None:
         "import sys; sys.modules['mmengine'] = None\n"
         "from pathlib import Path\n"
         "from torch import nn\n"
-        "from partition_core.errors import Place\n"
-        "from partition_core.export.state_dict import load_state\n"
-        "from partition_core.recipe import Checkpoint\n"
+        "from partition_core.base.errors import Place\n"
+        "from partition_core.trace.checkpoint import load_state\n"
+        "from partition_core.recipe.values import Checkpoint\n"
         "model = nn.Linear(3, 2)\n"
         "load_state(model, Checkpoint('model.pth', ''), Path(sys.argv[1]), Place('r'))\n"
         "print(float(model.weight.sum()))\n"

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from partition_core.export.sources import load_subject
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.recipe.reader import read_recipe
+from partition_core.sources.subject import load_subject
 from tests.scenario.conftest import ROOT, Scratch
 
 from .conftest import load_from, sha256

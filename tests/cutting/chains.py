@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 
-from partition_core.cutting.files import cut_between
+from partition_core.graph.files import cut_between
 
 Values = dict[str, Any]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx
 
-from partition_core.cutting.onnx_file.byte_range import content_of as bytes_of
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.cutting.onnx_file.graph_writer import write_model
-from partition_core.cutting.onnx_file.weights import Inline
+from partition_core.graph.file.byte_range import content_of as bytes_of
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.file.graph_writer import write_model
+from partition_core.graph.file.weights import Inline
 
 
 def content_of(model: Model) -> bytes:

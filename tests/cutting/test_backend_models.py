@@ -15,7 +15,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
-from partition_core.errors import CutError
+from partition_core.base.errors import CutError
 from tests.cutting.chains import Cut, Values, cut_in_two, cuts, equal, evaluate, run
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from partition_core.cutting.costs import Cost, cost_of, total, types_of, weights_of
+from partition_core.graph.costs import Cost, cost_of, total, types_of, weights_of
 
 from .support import model_of
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from partition_core.cutting.index_reads import index_ranges
-from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.index_reads import index_ranges
 from tests.cutting.chains import run
 from tests.cutting.support import model_of
 

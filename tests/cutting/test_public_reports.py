@@ -16,8 +16,8 @@ import onnx.shape_inference
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from partition_core.cutting.files import cut_between
-from partition_core.errors import CutError
+from partition_core.base.errors import CutError
+from partition_core.graph.files import cut_between
 from tests.cutting.chains import equal, run
 from tests.onnx_source.conftest import Project
 from tests.onnx_source.test_files import LINE, chained, two

@@ -13,8 +13,8 @@ import onnx.parser
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from partition_core.cutting.files import cut_between
-from partition_core.errors import CutError
+from partition_core.base.errors import CutError
+from partition_core.graph.files import cut_between
 from tests.cutting.chains import Values, equal, run
 
 HEAD = '<ir_version: 10, opset_import: ["": 20]>\n'

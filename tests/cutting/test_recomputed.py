@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from partition_core.cutting.cut import cut
-from partition_core.cutting.recomputed import recomputed
-from partition_core.errors import CutError
-from partition_core.recipe import Segment
-from partition_core.references import parse_reference
+from partition_core.base.errors import CutError
+from partition_core.graph.cut import cut
+from partition_core.graph.recomputed import recomputed
+from partition_core.recipe.mark_reference import parse_reference
+from partition_core.recipe.values import Segment
 
 from .support import model_of
 

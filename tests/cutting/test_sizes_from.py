@@ -9,13 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from partition_core.cutting.boundaries import boundaries, edges
-from partition_core.cutting.cut import cut
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.errors import CutError
-from partition_core.recipe import Segment
-from partition_core.references import MarkReference
+from partition_core.base.errors import CutError
+from partition_core.graph.boundaries import boundaries, edges
+from partition_core.graph.cut import cut
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import Segment
 from tests.cutting.support import content_of
 
 # A network, and behind it what clips its result to the size of the picture.

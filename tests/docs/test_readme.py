@@ -60,7 +60,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_every_dependency_that_can_change_an_artifact_is_pinned() -> None:
-    from partition_core.building import inputs
+    from partition_core.build import fingerprint_entries as inputs
 
     pinned = {
         re.sub(r"[-_.]+", "-", line.split("==")[0]).lower()
@@ -91,8 +91,8 @@ def test_the_wheel_holds_schema_policies_and_the_report_s_page(tmp_path: Path) -
         "partition_core/policies/single_stage.yaml",
         "partition_core/py.typed",
         *(
-            f"partition_core/reporting/page/{path.name}"
-            for path in (ROOT / "partition_core" / "reporting" / "page").iterdir()
+            f"partition_core/report/page/{path.name}"
+            for path in (ROOT / "partition_core" / "report" / "page").iterdir()
         ),
     } <= names
     schema = zipfile.ZipFile(wheel).read("partition_core/schema/recipe.schema.json")

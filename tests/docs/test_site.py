@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partition_core.building.settings import read_settings
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.build.settings import read_settings
+from partition_core.recipe.reader import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.decorator import mark
+from partition_core.trace.decorator import mark
 
 Pair = namedtuple("Pair", ["low", "high"])
 NOT_A_FUNCTION = 3

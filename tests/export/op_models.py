@@ -13,7 +13,7 @@ class RoiAligned(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        from partition_core.export.mmcv_ops.roi_align import roi_align
+        from partition_core.sources.mmdet.ops.roi_align import roi_align
 
         self.roi_align = roi_align
         self.settings = settings
@@ -31,7 +31,7 @@ class Moved(nn.Module):
         self.settings = settings
 
     def forward(self, maps: torch.Tensor, rois: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        from partition_core.export.mmcv_ops.deform_roi_pool import forward
+        from partition_core.sources.mmdet.ops.deform_roi_pool import forward
 
         return forward(None, maps, rois, offset, (3, 2), gamma=0.3, **self.settings)
 
@@ -41,7 +41,7 @@ class Deformed(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        from partition_core.export.mmcv_ops.deform_conv import deform_conv
+        from partition_core.sources.mmdet.ops.deform_conv import deform_conv
 
         self.deform_conv = deform_conv
         self.settings = settings
@@ -68,7 +68,7 @@ class Attending(nn.Module):
         locations: torch.Tensor,
         weights: torch.Tensor,
     ) -> torch.Tensor:
-        from partition_core.export.mmcv_ops.deform_attention import deform_attention
+        from partition_core.sources.mmdet.ops.deform_attention import deform_attention
 
         made: torch.Tensor = deform_attention(value, shapes, locations, weights)
         return made
@@ -82,7 +82,7 @@ class Reassembled(nn.Module):
         self.settings = settings
 
     def forward(self, features: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        from partition_core.export.mmcv_ops.carafe import carafe
+        from partition_core.sources.mmdet.ops.carafe import carafe
 
         return carafe(features, masks, **self.settings)
 
@@ -97,7 +97,7 @@ class Masked(nn.Module):
         weight: torch.Tensor,
         bias: torch.Tensor,
     ) -> torch.Tensor:
-        from partition_core.export.mmcv_ops.masked_conv import forward
+        from partition_core.sources.mmdet.ops.masked_conv import forward
 
         return forward(None, features, mask, weight, bias, padding=1)
 
@@ -108,7 +108,7 @@ class Cornered(nn.Module):
     def forward(self, maps: torch.Tensor) -> dict[str, torch.Tensor]:
         from mmcv.ops import CornerPool
 
-        from partition_core.export.mmcv_ops.corner_pool import forward
+        from partition_core.sources.mmdet.ops.corner_pool import forward
 
         return {mode: forward(CornerPool(mode), maps) for mode in CornerPool.cummax_dim_flip}
 
@@ -118,7 +118,7 @@ class SoftSuppressed(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        from partition_core.export.mmcv_ops.soft_nms import forward
+        from partition_core.sources.mmdet.ops.soft_nms import forward
 
         self.forward_of = forward
         self.settings = settings

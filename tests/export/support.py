@@ -14,11 +14,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from partition_core.cutting.files import save_traced
-from partition_core.errors import Place
-from partition_core.export.exporter import Export as Exported
-from partition_core.export.exporter import export_recipe
-from partition_core.recipe import (
+from partition_core.base.errors import Place
+from partition_core.graph.files import save_traced
+from partition_core.recipe.values import (
     Answer,
     DynamicAxis,
     Export,
@@ -31,6 +29,8 @@ from partition_core.recipe import (
     TorchModel,
     Weights,
 )
+from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import export_recipe
 
 ROOT = Path(__file__).parents[2]
 MODELS = "tests.export.models"

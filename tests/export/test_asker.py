@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from partition_core.export.asker import Asker, asker_in, asker_of, function_digest
+from partition_core.trace.asker import Asker, asker_in, asker_of, function_digest
 
 CODE = """
 import functools
@@ -99,7 +99,7 @@ def test_a_digest_is_that_of_the_whole_function_with_its_decorators(
         path.write_text(code)
         import linecache
 
-        from partition_core.export import asker
+        from partition_core.trace import asker
 
         linecache.checkcache(str(path))
         asker._function_text.cache_clear()

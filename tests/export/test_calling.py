@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.errors import ExportError
-from partition_core.recipe import DynamicAxis, Mark, OwnWeights, Recipe, canonical_json
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import DynamicAxis, Mark, OwnWeights, Recipe, canonical_json
 from tests.export import called_models
 from tests.export.support import export, mark, run, sample, saved
 from tests.export.support import torch_recipe as recipe

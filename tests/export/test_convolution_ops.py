@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export.mmcv_ops.deform_attention import deform_attention
-from partition_core.export.mmcv_ops.deform_conv import deform_conv, modulated_forward
-from partition_core.export.to_onnx import trace, translate
+from partition_core.sources.mmdet.ops.deform_attention import deform_attention
+from partition_core.sources.mmdet.ops.deform_conv import deform_conv, modulated_forward
+from partition_core.trace.to_onnx import trace, translate
 from tests.export import op_models
 from tests.export.support import in_new_process, place_of, run, saved, torch_recipe
 
@@ -203,7 +203,7 @@ def test_deformable_attention_and_its_levels_are_no_numbers_in_the_graph(tmp_pat
 def test_deformable_attention_is_mmcvs_own() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from partition_core.export.mmcv_ops import provide_compiled_ops
+        from partition_core.sources.mmdet.ops import provide_compiled_ops
 
         provide_compiled_ops()
         from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
@@ -291,7 +291,7 @@ def test_mmcvs_modules_call_them() -> None:
 import warnings
 warnings.simplefilter("ignore")
 import torch
-from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import provide_compiled_ops
 provide_compiled_ops()
 from mmcv.ops import CARAFEPack, DeformConv2dPack, MaskedConv2d, ModulatedDeformConv2dPack
 from mmcv.ops.carafe import carafe_naive

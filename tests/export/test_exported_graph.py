@@ -11,8 +11,8 @@ import onnx.reference
 import onnx_ir as ir
 import pytest
 
-from partition_core.export.exporter import Export
-from partition_core.recipe import Seed
+from partition_core.recipe.values import Seed
+from partition_core.trace.exporter import Export
 from tests.export.support import IMAGE, ROOT, export, in_new_process, mark, run, sample, saved
 from tests.export.support import torch_recipe as recipe
 
@@ -191,8 +191,8 @@ def test_an_export_has_the_same_bytes_in_processes_with_other_hash_seeds(tmp_pat
     code = """
 import sys, hashlib, pathlib
 from tests.export.support import *
-from partition_core.export.files import save_export
-from partition_core.recipe import Seed
+from partition_core.trace.files import save_export
+from partition_core.recipe.values import Seed
 import tests.export.test_exported_graph as t
 folder = pathlib.Path(sys.argv[1]); folder.mkdir()
 exported = export(torch_recipe("Net", IMAGE, *t.MARKS, weights=Seed(3)))

@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from partition_core.errors import ExportError
-from partition_core.recipe import Mark, Recipe
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import Mark, Recipe
 from tests.export.support import export, mark, run, sample, saved, torch_recipe
 
 MODELS = "tests.export.half_models"

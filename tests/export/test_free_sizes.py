@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sympy
 
-from partition_core.errors import ExportError
-from partition_core.export.free_sizes import FreeSizes, TracedSize
-from partition_core.recipe import DynamicAxis, Recipe
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import DynamicAxis, Recipe
+from partition_core.trace.free_sizes import FreeSizes, TracedSize
 from tests.export.support import export
 from tests.export.support import torch_recipe as recipe
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from partition_core.cutting.files import cut_file
-from partition_core.export.exporter import Export
-from partition_core.recipe import Segment
-from partition_core.references import MarkReference
+from partition_core.graph.files import cut_file
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import Segment
+from partition_core.trace.exporter import Export
 from tests.export.support import export, mark, run, sample, saved, torch_recipe
 
 HERE = __name__

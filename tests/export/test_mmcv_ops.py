@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.mmcv_ops.nms import nms
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops.nms import nms
 from tests.export.support import export, in_new_process, run, saved
 from tests.export.support import torch_recipe as recipe
 
@@ -101,7 +101,7 @@ def test_the_onnx_translation_keeps_the_same_boxes_in_the_same_order(
 
 
 def suppression(threshold: float, offset: int):  # type: ignore[no-untyped-def]
-    from partition_core.recipe import DynamicAxis
+    from partition_core.recipe.values import DynamicAxis
 
     free = (DynamicAxis("boxes", 0, "n"), DynamicAxis("scores", 0, "n"))
     args = (("iou_threshold", str(threshold)), ("offset", str(offset)))
@@ -153,7 +153,7 @@ def test_mmcvs_batched_nms_keeps_boxes_of_other_classes(ties: bool, tmp_path: Pa
 def test_a_missing_operator_is_an_error_only_when_it_is_called() -> None:
     said = in_new_process("""
 import torch
-from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import provide_compiled_ops
 provide_compiled_ops()
 import sys, mmcv.ops
 sys.modules["mmcv._ext"].nothing_of_the_kind
@@ -191,13 +191,13 @@ class Extension(types.ModuleType):
 extension = Extension("mmcv._ext")
 sys.modules["mmcv._ext"] = mmcv._ext = extension
 
-from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import provide_compiled_ops
 provide_compiled_ops()
 assert sys.modules["mmcv._ext"] is extension
 import mmcv.ops
 from tests.export.support import *
-from partition_core.export.mmdet_rules import mmdet_rules
-import partition_core.export.sources as sources
+from partition_core.sources.mmdet.replacements import mmdet_rules
+import partition_core.sources.subject as sources
 
 shapes = {"boxes": (50, 4), "scores": (50,), "idxs": ((50,), "int64")}
 real = sources._torch_subject

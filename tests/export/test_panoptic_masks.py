@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export.panoptic_masks import accepted_masks
-from partition_core.recipe import DynamicAxis
+from partition_core.recipe.values import DynamicAxis
+from partition_core.sources.mmdet.panoptic import accepted_masks
 from tests.export.support import export, run, saved, torch_recipe
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import sympy
 
-from partition_core.export import questions
-from partition_core.export.asker import Asker
-from partition_core.export.questions import Answers, Decision, KnownFunction
-from partition_core.recipe import Answer
+from partition_core.recipe.values import Answer
+from partition_core.trace import questions
+from partition_core.trace.asker import Asker
+from partition_core.trace.questions import Answers, Decision, KnownFunction
 
 n, m = sympy.symbols("u0 u1", integer=True, nonnegative=True)
 real = sympy.Symbol("zuf0", real=True)

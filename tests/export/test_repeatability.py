@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition_core.errors import ExportError
-from partition_core.recipe import Mark, Recipe
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import Mark, Recipe
 from tests.export.support import IMAGE, export, saved, torch_recipe
 from tests.proving.support import Subject, segment
 

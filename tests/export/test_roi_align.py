@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.errors import ExportError
-from partition_core.export.mmcv_ops.roi_align import roi_align
-from partition_core.recipe import DynamicAxis, Recipe
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import DynamicAxis, Recipe
+from partition_core.sources.mmdet.ops.roi_align import roi_align
 from tests.export.op_models import Moved
 from tests.export.support import export, in_new_process, run, saved, torch_recipe
 
@@ -182,10 +182,10 @@ def test_mmcvs_module_calls_it() -> None:
 import warnings
 warnings.simplefilter("ignore")
 import torch
-from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import provide_compiled_ops
 provide_compiled_ops()
 from mmcv.ops import RoIAlign
-from partition_core.export.mmcv_ops.roi_align import roi_align
+from partition_core.sources.mmdet.ops.roi_align import roi_align
 from tests.export.test_roi_align import cases
 maps, rois = map(torch.from_numpy, cases()[-1])
 theirs = RoIAlign((3, 2), 0.25, 2, aligned=False)(maps, rois)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export.mmcv_ops.soft_nms import soft_nms
-from partition_core.recipe import DynamicAxis
+from partition_core.recipe.values import DynamicAxis
+from partition_core.sources.mmdet.ops.soft_nms import soft_nms
 from tests.export.support import export, in_new_process, run, saved, torch_recipe
 from tests.export.test_mmcv_ops import EDGES, Boxes, edge, random_boxes
 
@@ -78,7 +78,7 @@ def test_mmcvs_batched_suppression_calls_it() -> None:
 import warnings
 warnings.simplefilter("ignore")
 import torch
-from partition_core.export.mmcv_ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import provide_compiled_ops
 provide_compiled_ops()
 from mmcv.ops import batched_nms
 from tests.export.test_mmcv_ops import random_boxes

@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from partition_core.errors import ExportError
-from partition_core.recipe import OwnWeights, Recipe
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import OwnWeights, Recipe
 from tests.export.support import export, run, sample, saved
 from tests.export.support import torch_recipe as recipe
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from partition_core.export import symbolic_calls
-from partition_core.export.symbolic_calls import adaptive_max_pool2d, arange
-from partition_core.export.tracing import traceable
+from partition_core.trace import symbolic_calls
+from partition_core.trace.symbolic_calls import adaptive_max_pool2d, arange
+from partition_core.trace.tracing import traceable
 
 
 class Grouped(torch.nn.Module):

@@ -17,12 +17,12 @@ from torch.fx.experimental.sym_node import SymNode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import _len_torch_function_stack
 
-from partition_core.errors import ExportError
-from partition_core.export import questions
-from partition_core.export.asker import asker_in, function_digest
-from partition_core.export.questions import Answers
-from partition_core.export.replaced import replaced
-from partition_core.export.tracing import traceable
+from partition_core.base.errors import ExportError
+from partition_core.trace import questions
+from partition_core.trace.asker import asker_in, function_digest
+from partition_core.trace.questions import Answers
+from partition_core.trace.replaced import replaced
+from partition_core.trace.tracing import traceable
 from tests.export import models
 from tests.export.support import export
 from tests.export.support import torch_recipe as recipe

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.errors import ExportError
-from partition_core.probes import probes
-from partition_core.recipe import Answer, Recipe
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import Answer, Recipe
+from partition_core.trace.probes import probes
 from tests.export import branching
 from tests.export.support import export, run, saved, torch_recipe
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from partition_core.export.weights import seed_weights
+from partition_core.trace.seed_weights import seed_weights
 from tests.export.models import Block, Net
 from tests.export.support import in_new_process
 

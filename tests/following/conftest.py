@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.digests import Digests
-from partition_core.following.current import Surroundings
-from partition_core.following.deducing import Followed, Known, deduced
-from partition_core.following.installed import owners
-from partition_core.following.locating import search_path
-from partition_core.following.watching import watched
+from partition_core.base.digests import Digests
+from partition_core.build.dependencies.current import Surroundings
+from partition_core.build.dependencies.deducing import Followed, Known, deduced
+from partition_core.build.dependencies.installed import owners
+from partition_core.build.dependencies.locating import search_path
+from partition_core.build.dependencies.watching import watched
 
 
 @dataclass

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.following.installed import owners, version_text
-from partition_core.following.locating import locate, search_path
-from partition_core.following.remembered import forget_results
-from partition_core.following.used_modules import Code
+from partition_core.build.dependencies.installed import owners, version_text
+from partition_core.build.dependencies.locating import locate, search_path
+from partition_core.build.dependencies.remembered import forget_results
+from partition_core.build.dependencies.used_modules import Code
 
 from .conftest import User
 
@@ -148,11 +148,11 @@ def test_what_was_there_before_anybody_looked_is_followed_by_its_imports(user: U
     code = (
         "import importlib, sys, early\n"
         "from pathlib import Path\n"
-        "from partition_core.digests import Digests\n"
-        "from partition_core.following.current import Surroundings\n"
-        "from partition_core.following.deducing import Known, deduced\n"
-        "from partition_core.following.locating import search_path\n"
-        "from partition_core.following.watching import watched\n"
+        "from partition_core.base.digests import Digests\n"
+        "from partition_core.build.dependencies.current import Surroundings\n"
+        "from partition_core.build.dependencies.deducing import Known, deduced\n"
+        "from partition_core.build.dependencies.locating import search_path\n"
+        "from partition_core.build.dependencies.watching import watched\n"
         "with watched() as watch:\n    importlib.import_module('early')\n"
         "around = Surroundings(Path.cwd(), search_path(), Digests(Path('d')), Path('build'))\n"
         "print(deduced(watch, around, Known((), (), (), ('early',))).entries)\n"

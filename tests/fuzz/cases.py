@@ -15,13 +15,13 @@ from unittest import mock
 import numpy as np
 import onnx
 
-from partition_core.building.project import Project
-from partition_core.building.run import Run
-from partition_core.building.settings import FOLDER_VARIABLE
-from partition_core.errors import PartitionError, Place
-from partition_core.input_forms import Expected
-from partition_core.recipe import Checkpoint
-from partition_core.sample_inputs import given_arrays
+from partition_core.base.errors import PartitionError, Place
+from partition_core.build.project import Project
+from partition_core.build.run import Run
+from partition_core.build.settings import FOLDER_VARIABLE
+from partition_core.recipe.input_forms import Expected
+from partition_core.recipe.values import Checkpoint
+from partition_core.sources.samples import given_arrays
 from tests.onnx_source.conftest import LINE, TWO
 from tests.onnx_source.files import detector
 from tests.onnx_source.test_random_files import IN_A_BODY, IN_A_FUNCTION
@@ -206,7 +206,7 @@ def checkpoint(seed: int) -> None:
     """Load a checkpoint that was changed."""
     import torch
 
-    from partition_core.export.state_dict import load_state
+    from partition_core.trace.checkpoint import load_state
 
     chance = random.Random(seed)
     model = torch.nn.Linear(3, 2)

@@ -14,18 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from partition_core.building import upkeep as building_upkeep
-from partition_core.building.project import Project
-from partition_core.building.publish import publish
-from partition_core.building.run import Run
-from partition_core.database import Database
-from partition_core.disk import digest_of
-from partition_core.running.manifest import read_manifest
+from partition_core.base.disk import digest_of
+from partition_core.build import store_commands as building_upkeep
+from partition_core.build.project import Project
+from partition_core.build.publish import publish
+from partition_core.build.run import Run
+from partition_core.chain.manifest import read_manifest
+from partition_core.cli.doit_database import Database
 from partition_core.store import upkeep
 from partition_core.store.entry import StoredFile, decode
-from partition_core.store.http_transport import HttpTransport
 from partition_core.store.local import LocalStore
-from partition_core.store.remote import SharedStore
+from partition_core.store.shared import SharedStore
+from partition_core.store.transports.http import HttpTransport
 from tests.onnx_source.conftest import TWO
 from tests.onnx_source.files import detector
 

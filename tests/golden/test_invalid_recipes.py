@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.errors import RecipeError
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.base.errors import RecipeError
+from partition_core.recipe.reader import read_recipe
 
 FOLDER = Path(__file__).parent / "invalid_recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

@@ -15,8 +15,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import nn
 
-from partition_core.export.mask_rules import traceable_pasting, unpasted_masks
-from partition_core.mmdet_configs import shipped_configs
+from partition_core.sources.mmdet.configs import shipped_configs
+from partition_core.sources.mmdet.masks import traceable_pasting, unpasted_masks
 
 SIDE = 64
 META = {

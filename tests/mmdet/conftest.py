@@ -13,12 +13,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from partition_core.cutting.files import cut_file
-from partition_core.export import exporter
-from partition_core.export.exporter import Export as Exported
-from partition_core.export.exporter import export_recipe
-from partition_core.export.sources import Subject
-from partition_core.recipe import (
+from partition_core.graph.files import cut_file
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import (
     Export,
     Mark,
     MmdetModel,
@@ -29,7 +26,10 @@ from partition_core.recipe import (
     Segment,
     TensorSpec,
 )
-from partition_core.references import MarkReference
+from partition_core.sources.subject import Subject
+from partition_core.trace import exporter
+from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import export_recipe
 from tests.export.support import place_of, quietly, saved
 
 torch.set_num_threads(2)

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
-from partition_core.export.mmdet_rules import mmdet_rules
-from partition_core.export.questions import Answers, Decision
-from partition_core.export.to_onnx import trace, translate
-from partition_core.recipe import Export, TensorSpec
+from partition_core.recipe.values import Export, TensorSpec
+from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
+from partition_core.sources.mmdet.replacements import mmdet_rules
+from partition_core.trace.questions import Answers, Decision
+from partition_core.trace.to_onnx import trace, translate
 from tests.export.support import place_of, run, saved
 
 Tensors = Mapping[str, torch.Tensor]

@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.errors import ExportError
-from partition_core.export.detector import build_detector
-from partition_core.export.exporter import export_recipe
-from partition_core.export.pictures import picture_samples, sample_photograph
-from partition_core.recipe import (
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import (
     Export,
     MmdetModel,
     Partition,
@@ -24,6 +21,9 @@ from partition_core.recipe import (
     Seed,
     TensorSpec,
 )
+from partition_core.sources.mmdet.detector import build_detector
+from partition_core.sources.mmdet.pictures import picture_samples, sample_photograph
+from partition_core.trace.exporter import export_recipe
 from tests.export.support import place_of, quietly
 
 from .conftest import CONFIG

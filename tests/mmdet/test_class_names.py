@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from torch import nn
 
-from partition_core.errors import Place
-from partition_core.export.detector import build_detector
-from partition_core.export.test_pipeline import picture_notes
-from partition_core.recipe import Export, MmdetModel, Seed, TensorSpec, canonical_json
+from partition_core.base.errors import Place
+from partition_core.recipe.values import Export, MmdetModel, Seed, TensorSpec, canonical_json
+from partition_core.sources.mmdet.detector import build_detector
+from partition_core.sources.mmdet.preparation import picture_notes
 
 PLACE = Place("recipes/x.yaml", 4, "model.config")
 EXPORT = Export((TensorSpec("input", (1, 3, 96, 96), "float32"),), (), (), 20)

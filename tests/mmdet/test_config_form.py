@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from partition_core.errors import ExportError, Place
-from partition_core.export.detector import build_detector
-from partition_core.export.pictures import imaginary_sample
-from partition_core.recipe import MmdetModel, Seed, canonical_json
+from partition_core.base.errors import ExportError, Place
+from partition_core.recipe.values import MmdetModel, Seed, canonical_json
+from partition_core.sources.mmdet.detector import build_detector
+from partition_core.sources.mmdet.pictures import imaginary_sample
 
 from .conftest import recipe
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.errors import ExportError, Place
-from partition_core.export.detector import _use_plain_norms, build_detector
-from partition_core.export.symbolic_calls import best_first
-from partition_core.mmdet_configs import config_closure, config_label, find_config
-from partition_core.recipe import MmdetModel, Seed
+from partition_core.base.errors import ExportError, Place
+from partition_core.recipe.values import MmdetModel, Seed
+from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
+from partition_core.sources.mmdet.detector import _use_plain_norms, build_detector
+from partition_core.trace.symbolic_calls import best_first
 
 from .conftest import CONFIG, SIZE, Built, mmdet_predicts
 

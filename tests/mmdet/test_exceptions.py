@@ -12,9 +12,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from partition_core.export.detector import quiet_mmdet
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.mmdet_exceptions import (
+from partition_core.sources.mmdet.detector import quiet_mmdet
+from partition_core.sources.mmdet.exceptions import (
     EXCEPTIONS,
     complete_mmdet,
     exceptions_while_traced,
@@ -23,7 +22,8 @@ from partition_core.export.mmdet_exceptions import (
     panoptic_postprocess,
     score_voting,
 )
-from partition_core.export.panoptic_masks import fused
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.panoptic import fused
 from tests.export.support import export, run, saved, torch_recipe
 
 
@@ -170,7 +170,7 @@ def test_maps_laid_out_of_detections_are_those_of_mmdet(count: int, overlap: flo
 def test_pasted_masks_are_those_of_mmdet(agnostic: bool) -> None:
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 
-    from partition_core.export.mask_rules import pasted
+    from partition_core.sources.mmdet.masks import pasted
 
     head: Any = SimpleNamespace(class_agnostic=agnostic)
     told = {"scale_factor": (1.0, 1.0), "ori_shape": (50, 60)}

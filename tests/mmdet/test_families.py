@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export import exporter
-from partition_core.export.exporter import export_recipe
-from partition_core.export.sources import Subject
-from partition_core.proving.comparison import Detections, match_detections
-from partition_core.proving.masks import unequal_masks
-from partition_core.recipe import (
+from partition_core.proof.comparison import Detections, match_detections
+from partition_core.proof.masks import unequal_masks
+from partition_core.recipe.values import (
     Export,
     Mark,
     MmdetModel,
@@ -27,6 +24,9 @@ from partition_core.recipe import (
     Seed,
     TensorSpec,
 )
+from partition_core.sources.subject import Subject
+from partition_core.trace import exporter
+from partition_core.trace.exporter import export_recipe
 from tests.export.support import place_of, quietly, run, saved
 
 SIDE = 128

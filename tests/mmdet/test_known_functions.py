@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.export.asker import function_digest
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
-from partition_core.export.questions import KnownFunction
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
+from partition_core.trace.asker import function_digest
+from partition_core.trace.questions import KnownFunction
 
 
 @pytest.fixture(autouse=True)

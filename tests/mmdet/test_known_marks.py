@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.export.sources import load_subject, run_model
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.recipe.reader import read_recipe
+from partition_core.sources.subject import load_subject, run_model
 from tests.export.support import place_of
 
 SMALL_TWO_STAGE = """

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from partition_core.errors import ExportError, Place
-from partition_core.export.detector import quiet_mmdet
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.overrides import override
-from partition_core.mmdet_configs import find_config
-from partition_core.recipe import MmdetModel, Seed, canonical_json
+from partition_core.base.errors import ExportError, Place
+from partition_core.recipe.values import MmdetModel, Seed, canonical_json
+from partition_core.sources.mmdet.configs import find_config
+from partition_core.sources.mmdet.detector import quiet_mmdet
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.overrides import override
 
 PLACE = Place("recipes/x.yaml", 4, "model.config")
 FASTER_RCNN = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from partition_core.errors import ExportError
-from partition_core.export.detector import quiet_mmdet
-from partition_core.export.picture_size import refused_size
-from partition_core.export.sources import load_subject
-from partition_core.recipe import TensorSpec
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import TensorSpec
+from partition_core.sources.mmdet.detector import quiet_mmdet
+from partition_core.sources.mmdet.picture_size import refused_size
+from partition_core.sources.subject import load_subject
 from tests.export.support import place_of
 
 from .conftest import recipe

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from partition_core.errors import ExportError, Place
-from partition_core.export.detector import build_detector
-from partition_core.export.detector_parts import parts_of
-from partition_core.policy_fits import check_policy
-from partition_core.reading.policies import POLICIES
-from partition_core.reading.recipe_names import recipe_names
-from partition_core.recipe import MmdetModel, Seed
+from partition_core.base.errors import ExportError, Place
+from partition_core.recipe.names import recipe_names
+from partition_core.recipe.policies import POLICIES
+from partition_core.recipe.policy_fits import check_policy
+from partition_core.recipe.values import MmdetModel, Seed
+from partition_core.sources.mmdet.detector import build_detector
+from partition_core.sources.mmdet.detector_parts import parts_of
 from tests.export.support import place_of
 
 DEPTH = (("model.backbone.depth", "18"), ("model.neck.in_channels", "[64, 128, 256, 512]"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.errors import ExportError
-from partition_core.export import exporter
-from partition_core.export.detector import quiet_mmdet
-from partition_core.export.policy_masks import check_masks, check_outputs
-from partition_core.recipe import MasksForm, MmdetModel, Partition, Recipe, Seed
+from partition_core.base.errors import ExportError
+from partition_core.recipe.policy_masks import check_masks, check_outputs
+from partition_core.recipe.values import MasksForm, MmdetModel, Partition, Recipe, Seed
+from partition_core.sources.mmdet.detector import quiet_mmdet
+from partition_core.trace import exporter
 from tests.export.support import place_of, quietly
 
 from .conftest import recipe

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.mmdet_questions import KNOWN_FUNCTIONS
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -15,9 +15,9 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import nn
 from torch.nn import functional
 
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.mmdet_rules import mmdet_rules
-from partition_core.export.tracing import traceable
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.replacements import mmdet_rules
+from partition_core.trace.tracing import traceable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mmcv warns of its own imports

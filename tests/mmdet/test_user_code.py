@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.errors import ExportError
-from partition_core.export.exporter import Export as Exported
-from partition_core.export.exporter import export_recipe
-from partition_core.recipe import (
+from partition_core.base.errors import ExportError
+from partition_core.recipe.values import (
     Answer,
     Export,
     MmdetModel,
@@ -22,6 +20,8 @@ from partition_core.recipe import (
     Seed,
     TensorSpec,
 )
+from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import export_recipe
 from tests.export.support import place_of, quietly
 
 PARTS = """

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.cutting.files import cut_file
-from partition_core.export import exporter
-from partition_core.export.exporter import export_recipe
-from partition_core.export.sources import Subject
-from partition_core.recipe import (
+from partition_core.graph.files import cut_file
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import (
     Export,
     Mark,
     MmdetModel,
@@ -27,7 +25,9 @@ from partition_core.recipe import (
     Segment,
     TensorSpec,
 )
-from partition_core.references import MarkReference
+from partition_core.sources.subject import Subject
+from partition_core.trace import exporter
+from partition_core.trace.exporter import export_recipe
 from tests.export.support import place_of, quietly, run, saved
 
 SIDE = 128
@@ -139,7 +139,7 @@ class MaskRcnn:
         return tuple(torch.from_numpy(array) for array in self.feats().values())
 
     def _with_masks(self, found: Any) -> Arrays:
-        from partition_core.export.mask_rules import unpasted_masks
+        from partition_core.sources.mmdet.masks import unpasted_masks
 
         own: Any = self.subject.own
         with unpasted_masks(own):

@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 import pytest
 
-from partition_core.building.run import Run
-from partition_core.errors import PartitionError
-from partition_core.reference import load_reference
+from partition_core.base.errors import PartitionError
+from partition_core.base.recording import load_reference
+from partition_core.build.run import Run
 from tests.scenario.conftest import ROOT, Scratch
 
 from .files import detector

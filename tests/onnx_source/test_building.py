@@ -12,7 +12,7 @@ import onnx.checker
 import pytest
 from onnx import TensorProto, helper
 
-from partition_core.building.run import Run
+from partition_core.build.run import Run
 from tests.cutting.chains import Values, equal, run
 from tests.docs.test_readme import README, blocks
 from tests.scenario.conftest import RECIPE, steps

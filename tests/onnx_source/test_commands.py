@@ -7,7 +7,7 @@ import subprocess
 import onnx
 import pytest
 
-from partition_core.building.run import Run
+from partition_core.build.run import Run
 
 from .conftest import LINE, TWO, Project
 

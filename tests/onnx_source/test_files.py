@@ -13,12 +13,12 @@ import onnx.parser
 import pytest
 from onnx import TensorProto, helper
 
-from partition_core.building import onnx_source
-from partition_core.cutting.graph_marks import MarkedTensor
-from partition_core.cutting.mark_nodes import put_marks
-from partition_core.cutting.onnx_file.byte_range import content_of
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.errors import ProofError
+from partition_core.base.errors import ProofError
+from partition_core.graph.file.byte_range import content_of
+from partition_core.graph.file.graph import Model
+from partition_core.graph.mark_nodes import put_marks
+from partition_core.graph.marks import MarkedTensor
+from partition_core.sources.onnx import given_file as onnx_source
 from tests.cutting.chains import equal, run
 
 from .conftest import Project

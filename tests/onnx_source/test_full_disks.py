@@ -13,12 +13,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from partition_core import disk
-from partition_core.building import onnx_source
-from partition_core.building.run import Run
-from partition_core.cutting import files
-from partition_core.errors import BuildError, PartitionError, disk_problem
-from partition_core.reference import save_reference
+from partition_core.base import disk
+from partition_core.base.errors import BuildError, PartitionError, disk_problem
+from partition_core.base.recording import save_reference
+from partition_core.build.run import Run
+from partition_core.graph import files
+from partition_core.sources.onnx import given_file as onnx_source
 
 from .conftest import Project
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from partition_core.building.plan import REFERENCE
-from partition_core.building.run import Run
-from partition_core.reference import load_reference
+from partition_core.base.recording import load_reference
+from partition_core.build.plan import REFERENCE
+from partition_core.build.run import Run
 
 from .conftest import Project
 

@@ -9,11 +9,11 @@ import onnx
 import onnx.checker
 import pytest
 
-from partition_core.cutting.files import save
-from partition_core.cutting.mark_nodes import put_marks
-from partition_core.cutting.named_tensors import NamedTensor, marks_by_name
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.files import save
+from partition_core.graph.mark_nodes import put_marks
+from partition_core.graph.named_tensors import NamedTensor, marks_by_name
 from tests.cutting.chains import equal, run
 from tests.cutting.test_backend_models import made_models, stored_models
 

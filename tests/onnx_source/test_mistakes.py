@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from partition_core.building.run import Run
-from partition_core.errors import PartitionError, ProofError
+from partition_core.base.errors import PartitionError, ProofError
+from partition_core.build.run import Run
 from tests.checkpoints.file_server import FileServer, serving
 
 from .conftest import LINE, TWO, Project

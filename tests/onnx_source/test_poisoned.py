@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from partition_core.building import upkeep
-from partition_core.building.plan import Step
-from partition_core.building.run import Run
-from partition_core.disk import digest_of
-from partition_core.errors import BuildError
+from partition_core.base.disk import digest_of
+from partition_core.base.errors import BuildError
+from partition_core.build import store_commands as upkeep
+from partition_core.build.plan import Step
+from partition_core.build.run import Run
 from partition_core.store.local import LocalStore
 
 from .conftest import TWO, Project

@@ -12,8 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from partition_core.cutting.boundaries import SegmentBoundary
-from partition_core.proving import chained, given_model, proof
+from partition_core.graph.boundaries import SegmentBoundary
+from partition_core.proof import chained, proof
+from partition_core.sources.onnx import recording as given_model
 from tests.cutting.chains import equal, run
 
 from .conftest import Project

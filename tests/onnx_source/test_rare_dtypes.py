@@ -12,18 +12,18 @@ import onnx.parser
 import onnxruntime
 import pytest
 
-from partition_core.errors import ProofError
-from partition_core.ort_values import run
-from partition_core.proving import chained
-from partition_core.proving.comparison import (
+from partition_core.backends.onnxruntime.values import run
+from partition_core.base.errors import ProofError
+from partition_core.base.rare_dtypes import RARE
+from partition_core.base.recording import load_reference, save_reference
+from partition_core.proof import chained
+from partition_core.proof.comparison import (
     change,
     difference,
     emptiness,
     largest_difference,
     same_bits,
 )
-from partition_core.rare_dtypes import RARE
-from partition_core.reference import load_reference, save_reference
 
 from .conftest import Project
 

@@ -10,7 +10,7 @@ import onnx.inliner
 import onnx.parser
 import pytest
 
-from partition_core.errors import ProofError
+from partition_core.base.errors import ProofError
 
 from .conftest import Project
 from .test_files import LINE, chained, two

@@ -8,13 +8,13 @@ from typing import get_args
 
 import pytest
 
-from partition_core.building import inputs
-from partition_core.building.own_code import ASIDE, PACKAGE, Kind, code_files, modules_of
-from partition_core.building.project import Project
-from partition_core.building.steps import report
-from partition_core.disk import file_digest
-from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import Recipe
+from partition_core.base.disk import file_digest
+from partition_core.build import fingerprint_entries as inputs
+from partition_core.build.own_code import ASIDE, PACKAGE, Kind, code_files, modules_of
+from partition_core.build.project import Project
+from partition_core.build.steps import report
+from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.values import Recipe
 
 from .sources import distributions, foreign_imports, own_imports
 from .test_recipe_fields import RECIPES
@@ -33,7 +33,7 @@ MODULES = {module_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 
 def closure(kind: Kind) -> set[str]:
     """Return what `modules_of` does, by Python's own parser."""
-    start = "reading.recipe_reader" if kind == "read" else f"building.steps.{kind}"
+    start = "recipe.reader" if kind == "read" else f"build.steps.{kind}"
     found: set[str] = set()
     pending = [start, *_packages(start)]
     while pending:
@@ -59,7 +59,7 @@ def test_what_a_step_imports_is_found_as_python_would_find_it(kind: Kind) -> Non
 
 
 def test_each_module_of_a_step_is_where_the_fingerprint_of_a_kind_starts() -> None:
-    files = (PACKAGE / "building" / "steps").glob("[!_]*.py")
+    files = (PACKAGE / "build" / "steps").glob("[!_]*.py")
     assert {file.stem for file in files} == set(STEPS)
 
 
@@ -74,28 +74,28 @@ def test_what_is_set_aside_is_there_and_would_be_found() -> None:
 
 
 FILES = {
-    "reporting/page/report.css": {"report"},
-    "reporting/composing.py": {"report"},
-    "cutting/overview.py": {"report"},
-    "cutting/onnx_file/graph_writer.py": set(STEPS),
-    "building/models.py": {"export", "mark", "cut"},
-    "building/onnx_source.py": {"mark"},
-    "reference.py": {"export", "mark", "prove", "measure", "report"},
-    "export/to_onnx.py": {"export"},
-    "decorator.py": {"export"},
-    "proving/comparison.py": {"mark", "prove", "measure", "report"},
-    "proving/measured_run.py": {"measure", "report"},
-    "proving/given_model.py": {"mark"},
-    "building/work.py": set(STEPS),
-    "reading/yaml_text.py": {"read"},
+    "report/page/report.css": {"report"},
+    "report/composing.py": {"report"},
+    "report/overview.py": {"report"},
+    "graph/file/graph_writer.py": set(STEPS),
+    "graph/stored_models.py": {"export", "mark", "cut"},
+    "sources/onnx/given_file.py": {"mark"},
+    "base/recording.py": {"export", "mark", "prove", "measure", "report"},
+    "trace/to_onnx.py": {"export"},
+    "trace/decorator.py": {"export"},
+    "proof/comparison.py": {"mark", "prove", "measure", "report"},
+    "backends/onnxruntime/measured_run.py": {"measure", "report"},
+    "sources/onnx/recording.py": {"mark"},
+    "build/work.py": set(STEPS),
+    "recipe/yaml_text.py": {"read"},
     "schema/recipe.schema.json": {"read"},
     "policies/marks/mmdet.yaml": {"read"},
-    "recipe.py": set(KINDS),
+    "recipe/values.py": set(KINDS),
     "tasks.py": set(),
-    "building/run.py": set(),
-    "advising/search.py": set(),
-    "running/pipeline.py": set(),
-    "store/http_transport.py": set(),
+    "build/run.py": set(),
+    "suggest/search.py": set(),
+    "runtime/pipeline.py": set(),
+    "store/transports/http.py": set(),
 }
 """Some files, and the kinds whose results are made again when one of them changes."""
 
@@ -145,9 +145,9 @@ def test_every_file_without_code_belongs_to_what_reads_it() -> None:
 
 PIECES = {
     "__init__.py": "",
-    "building/__init__.py": "",
-    "building/steps/__init__.py": "from partition_core import above\n",
-    "building/steps/cut.py": """\
+    "build/__init__.py": "",
+    "build/steps/__init__.py": "from partition_core import above\n",
+    "build/steps/cut.py": """\
 from typing import TYPE_CHECKING
 
 from partition_core.plain import function
@@ -176,8 +176,8 @@ class Holder:
     "folder/__init__.py": "import partition_core.of_the_folder\n",
     "deep/__init__.py": "",
     "deep/deeper/__init__.py": "",
-    "building/plan.py": "import partition_core.beyond\n",
-    "plain.py": "from partition_core.building.plan import x\nfrom partition_core.chain import y\n",
+    "build/plan.py": "import partition_core.beyond\n",
+    "plain.py": "from partition_core.build.plan import x\nfrom partition_core.chain import y\n",
     **dict.fromkeys(
         (
             *("above.py", "folder/module.py", "types.py", "types_too.py", "after.py", "inside.py"),
@@ -193,7 +193,7 @@ def test_every_way_to_import_is_followed_but_for_types_and_what_is_aside(tmp_pat
     for name, text in PIECES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    left = {"types.py", "types_too.py", "building/plan.py", "beyond.py", "unused.py"}
+    left = {"types.py", "types_too.py", "build/plan.py", "beyond.py", "unused.py"}
     assert set(code_files("cut", tmp_path)) == set(PIECES) - left
 
 

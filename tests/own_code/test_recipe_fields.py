@@ -9,13 +9,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from partition_core.building import inputs
-from partition_core.building.plan import END2END, REFERENCE, Plan, Step
-from partition_core.building.project import Project
-from partition_core.building.settings import Settings
-from partition_core.disk import digest_of
-from partition_core.reading.recipe_file import RecipeFile
-from partition_core.recipe import (
+from partition_core.base.disk import digest_of
+from partition_core.build import fingerprint_entries as inputs
+from partition_core.build.plan import END2END, REFERENCE, Plan, Step
+from partition_core.build.project import Project
+from partition_core.build.settings import Settings
+from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import (
     Answer,
     Checkpoint,
     DependsOn,
@@ -38,7 +39,6 @@ from partition_core.recipe import (
     TorchModel,
     WeightsForm,
 )
-from partition_core.references import MarkReference
 from partition_core.store.entry import Origin, Result, StoredFile
 
 URL = "https://example.com/model"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building.own_code import PACKAGE, Kind, code_files
+from partition_core.build.own_code import PACKAGE, Kind, code_files
 from tests.onnx_source.conftest import TWO
 from tests.onnx_source.files import detector
 from tests.scenario.conftest import RECIPE, Scratch
@@ -19,7 +19,7 @@ from tests.scenario.conftest import RECIPE, Scratch
 from .sources import distributions, foreign_imports
 
 RECORDER = Path(__file__).parent / "recorder"
-CALLER = "building/run.py"  # chooses the module of a step, and does nothing else in it
+CALLER = "build/run.py"  # chooses the module of a step, and does nothing else in it
 
 SMALL = """\
 model = dict(
@@ -155,7 +155,7 @@ def test_a_step_runs_and_reads_nothing_of_ours_that_its_fingerprint_lacks(
     found = recorded[name]
     assert found.missing == set()
     kind, what = STEPS[name]
-    entry = {"mark": "building/onnx_source.py"}.get(kind, f"building/steps/{kind}.py")
+    entry = {"mark": "sources/onnx/given_file.py"}.get(kind, f"build/steps/{kind}.py")
     assert entry in found.files
     if what == "calls":  # it is not empty: most of what could be run was
         assert len(found.files) > len(code_files(kind)) * 0.6
@@ -181,8 +181,8 @@ def test_a_step_loads_no_package_that_our_code_imports_and_its_fingerprint_lacks
 def test_measuring_runs_a_module_in_another_process_which_counts(
     recorded: dict[tuple[str, str], Recorded],
 ) -> None:
-    assert "proving/measured_run.py" in recorded["tiny", "measure"].files
-    assert "reporting/page/report.css" in recorded["tiny", "report"].files
+    assert "backends/onnxruntime/measured_run.py" in recorded["tiny", "measure"].files
+    assert "report/page/report.css" in recorded["tiny", "report"].files
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def changed(scratch: Scratch, recorded: dict[tuple[str, str], Recorded], tmp_pat
 
 def add_to_the_cut(changed: Scratch, line: str) -> None:
     """Let a step's module run one line more."""
-    file = changed.package_root / "partition_core" / "building" / "steps" / "cut.py"
+    file = changed.package_root / "partition_core" / "build" / "steps" / "cut.py"
     text, before = file.read_text(), "        at = f"
     assert text.count(before) == 1
     file.write_text(text.replace(before, f"        {line}\n{before}"))

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partition_core.advising import search
-from partition_core.advising.flow import Flow, Flowing, FlowStep
-from partition_core.advising.search import GRAIN, Parts, Wishes, pareto_front
+from partition_core.suggest import search
+from partition_core.suggest.flow import Flow, Flowing, FlowStep
+from partition_core.suggest.search import GRAIN, Parts, Wishes, pareto_front
 
 OPERATORS = ("Conv", "Add", "TopK")
 

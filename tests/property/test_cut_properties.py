@@ -16,12 +16,12 @@ import onnxruntime as ort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partition_core.cutting.boundaries import coverage, edges
-from partition_core.cutting.cut import cut
-from partition_core.cutting.files import Form, cut_file
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.recipe import Segment
-from partition_core.references import parse_reference
+from partition_core.graph.boundaries import coverage, edges
+from partition_core.graph.cut import cut
+from partition_core.graph.file.graph import Model
+from partition_core.graph.files import Form, cut_file
+from partition_core.recipe.mark_reference import parse_reference
+from partition_core.recipe.values import Segment
 from tests.cutting.support import content_of, model_of
 
 Arrays = dict[str, np.ndarray]

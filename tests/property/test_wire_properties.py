@@ -12,10 +12,11 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partition_core.cutting.onnx_file.byte_mover import write_pieces
-from partition_core.cutting.onnx_file.byte_range import File, Memory, Piece, Range, content_of
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.cutting.onnx_file.wire import (
+from partition_core.base.errors import CutError
+from partition_core.graph.file.byte_mover import write_pieces
+from partition_core.graph.file.byte_range import File, Memory, Piece, Range, content_of
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.file.wire import (
     WireError,
     fields,
     integers,
@@ -25,7 +26,6 @@ from partition_core.cutting.onnx_file.wire import (
     varint_at,
     written,
 )
-from partition_core.errors import CutError
 from tests.cutting.support import content_of as file_of
 
 quick = settings(

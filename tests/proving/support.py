@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from partition_core.cutting.boundaries import boundaries, edges
-from partition_core.cutting.files import cut_file
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.errors import ProofError
-from partition_core.proving.chained import Chain
-from partition_core.proving.proof import prove
-from partition_core.recipe import Segment
-from partition_core.references import MarkReference, parse_reference
+from partition_core.base.errors import ProofError
+from partition_core.graph.boundaries import boundaries, edges
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.files import cut_file
+from partition_core.proof.chained import Chain
+from partition_core.proof.proof import prove
+from partition_core.recipe.mark_reference import MarkReference, parse_reference
+from partition_core.recipe.values import Segment
 from tests.export.support import run
 
 Arrays = dict[str, np.ndarray]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from partition_core.proving.comparison import (
+from partition_core.proof.comparison import (
     Detections,
     Match,
     emptiness,

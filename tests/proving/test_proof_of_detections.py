@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from partition_core.proving.summary import summary
+from partition_core.proof.summary import summary
 from tests.export.support import run
 from tests.proving.support import Arrays, Change, Subject, with_node
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition_core.proving.summary import summary
+from partition_core.proof.summary import summary
 from tests.export.support import run
 from tests.proving.support import Change, Subject, segment, with_node
 

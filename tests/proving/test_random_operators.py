@@ -8,8 +8,8 @@ import onnx.parser
 import pytest
 from onnx import numpy_helper
 
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.proving.random_operators import random_operators, unseeded
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.proof.random_operators import random_operators, unseeded
 
 HEAD = '<ir_version: 10, opset_import: ["": 20, "own": 1]>\n'
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from partition_core.export.exporter import Export as Exported
-from partition_core.proving.summary import summary
-from partition_core.recipe import DynamicAxis, Recipe, Seed, TensorSpec
+from partition_core.proof.summary import summary
+from partition_core.recipe.values import DynamicAxis, Recipe, Seed, TensorSpec
+from partition_core.trace.exporter import Export as Exported
 from tests.export.support import export, mark, sample, saved, torch_recipe
 from tests.proving.support import Subject, segment
 

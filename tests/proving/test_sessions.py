@@ -8,7 +8,7 @@ import onnx.parser
 import onnxruntime
 import pytest
 
-from partition_core.proving.sessions import SEEDS, Session
+from partition_core.backends.onnxruntime.session import SEEDS, Session
 
 X = {"x": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
 KINDS = {

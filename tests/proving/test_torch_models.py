@@ -9,10 +9,10 @@ import onnx
 import pytest
 import torch
 
-from partition_core.export.exporter import Export as Exported
-from partition_core.export.sources import load_subject
-from partition_core.proving.summary import summary
-from partition_core.recipe import DynamicAxis, Mark, Recipe, Seed, Segment
+from partition_core.proof.summary import summary
+from partition_core.recipe.values import DynamicAxis, Mark, Recipe, Seed, Segment
+from partition_core.sources.subject import load_subject
+from partition_core.trace.exporter import Export as Exported
 from tests.export.support import export, mark, place_of, run, saved, torch_recipe
 from tests.proving.support import Subject, reference_of, segment
 

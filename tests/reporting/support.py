@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx
 
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.recipe import Segment
-from partition_core.references import MarkReference, parse_reference
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.recipe.mark_reference import MarkReference, parse_reference
+from partition_core.recipe.values import Segment
 
 # Two marks inside; `late` uses what `early` made, past the middle.
 GRAPH = """

@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from partition_core.cutting.overview import Overview, overview
-from partition_core.errors import BuildError
-from partition_core.reporting import layout
-from partition_core.reporting.drawing import borders, partition_map
+from partition_core.base.errors import BuildError
+from partition_core.report import layout
+from partition_core.report.map import borders, partition_map
+from partition_core.report.overview import Overview, overview
 
 from .support import APART, WHOLE, marked_model, segment
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.overview import Overview, overview, sizes_in
-from partition_core.recipe import Segment
+from partition_core.graph.file.graph import Model
+from partition_core.recipe.values import Segment
+from partition_core.report.overview import Overview, overview, sizes_in
 
 from .support import APART, WHOLE, marked_model, reference, segment
 

@@ -17,10 +17,10 @@ from fontTools.ttLib.tables._g_l_y_f import Glyph
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from partition_core.cutting.overview import Overview, overview
-from partition_core.reporting.drawing import partition_map
-from partition_core.reporting.figures import Detection, Given, Picture, Report
-from partition_core.reporting.writing import _FOLDER, page
+from partition_core.report.figures import Detection, Given, Picture, Report
+from partition_core.report.map import partition_map
+from partition_core.report.overview import Overview, overview
+from partition_core.report.writing import _FOLDER, page
 from tests.browser import browser, show
 
 from .support import APART, WHOLE, marked_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from partition_core.recipe import (
+from partition_core.recipe.values import (
     Checkpoint,
     MmdetModel,
     Model,
@@ -13,7 +13,7 @@ from partition_core.recipe import (
     Seed,
     TorchModel,
 )
-from partition_core.reporting.composing import _weights_note
+from partition_core.report.composing import _weights_note
 
 
 @pytest.mark.parametrize("seed", [0, 7])

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from partition_core import CalibrationReader, OnnxRuntime, Pipeline, RunError
-from partition_core.running.calibration import calibrate
-from partition_core.running.detections import in_picture
-from partition_core.running.preprocessing import Frame
-from partition_core.running.samples import samples_in
+from partition_core.runtime.calibration import calibrate
+from partition_core.runtime.detections import in_picture
+from partition_core.runtime.preprocessing import Frame
+from partition_core.runtime.samples import samples_in
 from tests.scenario.conftest import Scratch
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.export.detector import build_detector, quiet_mmdet
-from partition_core.export.sources import load_subject
-from partition_core.proving.comparison import Detections, match_detections
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.proof.comparison import Detections, match_detections
+from partition_core.recipe.reader import read_recipe
+from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
+from partition_core.sources.subject import load_subject
 from tests.scenario.conftest import Scratch
 
 from .conftest import DETECTOR

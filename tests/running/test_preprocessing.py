@@ -13,15 +13,15 @@ import pytest
 from mmengine.config import Config
 
 from partition_core import Pipeline, RunError
-from partition_core.errors import Place
-from partition_core.export.detector import quiet_mmdet
-from partition_core.export.mmcv_ops import provide_compiled_ops
-from partition_core.export.test_pipeline import picture_notes
-from partition_core.mmdet_configs import find_config
-from partition_core.picture_input import PictureInput
-from partition_core.recipe import DynamicAxis, Export, TensorSpec
-from partition_core.running.manifest import Manifest
-from partition_core.running.preprocessing import Prepared, prepared
+from partition_core.base.errors import Place
+from partition_core.chain.manifest import Manifest
+from partition_core.chain.picture import PictureInput
+from partition_core.recipe.values import DynamicAxis, Export, TensorSpec
+from partition_core.runtime.preprocessing import Prepared, prepared
+from partition_core.sources.mmdet.configs import find_config
+from partition_core.sources.mmdet.detector import quiet_mmdet
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.preparation import picture_notes
 
 FREE = (DynamicAxis("input", 2, "h"), DynamicAxis("input", 3, "w"))
 CONFIGS = {

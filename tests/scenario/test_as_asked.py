@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from partition_core.building import onnx_source
-from partition_core.building.run import Run
-from partition_core.cutting.onnx_file.value_type import tensor_info
-from partition_core.errors import ExportError
-from partition_core.export import exporter, sources
-from partition_core.export.sources import Sample
-from partition_core.export.to_onnx import trace, translate
-from partition_core.recipe import Export
+from partition_core.base.errors import ExportError
+from partition_core.build.run import Run
+from partition_core.graph.file.value_type import tensor_info
+from partition_core.recipe.values import Export
+from partition_core.sources import subject as sources
+from partition_core.sources.onnx import given_file as onnx_source
+from partition_core.sources.subject import Sample
+from partition_core.trace import exporter
+from partition_core.trace.to_onnx import trace, translate
 from tests.onnx_source.conftest import LINE
 from tests.onnx_source.files import detector
 

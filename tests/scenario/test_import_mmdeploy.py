@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from partition_core.building import importing
-from partition_core.errors import PartitionError, RecipeError
-from partition_core.mmdet_configs import shipped_configs
-from partition_core.reading.recipe_reader import read_recipe
+from partition_core.base.errors import PartitionError, RecipeError
+from partition_core.recipe.reader import read_recipe
+from partition_core.sources.mmdet import importing
+from partition_core.sources.mmdet.configs import shipped_configs
 
 from .conftest import Scratch
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building.run import Run, chosen_recipes
-from partition_core.errors import RecipeError
+from partition_core.base.errors import RecipeError
+from partition_core.build.run import Run, chosen_recipes
 
 from .conftest import RECIPE, TINY, Scratch
 

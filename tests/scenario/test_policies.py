@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from partition_core.building.importing import import_mmdeploy
+from partition_core.sources.mmdet.importing import import_mmdeploy
 
 from .conftest import Scratch
 
@@ -205,8 +205,8 @@ def test_a_detector_of_dynamic_size_gives_what_mmdet_gives_at_a_further_one(
     from mmdet.structures import DetDataSample
     from torch import no_grad
 
-    from partition_core.export.sources import load_subject
-    from partition_core.reading.recipe_reader import read_recipe
+    from partition_core.recipe.reader import read_recipe
+    from partition_core.sources.subject import load_subject
     from tests.export.support import place_of
 
     read = read_recipe(project.folder / "recipes" / "single_stage.yaml", project.folder).recipe

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.identity import SETTLED_AFTER
+from partition_core.base.identity import SETTLED_AFTER
 
 from .conftest import ROOT, Scratch, steps
 
@@ -87,7 +87,7 @@ def test_another_version_of_a_package_or_of_ours_rebuilds_what_runs_it(
 
 @pytest.mark.parametrize(
     ("file", "built"),
-    [("export/to_onnx.py", ["export"]), ("cutting/onnx_file/graph_writer.py", ALL)],
+    [("trace/to_onnx.py", ["export"]), ("graph/file/graph_writer.py", ALL)],
 )
 def test_a_change_of_our_own_code_rebuilds_what_runs_it(
     scratch: Scratch, tmp_path: Path, file: str, built: list[str]
@@ -194,7 +194,7 @@ def test_the_manifest_tells_digests_edges_coverage_proof_and_fingerprints(scratc
         "recipe marks",
         "code tiny.py",
         "torch",
-        "code partition_core/export/exporter.py",
+        "code partition_core/trace/exporter.py",
     } <= set(labels)
 
 
@@ -260,7 +260,7 @@ def test_what_was_settled_is_looked_at_again_after_a_package_or_our_code_changed
     assert steps(scratch.built()) == ["export"]
 
     settle(scratch)
-    code = copy / "partition_core" / "export" / "to_onnx.py"
+    code = copy / "partition_core" / "trace" / "to_onnx.py"
     code.write_text(code.read_text() + "\n# changed\n")
     assert steps(scratch.built()) == ["export"]
 

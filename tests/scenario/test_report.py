@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building.settings import read_settings
+from partition_core.build.settings import read_settings
 
 from .conftest import Scratch, steps
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.identity import SETTLED_AFTER
+from partition_core.base.identity import SETTLED_AFTER
 from tests.checkpoints.file_server import FileServer, serving
 
 from .conftest import ROOT, TINY, Scratch, steps

@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from partition_core.identity import SETTLED_AFTER
+from partition_core.base.identity import SETTLED_AFTER
 
 from .conftest import Scratch, steps
 

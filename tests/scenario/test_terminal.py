@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.wording import columns
+from partition_core.base.wording import columns
 
 from .conftest import Scratch
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from partition_core.proving.masks import unequal_masks
+from partition_core.proof.masks import unequal_masks
 
 from .conftest import Scratch
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building import settings
-from partition_core.errors import BuildError
-from partition_core.store.transports import transport_of
+from partition_core.base.errors import BuildError
+from partition_core.build import settings
+from partition_core.store.transports.by_url import transport_of
 from tests.scenario.conftest import ROOT, Scratch
 
 from .cache_server import CacheServer, serving, status, with_a_flipped_bit

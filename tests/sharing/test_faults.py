@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.disk import digest_of
+from partition_core.base.disk import digest_of
 from partition_core.store.entry import anything, decode
-from partition_core.store.http_transport import HttpTransport
 from partition_core.store.local import LocalStore
-from partition_core.store.remote import SharedStore
+from partition_core.store.shared import SharedStore
+from partition_core.store.transports.http import HttpTransport
 from tests.scenario.conftest import Scratch, steps
 
 from . import cache_server as cache

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from partition_core.store.http_transport import HttpTransport
-from partition_core.store.remote import RemoteDownError, RemoteError
+from partition_core.store.shared import RemoteDownError, RemoteError
+from partition_core.store.transports.http import HttpTransport
 
 from . import cache_server as cache
 from .cache_server import CacheServer, Fault

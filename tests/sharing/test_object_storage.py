@@ -132,9 +132,9 @@ def test_a_large_file_is_sent_to_s3_in_parts_and_comes_back_the_same(
     import random
 
     from partition_core.store.entry import Origin, Result, anything
-    from partition_core.store.fsspec_transport import FsspecTransport
     from partition_core.store.local import LocalStore
-    from partition_core.store.remote import SharedStore
+    from partition_core.store.shared import SharedStore
+    from partition_core.store.transports.object_storage import FsspecTransport
 
     for name, value in bucket.variables.items():
         monkeypatch.setenv(name, value)
@@ -171,8 +171,8 @@ def trickling(server: socket.socket, is_over: threading.Event) -> None:
 
 
 def test_an_object_storage_that_trickles_counts_as_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    from partition_core.store.fsspec_transport import FsspecTransport
-    from partition_core.store.remote import RemoteDownError
+    from partition_core.store.shared import RemoteDownError
+    from partition_core.store.transports.object_storage import FsspecTransport
 
     is_over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from partition_core.identity import SETTLED_AFTER
+from partition_core.base.identity import SETTLED_AFTER
 from tests.scenario.conftest import Scratch, steps
 
 from .cache_server import CacheServer, serving
@@ -71,11 +71,11 @@ def test_a_build_that_has_everything_asks_nobody(
 
 
 TRANSPORTS = {
-    "partition_core.store.remote",
-    "partition_core.store.http_transport",
-    "partition_core.store.fsspec_transport",
-    "partition_core.store.folder_transport",
-    "partition_core.building.sharing",
+    "partition_core.store.shared",
+    "partition_core.store.transports.http",
+    "partition_core.store.transports.object_storage",
+    "partition_core.store.transports.folder",
+    "partition_core.build.sharing",
     "fsspec",
     "http.client",
     "ssl",
@@ -97,7 +97,7 @@ def test_a_build_with_nothing_to_do_imports_nothing_of_the_remote(
     assert "partition_core.store.tiers" in second.split()
     assert TRANSPORTS & set(second.split()) == set()
     if not remote:
-        assert "partition_core.store.transports" not in second.split()
+        assert "partition_core.store.transports.by_url" not in second.split()
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from dataclasses import replace
 import onnx
 import onnx.parser
 
-from partition_core.advising.appraisal import appraised
-from partition_core.advising.flow import Flow, flow_of, undecided
-from partition_core.advising.naming import Said, said, words_of
-from partition_core.advising.search import Wishes, pareto_front
-from partition_core.advising.text import comparison, recipe_lines, unmarkable
-from partition_core.building.advice import _chosen
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.suggest.advice import _chosen
+from partition_core.suggest.appraisal import appraised
+from partition_core.suggest.flow import Flow, flow_of, undecided
+from partition_core.suggest.naming import Said, said, words_of
+from partition_core.suggest.search import Wishes, pareto_front
+from partition_core.suggest.text import comparison, recipe_lines, unmarkable
 
 TEXT = """
 <ir_version: 9, opset_import: ["": 20, "partition": 1]>

@@ -8,10 +8,10 @@ from typing import Any
 import onnx
 import pytest
 
-from partition_core.cutting.as_asked import differences
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.errors import Place
-from partition_core.recipe import (
+from partition_core.base.errors import Place
+from partition_core.graph.as_asked import differences
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.recipe.values import (
     DynamicAxis,
     Export,
     FileInput,

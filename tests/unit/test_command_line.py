@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from partition_core import tasks
-from partition_core.building.settings import read_settings
-from partition_core.command_line import paths_in_full, scope
-from partition_core.errors import RecipeError
-from partition_core.reading.model_source import SOURCES
-from partition_core.reading.recipe_schema import RECIPE_SCHEMA, SCHEMAS
+from partition_core.base.errors import RecipeError
+from partition_core.build.settings import read_settings
+from partition_core.cli.command_line import paths_in_full, scope
+from partition_core.recipe.model_source import SOURCES
+from partition_core.recipe.schema import RECIPE_SCHEMA, SCHEMAS
 
 UPKEEP = {"store", "verify", "prune", "origin", "import_mmdeploy"}
 TASKS = [name.removeprefix("task_") for name in tasks.__all__ if name.startswith("task_")]

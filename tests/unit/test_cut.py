@@ -16,14 +16,14 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from partition_core.cutting.boundaries import boundaries, coverage, edges
-from partition_core.cutting.cut import cut as cut_model
-from partition_core.cutting.cut import graph_name
-from partition_core.cutting.onnx_file.graph import Model
-from partition_core.cutting.onnx_file.graph_reader import read_model
-from partition_core.errors import CutError
-from partition_core.recipe import DynamicAxis, Segment
-from partition_core.references import MarkReference, parse_reference
+from partition_core.base.errors import CutError
+from partition_core.graph.boundaries import boundaries, coverage, edges
+from partition_core.graph.cut import cut as cut_model
+from partition_core.graph.cut import graph_name
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.recipe.mark_reference import MarkReference, parse_reference
+from partition_core.recipe.values import DynamicAxis, Segment
 from tests.cutting.support import content_of
 
 AT = "partition.segments[0]"
@@ -669,9 +669,9 @@ def test_the_graph_is_named_by_a_c_identifier(save_file: str, name: str) -> None
 CUT_AND_DIGEST = """
 import hashlib, sys
 from pathlib import Path
-from partition_core.cutting.files import cut_file
-from partition_core.recipe import Segment
-from partition_core.references import parse_reference
+from partition_core.graph.files import cut_file
+from partition_core.recipe.values import Segment
+from partition_core.recipe.mark_reference import parse_reference
 part = Segment("p.onnx", (parse_reference("net:input"),), (parse_reference("net:output"),))
 target = Path(sys.argv[2])
 files = cut_file(Path(sys.argv[1]), part, target, weights=sys.argv[3], check=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from partition_core.database import Database
+from partition_core.cli.doit_database import Database
 
 
 class Json:

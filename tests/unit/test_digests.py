@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from partition_core import digests
-from partition_core.digests import Digests
-from partition_core.disk import Digest, digest_of, write_whole
-from partition_core.identity import SETTLED_AFTER
+from partition_core.base import digests
+from partition_core.base.digests import Digests
+from partition_core.base.disk import Digest, digest_of, write_whole
+from partition_core.base.identity import SETTLED_AFTER
 
 
 def settled(path: Path, content: bytes) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from partition_core import disk
-from partition_core.disk import copy_verified, link_whole, written_whole
+from partition_core.base import disk
+from partition_core.base.disk import copy_verified, link_whole, written_whole
 
 
 def sha256(content: bytes) -> disk.Digest:

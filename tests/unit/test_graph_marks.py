@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from partition_core.cutting.graph_marks import marks_of, root
-from partition_core.errors import CutError
-from partition_core.references import MarkReference, parse_reference
+from partition_core.base.errors import CutError
+from partition_core.graph.marks import marks_of, root
+from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from tests.cutting.support import model_of
 
 TWO_CALLS = """

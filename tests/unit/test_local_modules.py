@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building.local_modules import local_modules
+from partition_core.build.dependencies.local_modules import local_modules
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from partition_core import mmdet_configs
-from partition_core.errors import ExportError, Place
+from partition_core.base.errors import ExportError, Place
+from partition_core.sources.mmdet import configs as mmdet_configs
 
 
 def test_without_mmdet_it_is_told_how_to_install_it(

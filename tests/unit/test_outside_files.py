@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition_core.array_files import arrays_in
-from partition_core.cutting.onnx_file.byte_range import File
-from partition_core.database import Database
-from partition_core.digests import Digests
-from partition_core.disk import digest_of, file_digest
-from partition_core.outside_files import content_of, json_in, memory_in, memory_text, opened
+from partition_core.base.array_files import arrays_in
+from partition_core.base.digests import Digests
+from partition_core.base.disk import digest_of, file_digest
+from partition_core.base.outside_files import content_of, json_in, memory_in, memory_text, opened
+from partition_core.cli.doit_database import Database
+from partition_core.graph.file.byte_range import File
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.local import LocalStore
 
@@ -122,7 +122,7 @@ def test_an_array_that_says_to_be_larger_than_it_is_is_refused(tmp_path: Path) -
 def test_large_arrays_are_read_that_their_file_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("partition_core.array_files.FREE", 100)
+    monkeypatch.setattr("partition_core.base.array_files.FREE", 100)
     values = np.random.default_rng(0).normal(size=1000)
     np.savez_compressed(tmp_path / "whole.npz", x=values)
     assert (arrays_in(tmp_path / "whole.npz")["x"] == values).all()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.building.places import in_recipe
-from partition_core.errors import CutError, ProofError, problem
-from partition_core.reading.recipe_reader import RecipeFile, read_recipe
-from partition_core.recipe import Segment
+from partition_core.base.errors import CutError, ProofError, problem
+from partition_core.recipe.places import in_recipe
+from partition_core.recipe.reader import RecipeFile, read_recipe
+from partition_core.recipe.values import Segment
 
 POLICIES = ("single_stage", "two_stage", "two_stage_masks", "backbone_head", "no_postprocess")
 

@@ -15,20 +15,19 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partition_core.errors import Place, RecipeError
-from partition_core.reading.partition_checks import KNOWN_MARK_NAMES
-from partition_core.reading.policies import KNOWN_MARKS
-from partition_core.reading.recipe_reader import MAX_EXTENDS, POLICIES, RecipeFile, read_recipe
-from partition_core.reading.recipe_schema import (
+from partition_core.base.errors import Place, RecipeError
+from partition_core.recipe.from_plain import DEFAULT_DTYPE
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.partition_checks import KNOWN_MARK_NAMES
+from partition_core.recipe.policies import KNOWN_MARKS
+from partition_core.recipe.reader import MAX_EXTENDS, POLICIES, RecipeFile, read_recipe
+from partition_core.recipe.schema import (
     POLICY_SCHEMA,
     RECIPE_SCHEMA,
     SCHEMAS,
     schema_problems,
 )
-from partition_core.reading.recipe_values import DEFAULT_DTYPE
-from partition_core.reading.yaml_text import read_yaml
-from partition_core.reading.yaml_tree import EVERY
-from partition_core.recipe import (
+from partition_core.recipe.values import (
     DEFAULT_OPSET,
     DEFAULT_TOLERANCE,
     HALF_TOLERANCES,
@@ -47,7 +46,8 @@ from partition_core.recipe import (
     TorchModel,
     canonical_json,
 )
-from partition_core.references import MarkReference
+from partition_core.recipe.yaml_text import read_yaml
+from partition_core.recipe.yaml_tree import EVERY
 
 YOLO = """\
 model:
@@ -437,8 +437,8 @@ def test_an_editor_accepts_a_recipe_that_only_says_what_differs(tmp_path: Path) 
 
 def test_importing_the_reader_imports_no_jsonschema_and_the_names_no_yaml() -> None:
     code = (
-        "import sys; import partition_core.reading.recipe_names; assert 'yaml' not in sys.modules;"
-        "import partition_core.reading.recipe_reader; assert 'jsonschema' not in sys.modules"
+        "import sys; import partition_core.recipe.names; assert 'yaml' not in sys.modules;"
+        "import partition_core.recipe.reader; assert 'jsonschema' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

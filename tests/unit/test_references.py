@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition_core.references import MarkReference, Side, parse_reference
+from partition_core.recipe.mark_reference import MarkReference, Side, parse_reference
 
 SIDES: st.SearchStrategy[Side] = st.sampled_from(("input", "output"))
 REFERENCES = st.builds(

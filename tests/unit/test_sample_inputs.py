@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition_core.errors import Place
-from partition_core.index_ranges import IndexReads, Origin
-from partition_core.input_forms import Expected
-from partition_core.recipe import Range, TensorSpec
-from partition_core.sample_inputs import (
+from partition_core.base.errors import Place
+from partition_core.base.index_ranges import IndexReads, Origin
+from partition_core.recipe.input_forms import Expected
+from partition_core.recipe.values import Range, TensorSpec
+from partition_core.sources.samples import (
     Arrays,
     draw,
     fitted,
@@ -124,8 +124,8 @@ def test_without_range_and_value_integers_are_0_and_1_and_floats_normal() -> Non
 
 CODE = """
 import hashlib, sys
-from partition_core.recipe import TensorSpec
-from partition_core.sample_inputs import draw
+from partition_core.recipe.values import TensorSpec
+from partition_core.sources.samples import draw
 specs = [
     TensorSpec("a", (3, 5), "float32"), TensorSpec("b", (7,), "int64", (0, 499)),
     TensorSpec("c", (), "float64", (1.0, 2.0)), TensorSpec("d", (2,), "bool"),

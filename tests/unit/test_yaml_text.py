@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partition_core.reading.yaml_text import (
+from partition_core.recipe.yaml_text import (
     MAX_ALIASES,
     MAX_BYTES,
     MAX_DEPTH,
     parse_yaml,
     read_yaml,
 )
-from partition_core.reading.yaml_tree import Node, path_text
+from partition_core.recipe.yaml_tree import Node, path_text
 
 
 def tree(text: str) -> Node:

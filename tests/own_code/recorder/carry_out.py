@@ -14,12 +14,12 @@ from pathlib import Path
 
 from recording import FOLDER, Recording
 
-from partition_core.building import work
-from partition_core.building.inputs import measuring_inputs
-from partition_core.building.own_code import ASIDE
-from partition_core.building.plan import END2END, REFERENCE, Plan
-from partition_core.building.run import RecipeBuild, Run
-from partition_core.reference import load_reference
+from partition_core.base.recording import load_reference
+from partition_core.build import work
+from partition_core.build.fingerprint_entries import measuring_inputs
+from partition_core.build.own_code import ASIDE
+from partition_core.build.plan import END2END, REFERENCE, Plan
+from partition_core.build.run import RecipeBuild, Run
 
 
 def main(root: str, recipe: str, step: str, folder: str, what: str) -> None:
@@ -52,7 +52,7 @@ def _measuring(plan: Plan) -> Callable[[], object]:
     sample = {key.removeprefix(start): a for key, a in reference.items() if key.startswith(start)}
 
     def measure() -> object:
-        from partition_core.building.steps.measure import measure_model
+        from partition_core.build.steps.measure import measure_model
 
         with work.laid_out(plan, [END2END]) as (models, _):
             return measure_model(plan, print, END2END, models[END2END], [sample])

@@ -1,1 +1,0 @@
-"""Advice on where to cut: what each cut of a graph costs, and which cuts no other one beats."""

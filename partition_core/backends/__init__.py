@@ -1,0 +1,1 @@
+"""What runs a segment: a room for each runtime."""

@@ -1,0 +1,1 @@
+"""The only door to onnxruntime: as plain as a proof needs, and as a user sets it."""

@@ -1,0 +1,1 @@
+"""One recipe's build: steps, their fingerprints, the store, the build folder."""

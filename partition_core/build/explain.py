@@ -1,0 +1,71 @@
+"""Why a build would do what it would do: one line for each step, and nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from partition_core.base.fingerprint import Fingerprint, changes
+from partition_core.base.folders import MANIFEST
+from partition_core.base.outside_files import json_in
+from partition_core.build.plan import Plan, Step
+from partition_core.build.publish import is_published
+
+_LONGEST = 6
+
+
+def explanation(plan: Plan) -> Iterator[str]:
+    """Yield, for each step and artifact, whether it is up to date, restored or built, and why."""
+    former = _former(plan)
+    waiting = ""
+    for name, step in plan.steps():
+        verdict = _verdict(plan, name, step, former, waiting)
+        if verdict.startswith("build"):
+            waiting = waiting or name
+        yield f"{plan.recipe}: {name}: {verdict}"
+    for artifact in plan.artifacts:
+        yield f"{plan.recipe}: {artifact}: {_artifact_verdict(plan, artifact, waiting)}"
+
+
+def _verdict(
+    plan: Plan, name: str, step: Step | None, former: dict[str, Fingerprint], waiting: str
+) -> str:
+    if step is None:
+        return f"build if the {waiting} gives something new"
+    result = plan.result(step)
+    if result is not None and plan.project.store.is_complete(result):
+        return "up to date"
+    if result is not None and all(is_published(plan, artifact) for artifact in plan.artifacts):
+        return "up to date"
+    if plan.is_offered(step):
+        return "fetch from the shared store"
+    if result is not None:
+        return "build: its files left the store"
+    if name not in former:
+        return "build: there is no earlier build"
+    told = changes(former[name], step.fingerprint)
+    if not told:
+        return "build: its result left the store"
+    more = f"; and {len(told) - _LONGEST} more" if len(told) > _LONGEST else ""
+    return f"build: {'; '.join(told[:_LONGEST])}{more}"
+
+
+def _artifact_verdict(plan: Plan, artifact: str, waiting: str) -> str:
+    if waiting:
+        return "publish if it is new and the proof holds"
+    if is_published(plan, artifact):
+        return "up to date"
+    there = (plan.project.build_folder(plan.recipe) / artifact).exists()
+    return f"restore: the file {'is another one' if there else 'is missing'}"
+
+
+def _former(plan: Plan) -> dict[str, Fingerprint]:
+    """Return the fingerprints in the manifest of the last build, by step; none without one."""
+    try:
+        path = plan.project.build_folder(plan.recipe) / MANIFEST
+        steps = json_in(path)["fingerprints"]
+        return {
+            name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
+            for name, step in steps.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,121 @@
+"""The files of this package that decide what a step gives: what its module imports, and so on.
+
+Found by reading `import` statements, without importing anything. Each run that opens a recipe
+reads them anew, so they are found by patterns, which takes a twentieth of the time of parsing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import partition_core
+
+Kind = Literal["export", "mark", "cut", "prove", "measure", "report", "read"]
+"""The kinds of work whose results are kept; `read` is the reading of a recipe."""
+
+PACKAGE = Path(partition_core.__file__).parent
+
+_ENTRIES: Mapping[Kind, str] = {
+    "export": "build.steps.export",
+    "mark": "build.steps.mark",
+    "cut": "build.steps.cut",
+    "prove": "build.steps.prove",
+    "measure": "build.steps.measure",
+    "report": "build.steps.report",
+    "read": "recipe.reader",
+}
+"""The module that does the work of each kind."""
+
+ASIDE: Mapping[str, str] = {
+    "build.plan": "what it says of a step is an entry of the step's key",
+    "build.exports": "looks up which entries the key of an export has",
+    "build.fingerprint_entries": "makes these entries",
+    "build.project": "folders and stores, whose content is known by its digest",
+    "base.progress": "bars for people",
+    "store": "bytes by their digest, verified whenever they are read",
+}
+"""Modules and packages that steps import but that do not decide what they give, and why not."""
+
+_DATA: Mapping[str, str] = {
+    "recipe.policies": "policies",
+    "recipe.schema": "schema",
+    "report.layout": "report/page",
+    "report.writing": "report/page",
+}
+"""The folders of files other than code that a module reads."""
+
+_FOR_TYPES = re.compile(r"\nif TYPE_CHECKING:\n(?:(?:[ \t].*)?\n)+")
+_OWN = re.compile(r"partition_core((?:\.\w+)*)(?: import (\([^)]*\)|.+))?")
+_NAME = re.compile(r"\w+")
+
+
+@functools.cache
+def code_files(kind: Kind, package: Path = PACKAGE) -> Mapping[str, Path]:
+    """Return the files that work of a kind depends on, by their paths in the folder `package`."""
+    files = _modules(package)
+    closure = modules_of(kind, package)
+    found = [files[name] for name in closure]
+    for folder in {_DATA[name] for name in closure if name in _DATA}:
+        found += (_label(path, package) for path in (package / folder).rglob("*.*"))
+    return {label: package / label for label in sorted(found)}
+
+
+def modules_of(kind: Kind, package: Path = PACKAGE) -> frozenset[str]:
+    """Return the modules that work of a kind depends on, by their dotted names in the package.
+
+    The name of the package itself is empty.
+    """
+    pending = [_ENTRIES[kind]]
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in found and not _is_aside(name):
+            found.add(name)
+            pending += _imported(name, package)
+    return frozenset(found)
+
+
+def _is_aside(module: str) -> bool:
+    """Return whether a module does not decide what a step gives."""
+    return any(module == name or module.startswith(f"{name}.") for name in ASIDE)
+
+
+@functools.cache
+def _modules(package: Path) -> Mapping[str, str]:
+    """Return the files of the package's modules by name."""
+    labels = (_label(path, package) for path in package.rglob("*.py"))
+    return {
+        label.removesuffix(".py").replace("/", ".").removesuffix("__init__").rstrip("."): label
+        for label in labels
+    }
+
+
+def _label(path: Path, package: Path) -> str:
+    return path.as_posix()[len(package.as_posix()) + 1 :]
+
+
+@functools.cache
+def _imported(module: str, package: Path) -> frozenset[str]:
+    """Return the modules of the package that one of them names, not only for types.
+
+    A literal counts like an import: it is for `importlib`, or for Python's option `-m`.
+    """
+    files = _modules(package)
+    text = (package / files[module]).read_text(encoding="utf-8")
+    names = {module}
+    for match in _OWN.finditer(_FOR_TYPES.sub("\n", text)):
+        base = match[1].removeprefix(".")
+        names.add(base)
+        names.update(f"{base}.{name}".removeprefix(".") for name in _NAME.findall(match[2] or ""))
+    return frozenset(way for name in names for way in _on_the_way(name) if way in files)
+
+
+def _on_the_way(name: str) -> Iterator[str]:
+    """Yield the names of the modules that importing the dotted `name` runs, if they are some."""
+    yield ""
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -1,0 +1,99 @@
+"""A project: a folder with `recipes/` and `build/`, and the stores that its builds share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from partition_core.base.digests import Digests
+from partition_core.base.errors import BuildError, Place, disk_problem, problem
+from partition_core.base.folders import BUILD, RECIPES, STATE
+from partition_core.base.wording import warn
+from partition_core.build.dependencies.current import Surroundings
+from partition_core.build.dependencies.locating import search_path
+from partition_core.build.settings import Settings, read_settings
+from partition_core.store.local import LocalStore
+from partition_core.store.tiers import Remote, Store
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of a project, its store, the digests known of its files, and what models read.
+
+    Where Python looks for modules is in `around` as it was before any model changed it.
+    """
+
+    root: Path
+    settings: Settings
+    store: Store
+    digests: Digests
+    around: Surroundings
+
+    @classmethod
+    def at(cls, root: Path) -> Project:
+        """Return the project in the folder `root`; nothing is made on the disk.
+
+        Raises BuildError for wrong settings.
+        """
+        state = root / STATE
+        settings = read_settings(root)
+        digests = Digests(state / "digests.json")
+        store = Store(
+            LocalStore(settings.store, warn),
+            LocalStore(state / "store", warn),
+            _remote(settings, root),
+            warn,
+        )
+        around = Surroundings(root, search_path(), digests, root / BUILD)
+        return cls(root, settings, store, digests, around)
+
+    @property
+    def state(self) -> Path:
+        """The folder of what only saves time."""
+        return self.root / STATE
+
+    def build_folder(self, recipe: str) -> Path:
+        """Return the folder of the artifacts of a recipe."""
+        return self.root / BUILD / recipe
+
+    def check_build_folder(self, recipe: str) -> None:
+        """Raise BuildError if the artifacts of a recipe could not be written; leaves nothing."""
+        folder = self.build_folder(recipe)
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        try:
+            with tempfile.TemporaryFile(dir=there) as probe:
+                probe.write(bytes(1))
+        except OSError as error:
+            known = disk_problem(error)
+            raise BuildError(
+                problem(
+                    Place(f"{BUILD}/{recipe}"),
+                    f"cannot be written: {known.what}",
+                    known.expected or "expected a folder for the artifacts",
+                    known.remedy or f"let '{there}' be a folder that you may write to",
+                )
+            ) from error
+
+    def recipe_path(self, recipe: str) -> Path:
+        """Return the file of a recipe."""
+        return self.root / RECIPES / f"{recipe}.yaml"
+
+
+def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
+    if not settings.remote:
+        return None
+    # What moves bytes over a network is not needed by a build that stays on this machine.
+    from partition_core.store.outage import Outage
+    from partition_core.store.transports.by_url import transport_of
+
+    opened, outage = transport_of(settings.remote, root), Outage()
+
+    def remote() -> Remote:
+        from partition_core.store.shared import SharedStore
+
+        return SharedStore(opened(), settings.remote_write, warn, outage)
+
+    return remote

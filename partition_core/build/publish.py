@@ -1,0 +1,193 @@
+"""The build folder: artifacts restored from the store, and the manifest that describes them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
+from partition_core.base.errors import BuildError, Place, problem
+from partition_core.base.folders import BUILD, MANIFEST, REPORT
+from partition_core.base.outside_files import json_in
+from partition_core.build.forms import FINGERPRINT
+from partition_core.build.plan import PROOF, Plan, Step
+from partition_core.graph.stored_models import StoredModel, published_weights
+from partition_core.recipe.values import canonical_json
+from partition_core.store.entry import Result, StoredFile
+from partition_core.store.lists import LISTED_AT
+
+_OF_THE_STORE = (FINGERPRINT, LISTED_AT)
+"""Notes of an export that say how the store finds it."""
+
+
+def is_published(plan: Plan, artifact: str) -> bool:
+    """Return whether the build folder holds exactly the artifact that the recipe gives now."""
+    path = plan.project.build_folder(plan.recipe) / artifact
+    digest = plan.project.digests.of(path) if is_readable_file(path) else None
+    proof = plan.result(plan.prove())
+    models = plan.models()
+    if digest is None or proof is None or models is None:
+        return False
+    if artifact == REPORT:
+        report = plan.result(plan.report())
+        return report is not None and report.files[REPORT].digest == digest
+    if artifact != MANIFEST:
+        return models[artifact].file.digest == digest and _has_weights(plan, models[artifact])
+    if plan.project.store.path_of(proof.files[PROOF]) is None:
+        return False
+    return digest == digest_of(manifest_text(plan).encode())
+
+
+def _has_weights(plan: Plan, model: StoredModel) -> bool:
+    if model.weights is None:
+        return True
+    path = plan.project.build_folder(plan.recipe) / model.weights_name
+    return is_readable_file(path) and plan.project.digests.of(path) == model.weights.digest
+
+
+def is_all_published(plan: Plan) -> bool:
+    """Return whether nothing is left to do for a recipe, whatever the store still holds."""
+    if not plan.is_all_published:
+        plan.is_all_published = all(is_published(plan, artifact) for artifact in plan.artifacts)
+    return plan.is_all_published
+
+
+def publish(plan: Plan, artifact: str) -> bool:
+    """Put one artifact into the build folder, whole and verified; the proof must have passed.
+
+    A model's weights come before it. The manifest comes after the models and removes those of a
+    former partition, and former weights. Returns True.
+    """
+    if artifact == MANIFEST:
+        with _place_for(plan, artifact) as target:
+            _remove_former(plan, target)
+            write_whole(target, manifest_text(plan).encode())
+            plan.project.store.add_user(plan.project.root)
+        return True
+    if artifact == REPORT:
+        _restore(plan, artifact, _report(plan))
+        return True
+    model = _proven(plan)[artifact]
+    if model.weights is not None and not _has_weights(plan, model):
+        _restore(plan, model.weights_name, model.weights)
+    _restore(plan, artifact, model.file)
+    return True
+
+
+def _restore(plan: Plan, name: str, file: StoredFile) -> None:
+    with _place_for(plan, name) as target:
+        if not plan.project.store.restore(file, target):
+            raise BuildError(
+                problem(
+                    Place(f"{BUILD}/{plan.recipe}/{name}"),
+                    "its copy in the store was removed or damaged",
+                    "",
+                    "build again: it will be made anew",
+                )
+            )
+        plan.project.digests.learn(target, file.digest)
+
+
+@contextlib.contextmanager
+def _place_for(plan: Plan, name: str) -> Iterator[Path]:
+    """Yield the path of a file of the build folder, free to be written by this process alone."""
+    target = plan.project.build_folder(plan.recipe) / name
+    with plan.project.store.locked(digest_of(str(target).encode())):
+        remove_parts(target)
+        _make_way(target, f"{BUILD}/{plan.recipe}/{name}")
+        yield target
+
+
+def _make_way(target: Path, name: str) -> None:
+    if target.is_symlink() or not target.is_dir():
+        return
+    try:
+        target.rmdir()
+    except OSError as error:
+        what = "is a folder that is not empty"
+        raise BuildError(problem(Place(name), what, "expected a file", "remove it")) from error
+
+
+def _proven(plan: Plan) -> Mapping[str, StoredModel]:
+    models = plan.models()
+    if models is None or plan.result(plan.prove()) is None:
+        raise BuildError(problem(plan.recipe, "is not proven yet", "", "build again"))
+    return models
+
+
+def _report(plan: Plan) -> StoredFile:
+    result = plan.result(plan.report())
+    if result is None:
+        raise BuildError(problem(plan.recipe, "its report is not written yet", "", "build again"))
+    return result.files[REPORT]
+
+
+def _remove_former(plan: Plan, manifest: Path) -> None:
+    current = {model.weights_name for model in _proven(plan).values()}
+    for path in published_weights(manifest.parent):
+        if path.name not in current:
+            path.unlink(missing_ok=True)
+    try:
+        former = json_in(manifest)["artifacts"]
+        names = [str(name) for name in former]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in names:
+        if name not in plan.artifacts and Path(name).name == name:
+            (manifest.parent / name).unlink(missing_ok=True)
+
+
+def manifest_text(plan: Plan) -> str:
+    """Return the manifest as JSON: artifacts, segments, edges, coverage, proof, fingerprints.
+
+    The same artifacts have the same manifest; it holds no time and no path of the machine.
+    """
+    models = _proven(plan)
+    steps = {name: step for name, step in plan.steps() if step is not None}
+    # The report tells of all this, and its figures vary: the manifest has its key and no more.
+    results = {name: _result(plan, step) for name, step in steps.items() if name != "report"}
+    proof = results["prove"].files[PROOF]
+    proven = _stored_json(plan, proof)
+    content = {
+        "format": 1,
+        "recipe": json.loads(canonical_json(plan.file.recipe)),
+        "artifacts": {
+            name: {**_told(model.file), **_told_weights(model)} for name, model in models.items()
+        },
+        **proven,
+        "export": {k: v for k, v in results["export"].notes.items() if k not in _OF_THE_STORE},
+        "summary": results["prove"].notes["summary"],
+        "fingerprints": {
+            name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}
+            for name, step in steps.items()
+        },
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _told(file: StoredFile) -> dict[str, Any]:
+    return {"sha256": file.digest, "bytes": file.size}
+
+
+def _told_weights(model: StoredModel) -> dict[str, Any]:
+    if model.weights is None:
+        return {}
+    return {"weights": {"file": model.weights_name, **_told(model.weights)}}
+
+
+def _result(plan: Plan, step: Step) -> Result:
+    result = plan.result(step)
+    if result is None:
+        raise BuildError(problem(step.name, "its result left the store", "", "build again"))
+    return result
+
+
+def _stored_json(plan: Plan, file: StoredFile) -> dict[str, Any]:
+    path = plan.project.store.path_of(file)
+    if path is None:
+        raise BuildError(problem("store", "the proof was removed", "", "build again"))
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content

@@ -1,0 +1,76 @@
+"""Recipes read and checked once: as long as their files stay the same they are not read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from partition_core.base.disk import digest_of, write_memory
+from partition_core.base.errors import PartitionError, Place
+from partition_core.base.fingerprint import Fingerprint
+from partition_core.base.outside_files import memory_in, memory_text
+from partition_core.build.fingerprint_entries import reading_inputs
+from partition_core.build.project import Project
+from partition_core.recipe.file import RecipeFile
+
+
+class Recipes:
+    """The recipes of a project, with a memory of those whose files have been checked."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._memory = project.state / "recipes.json"
+        self._known = _read(self._memory)
+        self._checker = Fingerprint(tuple(reading_inputs(project))).key
+        self._new = False
+
+    def open(self, name: str) -> RecipeFile:
+        """Return a recipe; raises RecipeError with everything that is wrong with it."""
+        known = self._recall(name)
+        if known is not None:
+            return known
+        # What imports yaml and jsonschema is not needed for a recipe that did not change.
+        from partition_core.recipe.reader import read_recipe
+
+        file = read_recipe(self._project.recipe_path(name), self._project.root)
+        self._known[name] = {
+            "checker": self._checker,
+            "sources": [os.path.relpath(path, self._project.root) for path in file.sources],
+            "digest": _digest(self._project, file.sources),
+            "file": file.file,
+            "values": file.values,
+            "places": {path: [p.file, p.line, p.path] for path, p in file.places.items()},
+        }
+        self._new = True
+        return file
+
+    def save(self) -> None:
+        """Remember what was read for the next run; a disk that refuses costs only time."""
+        if self._new:
+            write_memory(self._memory, memory_text(self._known))
+
+    def _recall(self, name: str) -> RecipeFile | None:
+        known = self._known.get(name)
+        try:
+            if known is None or known["checker"] != self._checker:
+                return None
+            sources = tuple(self._project.root / source for source in known["sources"])
+            if _digest(self._project, sources) != known["digest"]:
+                return None
+            places = {path: Place(*place) for path, place in known["places"].items()}
+            return RecipeFile.of(name, known["file"], known["values"], places, sources)
+        except (KeyError, TypeError, ValueError, AttributeError, PartitionError):
+            return None  # a memory that cannot be read is an empty one
+
+
+def _read(memory: Path) -> dict[str, Any]:
+    try:
+        return memory_in(memory)
+    except (OSError, ValueError):
+        return {}
+
+
+def _digest(project: Project, paths: Iterable[Path]) -> str:
+    return digest_of("\n".join(str(project.digests.of(path)) for path in paths).encode())

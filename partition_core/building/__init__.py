@@ -1,1 +1,0 @@
-"""From a recipe to its build folder: steps, their fingerprints, the store, the checkpoint."""

@@ -1,0 +1,80 @@
+"""The words of doit's command line: which commands they are, and which recipes they are about.
+
+One recipe with a mistake must not stop what is about others, so only these are read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from partition_core.base.errors import RecipeError, problem
+
+_OF_RECIPES = (
+    "build", "export", "cut", "prove", "report", "suggest", "detect", "calibrate", "push", "pull",
+)  # fmt: skip
+_OF_NO_RECIPE = ("store", "verify", "prune", "origin", "import_mmdeploy")
+_BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tabcompletion", "help")
+
+
+class Scope(NamedTuple):
+    """The recipes that a command is about; None are all of them.
+
+    `must_be_right` tells whether a mistake in one of them stops the command, as it stops a build;
+    otherwise it is a warning.
+    """
+
+    recipes: tuple[str, ...] | None
+    must_be_right: bool
+
+
+def commands() -> set[str]:
+    """Return the words of the command line that may be commands, without what they are for."""
+    return {word.partition(":")[0] for word in sys.argv[1:]}
+
+
+def paths_in_full(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with `~` as the user's folder: behind `=` no shell replaces it."""
+    return {name: os.path.expanduser(value) for name, value in variables.items()}
+
+
+def scope(words: Sequence[str], chosen: str | None) -> Scope:
+    """Return what a command line of these words is about; `chosen` is the text behind `recipe=`.
+
+    Raises RecipeError for a variable that is written with spaces around its sign, and for fewer
+    processes than none, with which doit would do nothing.
+    """
+    _check_processes(words)
+    if "=" in words:
+        place = words.index("=")
+        name, value = "".join(words[place - 1 : place]), "".join(words[place + 1 : place + 2])
+        raise RecipeError(
+            problem(f"{name} = {value}", "has spaces around '='", f"expected {name}={value}")
+        )
+    if chosen is not None:
+        names = tuple(name.strip() for name in chosen.split(",") if name.strip())
+        return Scope(names or ("",), True)
+    tasks = [word.split(":") for word in words]
+    of_recipes = [steps for steps in tasks if steps[0] in _OF_RECIPES]
+    if not of_recipes and any(steps[0] in _OF_NO_RECIPE for steps in tasks):
+        return Scope((), False)
+    if of_recipes and all(len(steps) > 1 for steps in of_recipes):
+        return Scope(tuple(dict.fromkeys(steps[1] for steps in of_recipes)), True)
+    return Scope(None, not set(words) & set(_BUILD_NOTHING))
+
+
+def _check_processes(words: Sequence[str]) -> None:
+    for word, following in itertools.pairwise((*words, "")):
+        option = _PROCESSES.fullmatch(word)
+        count = (option[1] or following) if option else ""
+        if _NEGATIVE.fullmatch(count):
+            expected = "expected 0, or how many processes build at the same time"
+            raise RecipeError(problem(f"-n {count}", "this is no number of processes", expected))
+
+
+_PROCESSES = re.compile(r"(?:-n|--process)=?(.*)")
+_NEGATIVE = re.compile(r"-\d+")

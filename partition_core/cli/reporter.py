@@ -1,0 +1,155 @@
+"""What a run of doit tells its user: every error, and at the end what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from doit.exceptions import UnmetDependency
+from doit.reporter import ConsoleReporter
+
+from partition_core.base.folders import BUILD
+from partition_core.base.wording import columns, counted, size_text
+from partition_core.cli.actions import MADE, SECONDS
+
+if TYPE_CHECKING:
+    from partition_core.build.run import RecipeBuild, Run
+    from partition_core.graph.stored_models import StoredModel
+
+
+class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has no types
+    """Says at the end, for each recipe, where each artifact comes from.
+
+    At a terminal in a table with times, else in a line for each artifact: those of a log should
+    be the same for the same work.
+    """
+
+    desc = "where each artifact comes from, and every error without a traceback"
+
+    run: ClassVar[Run | None] = None
+    """What is built. Not in the tasks' `meta`: doit sends that between processes."""
+
+    def __init__(self, outstream: Any, options: Any) -> None:
+        super().__init__(outstream, options)
+        self._seen: dict[str, list[Any]] = {}
+        self._made: set[str] = set()
+        self._seconds: dict[str, float] = {}
+        self._published: set[str] = set()
+        self._failed: set[str] = set()
+
+    def execute_task(self, task: Any) -> None:
+        """Say nothing: the actions tell what they do."""
+
+    def add_success(self, task: Any) -> None:
+        """Note what was done."""
+        self._see(task)
+        if task.values.get(MADE):
+            self._made.add(task.name)
+        self._seconds[task.name] = float(task.values.get(SECONDS) or 0)
+        self._published.update(task.targets)
+
+    def skip_uptodate(self, task: Any) -> None:
+        """Note what needed nothing."""
+        self._see(task)
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """Tell an error; of a task that could not start since another failed, nothing."""
+        self._failed.add(_recipe(task))
+        if not isinstance(fail, UnmetDependency):
+            super().add_failure(task, fail)
+
+    def _see(self, task: Any) -> None:
+        if task.actions and _recipe(task):
+            self._seen.setdefault(_recipe(task), []).append(task)
+
+    def _write_failure(self, result: Any, write_exception: bool = True) -> None:
+        self.write(f"ERROR: {result['exception'].get_msg().strip()}\n")
+
+    def complete_run(self) -> None:
+        """Tell what became of each recipe."""
+        for build in self.run.builds if self.run else ():
+            if build.name in self._failed:
+                self.write(f"{build.name}: failed\n")
+            elif build.name in self._seen:
+                self._tell(build)
+        if self.run and self._seen:
+            self.run.finish()
+        for message in self.runtime_errors:
+            self.write(f"ERROR: {message}\n")
+
+    def _tell(self, build: RecipeBuild) -> None:
+        tasks = self._seen[build.name]
+        there = {target for task in tasks for target in task.targets}
+        if there & self._published and self.outstream.isatty():
+            self._tell_table(build, there)
+        elif there & self._published:
+            self.write(f"{build.name}: {_proof(build)}\n")
+            for artifact, target in _targets(build, there):
+                how = self._origin(build, artifact, target)
+                model = (build.plan.models() or {}).get(artifact)
+                size = f", {_size(model)}" if model and target in self._published else ""
+                self.write(f"{target}: {how}{size}\n")
+        elif there:
+            count = counted(len(there), "artifact")
+            self.write(f"{build.name}: up to date ({count} in {BUILD}/{build.name})\n")
+        elif not any(task.name in self._made for task in tasks):
+            steps = ", ".join(task.name for task in tasks)
+            self.write(f"{build.name}: up to date ({steps})\n")
+
+    def _tell_table(self, build: RecipeBuild, there: set[str]) -> None:
+        models = build.plan.models() or {}
+        rows = [("artifact", "size", "obtained", "seconds")]
+        for artifact, target in _targets(build, there):
+            done = [f"build:{build.name}:{artifact}", self._step(build, artifact)]
+            seconds = sum(self._seconds.get(name, 0.0) for name in done)
+            rows.append(
+                (
+                    target,
+                    _size(models[artifact]) if artifact in models else _file_size(build, target),
+                    self._origin(build, artifact, target),
+                    f"{seconds:.1f}" if target in self._published else "",
+                )
+            )
+        for line in columns(rows, frozenset({1, 3})):
+            self.write(f"{line}\n")
+        self.write(f"{build.name}: {_proof(build)}\n")
+
+    def _origin(self, build: RecipeBuild, artifact: str, target: str) -> str:
+        if target not in self._published:
+            return "up to date"
+        if artifact not in (build.plan.models() or {}):
+            return "written"
+        is_built = self._step(build, artifact) in self._made
+        return "built" if is_built else "restored from the store"
+
+    def _step(self, build: RecipeBuild, artifact: str) -> str:
+        """Return the task whose work gives an artifact."""
+        if artifact in build.outline.segments:
+            return f"cut:{build.name}:{artifact}"
+        models = build.plan.models() or {}
+        return f"export:{build.name}" if artifact in models else f"prove:{build.name}"
+
+
+def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
+    """Return the artifacts, and their paths, that a run was about."""
+    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.outline.artifacts]
+    return [(name, target) for name, target in named if target in there]
+
+
+def _size(model: StoredModel) -> str:
+    if model.weights is None:
+        return size_text(model.file.size)
+    return f"{size_text(model.file.size)} and {size_text(model.weights.size)} of weights"
+
+
+def _file_size(build: RecipeBuild, target: str) -> str:
+    path = build.run.root / target
+    return size_text(path.stat().st_size) if path.is_file() else ""
+
+
+def _recipe(task: Any) -> str:
+    return str((task.meta or {}).get("recipe", ""))
+
+
+def _proof(build: RecipeBuild) -> str:
+    result = build.plan.result(build.plan.prove())
+    return str(result.notes["summary"]) if result else "not proven"

@@ -1,0 +1,109 @@
+"""The tasks that look after the store: `doit store`, `verify`, `prune` and `origin`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from partition_core.base.errors import BuildError, problem
+from partition_core.cli.actions import attempt, say_all
+
+if TYPE_CHECKING:
+    from partition_core.build.project import Project
+
+Task = dict[str, Any]
+
+
+def task_store() -> Task:
+    """Show what the store holds, how large it is, and what build folders of this machine use."""
+
+    def lines(upkeep: Any, project: Project, forget: str) -> Iterable[str]:
+        found: Iterable[str] = upkeep.forget(project, forget) if forget else upkeep.show(project)
+        return found
+
+    return {**_task(lines), "params": _STORE_PARAMS}
+
+
+def task_verify() -> Task:
+    """Read everything in the store and tell what is damaged."""
+    return _task(lambda upkeep, project: upkeep.verify(project, _progress))
+
+
+def task_prune() -> Task:
+    """Remove from the store what no build folder uses; cheapest to make again first."""
+
+    def lines(
+        upkeep: Any, project: Project, days: float | None, down_to: str, dry_run: bool
+    ) -> Iterable[str]:
+        size = upkeep.bytes_in(down_to) if down_to else None
+        found: Iterable[str] = upkeep.prune(project, days, size, dry_run)
+        return found
+
+    return {**_task(lines), "params": _PRUNE_PARAMS}
+
+
+def task_origin() -> Task:
+    """Tell which recipe and inputs made .onnx files: `doit origin build/yolov3/yolov3.onnx`."""
+
+    def lines(upkeep: Any, project: Project, files: list[str]) -> Iterator[str]:
+        if not files:
+            expected = "expected one or more, as in `doit origin build/yolov3/yolov3.onnx`"
+            raise BuildError(problem("doit origin", "no file is named", expected))
+        for name in files:
+            yield from upkeep.origin(project, Path(name))
+
+    return {**_task(lines), "pos_arg": "files"}
+
+
+_STORE_PARAMS = [
+    {
+        "name": "forget",
+        "long": "forget",
+        "type": str,
+        "default": "",
+        "help": "remove the results of this recipe, or those whose keys start so",
+    },
+]
+
+_PRUNE_PARAMS = [
+    {
+        "name": "days",
+        "long": "unused-for",
+        "type": float,
+        "default": None,
+        "help": "spare what was used in the last so many days",
+    },
+    {
+        "name": "down_to",
+        "long": "down-to",
+        "type": str,
+        "default": "",
+        "help": "stop when the results take no more than this, such as 20GB",
+    },
+    {
+        "name": "dry_run",
+        "long": "dry-run",
+        "type": bool,
+        "default": False,
+        "help": "tell what would go; change nothing",
+    },
+]
+
+
+def _task(lines: Callable[..., Iterable[str]]) -> Task:
+    def action(**given: Any) -> Any:
+        # Builds with nothing to do should not pay for what only these tasks need.
+        from partition_core.build import store_commands as upkeep
+        from partition_core.build.project import Project
+
+        return attempt(lambda: say_all(lines(upkeep, Project.at(Path.cwd()), **given)))
+
+    return {"actions": [action], "verbosity": 2}
+
+
+def _progress(paths: Iterable[Path]) -> Any:
+    from tqdm import tqdm
+
+    total = sum(path.stat().st_size for path in paths)
+    return tqdm(desc="verify", total=total, unit="B", unit_scale=True, leave=False, disable=None)

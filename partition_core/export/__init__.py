@@ -1,1 +1,0 @@
-"""From a recipe's model to its end2end ONNX model: the one door to torch and mmdet."""

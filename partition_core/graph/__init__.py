@@ -1,0 +1,1 @@
+"""ONNX graphs as values: marks, scopes and cuts. Imports neither torch nor doit."""

@@ -1,0 +1,159 @@
+"""Tells how the segments fit together, as plain values for the manifest; must not build graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from partition_core.base.errors import CutError, Problem
+from partition_core.graph.boundary import Boundary
+from partition_core.graph.file.graph import Model, Node, Value
+from partition_core.graph.marks import is_mark, root
+from partition_core.graph.scope import Scope, scope_of
+from partition_core.graph.walk import dependents, reads
+from partition_core.recipe.values import Segment
+
+MODEL_INPUT = "end2end input"
+MODEL_OUTPUT = "end2end output"
+SEGMENTS_AT = "partition.segments"
+
+
+@dataclass(frozen=True)
+class BoundaryTensor:
+    """An input or output of a segment: its name, ONNX dtype, dims and the mark it comes from."""
+
+    name: str
+    dtype: str
+    dims: tuple[int | str, ...]
+    reference: str
+
+
+@dataclass(frozen=True)
+class SegmentBoundary:
+    """The inputs and outputs of the segment in `save_file`, in its order."""
+
+    save_file: str
+    inputs: tuple[BoundaryTensor, ...]
+    outputs: tuple[BoundaryTensor, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One tensor on its way: the output `output` of `producer` is the input `input` of `consumer`.
+
+    `producer` is the save_file of an earlier segment, `end2end input`, or empty: a gap, no one
+    gives the tensor. `consumer` is the save_file of a segment, or `end2end output`.
+    """
+
+    producer: str
+    output: str
+    consumer: str
+    input: str
+    dtype: str
+    dims: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which nodes of the end2end model run in which segments.
+
+    Counted are the nodes of its main graph that depend on an input of it, without Mark nodes; one
+    without a name is called like its first output.
+    `uncovered` and `shared` are in graph order; `counts` holds a pair for each segment.
+    """
+
+    nodes: int
+    uncovered: tuple[str, ...]
+    shared: tuple[tuple[str, tuple[str, ...]], ...]
+    counts: tuple[tuple[str, int], ...]
+
+
+def boundaries(
+    model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT
+) -> tuple[SegmentBoundary, ...]:
+    """Return the boundary of every segment; raises CutError with the problems of all segments."""
+    return tuple(
+        SegmentBoundary(
+            scope.segment.save_file,
+            tuple(_plain(item) for item in scope.inputs),
+            tuple(_plain(item) for item in scope.outputs),
+        )
+        for scope in _scopes(model, segments, at)
+    )
+
+
+def edges(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> tuple[Edge, ...]:
+    """Return every edge between segments, in their order, and from and to the end2end model.
+
+    Tensors are matched by what they are, not by name; a segment takes them from the earliest
+    segment before it that gives them. Raises CutError with the problems of all segments.
+    """
+    made: dict[Value, tuple[str, str]] = {
+        value: (MODEL_INPUT, value.name or "") for value in model.graph.inputs
+    }
+    found: list[Edge] = []
+    gives: dict[Value, tuple[str, Boundary]] = {}
+    for scope in _scopes(model, segments, at):
+        for item in scope.inputs:
+            producer = made.get(item.value, ("", ""))
+            found.append(_edge(producer, (scope.segment.save_file, item.name), item))
+        for item in scope.outputs:
+            made.setdefault(item.value, (scope.segment.save_file, item.name))
+            gives.setdefault(item.value, (scope.segment.save_file, item))
+    for value in model.graph.outputs:
+        if (giver := gives.get(root(value))) is not None:
+            file, item = giver
+            found.append(_edge((file, item.name), (MODEL_OUTPUT, value.name or ""), item))
+    return tuple(found)
+
+
+def coverage(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> Coverage:
+    """Return which nodes of `model` the segments cover; raises CutError as `edges` does."""
+    sources = [value for value in model.graph.inputs if value.tensor is None]
+    live = dependents(model.graph, sources)
+    counted = [
+        node
+        for node in model.graph
+        if not is_mark(node) and any(value in live for value in reads(node))
+    ]
+    files: dict[Node, list[str]] = {node: [] for node in counted}
+    for scope in _scopes(model, segments, at):
+        for node in scope.walk.nodes:
+            if node in files:
+                files[node].append(scope.segment.save_file)
+    return Coverage(
+        nodes=len(counted),
+        uncovered=tuple(_name(node) for node, by in files.items() if not by),
+        shared=tuple((_name(node), tuple(by)) for node, by in files.items() if len(by) > 1),
+        counts=tuple(
+            (segment.save_file, sum(segment.save_file in by for by in files.values()))
+            for segment in segments
+        ),
+    )
+
+
+def _scopes(model: Model, segments: Sequence[Segment], at: str) -> list[Scope]:
+    scopes: list[Scope] = []
+    problems: list[Problem] = []
+    for index, segment in enumerate(segments):
+        try:
+            scopes.append(scope_of(model, segment, f"{at}[{index}]"))
+        except CutError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise CutError(*problems)
+    return scopes
+
+
+def _name(node: Node) -> str:
+    return node.name or node.outputs[0].name or ""
+
+
+def _plain(item: Boundary) -> BoundaryTensor:
+    dims = tuple(dim for dim in item.dims if dim is not None)
+    return BoundaryTensor(item.name, item.text, dims, str(item.tensor))
+
+
+def _edge(producer: tuple[str, str], consumer: tuple[str, str], item: Boundary) -> Edge:
+    plain = _plain(item)
+    return Edge(*producer, *consumer, dtype=plain.dtype, dims=plain.dims)

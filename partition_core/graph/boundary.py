@@ -1,0 +1,271 @@
+"""Names and types the tensors at the boundary of a segment; must not import the walk or the cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from partition_core.base.errors import Problem, one_of, problem, suggestion
+from partition_core.graph.file.graph import Value
+from partition_core.graph.file.value_type import (
+    DTYPES,
+    Dim,
+    ValueType,
+    symbols_in,
+    tensor_info,
+    type_of,
+    with_name,
+    with_symbols,
+)
+from partition_core.graph.marks import MarkedTensor
+from partition_core.recipe.values import DynamicAxis, Segment
+
+Inferred = Callable[[str], bytes]
+"""Gives the ValueInfoProto that shape inference finds for a name, empty if it finds none."""
+
+UNTYPED = "a boundary needs a dtype and a rank"
+"""What is expected of a tensor whose type nobody knows."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A tensor that enters or leaves a segment, under its name there.
+
+    `dims` are sizes or symbols. While a boundary is being made a dim may be None, unknown and
+    without a symbol; `named` gives it one. A sequence, an optional or a map has no `dtype` (0)
+    and no dims; `other` is its ValueInfoProto. `text` names the type.
+    """
+
+    tensor: MarkedTensor
+    name: str
+    text: str
+    dtype: int
+    dims: tuple[Dim, ...]
+    other: bytes = b""
+
+    @property
+    def value(self) -> Value:
+        """The root value of the end2end model that this tensor is."""
+        return self.tensor.value
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols of its dims, also of those inside a sequence."""
+        return [dim for dim in self.dims if isinstance(dim, str)] + symbols_in(self.other)
+
+    def named(self, symbols: Mapping[str, str]) -> Boundary:
+        """Return this boundary after renaming `symbols`, each unknown dim with a symbol."""
+        dims = tuple(
+            f"{self.name}_d{axis}"
+            if dim is None
+            else dim
+            if isinstance(dim, int)
+            else renamed(dim, symbols)
+            for axis, dim in enumerate(self.dims)
+        )
+        other = with_symbols(self.other, lambda symbol: renamed(symbol, symbols))
+        return replace(self, dims=dims, other=other)
+
+    def info(self, of: bytes) -> bytes:
+        """Return its ValueInfoProto; what else `of` says of its value is kept."""
+        if self.other:
+            return with_name(self.other, self.name)
+        return tensor_info(self.name, self.dtype, self.dims, of)
+
+
+def renamed(dim: str, symbols: Mapping[str, str]) -> str:
+    """Return `dim` after renaming symbols, also those inside an expression such as `2*s0 + 1`."""
+    if dim in symbols:
+        return symbols[dim]
+    return re.sub(r"[^\W\d]\w*", lambda match: symbols.get(match[0], match[0]), dim)
+
+
+def boundary(tensor: MarkedTensor, name: str, at: str, inferred: Inferred) -> Boundary | Problem:
+    """Return the boundary for `tensor`, or the problem that its dtype or rank is unknown.
+
+    The root value's own type wins, then what is known of the mark's output, then the attributes
+    of the mark, then what shape inference finds.
+    """
+    infos = [tensor.value.info, tensor.seen.info]
+    known = [info for info in infos if type_of(info)] or infos
+    own = [kind for kind in (tensor.value.type, tensor.seen.type) if kind is not None]
+    if own and own[0].composed:
+        return Boundary(tensor, name, own[0].text, 0, (), known[0])
+    marked = ValueType("", tensor.dtype or 0, _marked_dims(tensor))
+    found = _first([*own, marked])
+    if not found.dtype or found.dims is None:
+        info = inferred(tensor.value.name)
+        kind = type_of(info)
+        if kind is not None and kind.composed:
+            return Boundary(tensor, name, kind.text, 0, (), info)
+        found = _first([found, *([kind] if kind else [])])
+    if not found.dtype:
+        return _unknown(tensor, "dtype", at)
+    if found.dims is None:
+        return _unknown(tensor, "rank", at)
+    return Boundary(tensor, name, DTYPES[found.dtype], found.dtype, found.dims)
+
+
+def _first(types: Sequence[ValueType]) -> ValueType:
+    # The first dtype and the first shape that one of `types` knows.
+    dtypes = [kind.dtype for kind in types if kind.dtype in DTYPES]
+    shapes = [kind.dims for kind in types if kind.dims is not None]
+    return ValueType("", next(iter(dtypes), 0), next(iter(shapes), None))
+
+
+def _marked_dims(tensor: MarkedTensor) -> tuple[Dim, ...] | None:
+    if tensor.shape is None:
+        return None
+    return tuple(None if dim < 0 else dim for dim in tensor.shape)
+
+
+def _unknown(tensor: MarkedTensor, what: str, at: str) -> Problem:
+    return problem(
+        at,
+        f"the {what} of '{tensor}' is not known",
+        UNTYPED,
+        "set 'dtype' and 'shape' of the Mark node, or the tensor's type in the model",
+    )
+
+
+def boundary_names(
+    tensors: Sequence[MarkedTensor], names: Sequence[str], at: str
+) -> tuple[str, ...] | Problem:
+    """Return the name of each of `tensors`: those of the recipe, or else their own.
+
+    `at` is the YAML path of `names`.
+    """
+    if not names:
+        return tuple(tensor.name for tensor in tensors)
+    if len(names) == len(tensors):
+        return tuple(names)
+    listed = ", ".join(f"'{tensor}'" for tensor in tensors)
+    what = f"{len(names)} {'names' if len(names) != 1 else 'name'} for {len(tensors)} "
+    what += "tensors" if len(tensors) != 1 else "tensor"
+    return problem(at, what, f"expected one for each of {listed}")
+
+
+def distinctly_named(
+    inputs: Sequence[Boundary], outputs: Sequence[Boundary], segment: Segment
+) -> tuple[list[Boundary], list[Boundary]]:
+    """Return the boundaries with other names where their own are taken.
+
+    The first has its own name, another one that of its mark in front, so that a tensor more
+    changes no name before it. Names that `segment` gives stay. An output that is an input keeps
+    that one's name.
+    """
+    given = {*segment.input_names, *segment.output_names}
+    owners: dict[str, Boundary] = {}
+
+    def free(name: str, item: Boundary) -> bool:
+        owner = owners.get(name)
+        return name not in given and (owner is None or _is_passed_on(owner, item, inputs))
+
+    def named(item: Boundary) -> Boundary:
+        name = next((name for name in (item.name, *_longer(item)) if free(name, item)), item.name)
+        owners.setdefault(name, item)
+        return replace(item, name=name)
+
+    return (
+        list(inputs) if segment.input_names else [named(item) for item in inputs],
+        list(outputs) if segment.output_names else [named(item) for item in outputs],
+    )
+
+
+def _is_passed_on(owner: Boundary, item: Boundary, inputs: Sequence[Boundary]) -> bool:
+    return owner.value is item.value and owner in inputs and item not in inputs
+
+
+def _longer(item: Boundary) -> Iterator[str]:
+    tensor = item.tensor
+    mark = f"{tensor.mark}.{tensor.call}" if tensor.call else tensor.mark
+    yield f"{mark}.{item.name}"
+    yield f"{mark}.{tensor.side}.{item.name}"
+
+
+def clashes(boundaries: Sequence[Boundary], at: str) -> list[Problem]:
+    """Return a problem for every name that several of `boundaries` have."""
+    groups: dict[str, list[str]] = {}
+    for item in boundaries:
+        groups.setdefault(item.name, []).append(f"'{item.tensor}'")
+    return [
+        problem(
+            at,
+            f"{len(group)} boundary tensors are named '{name}': {', '.join(group)}",
+            "expected different names",
+            "rename them with input_names or output_names",
+        )
+        for name, group in groups.items()
+        if len(group) > 1
+    ]
+
+
+def symbol_renames(
+    boundaries: Sequence[Boundary], axes: Sequence[DynamicAxis], taken: frozenset[str], at: str
+) -> tuple[dict[str, str], list[Boundary], list[Problem]]:
+    """Return the renames of symbols that `axes` ask for, the boundaries, and all problems.
+
+    `taken` are the symbols that the segment uses; a dim that has none gets its symbol here.
+    """
+    by_name = {item.name: item for item in boundaries}
+    symbols: dict[str, str] = {}
+    problems: list[Problem] = []
+    given: dict[str, str] = {}
+    for axis in axes:
+        where = _axis_place(at, axis)
+        found = _dim(by_name, axis, where)
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        item, dim = found
+        origin = f"{axis.tensor}.{axis.axis}" if dim is None else dim
+        if given.setdefault(axis.symbol, origin) != origin or (
+            axis.symbol != dim and axis.symbol in taken
+        ):
+            problems.append(_merged(axis, where))
+        elif dim is None:
+            dims = (*item.dims[: axis.axis], axis.symbol, *item.dims[axis.axis + 1 :])
+            by_name[axis.tensor] = replace(item, dims=dims)
+        elif symbols.setdefault(dim, axis.symbol) != axis.symbol:
+            problems.append(_split(axis, dim, symbols[dim], where))
+    items = [replace(item, dims=by_name[item.name].dims) for item in boundaries]
+    return symbols, items, problems
+
+
+def _axis_place(at: str, axis: DynamicAxis) -> str:
+    # As the reader writes a YAML path, so that the problem gets its line.
+    plain = re.fullmatch(r"[\w-]+", axis.tensor, re.ASCII)
+    return f"{at}.{axis.tensor}.{axis.axis}" if plain else f"{at}['{axis.tensor}'].{axis.axis}"
+
+
+def _dim(
+    by_name: Mapping[str, Boundary], axis: DynamicAxis, at: str
+) -> tuple[Boundary, str | None] | Problem:
+    item = by_name.get(axis.tensor)
+    if item is None:
+        what = f"the segment has no boundary tensor '{axis.tensor}'"
+        return problem(at, what, one_of(by_name), suggestion(axis.tensor, by_name))
+    if item.other:
+        return problem(at, f"'{axis.tensor}' is {item.text}", "only a tensor has dims")
+    if not 0 <= axis.axis < len(item.dims):
+        what = f"'{axis.tensor}' has no axis {axis.axis}"
+        rank = len(item.dims)
+        return problem(at, what, f"expected 0 to {rank - 1}" if rank else "it is a scalar")
+    dim = item.dims[axis.axis]
+    if isinstance(dim, int):
+        what = f"the exported model fixed dim {axis.axis} of '{axis.tensor}' at {dim}"
+        remedy = "set it in export.dynamic_axes instead"
+        return problem(at, what, "only a dim that is not fixed can be named", remedy)
+    return item, dim
+
+
+def _merged(axis: DynamicAxis, at: str) -> Problem:
+    what = f"'{axis.symbol}' already names another dim of the segment"
+    remedy = "use another name, or give both dims one name in export.dynamic_axes"
+    return problem(at, what, "a name stands for one size", remedy)
+
+
+def _split(axis: DynamicAxis, dim: str, first: str, at: str) -> Problem:
+    what = f"dim {axis.axis} of '{axis.tensor}' is '{dim}', which is already renamed '{first}'"
+    return problem(at, what, "equal dims have one name", f"call it '{first}' here too")

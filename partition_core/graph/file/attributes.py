@@ -1,0 +1,43 @@
+"""Reads the attributes of a node that are numbers, words or tensors; must not know graphs."""
+
+from __future__ import annotations
+
+from partition_core.graph.file.graph import Node
+from partition_core.graph.file.graph_reader import ATTRIBUTES, TENSOR
+from partition_core.graph.file.tensor import Tensor, read_tensor
+from partition_core.graph.file.wire import fields, integers, number, piece, text
+
+Attribute = int | str | tuple[int, ...]
+
+# Field numbers of AttributeProto, and the values of its field `type`.
+_NAME, _INT, _TEXT, _INTS, _TYPE = 1, 3, 4, 8, 20
+_IS_INT, _IS_TEXT, _IS_INTS = 2, 3, 7
+
+
+def attributes_of(node: Node) -> dict[str, Attribute]:
+    """Return the attributes of `node` that are an integer, a string or a list of integers."""
+    found: dict[str, Attribute] = {}
+    for key, message in fields(node.message):
+        if key >> 3 != ATTRIBUTES:
+            continue
+        inside = fields(piece(message))
+        last = {inner >> 3: value for inner, value in inside}
+        name, kind = text(last.get(_NAME, b"")), last.get(_TYPE)
+        if kind == _IS_INT:
+            found[name] = number(last.get(_INT, 0))
+        elif kind == _IS_TEXT:
+            found[name] = text(last.get(_TEXT, b""))
+        elif kind == _IS_INTS:
+            found[name] = tuple(integers(inside, _INTS))
+    return found
+
+
+def tensors_of(node: Node) -> list[Tensor]:
+    """Return the tensors that are attributes of `node`."""
+    return [
+        read_tensor(piece(value))
+        for key, message in fields(node.message)
+        if key >> 3 == ATTRIBUTES
+        for inner, value in fields(piece(message))
+        if inner >> 3 == TENSOR
+    ]

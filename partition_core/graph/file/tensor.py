@@ -1,0 +1,185 @@
+"""Weights of an ONNX file: what their TensorProto says, and where their bytes lie."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from partition_core.base.errors import CutError, problem
+from partition_core.graph.file.byte_range import File, Piece, Range, content_of
+from partition_core.graph.file.value_type import DTYPES, byte_size, tensor_info
+from partition_core.graph.file.wire import (
+    Field,
+    WireError,
+    fields,
+    integers,
+    number,
+    part_of,
+    piece,
+    text,
+)
+
+# Field numbers of TensorProto, and of the entries of its external_data.
+DIMS, DTYPE, FLOATS, NAME, RAW, DOUBLES, LOCATIONS, PLACE = 1, 2, 4, 8, 9, 10, 13, 14
+_STRINGS = 6
+_CONTENT = frozenset((FLOATS, 5, _STRINGS, 7, RAW, DOUBLES, 11))
+_EXTERNAL = 1
+_VALUES = 1
+_SNAPSHOTS, _BLOBS = "snapshots", "blobs"
+_WHOLE = re.compile("[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Where a tensor's bytes lie: in the file `location`, relative to the model's folder.
+
+    A `length` of None means as many as the tensor needs.
+    """
+
+    location: str
+    offset: int
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor as its message has it; its bytes are read only where someone asks for them.
+
+    `raw` are its bytes in the order of raw_data if they lie in the message (also those of
+    float_data, which are the same), `external` says where they lie outside of it. A sparse
+    tensor has neither.
+    """
+
+    name: str
+    dtype: int
+    dims: tuple[int, ...]
+    message: Piece
+    raw: Piece | None = None
+    external: External | None = None
+    sparse: bool = False
+
+    @property
+    def info(self) -> bytes:
+        """The ValueInfoProto of a value that holds this tensor; a sparse one reads as dense."""
+        return tensor_info(self.name, self.dtype, self.dims)
+
+    @property
+    def weight(self) -> int:
+        """The number of bytes that it has in memory, or in its message if it holds strings."""
+        return byte_size(self.dtype, self.dims) or len(self.message)
+
+
+def tensor_fields(message: Piece) -> list[Field]:
+    """Return the fields of a TensorProto; of a range the contents are ranges."""
+    return fields(message, _CONTENT)
+
+
+def read_tensor(message: Piece) -> Tensor:
+    """Return the tensor in a TensorProto; raises WireError and EOFError."""
+    found = tensor_fields(message)
+    last = {key >> 3: value for key, value in found}
+    raw = last.get(RAW)
+    for number_of in (FLOATS, DOUBLES):
+        runs = [value for key, value in found if key >> 3 == number_of]
+        # A float_data in one packed run is what raw_data would hold.
+        if raw is None and len(runs) == 1 and found and _packed(found, number_of):
+            raw = runs[0]
+    external = _external(found) if last.get(PLACE) == _EXTERNAL else None
+    return Tensor(
+        name=text(last.get(NAME, b"")),
+        dtype=number(last.get(DTYPE, 0)),
+        dims=tuple(integers(found, DIMS)),
+        message=message,
+        raw=None if raw is None or external else piece(raw),
+        external=external,
+    )
+
+
+def read_sparse_tensor(message: Piece) -> Tensor:
+    """Return the tensor in a SparseTensorProto, which has the name of its values."""
+    inside = fields(message)
+    values = [piece(value) for key, value in inside if key >> 3 == _VALUES]
+    held = read_tensor(values[-1]) if values else None
+    if held is None:
+        raise WireError("a sparse tensor has no values")
+    return Tensor(held.name, held.dtype, tuple(integers(inside, 3)), message, sparse=True)
+
+
+def _packed(found: list[Field], number_of: int) -> bool:
+    return all(key & 7 == 2 for key, _ in found if key >> 3 == number_of)
+
+
+def _external(found: list[Field]) -> External:
+    entries: dict[str, str] = {}
+    for key, value in found:
+        if key >> 3 == LOCATIONS:
+            entry = content_of(piece(value))
+            entries[text(part_of(entry, 1) or b"")] = text(part_of(entry, 2) or b"")
+    offset, length = entries.get("offset") or "0", entries.get("length")
+    if not _WHOLE.fullmatch(offset) or not _WHOLE.fullmatch(length or "0"):
+        raise WireError("offset and length of external data must be whole numbers")
+    return External(entries.get("location", ""), int(offset), int(length) if length else None)
+
+
+@dataclass
+class Folder:
+    """Where the external data of a model is looked up: below `path`, the folder of its file.
+
+    None is the folder of a model without one, in memory.
+    """
+
+    path: Path | None
+    _files: dict[str, File] = field(default_factory=dict)
+
+    def bytes_of(self, tensor: Tensor) -> Range:
+        """Return where the bytes of an external tensor lie; raises CutError if they do not."""
+        place = tensor.external
+        if place is None:
+            raise ValueError(f"'{tensor.name}' is not external")
+        needed = byte_size(tensor.dtype, tensor.dims)
+        length = needed if place.length is None else place.length
+        where = f"initializer '{tensor.name}'"
+        if needed is None or length is None or length != needed:
+            what = f"its external data has {length} bytes"
+            dtype = DTYPES.get(tensor.dtype, "undefined")
+            expected = f"expected {needed} for {dtype} {list(tensor.dims)}"
+            raise CutError(problem(where, what, expected))
+        store = self._file(place.location, where)
+        if place.offset + length > store.size:
+            what = f"'{place.location}' ends at byte {store.size}"
+            raise CutError(problem(where, what, f"expected {place.offset + length} at least"))
+        return Range(store, place.offset, length)
+
+    def _check_link(self, path: Path, where: str) -> None:
+        """Raise CutError for a link that leads out of the folder: such a file is not the model's.
+
+        It may lead to the blobs of the same model in the cache of Hugging Face, where each file of
+        a snapshot is such a link.
+        """
+        real, folder = path.resolve(), (self.path or path.parent).resolve()
+        caches = (
+            above.parent / _BLOBS for above in (folder, *folder.parents) if above.name == _SNAPSHOTS
+        )
+        if not any(real.is_relative_to(one) for one in (folder, *caches)):
+            what = f"its external data in '{path.name}' is a link to '{real}', outside the folder"
+            expected = "expected a file beside the model"
+            remedy = "put the file there, or a hard link: a link of a model may lead to anything"
+            raise CutError(problem(where, what, expected, remedy))
+
+    def _file(self, location: str, where: str) -> File:
+        if location in self._files:
+            return self._files[location]
+        steps = PurePosixPath(location.replace(os.sep, "/"))
+        if not location or steps.is_absolute() or ".." in steps.parts or self.path is None:
+            what = f"its external data lies in '{location}'"
+            raise CutError(problem(where, what, "expected a path below the model's folder"))
+        try:
+            self._files[location] = File(self.path / location)
+            self._check_link(self._files[location].path, where)
+        except OSError as error:
+            what = f"its external data in '{location}' cannot be read: {error.strerror}"
+            remedy = "keep the file beside the model"
+            raise CutError(problem(where, what, "", remedy)) from error
+        return self._files[location]

@@ -1,0 +1,132 @@
+"""Decides where the bytes of weights go: into the model, into a file beside it, or nowhere."""
+
+from __future__ import annotations
+
+from partition_core.graph.file.byte_range import Piece
+from partition_core.graph.file.tensor import (
+    DOUBLES,
+    FLOATS,
+    LOCATIONS,
+    NAME,
+    PLACE,
+    RAW,
+    Folder,
+    Tensor,
+    tensor_fields,
+)
+from partition_core.graph.file.wire import counted, message, named, sized, written
+
+ALIGNMENT = 4096
+"""Where a tensor starts in a data file: at a multiple of a page, so that it can be mapped."""
+SMALL = 1024
+"""Tensors of less bytes stay in the model: shapes and axes that shape inference reads."""
+
+
+class Inline:
+    """All bytes go into the model, also those that lay in other files."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`; raises CutError."""
+        if tensor.external is None:
+            return _as_it_is(tensor, name)
+        return _with(tensor, name, RAW, message(RAW, [self._folder.bytes_of(tensor)]))
+
+
+class Beside:
+    """Large tensors go into one data file that is called `location`: `pieces` is its content."""
+
+    def __init__(self, folder: Folder, location: str) -> None:
+        self._folder = folder
+        self._location = location
+        self.pieces: list[Piece] = []
+        self.size = 0
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`; raises CutError."""
+        content = self._folder.bytes_of(tensor) if tensor.external else tensor.raw
+        if content is None:
+            return _as_it_is(tensor, name)
+        if len(content) < SMALL:
+            return _with(tensor, name, RAW, message(RAW, [content]))
+        gap = -self.size % ALIGNMENT
+        place = external_data(self._location, self.size + gap, len(content))
+        self.pieces += [bytes(gap), content]
+        self.size += gap + len(content)
+        return _with(tensor, name, LOCATIONS, [place])
+
+
+class Referred:
+    """External data stays where it is: `prefix` leads from the new model's folder to the old's.
+
+    It is empty, or ends with a slash.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`."""
+        place = tensor.external
+        if place is None or not self._prefix:
+            return _as_it_is(tensor, name)
+        made = external_data(self._prefix + place.location, place.offset, place.length)
+        return _with(tensor, name, LOCATIONS, [made])
+
+
+class Renamed:
+    """All external data lies in the file `location`, where it was; `former` were its names."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self.former: set[str] = set()
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`."""
+        place = tensor.external
+        if place is None:
+            return _as_it_is(tensor, name)
+        self.former.add(place.location)
+        made = external_data(self._location, place.offset, place.length)
+        return _with(tensor, name, LOCATIONS, [made])
+
+
+def external_data(location: str, offset: int, length: int | None) -> bytes:
+    """Return the fields of a TensorProto that say where its bytes lie."""
+    entries = {"location": location, "offset": str(offset)}
+    if length is not None:
+        entries["length"] = str(length)
+    content = b"".join(
+        sized(LOCATIONS, named(1, key) + named(2, value)) for key, value in entries.items()
+    )
+    return content + counted(PLACE, 1)
+
+
+def _as_it_is(tensor: Tensor, name: str) -> list[Piece]:
+    if name == tensor.name:
+        return [tensor.message]
+    parts: list[tuple[int, list[Piece]]] = [
+        (key >> 3, written(key, value))
+        for key, value in tensor_fields(tensor.message)
+        if key >> 3 != NAME
+    ]
+    return _sorted([*parts, (NAME, [named(NAME, name)])])
+
+
+def _with(tensor: Tensor, name: str, number: int, content: list[Piece]) -> list[Piece]:
+    # The tensor with its bytes in another place; strings and varints never come here.
+    moved = (NAME, FLOATS, RAW, DOUBLES, LOCATIONS, PLACE)
+    parts: list[tuple[int, list[Piece]]] = [
+        (key >> 3, written(key, value))
+        for key, value in tensor_fields(tensor.message)
+        if key >> 3 not in moved
+    ]
+    if name:
+        parts.append((NAME, [named(NAME, name)]))
+    return _sorted([*parts, (number, content)])
+
+
+def _sorted(parts: list[tuple[int, list[Piece]]]) -> list[Piece]:
+    return [one for _, pieces in sorted(parts, key=lambda part: part[0]) for one in pieces]

@@ -1,0 +1,232 @@
+"""The door between ONNX models and files: whole or absent, with bytes that repeat."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from partition_core.base.apart import DiedError, RaisedError, run_apart
+from partition_core.base.disk_errors import writing
+from partition_core.base.errors import CutError, problem
+from partition_core.graph.cut import cut
+from partition_core.graph.file.byte_mover import write_pieces
+from partition_core.graph.file.graph import Model, release
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.file.graph_writer import write_model
+from partition_core.graph.file.tensor import Tensor
+from partition_core.graph.file.value_type import byte_size
+from partition_core.graph.file.weights import SMALL, Beside, Inline, Referred, Renamed
+from partition_core.graph.inference import SECONDS, ended_by, room_for
+from partition_core.graph.marks import MarkTable
+from partition_core.graph.named_tensors import between
+from partition_core.graph.skeleton import skeleton_bytes
+from partition_core.recipe.values import Segment
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Form = Literal["inline", "external", "referred"]
+"""Where the weights of a written model are: in its file, in one file beside it that is called
+like it with `.data` at the end, or in the files where the source model has its external data."""
+
+LARGEST = (1 << 31) - 1
+"""The bytes of the largest file that protobuf, and so everyone, can load."""
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    # Every object of a graph stays until the end: looking for cycles among them again and again
+    # would make the time grow faster than the graph.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def cut_file(
+    source: Path,
+    segment: Segment,
+    target: Path,
+    *,
+    at: str = "segment",
+    table: MarkTable | None = None,
+    weights: Form = "inline",
+    check: bool = True,
+) -> list[Path]:
+    """Cut `segment` out of the file `source` into the file `target`; return the files written.
+
+    The weights are copied from file to file and need no memory. `at` and `table` are as in
+    `cut`. Raises CutError, also if the segment is not valid ONNX (see `check_model`), and
+    OSError if the disk refuses; then there is no file.
+    """
+    with _no_collections():
+        return _cut_and_save(read_model(source), segment, at, table, target, weights, check)
+
+
+def cut_between(
+    source: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    target: Path,
+    *,
+    weights: Form = "inline",
+    check: bool = True,
+) -> list[Path]:
+    """Cut what lies between the tensors `inputs` and `outputs` of `source` into `target`.
+
+    Everything else is as in `cut_file`.
+    """
+    with _no_collections():
+        model = read_model(source)
+        segment, table = between(model, inputs, outputs, target.name)
+        return _cut_and_save(model, segment, "segment", table, target, weights, check)
+
+
+def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
+    """Write `model` to `target` and return the files written, `target` last.
+
+    Each appears whole, or no file does. Raises CutError if the model is too large for one file,
+    or its external data is not where it says; OSError if the disk refuses.
+    """
+    data = target.with_name(f"{target.name}.data")
+    place = _place(model, target, data, weights)
+    pieces = write_model(model, place)
+    size = sum(map(len, pieces))
+    if size > LARGEST:
+        what = f"it would have {size} bytes, and no ONNX file can have more than {LARGEST}"
+        remedy = "keep its weights in a file of their own (in a recipe: `export.weights`)"
+        raise CutError(problem(target.name, what, "", remedy))
+    files = [(data, place.pieces)] if isinstance(place, Beside) and place.pieces else []
+    files.append((target, pieces))
+    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for (path, content), part in zip(files, parts, strict=True):
+            with writing(path):
+                write_pieces(content, part)
+        for (path, _), part in zip(files, parts, strict=True):
+            part.replace(path)
+    except EOFError as error:
+        raise CutError(problem(target.name, "its source became shorter", "", "again")) from error
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return [path for path, _ in files]
+
+
+def check_model(model: Model, name: str) -> None:
+    """Raise CutError if `model` is not valid ONNX: onnx.checker with shape inference, `name` in
+    the message.
+
+    Large weights are checked by type, shape and number of bytes; they are not read.
+    """
+    import onnx
+
+    wrong = [
+        problem(f"initializer '{tensor.name}'", f"it has {held} bytes", f"expected {needed}")
+        for tensor, held, needed in _sizes(model)
+        if held != needed
+    ]
+    if wrong:
+        raise CutError(*wrong)
+    content = skeleton_bytes(model)
+
+    def checked() -> bytes:
+        onnx.checker.check_model(content, full_check=True)
+        return b""
+
+    try:
+        run_apart(checked, SECONDS, room_for(content))
+    except RaisedError as error:
+        raise CutError(problem(name, "is not a valid ONNX model", str(error))) from error
+    except DiedError as error:
+        raise CutError(ended_by(name, "its check by onnx", error)) from error
+
+
+def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list[Path]:
+    """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
+
+    A weight is in memory once more while it is written, never all of them. Raises CutError if
+    the model is not valid ONNX (see `check_model`).
+    """
+    import onnx_ir as ir
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        traced = Path(folder) / "traced.onnx"
+        with writing(target):
+            ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
+        read = read_model(traced)
+        check_model(read, target.name)
+        return save(read, target, weights)
+
+
+def weights_files(model: Path) -> frozenset[str]:
+    """Return the locations of all external data that the file `model` names."""
+    place = Renamed("")
+    write_model(read_model(model), place)
+    return frozenset(place.former)
+
+
+def rename_weights(model: Path, location: str) -> None:
+    """Let `model` look for all its external data in the file `location` beside it.
+
+    The file itself must be put there by the caller; offsets in it stay. Raises CutError if the
+    model names more than one file.
+    """
+    read = read_model(model)
+    place = Renamed(location)
+    pieces = write_model(read, place)
+    if len(place.former) > 1:
+        what = f"its weights are in several files: {', '.join(sorted(place.former))}"
+        raise CutError(problem(model.name, what, "expected one file"))
+    part = model.with_name(f".{model.name}.{os.getpid()}.part")
+    write_pieces(pieces, part)
+    part.replace(model)
+
+
+def _cut_and_save(
+    model: Model,
+    segment: Segment,
+    at: str,
+    table: MarkTable | None,
+    target: Path,
+    weights: Form,
+    check: bool,
+) -> list[Path]:
+    made = cut(model, segment, at, table)
+    if check:
+        check_model(made, target.name)
+    files = save(made, target, weights)
+    release(made, model)
+    return files
+
+
+def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:
+    for value in model.graph.initializers:
+        tensor = value.tensor
+        if tensor is not None and tensor.raw is not None:
+            needed = byte_size(tensor.dtype, tensor.dims)
+            if needed is not None:
+                yield tensor, len(tensor.raw), needed
+
+
+def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Beside | Referred:
+    if weights == "inline":
+        return Inline(model.folder)
+    if weights == "external":
+        return Beside(model.folder, data.name)
+    if model.folder.path is None:
+        return Referred("")
+    way = os.path.relpath(model.folder.path, target.parent)
+    if way.startswith(os.pardir):
+        what = f"the weights lie in '{model.folder.path}', outside the folder of '{target.name}'"
+        raise CutError(problem(target.name, what, "ONNX refers to files below its own folder"))
+    return Referred("" if way == os.curdir else f"{way}/")

@@ -1,0 +1,190 @@
+"""Puts Mark nodes into a model: graph in, graph out; must not touch disk or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from partition_core.graph.file.graph import Function, Graph, Key, Model, Node, Value
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.file.value_type import type_of
+from partition_core.graph.file.wire import counted, named, sized
+from partition_core.graph.inference import inferred_info
+from partition_core.graph.marks import MARK_DOMAINS, MARK_OP, MarkedTensor, is_mark
+from partition_core.graph.walk import all_nodes
+
+_DOMAIN, _VERSION = MARK_DOMAINS[0], 1
+_ATTRIBUTES = ("func", "func_id", "type", "name", "id", "dtype", "shape")
+_FIRST_WITH_FUNCTIONS = 8
+"""The IR version in which a model got functions of its own."""
+_NO_OPSET = 13
+
+# Field numbers: of ModelProto; of NodeProto; of AttributeProto, and its values of `type`; of
+# FunctionProto.
+_IR_VERSION, _GRAPH, _IMPORTS, _FUNCTIONS = 1, 7, 8, 25
+_NODE_NAME, _OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 3, 4, 5, 7
+_NAME, _INT, _TEXT, _INTS, _TYPE = 1, 3, 4, 8, 20
+_IS_INT, _IS_TEXT, _IS_INTS = 2, 3, 7
+_FUNCTION_NAME, _INPUT, _OUTPUT, _ATTRIBUTE, _NODE, _OPSET, _FUNCTION_DOMAIN = 1, 4, 5, 6, 7, 9, 10
+
+
+def put_marks(model: Model, tensors: Sequence[MarkedTensor]) -> Model:
+    """Return `model` with a Mark node for each of `tensors`, in their order, and Mark functions.
+
+    Whoever reads a marked tensor, also in a body, reads what its last Mark node makes; inputs and
+    outputs of the model keep their names. The graph of `model` is used up. A model that is older
+    than functions gets the IR version 8.
+    """
+    graph = model.graph
+    taken = _names(graph)
+    latest: dict[Value, Value] = {}
+    behind: dict[Node | None, list[Node]] = {}
+    infos = {tensor.seen: _info(model, tensor.seen) for tensor in tensors}
+    for tensor in tensors:
+        value = tensor.seen
+        node = _mark_node(tensor, latest.get(value, value), infos[value], taken)
+        latest[value] = node.outputs[0]
+        behind.setdefault(value.producer, []).append(node)
+    _redirect(graph, latest)
+    front = behind.get(None, [])
+    graph.nodes = [*front, *(one for node in graph for one in (node, *behind.get(node, ())))]
+    functions = mark_functions(model)
+    return replace(
+        model,
+        ir_version=max(model.ir_version, _FIRST_WITH_FUNCTIONS) if functions else model.ir_version,
+        opset_imports={**model.opset_imports, **_missing_imports(model)},
+        functions={**model.functions, **functions},
+        inferred=None,
+    )
+
+
+def mark_functions(model: Model) -> dict[Key, Function]:
+    """Return the functions that the Mark nodes of `model` call and that it lacks."""
+    return read_model(mark_definitions(model)).functions
+
+
+def mark_definitions(model: Model) -> bytes:
+    """Return, as part of a ModelProto, what `model` lacks for its Mark nodes to be run.
+
+    Joined to the bytes of the model's file it makes one that runs (Protocol Buffers, "Encoding":
+    of a field that is there twice the last one wins, repeated ones and messages are joined).
+    """
+    imports = _missing_imports(model)
+    missing = [
+        sized(_FUNCTIONS, _mark_function(domain, _opset(model)))
+        for domain in _mark_domains(model)
+        if (domain, MARK_OP, "") not in model.functions
+    ]
+    version = max(model.ir_version, _FIRST_WITH_FUNCTIONS) if missing else model.ir_version
+    opsets = [sized(_IMPORTS, _import(domain, number)) for domain, number in imports.items()]
+    return b"".join([counted(_IR_VERSION, version), sized(_GRAPH, b""), *opsets, *missing])
+
+
+def _mark_domains(model: Model) -> list[str]:
+    used = {node.domain for node in all_nodes(model.graph) if is_mark(node)}
+    for function in model.functions.values():
+        used |= {node.domain for node in all_nodes(function.graph) if is_mark(node)}
+    return sorted(used)
+
+
+def _missing_imports(model: Model) -> dict[str, int]:
+    domains = _mark_domains(model)
+    needed = dict.fromkeys(domains, _VERSION)
+    if domains and not {"", "ai.onnx"} & set(model.opset_imports):
+        needed[""] = _NO_OPSET
+    return {name: version for name, version in needed.items() if name not in model.opset_imports}
+
+
+def _opset(model: Model) -> int:
+    known = model.opset_imports
+    return known.get("", known.get("ai.onnx", _NO_OPSET))
+
+
+def _names(graph: Graph) -> set[str]:
+    found = {value.name for value in (*graph.inputs, *graph.initializers)}
+    for node in graph:
+        found.update(value.name for value in node.outputs)
+        for body in node.bodies:
+            found |= _names(body)
+    return found
+
+
+def _info(model: Model, value: Value) -> bytes:
+    # Some runtimes do not look into the function for the type of what a mark makes.
+    if value.tensor is not None:
+        return value.tensor.info
+    return value.info if type_of(value.info) else inferred_info(model, value.name)
+
+
+def _mark_node(tensor: MarkedTensor, value: Value, info: bytes, taken: set[str]) -> Node:
+    kind = type_of(info)
+    dims = kind.dims if kind is not None else None
+    words = {"func": tensor.mark, "type": tensor.side, "name": ".".join(tensor.path)}
+    numbers = {"func_id": tensor.call, "id": tensor.order, "dtype": kind.dtype if kind else 0}
+    attributes = [
+        *(_attribute(key, named(_TEXT, word), _IS_TEXT) for key, word in words.items()),
+        *(_attribute(key, counted(_INT, number), _IS_INT) for key, number in numbers.items()),
+    ]
+    if dims is not None:
+        sizes = [dim if isinstance(dim, int) else -1 for dim in dims]
+        content = b"".join(counted(_INTS, size) for size in sizes)
+        attributes.append(_attribute("shape", content, _IS_INTS))
+    name = str(tensor.reference)
+    message = named(_NODE_NAME, name) + named(_OP_TYPE, MARK_OP)
+    message += b"".join(attributes) + named(_NODE_DOMAIN, _DOMAIN)
+    node = Node(message, name, MARK_OP, _DOMAIN, "", [value], [], given=())
+    marked = _free_name(f"{tensor.seen.name}_marked", taken)
+    node.outputs.append(Value(marked, info, producer=node))
+    return node
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free
+
+
+def _redirect(graph: Graph, latest: Mapping[Value, Value]) -> None:
+    for inner in _graphs(graph):
+        for node in inner:
+            node.inputs = [None if v is None else latest.get(v, v) for v in node.inputs]
+        if inner is not graph:
+            inner.outputs = [latest.get(value, value) for value in inner.outputs]
+    for value in dict.fromkeys(graph.outputs):
+        # What a node makes leaves behind its marks, under the output's name.
+        marked = latest.get(value)
+        if marked is not None and value.producer is not None:
+            value.name, marked.name = marked.name, value.name
+            graph.outputs = [marked if one is value else one for one in graph.outputs]
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    yield graph
+    for node in all_nodes(graph):
+        yield from node.bodies
+
+
+def _attribute(name: str, content: bytes, kind: int) -> bytes:
+    return sized(_NODE_ATTRIBUTE, named(_NAME, name) + content + counted(_TYPE, kind))
+
+
+def _import(domain: str, version: int) -> bytes:
+    return named(1, domain) + counted(2, version)
+
+
+def _mark_function(domain: str, opset: int) -> bytes:
+    node = named(1, "tensor") + named(2, "marked") + named(_OP_TYPE, "Identity")
+    return b"".join(
+        [
+            named(_FUNCTION_NAME, MARK_OP),
+            named(_INPUT, "tensor"),
+            named(_OUTPUT, "marked"),
+            *(named(_ATTRIBUTE, attribute) for attribute in _ATTRIBUTES),
+            sized(_NODE, node),
+            sized(_OPSET, _import("", opset)),
+            named(_FUNCTION_DOMAIN, domain),
+        ]
+    )

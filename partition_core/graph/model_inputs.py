@@ -1,0 +1,173 @@
+"""The inputs of a model as a file has them, with what a recipe says of them; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from types import MappingProxyType
+
+from partition_core.base.errors import CutError, Problem, one_of, problem, suggestion
+from partition_core.base.wording import size_text
+from partition_core.graph.file.graph import Model, Value
+from partition_core.graph.file.value_type import DTYPES, Dim, byte_size
+from partition_core.recipe.input_forms import (
+    DRAWN,
+    NO_RANGE_OF_BOOL,
+    Expected,
+    dims_misfit,
+    dims_text,
+    elements_text,
+    is_element,
+)
+from partition_core.recipe.values import FileInput, TensorSpec
+
+IN_THE_FILE = "in the file"
+LARGEST_UNASKED = 128 << 20
+"""Bytes of an input whose size only the file tells: a damaged one would fill the memory."""
+_AT = "export.inputs"
+
+
+def inputs_of(model: Model) -> dict[str, Value]:
+    """Return the inputs that a run of `model` must give, by name: those that are no weights."""
+    return {value.name: value for value in model.graph.inputs if value.tensor is None}
+
+
+def expected_inputs(model: Model) -> dict[str, Expected]:
+    """Return what arrays for the inputs of `model` must be, as far as numpy has such dtypes."""
+
+    def expected(value: Value) -> Expected:
+        kind = value.type
+        if kind is None:
+            return Expected("", None)
+        return Expected(kind.text if kind.text in DRAWN else "", kind.dims)
+
+    return {name: expected(value) for name, value in inputs_of(model).items()}
+
+
+def check_inputs(model: Model, entries: Sequence[FileInput]) -> None:
+    """Raise CutError, with YAML paths below `export.inputs`, for what contradicts the file."""
+    inputs = inputs_of(model)
+    problems = [
+        problem(
+            _at(one.name),
+            f"unknown input '{one.name}'",
+            one_of(inputs),
+            suggestion(one.name, inputs),
+        )
+        for one in entries
+        if one.name not in inputs
+    ]
+    for one in entries:
+        if one.name in inputs:
+            problems += _contradictions(one, inputs[one.name])
+    if problems:
+        raise CutError(*problems)
+
+
+def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Return what the symbols in the dims of inputs stand for where the inputs have `shapes`."""
+    sizes: dict[str, int] = {}
+    for name, value in inputs_of(model).items():
+        dims = value.type.dims if value.type is not None else None
+        pairs = zip(dims or (), shapes.get(name, ()), strict=False)
+        sizes.update({dim: size for dim, size in pairs if isinstance(dim, str)})
+    return sizes
+
+
+def drawn_inputs(
+    model: Model,
+    entries: Sequence[FileInput],
+    given: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+) -> list[TensorSpec]:
+    """Return the inputs of `model` but those `given`, by name with their shapes.
+
+    Each dim has the file's size, that of its symbol in what is given, or that of its entry. Raises
+    CutError, with YAML paths below `export.inputs`, for a dim that has none, and for a dtype of
+    which no random numbers are made.
+    """
+    known = {one.name: one for one in entries}
+    sizes = symbol_sizes(model, given)
+    specs: list[TensorSpec] = []
+    problems: list[Problem] = []
+    for name, value in inputs_of(model).items():
+        if name not in given:
+            spec = _spec(value, known.get(name, FileInput(name)), sizes)
+            if isinstance(spec, Problem):
+                problems.append(spec)
+            else:
+                specs.append(spec)
+    if problems:
+        raise CutError(*problems)
+    return specs
+
+
+def _contradictions(entry: FileInput, value: Value) -> Iterator[Problem]:
+    dtype = DTYPES.get(value.type.dtype, "") if value.type is not None else ""
+    if entry.shape is not None:
+        dims = value.type.dims if value.type is not None else None
+        wrong = dims_misfit(entry.name, dims, entry.shape, IN_THE_FILE)
+        if wrong:
+            yield problem(_at(entry.name), wrong)
+    if dtype not in DRAWN:
+        return
+    numbers = {"value": () if entry.value is None else (entry.value,), "range": entry.range or ()}
+    for key, elements in numbers.items():
+        outside = [element for element in elements if not is_element(dtype, element)]
+        if dtype == "bool" and key == "range" and elements:
+            yield problem(f"{_at(entry.name)}.{key}", *NO_RANGE_OF_BOOL)
+        elif outside:
+            shown = str(outside[0]).lower()
+            what = f"input '{entry.name}' is {dtype} {IN_THE_FILE}, and no {dtype} is {shown}"
+            yield problem(f"{_at(entry.name)}.{key}", what, f"expected {elements_text(dtype)}")
+
+
+def _spec(value: Value, entry: FileInput, sizes: Mapping[str, int]) -> TensorSpec | Problem:
+    name, kind = value.name, value.type
+    in_files = "name '.npz' files in 'proof.inputs'"
+    if kind is None or kind.dtype not in DTYPES:
+        what = f"input '{name}' is {kind.text if kind else 'of unknown type'}"
+        return problem(_AT, what, "only tensors can be made", in_files)
+    dtype = DTYPES[kind.dtype]
+    if dtype not in DRAWN:
+        what = f"input '{name}' is {dtype}, of which no random numbers are made"
+        return problem("model", what, "expected an integer, a float or a boolean", in_files)
+    open_dims = kind.dims if kind.dims is not None else entry.shape
+    sized = [_size(*pair, sizes) for pair in zip_longest(open_dims or (), entry.shape or ())]
+    shape = tuple(dim for dim in sized if dim is not None)
+    if open_dims is not None and len(shape) == len(sized):
+        size = byte_size(kind.dtype, shape) or 0
+        if size > LARGEST_UNASKED and entry.shape is None:
+            return _too_large(name, shape, size)
+        return TensorSpec(name, shape, dtype, entry.range, entry.value)
+    what = f"input '{name}' has no dims in the file"
+    example: Sequence[Dim] = ("…",)
+    if kind.dims is not None:
+        what = f"input '{name}' has the dims {dims_text(kind.dims)}"
+        example = [dim if isinstance(dim, int) else "…" for dim in kind.dims]
+    written = _written(name, example)
+    return problem(_AT, what, "the proof needs a size for each", f"write `{written}`")
+
+
+def _too_large(name: str, shape: Sequence[int], size: int) -> Problem:
+    what = f"input '{name}' has the dims {dims_text(shape)} in the file, {size_text(size)}"
+    expected = f"a file alone is believed up to {size_text(LARGEST_UNASKED)}"
+    return problem(_AT, what, expected, f"write `{_written(name, shape)}` if that is meant")
+
+
+def _written(name: str, dims: Sequence[Dim]) -> str:
+    return f"export: {{inputs: {{{_key(name)}: {{shape: {dims_text(dims)}}}}}}}"
+
+
+def _size(dim: Dim, own: int | None, sizes: Mapping[str, int]) -> int | None:
+    if isinstance(dim, int):
+        return dim
+    return own if dim is None else sizes.get(dim, own)
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "a").isalnum() and not name[0].isdigit() else f"'{name}'"
+
+
+def _at(name: str) -> str:
+    plain = name.replace("_", "a").replace("-", "a").isalnum() and name.isascii()
+    return f"{_AT}.{name}" if plain else f"{_AT}['{name}']"

@@ -1,0 +1,310 @@
+"""Decides what of the end2end model belongs to a segment, and why it cannot be cut; must not
+build graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from partition_core.base.errors import CutError, Problem, problem, quoted
+from partition_core.base.wording import counted
+from partition_core.graph.boundary import (
+    UNTYPED,
+    Boundary,
+    Inferred,
+    boundary,
+    boundary_names,
+    clashes,
+    distinctly_named,
+    symbol_renames,
+)
+from partition_core.graph.file.graph import Graph, Model, Value
+from partition_core.graph.file.value_type import symbols_in
+from partition_core.graph.inference import inference_failure, inferred_info
+from partition_core.graph.marks import MarkedTensor, MarkTable, is_mark, marks_of, root
+from partition_core.graph.start_sizes import start_sizes
+from partition_core.graph.walk import Walk, dependents, nodes_within, reads, walk_back
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import Segment
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A segment as parts of the end2end model: its boundary, and what is between.
+
+    The nodes of `walk` include the Mark nodes that are crossed. `symbols` maps each symbolic dim
+    that the segment renames to its new name.
+    """
+
+    segment: Segment
+    inputs: tuple[Boundary, ...]
+    outputs: tuple[Boundary, ...]
+    walk: Walk
+    symbols: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    # The tensors that one side of a segment lists, each with the index of its reference.
+    at: str
+    tensors: tuple[MarkedTensor, ...]
+    indexes: tuple[int, ...]
+
+    @property
+    def values(self) -> list[Value]:
+        return [tensor.value for tensor in self.tensors]
+
+    def place(self, position: int) -> str:
+        return f"{self.at}[{self.indexes[position]}]"
+
+
+def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = None) -> Scope:
+    """Return the scope of `segment`; `at` is its YAML path, such as `partition.segments[0]`.
+
+    `table` are the marks that references select from: those of the model's Mark nodes if it is
+    left out. Raises CutError with every problem of the segment that can be told at once.
+    """
+    table = table or marks_of(model)
+    problems: list[Problem] = []
+    start = _choose(table, segment.start, f"{at}.start", problems)
+    end = _choose(table, segment.end, f"{at}.end", problems)
+    if not segment.end:
+        problems.append(problem(f"{at}.end", "the segment has no end", "expected a mark reference"))
+    _refuse(problems)
+
+    def inferred(name: str) -> bytes:
+        return inferred_info(model, name)
+
+    known = len(problems)
+    inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
+    outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
+    untyped = [one for one in problems[known:] if one.expected == UNTYPED]
+    if untyped and (failure := inference_failure(model)):
+        problems = [*(one for one in problems if one not in untyped), _untyped(at, failure)]
+    inputs, outputs = distinctly_named(inputs, outputs, segment)
+    different = {item.value: item for item in reversed(inputs)}
+    passing = [item for item in outputs if _passes(item, inputs)]
+    new = [item for item in outputs if item not in passing]
+    problems += clashes([*reversed(different.values()), *new], at)
+    problems += _repeated(start)
+    sizes = start_sizes(model.graph, start.values)
+    # A size is only read off a start that the segment needs anyway.
+    needed = walk_back(model.graph, start.values, end.values).met
+    kept = {node: value for node, value in sizes.items() if value in needed}
+    walk = walk_back(model.graph, start.values, end.values, kept)
+    if _is_reversed(model, start, end, walk):
+        problems.append(_reversed(segment, start, end, at))
+        _refuse(problems)
+    if sized := _sized(table, segment, walk, f"{at}.sizes_from", problems):
+        return scope_of(model, _with_sizes(segment, sized), at, table)
+    problems += _unneeded(segment, start, walk)
+    problems += _unbounded(model.graph, table, segment, end, walk)
+    _refuse(problems)
+    taken = frozenset(_symbols(walk, (*inputs, *outputs)) if segment.dynamic_axes else ())
+    symbols, items, problems = symbol_renames(
+        (*inputs, *outputs), segment.dynamic_axes, taken, f"{at}.dynamic_axes"
+    )
+    _refuse(problems)
+    named = tuple(item.named(symbols) for item in items)
+    return Scope(segment, named[: len(inputs)], named[len(inputs) :], walk, symbols)
+
+
+def _sized(
+    table: MarkTable, segment: Segment, walk: Walk, at: str, problems: list[Problem]
+) -> list[MarkedTensor]:
+    """Return the tensors of `sizes_from` that the segment needs, for nothing but their sizes."""
+    chosen = _choose(table, segment.sizes_from, at, problems).tensors
+    needed = [tensor for tensor in chosen if tensor.value in walk.inputs]
+    return [tensor for tensor in needed if _only_sizes(walk, tensor.value)]
+
+
+def _only_sizes(walk: Walk, value: Value) -> bool:
+    readers = [
+        node
+        for node in walk.nodes
+        if not is_mark(node) and value in (root(given) for given in reads(node))
+    ]
+    return all(node.op_type == "Shape" and not node.domain for node in readers)
+
+
+def _with_sizes(segment: Segment, tensors: Sequence[MarkedTensor]) -> Segment:
+    names = tuple(tensor.name for tensor in tensors) if segment.input_names else ()
+    return replace(
+        segment,
+        start=(*segment.start, *(tensor.reference for tensor in tensors)),
+        input_names=(*segment.input_names, *names),
+        sizes_from=(),
+    )
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise CutError(*problems)
+
+
+def _choose(
+    table: MarkTable, references: Sequence[MarkReference], at: str, problems: list[Problem]
+) -> _Chosen:
+    chosen: list[tuple[MarkedTensor, int]] = []
+    for index, reference in enumerate(references):
+        found = table.select(reference, f"{at}[{index}]")
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            chosen.extend((tensor, index) for tensor in found)
+    return _Chosen(at, tuple(tensor for tensor, _ in chosen), tuple(index for _, index in chosen))
+
+
+def _boundaries(
+    chosen: _Chosen, given: Sequence[str], at: str, inferred: Inferred, problems: list[Problem]
+) -> list[Boundary]:
+    names = boundary_names(chosen.tensors, given, at)
+    if isinstance(names, Problem):
+        problems.append(names)
+        return []
+    made: list[Boundary] = []
+    for position, (tensor, name) in enumerate(zip(chosen.tensors, names, strict=True)):
+        item = boundary(tensor, name, chosen.place(position), inferred)
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            made.append(item)
+    return made
+
+
+def _untyped(at: str, failure: str) -> Problem:
+    what = f"the types of the model cannot be inferred: {failure}"
+    remedy = "mend the model, or write the types of these tensors into it"
+    return problem(at.partition(".")[0], what, "", remedy)  # it is so for all segments
+
+
+def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:
+    # An input that is also an output, under one name: ONNX allows it.
+    return any((item.value, item.name) == (output.value, output.name) for item in inputs)
+
+
+def _repeated(start: _Chosen) -> Iterator[Problem]:
+    first: dict[Value, MarkedTensor] = {}
+    for position, tensor in enumerate(start.tensors):
+        if tensor.value not in first:
+            first[tensor.value] = tensor
+            continue
+        what = f"'{tensor}' is the same tensor as '{first[tensor.value]}', listed before it"
+        yield problem(start.place(position), what, "", "list it once")
+
+
+def _is_reversed(model: Model, start: _Chosen, end: _Chosen, walk: Walk) -> bool:
+    """Return whether the end needs no start, and the start needs all of the end."""
+    if not start.values or any(value in walk.met for value in start.values):
+        return False
+    other = walk_back(model.graph, end.values, start.values)
+    return all(value in other.met for value in end.values)
+
+
+def _reversed(segment: Segment, start: _Chosen, end: _Chosen, at: str) -> Problem:
+    what = f"segment '{segment.save_file}' is the wrong way round: its start, "
+    what += f"{_listed(start.tensors)}, is computed from its end, {_listed(end.tensors)}"
+    return problem(at, what, "", "exchange the two")
+
+
+def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]:
+    for index, reference in enumerate(segment.start):
+        pairs = zip(start.tensors, start.indexes, strict=True)
+        chosen = [tensor for tensor, position in pairs if position == index]
+        idle = [tensor for tensor in chosen if tensor.value not in walk.met]
+        needed = [tensor for tensor in chosen if tensor.value in walk.met]
+        what = f"nothing in segment '{segment.save_file}' needs "
+        if idle and needed:
+            what += f"{_listed(idle)}, which '{reference}' selects"
+            remedy = f"list the needed ones one by one: {_listed(needed)}"
+            yield problem(f"{start.at}[{index}]", what, "", remedy)
+        elif idle:
+            told = _listed(idle) if idle[0].label else f"'{reference}'"
+            yield problem(f"{start.at}[{index}]", f"{what}{told}", "", "remove it")
+
+
+def _unbounded(
+    graph: Graph, table: MarkTable, segment: Segment, end: _Chosen, walk: Walk
+) -> Iterator[Problem]:
+    for value in walk.inputs:
+        what = f"segment '{segment.save_file}' needs '{value.name}', which its start does not list"
+        # A mark that depends on a start would take that start's place instead of joining it.
+        found, everywhere = _nearest(table, end, walk, value, dependents(walk.nodes, walk.met))
+        if not everywhere:
+            found, everywhere = _nearest(table, end, walk, value, ())
+        suppliers = _listed(_supplier(table, segment, v) for v in table.by_root if v in found)
+        remedy = f"add {suppliers} to start" if suppliers else ""
+        skips = _skips(walk, value)
+        if skips and found <= {value}:
+            names = ", ".join(quoted(skip.name) for skip in skips)
+            remedy = f"mark {names} and add {'it' if len(skips) == 1 else 'them'} to start"
+            if all(str(tensor) == tensor.seen.name for tensor in end.tensors):  # the one-line form
+                remedy = f"add {names} to 'from'"
+            if suppliers:
+                nodes = walk_back(graph, [value, *walk.met], skips).nodes
+                again = counted(sum(not is_mark(node) for node in nodes), "node")
+                remedy += f"; {suppliers} there would do too, and run {again} again"
+        elif not everywhere:
+            mark = f"mark a tensor on every way from '{value.name}' to the end"
+            remedy = f"{remedy}, and {mark}" if remedy else f"{mark} and add it to start"
+        yield problem(f"{end.at.removesuffix('end')}start", what, "", remedy)
+
+
+def _skips(walk: Walk, source: Value) -> list[Value]:
+    """Return what is made of `source` alone and meets what is made of the starts, if not itself."""
+    if not walk.met:
+        return []
+    joined = dependents(walk.nodes, walk.met)
+    alone = dependents(walk.nodes, [source], walk.met) - joined
+    met = {
+        root(value): None
+        for node in walk.nodes
+        if any(value in joined for value in node.outputs)
+        for value in reads(node)
+        if value in alone
+    }
+    return [] if source in met else list(met)
+
+
+def _nearest(
+    table: MarkTable, end: _Chosen, walk: Walk, source: Value, avoid: Collection[Value]
+) -> tuple[set[Value], bool]:
+    # The marked values nearest to the end on the ways from `source`; whether each way has one.
+    ends = set(end.values)
+    behind = dependents(walk.nodes, [source], walk.met)
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    everywhere = True
+    pending = list(end.values)
+    while pending:
+        value = root(pending.pop())
+        if value in seen or value not in behind:
+            continue
+        seen.add(value)
+        usable = value is source or (value not in ends and value not in avoid)
+        if usable and value in table.by_root:
+            found.add(value)
+        elif value is source:
+            everywhere = False
+        elif (node := value.producer) is not None:
+            pending.extend(reads(node))
+    return found, everywhere
+
+
+def _supplier(table: MarkTable, segment: Segment, value: Value) -> MarkedTensor:
+    listed = {(reference.mark, reference.call, reference.side) for reference in segment.start}
+    tensors = table.by_root[value]
+    return ([t for t in tensors if (t.mark, t.call, t.side) in listed] or tensors)[-1]
+
+
+def _symbols(walk: Walk, boundaries: Sequence[Boundary]) -> Iterator[str]:
+    for item in boundaries:
+        yield from item.symbols
+    for top in walk.nodes:
+        for node in (top, *nodes_within(top)):
+            for value in node.outputs:
+                yield from symbols_in(value.info)
+
+
+def _listed(tensors: Iterable[MarkedTensor]) -> str:
+    return ", ".join(f"'{tensor}'" for tensor in tensors)

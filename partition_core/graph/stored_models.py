@@ -1,0 +1,89 @@
+"""Stored models: an ONNX file and, unless its weights are in it, the file that holds them.
+
+The two are one artifact. The file with the weights is named by its content, and the model looks
+for it by that name: whichever of the two is replaced first, each model finds its own weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partition_core.base.disk import file_digest
+from partition_core.recipe.values import WeightsForm
+from partition_core.store.entry import StoredFile
+
+if TYPE_CHECKING:
+    from partition_core.graph.files import Form
+
+EXPORT_FORMS: Mapping[WeightsForm, Form] = {
+    "inline": "inline",
+    "external": "external",
+    "shared": "external",
+}
+"""How the end2end model is written for each place of the weights."""
+
+_ENDING = ".data"
+_SHARED = f"weights{_ENDING}"
+_PUBLISHED = re.compile(r"(weights|.*\.onnx)\.[0-9a-f]{16}\.data")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model in the store; `weights` is the file that holds its weights, `weights_name` how the
+    model calls it. Weights in the model itself: None and an empty name."""
+
+    file: StoredFile
+    weights: StoredFile | None = None
+    weights_name: str = ""
+
+
+def weights_file(form: WeightsForm, model: str) -> str:
+    """Return the name, among the files of a step, of the weights of `model`; empty for inline."""
+    return {"inline": "", "external": f"{model}{_ENDING}", "shared": _SHARED}[form]
+
+
+def stored_model(file: StoredFile, weights: StoredFile | None, name: str) -> StoredModel:
+    """Return a model with its `weights`, which its step calls `name`.
+
+    A model without large weights has an empty file of them, which is not an artifact.
+    """
+    if weights is None or weights.size == 0:
+        return StoredModel(file)
+    return StoredModel(file, weights, _published(name, weights.digest))
+
+
+def take(written: list[Path], folder: Path, weights: str) -> None:
+    """Move a model that was just `written`, last its own file, into `folder`.
+
+    If `weights` is the name of a file of the step, the weights go there, and the model is told
+    their published name.
+    """
+    from partition_core.graph.files import rename_weights
+
+    *beside, model = written
+    if weights and beside:
+        (data,) = beside
+        rename_weights(model, _published(weights, file_digest(data)))
+        data.replace(folder / weights)
+    elif weights:
+        (folder / weights).touch()
+    model.replace(folder / model.name)
+
+
+def published_weights(folder: Path, model: str | None = None) -> Iterator[Path]:
+    """Yield the files with weights in a build folder, also those of former builds.
+
+    All of them, or those of one `model` alone.
+    """
+    for path in sorted(folder.glob(f"*{_ENDING}")):
+        found = _PUBLISHED.fullmatch(path.name)
+        if found and model in (None, found[1]):
+            yield path
+
+
+def _published(name: str, digest: str) -> str:
+    return f"{name.removesuffix(_ENDING)}.{digest[:16]}{_ENDING}"

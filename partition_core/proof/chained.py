@@ -1,0 +1,252 @@
+"""The segments of a partition, run one after the other as their edges say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from partition_core.backends.onnxruntime.session import SEEDS, Session
+from partition_core.base.errors import CutError, Problem, ProofError, problem
+from partition_core.graph.boundaries import MODEL_INPUT, BoundaryTensor, Edge, SegmentBoundary
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.proof.comparison import Array, difference, same_bits, same_kind
+from partition_core.proof.observed import Arrays, Whole
+from partition_core.proof.random_operators import (
+    NOT_DETERMINISTIC,
+    RandomOperator,
+    draw_random_numbers,
+    random_operators,
+    unseeded,
+)
+
+_Made = dict[tuple[str, str], Array]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The segments of a partition as files, in their order, and how tensors go between them."""
+
+    files: Mapping[str, Path]
+    boundaries: Sequence[SegmentBoundary]
+    edges: Sequence[Edge]
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """An output of a segment that differs from run to run, and the operators that draw for it."""
+
+    segment: str
+    output: str
+    reference: str
+    operators: tuple[str, ...]
+
+
+@dataclass
+class ChainRun:
+    """What running the segments has shown.
+
+    `problems` are those of the first segment that is not what end2end is there. `unproven` are
+    outputs that could not be compared, since they are random; an input that needs one of them is
+    in `recorded`, as `segment: input`, and was taken from end2end. `moves` tells that an output
+    that equals end2end's bit for bit is another one for the second sample.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    unproven: list[Unproven] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+    moves: bool = False
+
+
+def run_chain(
+    chain: Chain,
+    wholes: Sequence[Whole],
+    inputs: Sequence[Arrays],
+    random: frozenset[str],
+    remedy: Callable[[], str],
+) -> ChainRun:
+    """Run the segments in order and compare what they give with end2end, bit for bit.
+
+    `wholes` are what end2end gave for the samples `inputs`. An input that no segment gives (a gap
+    of the recipe), or that a random segment gives, comes from there. `random` are the references of
+    the tensors that may differ from run to run, and `remedy` returns what to do about another
+    difference. One segment at a time is in memory.
+    """
+    run = ChainRun()
+    made: list[_Made] = [
+        {(MODEL_INPUT, name): array for name, array in sample.items()} for sample in inputs
+    ]
+    for boundary in chain.boundaries:
+        sources = _sources(chain, boundary)
+        run.recorded += [
+            f"{boundary.save_file}: {name}"
+            for name, source in sources.items()
+            if source not in made[0]
+        ]
+        segment = _Segment.of(
+            chain.files[boundary.save_file],
+            boundary,
+            [_fed(boundary, sources, *pair) for pair in zip(made, wholes, strict=True)],
+        )
+        given = segment.runs()
+        unequal = _unequal(boundary, given, wholes)
+        varying = segment.varying(given, unequal)
+        drawn = {t: names for t, names in varying.items() if names and t.reference in random}
+        run.problems += _unstable(
+            boundary, {one: names for one, names in varying.items() if one not in drawn}
+        )
+        run.problems += _wrong(boundary, given, wholes, set(unequal) - set(varying), remedy)
+        run.problems += _misformed(boundary, given, wholes, drawn)
+        if run.problems:
+            return run
+        run.unproven += [
+            Unproven(boundary.save_file, tensor.name, tensor.reference, drawn[tensor])
+            for tensor in boundary.outputs
+            if tensor in drawn
+        ]
+        proven = [tensor.name for tensor in boundary.outputs if tensor not in drawn]
+        run.moves = run.moves or any(_moves(given, name) for name in proven)
+        for known, outputs in zip(made, given, strict=True):
+            known.update(((boundary.save_file, name), outputs[name]) for name in proven)
+    return run
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A segment, and what it is fed for each sample."""
+
+    file: Path
+    boundary: SegmentBoundary
+    model: Model
+    operators: tuple[RandomOperator, ...]
+    fed: Sequence[Arrays]
+
+    @classmethod
+    def of(cls, file: Path, boundary: SegmentBoundary, fed: Sequence[Arrays]) -> _Segment:
+        try:
+            model = read_model(file)
+        except CutError as error:
+            Session(file, boundary.save_file)  # what onnxruntime says of it goes first
+            raise ProofError(*error.problems) from error
+        return cls(file, boundary, model, random_operators(model), fed)
+
+    def runs(self, seed: int = SEEDS[0]) -> list[dict[str, Array]]:
+        draws = bool(self.operators)
+        session = Session(self.file, self.boundary.save_file, draws=draws, seed=seed)
+        return [session.run(sample) for sample in self.fed]
+
+    def varying(
+        self, given: Sequence[Arrays], unequal: Collection[BoundaryTensor]
+    ) -> dict[BoundaryTensor, tuple[str, ...]]:
+        """Return which outputs another run changes, and the operators that draw for them.
+
+        Looked at are those that random operators reach, even if they drew the same numbers as in
+        end2end, and those that are `unequal` to it. `given` is what the first run gives.
+        """
+        values = {value.name: value for value in self.model.graph.outputs}
+        operators = {
+            one: tuple(unseeded(self.model, self.operators, [values[one.name]]))
+            for one in self.boundary.outputs
+        }
+        suspects = {one for one, names in operators.items() if names or one in unequal}
+        able = {one for one in suspects if operators[one]}
+        changed: set[BoundaryTensor] = set()
+        for seed in _more_seeds(suspects, able):
+            again = self.runs(seed)
+            changed |= {one for one in suspects if not _all_same(one.name, given, again)}
+            if able <= changed:
+                break
+        return {one: names for one, names in operators.items() if one in changed}
+
+
+def _more_seeds(suspects: Collection[object], able: Collection[object]) -> Sequence[int]:
+    if not suspects:
+        return ()
+    return SEEDS[1:] if able else SEEDS[1:2]
+
+
+def _sources(chain: Chain, boundary: SegmentBoundary) -> dict[str, tuple[str, str]]:
+    """Return, for the inputs of a segment that others or the model's input give, which output."""
+    return {
+        edge.input: (edge.producer, edge.output)
+        for edge in chain.edges
+        if edge.consumer == boundary.save_file and edge.producer
+    }
+
+
+def _fed(
+    boundary: SegmentBoundary, sources: Mapping[str, tuple[str, str]], made: _Made, whole: Whole
+) -> dict[str, Array]:
+    taken = {name: made[source] for name, source in sources.items() if source in made}
+    return {t.name: taken.get(t.name, whole.marks[t.reference]) for t in boundary.inputs}
+
+
+def _all_same(name: str, runs: Sequence[Arrays], others: Sequence[Arrays]) -> bool:
+    return all(same_bits(one[name], other[name]) for one, other in zip(runs, others, strict=True))
+
+
+def _moves(given: Sequence[Arrays], name: str) -> bool:
+    return len(given) > 1 and not same_bits(given[0][name], given[1][name])
+
+
+def _unequal(
+    boundary: SegmentBoundary, given: Sequence[Arrays], wholes: Sequence[Whole]
+) -> list[BoundaryTensor]:
+    return [
+        tensor
+        for tensor in boundary.outputs
+        if not all(
+            same_bits(ours[tensor.name], whole.marks[tensor.reference])
+            for ours, whole in zip(given, wholes, strict=True)
+        )
+    ]
+
+
+def _wrong(
+    boundary: SegmentBoundary,
+    given: Sequence[Arrays],
+    wholes: Sequence[Whole],
+    unequal: Collection[BoundaryTensor],
+    remedy: Callable[[], str],
+) -> Iterator[Problem]:
+    for number, (outputs, whole) in enumerate(zip(given, wholes, strict=True)):
+        for tensor in boundary.outputs:
+            ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
+            if tensor in unequal and not same_bits(ours, theirs):
+                yield problem(
+                    f"segment '{boundary.save_file}'",
+                    f"its output '{tensor.name}' is not what end2end computes for sample {number}",
+                    f"expected '{tensor.reference}' bit for bit; {difference(ours, theirs)}",
+                    remedy(),
+                )
+
+
+def _unstable(
+    boundary: SegmentBoundary, tensors: Mapping[BoundaryTensor, Sequence[str]]
+) -> Iterator[Problem]:
+    for tensor, operators in tensors.items():
+        drawing = f"{draw_random_numbers(operators)}, but the tensor must be the same each time"
+        yield problem(
+            f"segment '{boundary.save_file}'",
+            f"its output '{tensor.name}' is another one in each run",
+            drawing if operators else NOT_DETERMINISTIC,
+        )
+
+
+def _misformed(
+    boundary: SegmentBoundary,
+    given: Sequence[Arrays],
+    wholes: Sequence[Whole],
+    drawn: Collection[BoundaryTensor],
+) -> Iterator[Problem]:
+    """Yield a problem for random outputs that have another dtype or rank than in end2end."""
+    for outputs, whole in zip(given, wholes, strict=True):
+        for tensor in drawn:
+            ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
+            if not same_kind(ours, theirs):
+                yield problem(
+                    f"segment '{boundary.save_file}'",
+                    f"its output '{tensor.name}' is not of the form that it has in end2end",
+                    difference(ours, theirs),
+                )

@@ -1,0 +1,286 @@
+"""Comparisons of arrays, and of detections as sets in which near ties may change places. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from partition_core.base.rare_dtypes import is_float, is_number
+
+Array = np.ndarray[Any, Any]
+Value = Any
+"""What a model gives by one name: an array, or a list of arrays, which is a sequence of ONNX."""
+
+_MOST_CUT = 10
+_SAME_COORDINATES = 3
+_SAME_BOX = 0.5
+
+
+def same_bits(left: Value, right: Value) -> bool:
+    """Return whether two values have the same dtypes, shapes and bits (NaN equals itself)."""
+    if isinstance(left, list) or isinstance(right, list):
+        return (
+            isinstance(left, list)
+            and isinstance(right, list)
+            and len(left) == len(right)
+            and all(map(same_bits, left, right))
+        )
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    if left.dtype.kind in "OSU":
+        return bool(np.array_equal(left, right))
+    return bool(left.tobytes() == right.tobytes())
+
+
+def largest_difference(left: Value, right: Value) -> float:
+    """Return the largest absolute difference of two values of one form (0 if they are empty).
+
+    Two NaN, or two equal infinities, do not differ; any other pair with one of them differs
+    infinitely.
+    """
+    if isinstance(left, list):
+        return max((largest_difference(*pair) for pair in zip(left, right, strict=True)), default=0)
+    if left.size == 0:
+        return 0.0
+    wide_left, wide_right = left.astype(np.float64), np.asarray(right).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(wide_left - wide_right)
+    alike = (wide_left == wide_right) | (np.isnan(wide_left) & np.isnan(wide_right))
+    return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
+
+
+def change(left: Value, right: Value) -> float:
+    """Return the largest difference of two values of any form: infinite for another form."""
+    return largest_difference(left, right) if form(left) == form(right) else float("inf")
+
+
+def difference(ours: Value, theirs: Value) -> str:
+    """Return in words how two values differ: dtype, shape, text or the largest difference."""
+    if form(ours) != form(theirs):
+        return f"found {form(ours)}, not {form(theirs)}"
+    if not is_numeric(ours):
+        return "the texts differ"
+    return f"the largest difference is {largest_difference(ours, theirs):.3g}"
+
+
+def form(value: Value) -> str:
+    """Return the dtype and shape of a value in words: `float32[1, 3]`, those of each in a list."""
+    if isinstance(value, list):
+        return f"a sequence of {', '.join(map(form, value)) or 'nothing'}"
+    return f"{value.dtype}{list(value.shape)}"
+
+
+def same_kind(left: Value, right: Value) -> bool:
+    """Return whether two values have the same dtype and rank, or are both sequences."""
+    if isinstance(left, list) or isinstance(right, list):
+        return isinstance(left, list) and isinstance(right, list)
+    return bool(left.dtype == right.dtype and left.ndim == right.ndim)
+
+
+def is_numeric(value: Any) -> bool:
+    """Return whether a value is numbers or truths, or a sequence of such arrays."""
+    if isinstance(value, list):
+        return all(isinstance(item, np.ndarray) and is_numeric(item) for item in value)
+    return isinstance(value, np.ndarray) and is_number(value.dtype)
+
+
+def is_rounded(value: Value) -> bool:
+    """Return whether elements of a value are floats."""
+    return any(is_float(item.dtype) for item in (value if isinstance(value, list) else [value]))
+
+
+def magnitude(value: Value) -> float:
+    """Return the largest finite absolute value of a value (0 if there is none)."""
+    if isinstance(value, list):
+        return max(map(magnitude, value), default=0.0)
+    values = np.abs(value.astype(np.float64))
+    finite = values[np.isfinite(values)]
+    return float(finite.max()) if finite.size else 0.0
+
+
+def emptiness(value: Value) -> str:
+    """Return why comparing a value proves nothing: what it holds (empty if it proves something).
+
+    A single value proves something, and so does a sequence of which one array does.
+    """
+    if isinstance(value, list):
+        found = [emptiness(item) for item in value]
+        return found[0] if found and all(found) else "" if found else "it holds no array"
+    if value.size == 0:
+        return "it holds no value"
+    if is_float(value.dtype) and not np.isfinite(value.astype(np.float64)).any():
+        return "it holds no finite value"
+    if value.size > 1 and bool((value == value.flat[0]).all()):
+        return "all its values are equal"
+    return ""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections of one picture: boxes (K, 4), scores (K,), both float64, and labels (K,)."""
+
+    boxes: Array
+    scores: Array
+    labels: Array
+
+    @classmethod
+    def of(cls, dets: Array, labels: Array) -> Detections:
+        """Return the rows of `dets` (N, 5) and `labels` (N,) that are no filling (label -1)."""
+        real = labels >= 0
+        wide = dets[real].astype(np.float64)
+        return cls(wide[:, :4], wide[:, 4], labels[real])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Match:
+    """How two lists of detections of one picture agree.
+
+    `pairs` detections are in both; `moved` of them stand elsewhere because scores tie; `cut` of
+    each list are not in the other because a tie stood at its end; `rounded`, counted in both lists,
+    are not in the other because float16 rounds what they are chosen by; `different`, counted in
+    both lists too, are none of this. The differences are the largest of the pairs, in pixels and in
+    scores; `largest_coordinate` and `largest_score` are what the tolerance is relative to.
+    """
+
+    pairs: int
+    moved: int
+    cut: int
+    rounded: int
+    different: int
+    box_difference: float
+    score_difference: float
+    largest_coordinate: float
+    largest_score: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two lists are the same detections in the same order, up to ties."""
+        return self.different == 0
+
+
+@np.errstate(invalid="ignore")
+def match_detections(
+    left: Detections, right: Detections, tolerance: float, limit: int, is_half: bool = False
+) -> Match:
+    """Match the detections of one picture with those of another run; `left` is the reference.
+
+    Two detections are the same if their labels are equal, their boxes differ by at most
+    `tolerance` of the largest coordinate and their scores by at most `tolerance` of the largest
+    score. Let d be the largest difference of a score that is found among them. Two scores *tie*
+    if they lie within 2 d: runs whose scores differ by up to d can order only such scores
+    differently. So d, and not the tolerance, says what may change:
+
+    * two detections may stand in another order only if their scores tie;
+    * a detection may be in one list only if the list was cut there: both lists are equally long
+      and not shorter than `limit` (the most detections of any picture), its score ties with the
+      last score of the other list, nothing that is in the other list alone lies at its place (it
+      would be this detection, changed), and at most a tenth of the list is like that.
+
+    With `is_half` the runs compute in other precisions, and rounding decides which of several
+    candidates are kept that hardly differ: those of equal rank at a limit in front of suppression,
+    and those that overlap by about as much as is suppressed. So at most a tenth of each list may be
+    in that one only, whatever it is.
+    """
+    coordinate, score = magnitude(left.boxes), magnitude(left.scores)
+    ours, theirs = same_detections(left, right, tolerance)
+    apart = np.abs(left.boxes[ours] - right.boxes[theirs])
+    noise = float(np.abs(left.scores[ours] - right.scores[theirs]).max(initial=0.0))
+    alone = (_others(len(left), ours), _others(len(right), theirs))
+    changed = _at_one_place(left.boxes[alone[0]], right.boxes[alone[1]], tolerance * coordinate)
+    cut_off = not changed.any() and _was_cut(left, right, alone, 2 * noise, limit)
+    cut = len(alone[0]) if cut_off else 0
+    is_few = max(map(len, alone)) * _MOST_CUT <= min(len(left), len(right))
+    rounded = len(alone[0]) + len(alone[1]) if is_half and not cut and is_few else 0
+    return Match(
+        pairs=len(ours),
+        moved=int((ours != theirs).sum()),
+        cut=cut,
+        rounded=rounded,
+        different=_misplaced(left.scores[ours], right.scores[theirs], theirs, 2 * noise)
+        + (0 if cut or rounded else len(alone[0]) + len(alone[1])),
+        box_difference=float(apart.max(initial=0.0)),
+        score_difference=noise,
+        largest_coordinate=coordinate,
+        largest_score=score,
+    )
+
+
+@np.errstate(invalid="ignore")
+def same_detections(left: Detections, right: Detections, tolerance: float) -> tuple[Array, Array]:
+    """Return the places, in both lists, of the detections that are in both (`match_detections`)."""
+    coordinate, score = magnitude(left.boxes), magnitude(left.scores)
+    apart = np.abs(left.boxes[:, None] - right.boxes[None]).max(axis=2, initial=0.0)
+    gaps = np.abs(left.scores[:, None] - right.scores[None])
+    distance = np.maximum(apart / (coordinate or 1.0), gaps / (score or 1.0))
+    alike = (left.labels[:, None] == right.labels[None]) & (distance <= tolerance)
+    return _nearest_pairs(distance, alike)
+
+
+def _nearest_pairs(distance: Array, alike: Array) -> tuple[Array, Array]:
+    """Return the places, in both lists, of the pairs made nearest first, by the left place."""
+    rows, columns = np.nonzero(alike)
+    order = np.lexsort((np.abs(rows - columns), distance[rows, columns]))
+    left: dict[int, int] = {}
+    taken: set[int] = set()
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in left and column not in taken:
+            left[row] = column
+            taken.add(column)
+    ours = sorted(left)
+    return np.array(ours, dtype=int), np.array([left[row] for row in ours], dtype=int)
+
+
+def _others(count: int, places: Array) -> Array:
+    return np.setdiff1d(np.arange(count), places)
+
+
+def _misplaced(left: Array, right: Array, places: Array, tie: float) -> int:
+    """Return how many pairs stand in another order to a pair whose score does not tie with theirs.
+
+    `left` and `right` are the scores of the pairs in the order of the left list, `places` their
+    places in the right list.
+    """
+    swapped = np.triu(places[:, None] > places[None])
+    gap = np.maximum(np.abs(left[:, None] - left[None]), np.abs(right[:, None] - right[None]))
+    wrong = swapped & (gap > tie)
+    return int((wrong | wrong.T).any(axis=1).sum())
+
+
+def _was_cut(
+    left: Detections, right: Detections, alone: tuple[Array, Array], tie: float, limit: int
+) -> bool:
+    """Return whether ties at the end of both lists explain the detections that stand `alone`."""
+    ours, theirs = alone
+    if not len(ours) or len(left) != len(right) or len(left) < limit:
+        return False
+    if len(ours) * _MOST_CUT > len(left):
+        return False
+    ends = (left.scores[ours] - right.scores[-1], right.scores[theirs] - left.scores[-1])
+    return all(bool((np.abs(gaps) <= tie).all()) for gaps in ends)
+
+
+def _overlaps(left: Array, right: Array) -> Array:
+    """Return the intersection over union of boxes (L, 4) and (R, 4), as (L, R)."""
+    low = np.maximum(left[:, None, :2], right[None, :, :2])
+    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (left, right)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(shared / np.where(union > 0, union, 1.0))
+
+
+def _at_one_place(left: Array, right: Array, allowed: float) -> Array:
+    """Return which boxes of two lists are one box, perhaps changed, (L, R).
+
+    They share more than half of their union or three coordinates, or one holds a value that is no
+    finite number.
+    """
+    apart = _overlaps(left, right) <= _SAME_BOX
+    common = (np.abs(left[:, None] - right[None]) <= allowed).sum(axis=2)
+    alike: Array = ~apart | (common >= _SAME_COORDINATES)
+    return alike

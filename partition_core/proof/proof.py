@@ -1,0 +1,251 @@
+"""The proof of a build: segments chained = end2end, bit for bit, and end2end = eager PyTorch.
+
+Both on every sample of the export, and refused where the samples would prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from partition_core.base.errors import Problem, ProofError, problem
+from partition_core.graph.file.graph import Model
+from partition_core.proof.against_original import (
+    DETECTIONS,
+    MASKS,
+    PANOPTIC,
+    against_eager,
+    detections,
+    most_detections,
+    unequal_maps,
+)
+from partition_core.proof.chained import Chain, Unproven, run_chain
+from partition_core.proof.comparison import is_rounded, magnitude, same_bits
+from partition_core.proof.meaningful import fixed_outputs, unmoved, vacuous
+from partition_core.proof.observed import Arrays, Eager, Observed, Whole, samples_of
+from partition_core.proof.random_operators import (
+    NOT_DETERMINISTIC,
+    REMEDY,
+    RandomOperator,
+    draw_random_numbers,
+    random_operators,
+    unseeded,
+)
+from partition_core.proof.reasons import half_dtype, reasons, rounding_by_marks, tensors_by_name
+
+PYTORCH = "PyTorch"
+END2END = "end2end"
+_NONE: Mapping[str, str] = MappingProxyType({})
+_DRAW_OUTSIDE = "draw the numbers outside the model and take them as an input"
+_AS_IT_IS = "end2end as it is"
+_OBSERVED = "end2end, with its marks as outputs,"
+
+
+def prove(
+    end2end: Path,
+    model: Model,
+    chain: Chain,
+    reference: Arrays,
+    *,
+    tolerance: float,
+    detects: bool,
+    scratch: Path,
+    against: str = PYTORCH,
+    kinds: Mapping[str, str] = _NONE,
+    assumptions: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the figures of the proof, as plain data; raise ProofError if it fails.
+
+    `model` is the graph of the file `end2end`; `reference` is what the export gave
+    (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
+    `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch` is an
+    empty folder; `against` is what messages call that which gave the reference.
+
+    `kinds` has what messages call the samples, by number, that only search for an input which
+    takes another branch, and need not prove anything else. `assumptions` are the answers of a
+    user that the model rests on (`questions.Decision`, as plain data).
+
+    What is random is not compared, and is told: `not_compared` are outputs and marks of end2end,
+    `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
+    end2end instead. A partition of which nothing can be proven is refused.
+    """
+    given = samples_of(reference)
+    inputs, eagers = [sample for sample, _ in given], [eager for _, eager in given]
+    observed = Observed.of(end2end, model)
+    wholes = observed.runs(inputs, scratch)
+    varying = _varying(eagers, "mark")
+    chained = run_chain(chain, wholes, inputs, varying, lambda: rounding_by_marks(model))
+    operators = random_operators(model)
+    random = _random(eagers, tolerance)
+    chooses = detects or PANOPTIC in wholes[0].outputs
+    matched = frozenset({*observed.chosen, *DETECTIONS, MASKS, PANOPTIC} if chooses else ())
+    is_traced = against == PYTORCH
+    remedy = "" if is_traced else "name other inputs in 'proof.inputs'"
+    quiet = _DRAW_OUTSIDE if is_traced else REMEDY
+    # After a trace an output that no input reaches may be a mistake of the trace.
+    fixed: frozenset[str] = frozenset() if is_traced else fixed_outputs(model)
+    judge = _Judge(
+        tolerance,
+        detects,
+        most_detections(eagers) if detects else 0,
+        bool(half_dtype(model)),
+        matched,
+        random,
+        against,
+        reasons(model, operators, quiet),
+    )
+    problems = [*chained.problems, *_unexplained(model, operators, random, against)]
+    samples = []
+    for number, (whole, eager) in enumerate(zip(wholes, eagers, strict=True)):
+        kind = kinds.get(str(number), "")
+        sample = f"{number} ({kind})" if kind else str(number)
+        found: list[Problem] = []
+        figures = judge.figures(sample, whole, eager, found)
+        problems += [_refuting(one, assumptions) for one in found]
+        if not kind:
+            problems += vacuous(sample, whole, eager, detects, fixed, remedy)
+        samples.append({**figures, "nms": whole.suppressions, **({"kind": kind} if kind else {})})
+    varying = _varying(eagers, "output")
+    proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
+    if proven or chained.problems:
+        problems += unmoved(reference, varying, fixed, chained.moves, remedy)
+    elif not problems:
+        problems += _nothing_proven(chained.unproven, quiet)
+    if problems:
+        raise ProofError(*problems)
+    return {
+        "samples": samples,
+        "against": against,
+        "tolerance": tolerance,
+        "tensors": proven,
+        "given_by_end2end": [
+            f"{edge.consumer}: {edge.input}" for edge in chain.edges if not edge.producer
+        ],
+        "matched_as_detections": sorted(matched),
+        "random_operators": [str(one) for one in operators if not one.seeded],
+        "not_compared": {
+            "outputs": [value.name for value in model.graph.outputs if value.name in random],
+            "marks": [name for name in observed.marks if name in random],
+        },
+        "assumptions": list(assumptions),
+        "unproven": [asdict(one) for one in chained.unproven],
+        "recorded": chained.recorded,
+    }
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Compares end2end with what the export gave, which messages call `against`.
+
+    Not compared one by one are what is `matched` as detections, and what is `random`.
+    """
+
+    tolerance: float
+    detects: bool
+    limit: int
+    is_half: bool
+    matched: frozenset[str]
+    random: frozenset[str]
+    against: str
+    reason: Callable[[str], str]
+
+    def figures(
+        self, sample: str, whole: Whole, eager: Eager, problems: list[Problem]
+    ) -> dict[str, Any]:
+        """Return the figures of a sample, with the outputs that the model gives as it is.
+
+        Where it gives other bits with its marks as outputs, which is what the segments equal,
+        `observed` has the figures of those, and as `changes` how much they differ.
+        """
+        if all(same_bits(array, whole.plain[name]) for name, array in whole.outputs.items()):
+            return self._compared(sample, whole, eager, END2END, problems)
+        as_it_is = replace(whole, outputs=whole.plain, marks={})
+        figures = self._compared(sample, as_it_is, eager, END2END, problems)
+        observed = self._compared(sample, whole, eager, _OBSERVED, problems)
+        figures["marks"] = observed.pop("marks")
+        observed["changes"] = self._changes(sample, whole, problems)
+        return {**figures, "observed": observed}
+
+    def _changes(self, sample: str, whole: Whole, problems: list[Problem]) -> dict[str, Any]:
+        own = Eager(whole.plain, {}, {})
+        # What is not random is compared with what the export gave, which says more.
+        steady, names = frozenset(whole.outputs) - self.random, (_OBSERVED, _AS_IT_IS)
+        told = self._against(sample, whole, own, self.random, names, [])
+        judged = self._against(sample, whole, own, steady, names, problems)
+        return {**told["outputs"], **judged["outputs"]}
+
+    def _compared(
+        self, sample: str, whole: Whole, eager: Eager, called: str, problems: list[Problem]
+    ) -> dict[str, Any]:
+        names = (called, self.against)
+        figures = self._against(sample, whole, eager, self.random, names, problems)
+        if self.detects:
+            found = detections(
+                sample, whole, eager, self.tolerance, self.limit, self.is_half, problems
+            )
+            figures["detections"] = found
+        problems += unequal_maps(sample, whole, eager, self.tolerance)
+        return figures
+
+    def _against(
+        self,
+        sample: str,
+        whole: Whole,
+        eager: Eager,
+        left_out: frozenset[str],
+        names: tuple[str, str],
+        problems: list[Problem],
+    ) -> dict[str, Any]:
+        out = self.matched | left_out
+        return against_eager(
+            sample, whole, eager, self.tolerance, out, names, self.reason, problems
+        )
+
+
+def _random(samples: Sequence[Eager], tolerance: float) -> frozenset[str]:
+    """Return the outputs and mark references that differ from run to run by more than allowed."""
+    return frozenset(
+        name
+        for eager in samples
+        for kind, arrays in (("output", eager.outputs), ("mark", eager.marks))
+        for name, array in arrays.items()
+        if (apart := eager.varies.get(f"{kind}/{name}")) is not None
+        and apart > (tolerance * magnitude(array) if is_rounded(array) else 0.0)
+    )
+
+
+def _refuting(difference: Problem, assumptions: Sequence[Mapping[str, Any]]) -> Problem:
+    if not assumptions:
+        return difference
+    lines = ", ".join(each["source"] for each in assumptions)
+    answer = "the answer" if len(assumptions) == 1 else "one of the answers"
+    what = f"{answer} for {lines} in 'export.answers' does not hold for this input"
+    return replace(difference, remedy=what)
+
+
+def _varying(samples: Sequence[Eager], kind: str) -> frozenset[str]:
+    return frozenset(name for eager in samples for name in eager.varying(kind))
+
+
+def _unexplained(
+    model: Model, operators: Sequence[RandomOperator], random: frozenset[str], against: str
+) -> Iterator[Problem]:
+    values = tensors_by_name(model)
+    for name in sorted(random & values.keys()):
+        if not unseeded(model, operators, [values[name]]):
+            what = f"{against} gives another one in each run"
+            yield problem(f"'{name}'", what, NOT_DETERMINISTIC)
+
+
+def _nothing_proven(unproven: Sequence[Unproven], quiet: str) -> Iterator[Problem]:
+    for one in unproven:
+        yield problem(
+            f"segment '{one.segment}'",
+            f"its output '{one.output}' is another one in each run, since "
+            f"{draw_random_numbers(one.operators)}, and no segment gives anything that is not",
+            "expected a segment of which an output can be compared",
+            f"{quiet}, or cut the random part off into a segment of its own",
+        )

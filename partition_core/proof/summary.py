@@ -1,0 +1,159 @@
+"""The proof in one line, from its figures; must not run anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from partition_core.base.wording import counted
+from partition_core.proof.random_operators import REMEDY, draw_random_numbers
+
+
+def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequence[str] = ()) -> str:
+    """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly.
+
+    `uncovered` is the number of nodes of end2end that no segment runs, `zero_or_one` are the
+    integer inputs that had no other elements. What is random, and so not proven, is named, and so
+    is what is proven on tensors that a random segment did not give.
+    """
+    pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
+    is_whole = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
+    remedy = "" if is_whole else f"; to prove all, {REMEDY}"
+    return (
+        f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}: "
+        f"{_segments(figures, uncovered)}{', ' if is_whole else '; '}{_against(figures)}"
+        f"{_detections(pictures)}{_assumptions(figures)}{_untried(zero_or_one)}{remedy}"
+    )
+
+
+def unproven_segments(figures: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the outputs that are random, and so not proven, by segment."""
+    found: dict[str, list[str]] = {}
+    for one in figures.get("unproven", []):
+        found.setdefault(one["segment"], []).append(one["output"])
+    return found
+
+
+def recorded_inputs(figures: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the inputs that were taken from end2end, as what gives them is random, by segment."""
+    found: dict[str, list[str]] = {}
+    for one in figures.get("recorded", []):
+        segment, _, name = one.partition(": ")
+        found.setdefault(segment, []).append(name)
+    return found
+
+
+def listed(tensors: Mapping[str, list[str]]) -> str:
+    """Return tensors by segment in words: `a.onnx (x, y) and b.onnx (z)`."""
+    return " and ".join(f"{segment} ({', '.join(names)})" for segment, names in tensors.items())
+
+
+def _segments(figures: Mapping[str, Any], uncovered: int) -> str:
+    lent = figures["given_by_end2end"]
+    gaps = f", {counted(len(lent), 'input')} taken from end2end" if lent else ""
+    gaps += f", {counted(uncovered, 'node')} in no segment" if uncovered else ""
+    equal = (
+        f"equal end2end bit for bit ({counted(figures['tensors'], 'boundary tensor')}{gaps})"
+        f"{_rounding(figures['samples'])}"
+    )
+    unproven = unproven_segments(figures)
+    if not unproven:
+        return f"the segments in a chain {equal}"
+    drawing = dict.fromkeys(name for one in figures["unproven"] for name in one["operators"])
+    recorded = recorded_inputs(figures)
+    told = f", {listed(recorded)} on tensors recorded from end2end" if recorded else ""
+    return (
+        f"the segments {equal}{told}, but not {listed(unproven)}, since "
+        f"{draw_random_numbers(list(drawing))}"
+    )
+
+
+def _assumptions(figures: Mapping[str, Any]) -> str:
+    """Return what the proof takes for granted on a user's word, and what was tried against it."""
+    stated = [
+        f"{each['source']} ('{each['code']}') is always {'true' if each['answer'] else 'false'}"
+        for each in figures.get("assumptions", [])
+    ]
+    if not stated:
+        return ""
+    tried = sum("kind" in sample for sample in figures["samples"])
+    return (
+        f"; assuming {' and '.join(stated)}, by 'export.answers'; none of "
+        f"{counted(tried, 'input')} of other kinds refutes it"
+    )
+
+
+def _untried(inputs: Sequence[str]) -> str:
+    if not inputs:
+        return ""
+    names = " and ".join(f"'{name}'" for name in inputs)
+    places = " and ".join(f"export.inputs.{name}" for name in inputs)
+    return f"; {names} drawn only from 0 and 1: nothing tells a range, write 'range' in {places}"
+
+
+def _rounding(samples: Sequence[Mapping[str, Any]]) -> str:
+    observed = [sample["observed"] for sample in samples if "observed" in sample]
+    if not observed:
+        return ""
+    largest = max(
+        (one["largest_difference"] for run in observed for one in run["changes"].values()),
+        default=0.0,
+    )
+    change = f"it by up to {largest:.1e}" if largest else "its rounding"
+    return f" when it gives its marks as outputs, which changes {change}"
+
+
+def _against(figures: Mapping[str, Any]) -> str:
+    against = figures.get("against", "PyTorch")
+    random = _left_out(figures.get("not_compared", {}))
+    differences = _differences(figures["samples"])
+    if random and not differences:
+        return f"end2end could not be compared with {against}, where all is random: {random}"
+    return (
+        f"end2end equals {against} within {max(differences, default=0.0):.1e} of each tensor's "
+        f"largest value{f', but for what is random there: {random}' if random else ''}"
+    )
+
+
+def _left_out(names: Mapping[str, Sequence[str]]) -> str:
+    told = [f"output '{name}'" for name in names.get("outputs", [])]
+    return ", ".join(
+        [*told, *([counted(len(names["marks"]), "mark")] if names.get("marks") else [])]
+    )
+
+
+def _differences(samples: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the differences of all tensors, each relative to its tensor's largest value.
+
+    Counted are also those of the outputs that end2end gives beside its marked tensors, where
+    onnxruntime rounds otherwise: the segments equal these.
+    """
+    runs = [run for sample in samples for run in (sample, sample.get("observed", {}))]
+    pairs = [
+        (tensor["largest_difference"], tensor["largest_value"])
+        for run in runs
+        for kind in ("marks", "outputs")
+        for tensor in run.get(kind, {}).values()
+    ]
+    pairs += [
+        (picture[f"{what}_difference"], picture[f"largest_{scale}"])
+        for run in runs
+        for picture in run.get("detections", [])
+        for what, scale in (("box", "coordinate"), ("score", "score"))
+    ]
+    return [difference / (scale or 1.0) for difference, scale in pairs]
+
+
+def _detections(pictures: list[Mapping[str, Any]]) -> str:
+    if not pictures:
+        return ""
+    equal = ", ".join(str(picture["pairs"]) for picture in pictures)
+    counts = {
+        what: sum(picture[key] for picture in pictures)
+        for key, what in (("moved", "in another place"), ("cut", "replaced at the end"))
+    }
+    ties = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+    notes = [f"{ties} by a tie"] if ties else []
+    if rounded := sum(picture["rounded"] for picture in pictures):
+        notes.append(f"{rounded} in one of both only, as 16 bits change what is kept")
+    return f"; detections equal to PyTorch's: {equal}" + (f" ({', '.join(notes)})" * bool(notes))

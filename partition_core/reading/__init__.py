@@ -1,1 +1,0 @@
-"""From YAML text to a recipe: files, schema, checks. Imports neither torch nor onnx."""

@@ -1,0 +1,1 @@
+"""From YAML text to a Recipe: files, schema, checks, policies. Imports neither torch nor onnx."""

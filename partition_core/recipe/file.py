@@ -1,0 +1,46 @@
+"""A recipe with the places of its values; imports neither yaml nor jsonschema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from partition_core.base.errors import Place
+from partition_core.recipe.from_plain import recipe_value
+from partition_core.recipe.values import Recipe
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe, the files it was read from, and the place of each of its values.
+
+    `values` is what was written, after inheriting, from which the recipe was made. `places` is
+    keyed by the path of the value in the recipe; a value that was inherited has the file, line
+    and path at which it was written.
+    """
+
+    recipe: Recipe
+    file: str
+    values: Mapping[str, Any]
+    places: Mapping[str, Place]
+    sources: tuple[Path, ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        file: str,
+        values: Mapping[str, Any],
+        places: Mapping[str, Place],
+        sources: tuple[Path, ...],
+    ) -> RecipeFile:
+        """Return the recipe `name` whose checked values are `values`."""
+        return cls(recipe_value(name, values), file, values, places, sources)
+
+    def place(self, path: str) -> Place:
+        """Return the place of the value at `path`, or else of the nearest value around it."""
+        while path and path not in self.places:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.places.get(path, Place(self.file))

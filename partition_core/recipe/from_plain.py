@@ -1,0 +1,230 @@
+"""Checked plain data to the recipe's values, with all defaults; imports only recipe, references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from partition_core.recipe.mark_reference import MarkReference, parse_reference
+from partition_core.recipe.values import (
+    DEFAULT_OPSET,
+    ONE_LINE,
+    Answer,
+    Checkpoint,
+    DependsOn,
+    DynamicAxis,
+    Export,
+    FileInput,
+    Mark,
+    MmdetModel,
+    Model,
+    OnnxModel,
+    OwnWeights,
+    Partition,
+    Proof,
+    Range,
+    Recipe,
+    Seed,
+    Segment,
+    TensorMark,
+    TensorName,
+    TensorSpec,
+    TorchModel,
+    Weights,
+    WeightsForm,
+    canonical_json,
+)
+
+DEFAULT_DTYPE = "float32"
+
+Plain = Mapping[str, Any]
+
+
+def recipe_value(name: str, plain: Plain) -> Recipe:
+    """Return the recipe `name` that checked data spells, with defaults for the rest."""
+    model = plain["model"]
+    is_onnx = model["source"] == "onnx"
+    return Recipe(
+        name=name,
+        model=_onnx(plain) if is_onnx else _MODELS[model["source"]](model),
+        export=_file_export(plain.get("export", {})) if is_onnx else _export(plain["export"]),
+        marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
+        partition=_partition(plain["partition"]),
+        proof=_proof(plain.get("proof", {})),
+    )
+
+
+def _mmdet(plain: Plain) -> Model:
+    overrides = _json_values(plain.get("overrides", {}))
+    return MmdetModel(
+        plain["config"], overrides, _weights(plain["weights"]), depends_on=_depends_on(plain)
+    )
+
+
+def _torch(plain: Plain) -> Model:
+    arguments = _json_values(plain.get("args", {}))
+    return TorchModel(
+        plain["factory"],
+        arguments,
+        _weights(plain.get("weights", {})),
+        depends_on=_depends_on(plain),
+    )
+
+
+def _depends_on(plain: Plain) -> DependsOn | None:
+    if "depends_on" not in plain:
+        return None
+    told = plain["depends_on"]
+    return DependsOn(tuple(told.get("files", ())), tuple(told.get("packages", ())))
+
+
+_MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}
+
+
+def _onnx(plain: Plain) -> Model:
+    # The whole recipe: where the model is a file, more of it says what the file is.
+    model, partition = plain["model"], plain["partition"]
+    marks = [_tensor_mark(mark) for mark in plain.get("marks", ())]
+    if "segments" not in partition:
+        marks = [
+            TensorMark("from", inputs=_tensor_names(partition["from"])),
+            TensorMark("to", outputs=_tensor_names(partition["to"])),
+        ]
+    return OnnxModel(
+        location=model["path"] if "path" in model else model["url"],
+        sha256=model.get("sha256", "").lower(),
+        marks=tuple(marks),
+        inputs=tuple(
+            FileInput(name, _shape(tensor), _range(tensor), tensor.get("value"))
+            for name, tensor in sorted(plain.get("export", {}).get("inputs", {}).items())
+        ),
+    )
+
+
+def _weights(plain: Plain) -> Weights:
+    if "seed" in plain:
+        return Seed(plain["seed"])
+    if "checkpoint" in plain:
+        return Checkpoint(plain["checkpoint"], plain["sha256"].lower())
+    return OwnWeights()
+
+
+def _file_export(plain: Plain) -> Export:
+    return Export((), (), (), opset=0, weights=_weights_form(plain))
+
+
+def _export(plain: Plain) -> Export:
+    inputs = sorted(plain["inputs"].items())
+    return Export(
+        inputs=tuple(
+            TensorSpec(
+                name,
+                tuple(tensor["shape"]),
+                tensor.get("dtype", DEFAULT_DTYPE),
+                _range(tensor),
+                tensor.get("value"),
+            )
+            for name, tensor in inputs
+        ),
+        output_names=tuple(plain.get("output_names", ())),
+        dynamic_axes=_dynamic_axes(plain),
+        opset=plain.get("opset", DEFAULT_OPSET),
+        weights=_weights_form(plain),
+        masks=plain.get("masks", "probabilities"),
+        answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
+        args=_json_values(plain.get("args", {})),
+        precision=plain.get("precision", "float32"),
+        keep_io_types=plain.get("keep_io_types", False),
+    )
+
+
+def _answer(plain: Plain) -> Answer:
+    return Answer(plain["at"], plain["answer"], plain.get("reason", ""))
+
+
+def _shape(plain: Plain) -> tuple[int, ...] | None:
+    return tuple(plain["shape"]) if "shape" in plain else None
+
+
+def _range(plain: Plain) -> Range | None:
+    if "range" not in plain:
+        return None
+    low, high = plain["range"]
+    return low, high
+
+
+def _weights_form(plain: Plain) -> WeightsForm:
+    form: WeightsForm = plain.get("weights", "inline")
+    return form
+
+
+def _mark(plain: Plain) -> Mark:
+    return Mark(
+        name=plain["name"],
+        on=plain.get("on"),
+        module=plain.get("module"),
+        inputs=tuple(plain["inputs"]) if "inputs" in plain else None,
+        outputs=tuple(plain["outputs"]) if "outputs" in plain else None,
+        decorator=plain.get("decorator", False),
+        any_of=tuple(plain.get("any_of", ())),
+    )
+
+
+def _tensor_mark(plain: Plain) -> TensorMark:
+    sides = {side: _tensor_names(plain.get(side, ())) for side in ("tensors", "inputs", "outputs")}
+    return TensorMark(plain["name"], **sides)
+
+
+def _tensor_names(plain: Iterable[Any]) -> tuple[TensorName, ...]:
+    return tuple(
+        TensorName(one)
+        if isinstance(one, str)
+        else TensorName(
+            one.get("tensor"), one.get("node"), one.get("output"), alias=one.get("as", "")
+        )
+        for one in plain
+    )
+
+
+def _partition(plain: Plain) -> Partition:
+    if "segments" not in plain:
+        start, end = (_reference("from:input"),), (_reference("to:output"),)
+        return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
+    return Partition(plain["type"], tuple(_segment(segment) for segment in plain["segments"]))
+
+
+def _segment(plain: Plain) -> Segment:
+    return Segment(
+        save_file=plain["save_file"],
+        start=tuple(_reference(text) for text in plain["start"]),
+        end=tuple(_reference(text) for text in plain["end"]),
+        input_names=tuple(plain.get("input_names", ())),
+        output_names=tuple(plain.get("output_names", ())),
+        dynamic_axes=_dynamic_axes(plain),
+        sizes_from=tuple(_reference(text) for text in plain.get("sizes_from", ())),
+    )
+
+
+def _proof(plain: Plain) -> Proof:
+    tolerance = float(plain["tolerance"]) if "tolerance" in plain else None
+    return Proof(tolerance, tuple(plain.get("images", ())), tuple(plain.get("inputs", ())))
+
+
+def _dynamic_axes(plain: Plain) -> tuple[DynamicAxis, ...]:
+    axes = (
+        DynamicAxis(tensor, int(axis), symbol)
+        for tensor, symbols in plain.get("dynamic_axes", {}).items()
+        for axis, symbol in symbols.items()
+    )
+    return tuple(sorted(axes, key=lambda dynamic: (dynamic.tensor, dynamic.axis)))
+
+
+def _json_values(plain: Plain) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, canonical_json(value)) for key, value in plain.items()))
+
+
+def _reference(text: str) -> MarkReference:
+    reference = parse_reference(text)
+    if reference is None:
+        raise ValueError(f"the reference {text!r} was not checked")
+    return reference

@@ -1,0 +1,106 @@
+"""The policies and marks that ship with the package, put into a recipe that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from partition_core.base.errors import Problem, one_of, quoted, suggestion
+from partition_core.recipe.draft import REFERENCE_KEYS, Draft
+from partition_core.recipe.mark_reference import parse_reference
+from partition_core.recipe.names import recipe_names
+from partition_core.recipe.policy_segments import for_pictures
+from partition_core.recipe.schema import POLICY_SCHEMA, schema_problems
+from partition_core.recipe.values import SHOWN_POLICIES
+from partition_core.recipe.yaml_text import read_yaml
+from partition_core.recipe.yaml_tree import EVERY, Node
+
+POLICIES = Path(__file__).parent.parent / "policies"
+KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A recipe's tree with what it names, the package's files that it came from, and problems."""
+
+    tree: Node
+    files: tuple[Path, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def completed(tree: Node) -> Completed:
+    """Return the recipe with the segments of the policy that it names, and their known marks.
+
+    The recipe's own segments may refer to known marks as well; a mark of its own goes before a
+    known one of the same name. A policy's marks come before the recipe's.
+    """
+    partition, label = tree.get("partition"), tree.get("partition", "type")
+    if partition is None or label is None or not label.text:
+        return Completed(tree)
+    known = recipe_names(POLICIES)
+    if "segments" in partition.entries and label.text in known:
+        what = f"{quoted(label.text)} is the name of a shared policy, which has its own segments"
+        remedy = "choose another name, or remove 'segments'"
+        return Completed(tree, problems=(Problem(label.place, what, "", remedy),))
+    if len(partition.entries) > 1:
+        source = tree.get("model", "source")
+        own = {name.text for name in tree.select("marks", EVERY, "name")}
+        wanted = {name for name in _referred(tree) if name not in own}
+        is_mmdet = source is not None and source.text == "mmdet"
+        return _with_known_marks(tree, wanted) if is_mmdet and wanted else Completed(tree)
+    if Draft(tree, POLICIES).is_onnx:
+        what = "a shared policy names functions of mmdet, and an ONNX file has none"
+        remedy = "write 'segments', or 'save_file', 'from' and 'to' in its place"
+        return Completed(tree, problems=(Problem(partition.place, what, "", remedy),))
+    if label.text not in known:
+        what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
+        remedy = suggestion(label.text, known) or "choose one, or write 'segments'"
+        return Completed(tree, problems=(Problem(label.place, what, one_of(known), remedy),))
+    path = POLICIES / f"{label.text}.yaml"
+    text = read_yaml(path, _shown(path))
+    problems = tuple(text.problems)
+    if text.root is not None and not problems:
+        problems = tuple(schema_problems(text.root, POLICY_SCHEMA))
+    if text.root is None or problems:
+        return Completed(tree, (path,), problems)
+    segments = for_pictures(text.root.entries["segments"], _pictures(tree))
+    chosen = {**partition.entries, "segments": segments}
+    grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
+    found = _with_known_marks(grafted, set(_referred(grafted)))
+    return Completed(found.tree, (path, *found.files), found.problems)
+
+
+def _pictures(tree: Node) -> int:
+    """Return how many pictures the model takes at once; 1 where the recipe is wrong there."""
+    inputs = tree.get("export", "inputs")
+    first = next(iter(inputs.entries.values()), None) if inputs is not None else None
+    count = first.get("shape", 0) if first is not None else None
+    return count.value if count is not None and type(count.value) is int else 1
+
+
+def _with_known_marks(tree: Node, wanted: set[str]) -> Completed:
+    """Return `tree` with the known marks among those `wanted` before its own."""
+    text = read_yaml(KNOWN_MARKS, _shown(KNOWN_MARKS))
+    if text.root is None or text.problems:
+        return Completed(tree, (KNOWN_MARKS,), tuple(text.problems))
+    known = text.root.entries["marks"]
+    given = tuple(mark for mark in known.items if mark.entries["name"].text in wanted)
+    marks = tree.get("marks")
+    if not given or (marks is not None and not isinstance(marks.value, tuple)):
+        return Completed(tree)
+    place = known.place if marks is None else marks.place
+    both = Node(place, given + (() if marks is None else marks.items))
+    return Completed(Node(tree.place, {**tree.entries, "marks": both}), (KNOWN_MARKS,))
+
+
+def _referred(tree: Node) -> Iterator[str]:
+    for side in REFERENCE_KEYS:
+        for node in tree.select("partition", "segments", EVERY, side, EVERY):
+            reference = parse_reference(node.text or "")
+            if reference is not None:
+                yield reference.mark
+
+
+def _shown(path: Path) -> str:
+    return f"{SHOWN_POLICIES}/{path.relative_to(POLICIES).as_posix()}"

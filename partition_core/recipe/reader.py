@@ -1,0 +1,189 @@
+"""A recipe file, with all it inherits, to a `Recipe`; knows no torch, no doit and no build."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from partition_core.base.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
+from partition_core.recipe.draft import Draft
+from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.input_checks import INPUT_CHECKS
+from partition_core.recipe.model_checks import MODEL_CHECKS
+from partition_core.recipe.model_source import sourced
+from partition_core.recipe.names import is_no_file_on_windows, recipe_names
+from partition_core.recipe.partition_checks import PARTITION_CHECKS
+from partition_core.recipe.policies import POLICIES, completed
+from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
+from partition_core.recipe.yaml_text import YamlText, read_yaml
+from partition_core.recipe.yaml_tree import Node, Steps, merge, path_text
+
+__all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
+
+MAX_EXTENDS = 8
+_FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
+_TRUTHS = ("answer", "decorator", "value")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+def read_recipe(path: Path, root: Path) -> RecipeFile:
+    """Read the recipe at `path`, in the project whose folder is `root`.
+
+    Raises a RecipeError that holds everything that is wrong with it, in the order written.
+    """
+    chain = _read_chain(path, root)
+    if chain.tree is None:
+        raise RecipeError(*chain.problems)
+    source = sourced(chain.tree)
+    if source.tree is None:
+        raise RecipeError(*chain.problems, *source.problems)
+    found = completed(source.tree)
+    tree = found.tree
+    draft = Draft(tree, root)
+    problems = [*chain.problems, *source.problems, *found.problems]
+    checks = PARTITION_CHECKS + MODEL_CHECKS + INPUT_CHECKS
+    checked = [problem for check in checks for problem in check(draft)]
+    # A check that finds a value the schema has already refused would say the same thing twice.
+    for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
+        told = {problem.place for problem in problems}
+        problems += [problem for problem in more if problem.place not in told]
+    if problems:
+        raise RecipeError(*_in_file_order(problems, tree, chain.files))
+    return RecipeFile.of(
+        path.stem,
+        chain.files[0],
+        tree.plain(),
+        MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
+        (*chain.sources, *found.files),
+    )
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A recipe file and those it extends, nearest first; `tree` is None if one is unusable."""
+
+    tree: Node | None
+    files: tuple[str, ...]
+    sources: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def _read_chain(path: Path, root: Path) -> _Chain:
+    folder = os.path.abspath(root)
+    sources = [os.path.abspath(path)]
+    problems = _name_problems(sources[0], folder)
+    tops: list[Node] = []
+    while len(tops) < len(sources):
+        text = _read_text(sources[-1], folder)
+        problems += text.problems
+        if text.root is None:
+            break
+        extends = text.root.get("extends")
+        if extends is not None:
+            wrong = _extends_problem(extends, sources, folder)
+            if wrong is not None:
+                problems.append(wrong)
+                break
+            sources.append(_target(extends, sources[-1]))
+        tops.append(text.root)
+    return _Chain(
+        tree=_merged(tops) if len(tops) == len(sources) else None,
+        files=tuple(_shown(source, folder) for source in sources),
+        sources=tuple(Path(source) for source in sources),
+        problems=tuple(problems),
+    )
+
+
+def _name_problems(source: str, folder: str) -> list[Problem]:
+    place = Place(_shown(source, folder))
+    problems = []
+    if not _is_inside(source, folder):
+        problems.append(Problem(place, "is not inside the project", f"expected it in {folder}"))
+    if not _NAME.fullmatch(Path(source).stem):
+        what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
+        expected = "expected letters, digits, '.', '_' and '-', starting with a letter or a digit"
+        problems.append(Problem(place, what, expected, "rename the file"))
+    elif is_no_file_on_windows(Path(source).stem):
+        what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
+        expected = "Windows has no such file or folder"
+        problems.append(Problem(place, what, expected, "rename the file"))
+    return problems
+
+
+def _read_text(source: str, folder: str) -> YamlText:
+    path, file = Path(source), _shown(source, folder)
+    if os.path.isfile(path):
+        return read_yaml(path, file, _can_be_true_or_false)
+    if os.path.lexists(path):
+        link = os.path.islink(path) and not os.path.exists(path)
+        what = "is a link to a file that is not there" if link else "is not a file"
+        return YamlText(None, (Problem(Place(file), what, "expected a file with a recipe"),))
+    known = recipe_names(path.parent)
+    near = suggestion(path.stem, known)
+    missing = Problem(Place(file), "there is no such file", one_of(known), near)
+    return YamlText(None, (missing,))
+
+
+def _can_be_true_or_false(steps: Steps) -> bool:
+    """Return whether a value that is no text is possible at some steps of a recipe."""
+    return steps[:2] in _FREE or steps[-1] in _TRUTHS
+
+
+def _extends_problem(extends: Node, sources: list[str], folder: str) -> Problem | None:
+    if extends.text is None:
+        return Problem(extends.place, "is not the name of a file", "expected text")
+    name, target = quoted(extends.text), _target(extends, sources[-1])
+    if os.path.isabs(extends.text) or not _is_inside(target, folder):
+        expected = "expected a path relative to this file"
+        return Problem(extends.place, f"{name} is not inside the project", expected)
+    if not target.endswith(".yaml"):
+        return Problem(extends.place, f"{name} is not a recipe", "expected a '.yaml' file")
+    if target in sources:
+        steps = [*sources[sources.index(target) :], target]
+        cycle = " → ".join(_shown(step, folder) for step in steps)
+        return Problem(extends.place, f"the recipe extends itself: {cycle}")
+    if len(sources) > MAX_EXTENDS:
+        what = "extends too many recipes, one through the other"
+        return Problem(extends.place, what, f"expected at most {MAX_EXTENDS}")
+    if not os.path.isfile(target):
+        known = [f"{stem}.yaml" for stem in recipe_names(Path(target).parent)]
+        what, near = f"there is no file {name}", suggestion(Path(target).name, known)
+        return Problem(extends.place, what, "expected a path relative to this file", near)
+    return None
+
+
+def _target(extends: Node, source: str) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(source), extends.text or ""))
+
+
+def _merged(tops: Iterable[Node]) -> Node | None:
+    merged: Node | None = None
+    for top in reversed(list(tops)):
+        own = {key: value for key, value in top.entries.items() if key != "extends"}
+        patch = Node(top.place, own)
+        # Only a recipe that extends another one has something for null to remove.
+        merged = patch if merged is None else merge(merged, patch)
+    return merged
+
+
+def _in_file_order(problems: Iterable[Problem], tree: Node, files: Iterable[str]) -> list[Problem]:
+    rank = {file: index for index, file in enumerate(files)}
+    order = {node.place: index for index, (_, node) in enumerate(tree.walk())}
+
+    def position(problem: Problem) -> tuple[int, int, int]:
+        place = problem.place
+        return rank.get(place.file, len(rank)), place.line, order.get(place, len(order))
+
+    return sorted(problems, key=position)
+
+
+def _is_inside(source: str, folder: str) -> bool:
+    return Path(source).is_relative_to(folder)
+
+
+def _shown(source: str, folder: str) -> str:
+    return Path(source).relative_to(folder).as_posix() if _is_inside(source, folder) else source

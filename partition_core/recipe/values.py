@@ -1,0 +1,325 @@
+"""The recipe as immutable values, and its canonical JSON; reads no file and imports no library."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from partition_core.recipe.mark_reference import MarkReference
+
+WeightsForm = Literal["inline", "external", "shared"]
+"""Where weights are: in each model's file, in a file beside each, or in one file for all."""
+
+MasksForm = Literal["probabilities", "pasted"]
+"""What masks of a two-stage detector are: values in each box, or truths in the picture."""
+
+Precision = Literal["float32", "float16"]
+"""What a model computes in where it has the choice."""
+
+Element = bool | int | float
+"""One element of an input."""
+
+Range = tuple[float, float]
+"""The least and the greatest element of an input; whole numbers for an integer dtype."""
+
+DEFAULT_OPSET = 20
+DEFAULT_TOLERANCE = 1e-4
+HALF_TOLERANCES: Mapping[str, float] = {"float16": 1e-2, "bfloat16": 8e-2}
+"""The default for a model that computes in 16 bits, of which onnxruntime rounds other tensors than
+PyTorch: float16 as `benchmarks/half_precision.py` measures it, bfloat16, with 3 bits less, eight
+times that."""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Deterministic weights, derived from `seed` and each tensor's name."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published state dict: a path or URL, and (a prefix of) its SHA-256."""
+
+    checkpoint: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """The weights that the factory of a `torch` source itself gives."""
+
+
+Weights = Seed | Checkpoint | OwnWeights
+
+
+@dataclass(frozen=True)
+class DependsOn:
+    """What a model depends on beside what a build sees: paths or patterns of files, below the
+    project's folder or absolute, and names of installed packages."""
+
+    files: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MmdetModel:
+    """A detector that an mmdet config describes.
+
+    `overrides` is sorted by its dotted key; each value is canonical JSON text, so that the
+    recipe stays hashable.
+    """
+
+    config: str
+    overrides: tuple[tuple[str, str], ...]
+    weights: Weights
+    source: Literal["mmdet"] = "mmdet"
+    depends_on: DependsOn | None = None
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A module that a Python callable, `package.module:function`, returns.
+
+    `args` holds the callable's keyword arguments, sorted, each value as canonical JSON text.
+    """
+
+    factory: str
+    args: tuple[tuple[str, str], ...]
+    weights: Weights
+    source: Literal["torch"] = "torch"
+    depends_on: DependsOn | None = None
+
+
+@dataclass(frozen=True)
+class TensorName:
+    """A tensor of an ONNX file: the one named `tensor`, or output `output` of the node `node`.
+
+    An `output` of None is the only one that the node has. `alias` is what references and
+    boundaries call the tensor, if not by its own name.
+    """
+
+    tensor: str | None = None
+    node: str | None = None
+    output: int | None = None
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class TensorMark:
+    """A named place of an ONNX file: `tensors` are both its input and its output, or `inputs`
+    and `outputs` are the two sides of what lies between them."""
+
+    name: str
+    tensors: tuple[TensorName, ...] = ()
+    inputs: tuple[TensorName, ...] = ()
+    outputs: tuple[TensorName, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """What a recipe says of an input of an ONNX file, which says the rest.
+
+    `shape` is None where the file's dims are meant; `range` and `value` are those of `TensorSpec`.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    range: Range | None = None
+    value: Element | None = None
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file at `location`, a path or a URL, and (a prefix of) its SHA-256.
+
+    `sha256` is empty if nothing is pinned, which only a path may be. `marks` are its named places,
+    `inputs` what is said of its inputs.
+    """
+
+    location: str
+    sha256: str
+    marks: tuple[TensorMark, ...]
+    inputs: tuple[FileInput, ...]
+    source: Literal["onnx"] = "onnx"
+
+
+Model = MmdetModel | TorchModel | OnnxModel
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input of the end2end model: its name, dims and dtype (ONNX names: `float32`, …).
+
+    The elements of a sample are drawn from `range`, both ends included, or all are `value`; at
+    most one of the two is given.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    range: Range | None = None
+    value: Element | None = None
+
+
+@dataclass(frozen=True)
+class DynamicAxis:
+    """The dim `axis` of the tensor `tensor` is not fixed; it carries the symbol `symbol`."""
+
+    tensor: str
+    axis: int
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The branch that is right for every input, by a user's word: `answer` is what the condition
+    in the line `at`, `file:line`, is taken for, `reason` why, for people.
+    """
+
+    at: str
+    answer: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
+    what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
+    about values which the input decides. `args` are arguments of a torch model that are no tensors,
+    sorted, each value as canonical JSON text. `precision` float16 makes weights, what is computed
+    with them, inputs and outputs float16, the last two unless `keep_io_types`.
+
+    Of an ONNX file, `inputs` is empty and `opset` is 0: the file has its own.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    output_names: tuple[str, ...]
+    dynamic_axes: tuple[DynamicAxis, ...]
+    opset: int
+    weights: WeightsForm = "inline"
+    masks: MasksForm = "probabilities"
+    answers: tuple[Answer, ...] = ()
+    args: tuple[tuple[str, str], ...] = ()
+    precision: Precision = "float32"
+    keep_io_types: bool = False
+
+    def io_dtype(self, dtype: str) -> str:
+        """Return the dtype in end2end of an input or output that is `dtype` in PyTorch."""
+        is_changed = self.precision == "float16" and not self.keep_io_types
+        return "float16" if is_changed and dtype == "float32" else dtype
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A named place of the model: a function (`on`), whichever of some functions the model calls
+    (`any_of`), a module (`module`) or a function that the decorator `@mark` marks in Python
+    (`decorator`), exactly one of them.
+
+    `on` is a dotted path, or `model` (`detector`) for the whole model, as an empty `module` is;
+    `any_of` is a list of dotted paths, empty if it is not given.
+    `inputs` and `outputs` name what is marked, by parameter or position; None marks every tensor
+    found, under the parameters' own names (outputs: `output`, or the keys of a returned dict), and
+    an empty tuple marks nothing on that side.
+    """
+
+    name: str
+    on: str | None
+    module: str | None
+    inputs: tuple[str, ...] | None
+    outputs: tuple[str, ...] | None
+    decorator: bool = False
+    any_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A sub-graph between `start` and `end`, saved as `save_file` in the recipe's build folder.
+
+    `input_names` and `output_names` are empty, or name every boundary tensor in order.
+    `sizes_from` are tensors that are inputs as well where the segment needs nothing of them but
+    their sizes.
+    """
+
+    save_file: str
+    start: tuple[MarkReference, ...]
+    end: tuple[MarkReference, ...]
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    dynamic_axes: tuple[DynamicAxis, ...] = ()
+    sizes_from: tuple[MarkReference, ...] = ()
+
+
+ONE_LINE = "from-to"
+"""The type of a partition that was written as `{save_file, from, to}`; no recipe can say it."""
+
+
+SHOWN_POLICIES = "partition_core/policies"
+"""How messages call the folder of the shared policies."""
+
+ANY_DETECTOR = "backbone_head"
+"""The shared policy that fits every detector with a backbone of its own."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The segments, in the order in which they run, and the name of the partition."""
+
+    type: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How the result is proven: `tolerance` is the largest allowed difference of a tensor of
+    end2end from eager PyTorch, or from the ONNX file that was given, relative to that tensor's
+    largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
+    dependency); `inputs` are paths of `.npz` files with inputs, each a sample (empty: all are
+    drawn). A tolerance of None is the default for the dtype in which the model computes."""
+
+    tolerance: float | None
+    images: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+
+    def tolerance_for(self, dtype: str) -> float:
+        """Return the tolerance of a model that computes in `dtype`."""
+        default = HALF_TOLERANCES.get(dtype, DEFAULT_TOLERANCE)
+        return default if self.tolerance is None else self.tolerance
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a user says about one model; equal recipes have equal canonical JSON.
+
+    The marks of an ONNX file are those of its model; `marks` is empty then.
+    """
+
+    name: str
+    model: Model
+    export: Export
+    marks: tuple[Mark, ...]
+    partition: Partition
+    proof: Proof
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a recipe, or of a part of it: sorted keys, no white space.
+
+    Mark references appear as the strings that a user would write.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, MarkReference):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

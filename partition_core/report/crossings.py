@@ -1,0 +1,152 @@
+"""The tensors at the borders of segments, between groups of nodes; must not group the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
+from partition_core.graph.costs import Sizes, TypeOf, tensor_bytes
+from partition_core.graph.file.graph import Model, Node, Value
+from partition_core.graph.marks import MarkedTensor, marks_of, root
+from partition_core.graph.scope import Scope
+from partition_core.graph.walk import reads
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A tensor at the border of a segment or of the model.
+
+    `names` are its names in the segments that it enters or leaves. `size` are its bytes, None
+    if a dim has no size. `sources` and `targets` are positions of boxes; `leaves` and `enters`
+    are segments, or the model's own input and output.
+    """
+
+    names: tuple[str, ...]
+    mark: str
+    marks: tuple[str, ...]
+    dtype: str
+    dims: tuple[int | str, ...]
+    size: int | None
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    leaves: tuple[str, ...]
+    enters: tuple[str, ...]
+
+
+class Flows:
+    """Who makes and who reads each value, in terms of boxes. Mark nodes are looked through."""
+
+    def __init__(
+        self,
+        model: Model,
+        scopes: Sequence[Scope],
+        box_of: Mapping[Node, int],
+        type_in: TypeOf,
+        sizes: Sizes,
+    ) -> None:
+        self.arrows: set[tuple[int, int]] = set()
+        self._model = model
+        self._type_in = type_in
+        self._sizes = sizes
+        self._maker = {value: box for node, box in box_of.items() for value in node.outputs}
+        self._readers: dict[Value, list[tuple[int, Node]]] = {}
+        for node, box in box_of.items():
+            for value in reads(node):
+                self._readers.setdefault(root(value), []).append((box, node))
+        self._inside = {scope.segment.save_file: set(scope.walk.nodes) for scope in scopes}
+        self._enters = _sides(scopes, "inputs")
+        self._leaves = _sides(scopes, "outputs")
+
+    def crossings(self) -> Iterator[Crossing]:
+        """Yield the tensors at borders, in graph order; afterwards `arrows` has all others."""
+        outputs = {root(value): value.name for value in self._model.graph.outputs}
+        inputs = {v: v.name for v in self._model.graph.inputs if v.tensor is None}
+        at_border = dict.fromkeys([*inputs, *self._enters, *self._leaves, *outputs])
+        marks = _marks_by_value(self._model)
+        for value in self._made_order(at_border):
+            enters, leaves = self._enters.get(value, {}), self._leaves.get(value, {})
+            through = self._targets(value, set(enters), everyone=value in inputs)
+            sources = (self._maker[value],) if value in self._maker else ()
+            self.arrows |= {
+                (source, box)
+                for source in sources
+                for box, _ in self._readers.get(value, [])
+                if box not in through and box != source
+            }
+            yield self._crossing(
+                value,
+                [*leaves.values(), *enters.values()] or [inputs.get(value, outputs.get(value, ""))],
+                marks.get(value, []),
+                sources,
+                tuple(sorted(through)),
+                (*([MODEL_INPUT] if value in inputs else []), *leaves),
+                (*enters, *([MODEL_OUTPUT] if value in outputs else [])),
+            )
+        self.arrows |= {
+            (maker, box)
+            for value, maker in self._maker.items()
+            if value not in at_border
+            for box, _ in self._readers.get(value, [])
+            if box != maker
+        }
+
+    def _made_order(self, values: Iterable[Value]) -> list[Value]:
+        made = [value for node in self._model.graph for value in node.outputs]
+        place = {value: index for index, value in enumerate(made)}
+        return sorted(values, key=lambda value: place.get(value, -1))
+
+    def _targets(self, value: Value, segments: set[str], everyone: bool) -> set[int]:
+        """Return the boxes that read a value across a border: of the segments that it enters."""
+        return {
+            box
+            for box, node in self._readers.get(value, [])
+            if everyone
+            or any(node in self._inside[name] for name in segments)
+            or not any(
+                node in inside and value.producer in inside for inside in self._inside.values()
+            )
+        }
+
+    def _crossing(
+        self,
+        value: Value,
+        names: Iterable[str],
+        marked: Sequence[MarkedTensor],
+        sources: tuple[int, ...],
+        targets: tuple[int, ...],
+        leaves: tuple[str, ...],
+        enters: tuple[str, ...],
+    ) -> Crossing:
+        found = self._type_in(value)
+        dims = found.dims if found is not None and found.dims is not None else ()
+        first = next(iter(marked), None)
+        return Crossing(
+            names=tuple(dict.fromkeys(names)),
+            mark=f"{first.mark}:{first.side}" if first else "",
+            marks=tuple(str(tensor) for tensor in marked),
+            dtype=found.text if found else "",
+            dims=tuple("?" if dim is None else dim for dim in dims),
+            size=tensor_bytes(found, self._sizes),
+            sources=sources,
+            targets=targets,
+            leaves=leaves,
+            enters=enters,
+        )
+
+
+def _sides(scopes: Sequence[Scope], side: str) -> dict[Value, dict[str, str]]:
+    """Return the tensors at one side of all segments: of each its name in those segments."""
+    found: dict[Value, dict[str, str]] = {}
+    for scope in scopes:
+        for item in scope.inputs if side == "inputs" else scope.outputs:
+            found.setdefault(item.value, {})[scope.segment.save_file] = item.name
+    return found
+
+
+def _marks_by_value(model: Model) -> dict[Value, list[MarkedTensor]]:
+    found: dict[Value, list[MarkedTensor]] = {}
+    for tensor in marks_of(model).tensors:
+        if not tensor.enclosing:
+            found.setdefault(tensor.value, []).append(tensor)
+    return found

@@ -1,0 +1,80 @@
+"""The door to Graphviz, in a process of its own: what it prints, and a crash, stay there.
+
+Graphviz asks the machine's fonts how wide a text is. It sees one font only, `metrics.ttf`, so
+that it measures alike everywhere; `tools/metrics_font.py` makes it, of the widest letters and with
+room for those that other fonts must show.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from partition_core.base.errors import BuildError, problem
+from partition_core.base.signals import passing_folder
+
+_FONT = Path(__file__).parent / "page" / "metrics.ttf"
+_LONGEST = 120.0  # seconds; a map of 26 boxes takes 0.2
+
+
+@functools.cache
+def obstacle() -> str:
+    """Return why this machine draws no map at all, or nothing if it does; tries it once."""
+    try:
+        drawn("digraph { a -> b }")
+    except BuildError as error:
+        return error.problems[0].what
+    return ""
+
+
+def drawn(dot: str) -> str:
+    """Return the SVG file that Graphviz's `dot` draws of a graph in its language.
+
+    Raises BuildError if it cannot.
+    """
+    with passing_folder(Path(tempfile.gettempdir())) as folder:
+        # A copy, since fontconfig leaves a file of its own in every folder of fonts.
+        shutil.copy(_FONT, folder)
+        settings = folder / "fonts.conf"
+        place = escape(str(folder))
+        settings.write_text(
+            f"<fontconfig><dir>{place}</dir><cachedir>{place}</cachedir></fontconfig>",
+            encoding="utf-8",
+        )
+        try:
+            run = subprocess.run(  # noqa: S603  # reason: this module itself
+                [sys.executable, "-P", "-m", __name__],
+                input=dot.encode(),
+                capture_output=True,
+                env={**os.environ, "FONTCONFIG_FILE": str(settings)},
+                timeout=_LONGEST,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _failed(f"it took more than {_LONGEST:.0f} s") from error
+    if run.returncode != 0 or b"<svg" not in run.stdout:
+        last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise _failed(" ".join(last) or f"it ended with {run.returncode}")
+    return run.stdout.decode()
+
+
+def _failed(what: str) -> BuildError:
+    remedy = "`report = false` in partition.toml builds without a report"
+    return BuildError(problem("report", f"Graphviz did not draw the map: {what}", "", remedy))
+
+
+def _main() -> None:
+    import pygraphviz
+
+    graph = pygraphviz.AGraph(sys.stdin.buffer.read().decode())
+    sys.stdout.buffer.write(graph.draw(format="svg", prog="dot"))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,170 @@
+"""How fast models run in onnxruntime and how much memory they take, each in its own process.
+
+Not for proving: onnxruntime optimizes here, as it does for whoever deploys the models.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from partition_core.backends.onnxruntime.session import reason_of
+from partition_core.base.errors import BuildError, problem
+from partition_core.base.recording import load_reference, save_reference
+from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
+from partition_core.proof.chained import Chain
+from partition_core.proof.observed import END2END, Arrays
+
+_RUNNER = "partition_core.backends.onnxruntime.measured_run"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds to load a model and of each run; bytes that a run takes beyond it at most.
+
+    `peak` is None where the system does not tell. `where` names the day and the machine.
+    """
+
+    load: float
+    runs: tuple[float, ...]
+    peak: int | None
+    where: str
+
+    @property
+    def median(self) -> float:
+        """The median of the runs, in seconds."""
+        return statistics.median(self.runs)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the models of a partition measured, by file, and what they gave for each sample.
+
+    `whole` are the outputs of the end2end model, `chained` those of the segments in a chain.
+    """
+
+    models: Mapping[str, Measured]
+    whole: Sequence[Arrays]
+    chained: Sequence[Arrays]
+
+
+def machine() -> str:
+    """Return in a line what the figures were measured on."""
+    system = f"{platform.system()} {platform.machine()}"
+    threads = os.cpu_count() or 1
+    return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
+
+
+Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, list[Arrays]]]
+"""Runs the model of a name and a path on every sample; see `measured`."""
+
+
+def measure(
+    end2end: Path, chain: Chain, reference: Arrays, random: Collection[tuple[str, str]], run: Run
+) -> Figures:
+    """Run the end2end model and the segments in their order on every sample of the export.
+
+    `reference` is what the export gave; from it come the inputs that no segment gives, or that are
+    among `random`, pairs of a segment and its output that is another one in each run.
+    """
+    samples = [dict(_kind(reference, number, "input")) for number in _numbers(reference)]
+    marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
+    models: dict[str, Measured] = {}
+    models[END2END], whole = run(END2END, end2end, samples)
+    made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
+    for boundary in chain.boundaries:
+        source = {
+            edge.input: (edge.producer, edge.output)
+            for edge in chain.edges
+            if edge.consumer == boundary.save_file
+            and edge.producer
+            and (edge.producer, edge.output) not in random
+        }
+        fed = [
+            {
+                tensor.name: there[source[tensor.name]]
+                if tensor.name in source
+                else lent[tensor.reference]
+                for tensor in boundary.inputs
+            }
+            for there, lent in zip(made, marks, strict=True)
+        ]
+        name = boundary.save_file
+        models[name], given = run(name, chain.files[name], fed)
+        for there, outputs in zip(made, given, strict=True):
+            there.update(((name, output), array) for output, array in outputs.items())
+    ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
+    chained = [{edge.input: there[edge.producer, edge.output] for edge in ends} for there in made]
+    return Figures(models, whole, chained)
+
+
+def measured(
+    called: str, model: Path, samples: Sequence[Arrays], scratch: Path
+) -> tuple[Measured, list[Arrays]]:
+    """Run a model on every sample in a process of its own; return figures and outputs.
+
+    Raises BuildError if it cannot be run, with `called` for its name.
+    """
+    fed, given = scratch / "fed.npz", scratch / "given.npz"
+    save_samples(samples, fed)
+    paths = [str(path) for path in (model, fed, given)]
+    command = [sys.executable, "-P", "-m", _RUNNER, *paths, str(len(samples))]
+    run = subprocess.run(  # noqa: S603  # reason: our own module
+        command, capture_output=True, text=True, check=False
+    )
+    if run.returncode != 0:
+        last = reason_of(" ".join(run.stderr.strip().splitlines()[-1:]), model)
+        raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
+    told = json.loads(run.stdout.splitlines()[-1])
+    split = load_samples(given)
+    where = f"{datetime.date.today().isoformat()}, {machine()}"
+    return Measured(told["load"], tuple(told["runs"]), told["peak"], where), split
+
+
+def save_samples(samples: Sequence[Arrays], target: Path) -> None:
+    """Write the arrays of some samples to `target`."""
+    arrays = {f"{k}/{name}": a for k, sample in enumerate(samples) for name, a in sample.items()}
+    save_reference(arrays, target)
+
+
+def load_samples(source: Path) -> list[Arrays]:
+    """Return the arrays that `save_samples` wrote, or that a run of a model did."""
+    arrays = load_reference(source)
+    return [
+        {key.partition("/")[2]: array for key, array in arrays.items() if _of(key) == number}
+        for number in _numbers(arrays)
+    ]
+
+
+def _of(key: str) -> int:
+    return int(key.partition("/")[0])
+
+
+def _numbers(reference: Arrays) -> list[int]:
+    return sorted({_of(key) for key in reference})
+
+
+def _kind(reference: Arrays, number: int, kind: str) -> Iterator[tuple[str, np.ndarray]]:
+    start = f"{number}/{kind}/"
+    for key, array in reference.items():
+        if key.startswith(start):
+            yield key.removeprefix(start), array
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()

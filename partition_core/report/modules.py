@@ -1,0 +1,136 @@
+"""Puts the nodes of a graph into few groups by the module that they come from; must not import
+segments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from partition_core.graph.file.byte_range import content_of
+from partition_core.graph.file.graph import Node
+from partition_core.graph.file.wire import fields, part_of, piece, text
+from partition_core.graph.walk import reads
+
+MODULE = "module"
+"""The key of a node's metadata that holds the path of its module, with dots."""
+_METADATA = 9  # the field of NodeProto
+
+ModulePath = tuple[str, ...]
+T = TypeVar("T", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes of one region and one module, in graph order.
+
+    `path` is the module without what all modules of the model have in common; empty for nodes
+    that come from no module. Of a module that is `split` into its children, this is what it
+    does between them.
+    """
+
+    path: ModulePath
+    region: Hashable
+    nodes: tuple[Node, ...]
+    split: bool = False
+
+
+def module_of(node: Node) -> ModulePath:
+    """Return the path of the module that a node comes from, empty if the file does not tell."""
+    for key, value in fields(node.message):
+        if key >> 3 == _METADATA:
+            entry = content_of(piece(value))
+            if text(part_of(entry, 1) or b"") == MODULE:
+                path = text(part_of(entry, 2) or b"")
+                return tuple(path.split(".")) if path else ()
+    return ()
+
+
+def groups(regions: Mapping[Node, Hashable], limit: int, smallest: int) -> list[Group]:
+    """Return all nodes of `regions` in groups, about `limit` of them, in graph order.
+
+    Modules are split from the outside to the inside, the modules inside one module all or none
+    of them, as long as there are not more than `limit` groups, and those to split have
+    `smallest` nodes on the average. No group has nodes of two regions.
+    """
+    paths = _paths(regions)
+    best = [Group((), region, nodes) for region, nodes in _by(regions, regions.__getitem__).items()]
+    settled: set[ModulePath] = set()
+    while family := _next([g for g in best if g.path not in settled], paths, smallest):
+        settled |= family
+        for apart in (True, False):
+            tried = [
+                new
+                for group in best
+                for new in (_split(group, paths, apart) if group.path in family else [group])
+            ]
+            if len(tried) <= limit:
+                best = tried
+                break
+    place = {node: index for index, node in enumerate(regions)}
+    return sorted(best, key=lambda group: place[group.nodes[0]])
+
+
+def _next(
+    found: Sequence[Group], paths: Mapping[Node, ModulePath], smallest: int
+) -> set[ModulePath]:
+    """Return the modules to split next: the outermost, of these the family with most nodes.
+
+    A family is what has the same module around it; the outermost modules are one each, since
+    they are the parts of a model that people tell apart.
+    """
+    families: dict[tuple[int, ModulePath], Counter[ModulePath]] = {}
+    for group in found:
+        if not group.split and any(len(paths[node]) > len(group.path) for node in group.nodes):
+            around = group.path if len(group.path) <= 1 else group.path[:-1]
+            family = families.setdefault((len(group.path), around), Counter())
+            family[group.path] += len(group.nodes)
+    large = [one for one, sizes in families.items() if sizes.total() >= smallest * len(sizes)]
+    chosen = min(large, key=lambda one: (one[0], -families[one].total(), one[1]), default=None)
+    return set(families[chosen]) if chosen else set()
+
+
+def _split(group: Group, paths: Mapping[Node, ModulePath], apart: bool) -> list[Group]:
+    """Return the modules inside a group and what is between them, `apart` where not linked."""
+    depth = len(group.path) + 1
+    parts = _by(group.nodes, lambda node: paths[node][:depth])
+    own = parts.pop(group.path, ())
+    children = [Group(path, group.region, nodes) for path, nodes in parts.items()]
+    between = _connected(own) if apart else [own] if own else []
+    return [*children, *(Group(group.path, group.region, part, split=True) for part in between)]
+
+
+def _connected(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
+    """Return `nodes` in groups that values go between, without a way around through others."""
+    group_of: dict[Node, int] = {}
+    members: dict[int, list[Node]] = {}
+    for index, node in enumerate(nodes):
+        near = {group_of[v.producer] for v in reads(node) if v.producer in group_of}
+        into = min(near, default=index)
+        for other in near - {into}:
+            for moved in members.pop(other):
+                group_of[moved] = into
+                members[into].append(moved)
+        group_of[node] = into
+        members.setdefault(into, []).append(node)
+    place = {node: index for index, node in enumerate(nodes)}
+    return [tuple(sorted(group, key=place.__getitem__)) for group in members.values()]
+
+
+def _paths(nodes: Iterable[Node]) -> dict[Node, ModulePath]:
+    """Return the module of each node, without the modules that are around all the others."""
+    paths = {node: module_of(node) for node in nodes}
+    told = [path for path in paths.values() if path]
+    common = 0
+    while told and len({path[: common + 1] for path in told}) == 1 and len(told[0]) > common + 1:
+        common += 1
+    return {node: path[common:] for node, path in paths.items()}
+
+
+def _by(nodes: Iterable[Node], key: Callable[[Node], T]) -> dict[T, tuple[Node, ...]]:
+    found: dict[T, list[Node]] = {}
+    for node in nodes:
+        found.setdefault(key(node), []).append(node)
+    return {one: tuple(members) for one, members in found.items()}

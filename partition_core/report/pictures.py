@@ -1,0 +1,95 @@
+"""Sample pictures for the page, and the detections in them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from partition_core.chain.picture import PICTURE_CHANNELS
+from partition_core.proof.observed import Arrays
+from partition_core.report.figures import Detection, Given, Picture
+from partition_core.report.source import Source
+
+_AT_FIRST = 8
+_QUALITY = 85
+
+
+def pictures(source: Source) -> Iterator[Picture]:
+    """Yield the first picture of each sample with what the three ways of running detect in it.
+
+    Of a model that does not detect in pictures there are none.
+    """
+    if not source.export.get("detects"):
+        return
+    names = source.export.get("classes") or []
+    for number in range(len(source.figures.whole)):
+        inputs = [a for k, a in source.reference.items() if k.startswith(f"{number}/input/")]
+        if len(inputs) != 1 or inputs[0].ndim != 4 or inputs[0].shape[1] not in PICTURE_CHANNELS:
+            return
+        pixels = _pixels(inputs[0][0], source.export.get("picture") or {})
+        eager = {name: source.reference[f"{number}/output/{name}"] for name in ("dets", "labels")}
+        ways = {
+            "PyTorch, eager": eager,
+            "end2end.onnx": source.figures.whole[number],
+            "segments in a chain": source.figures.chained[number],
+        }
+        given = tuple(
+            Given(way, tuple(_detections(found, names)))
+            for way, found in ways.items()
+            if {"dets", "labels"} <= found.keys()
+        )
+        yield Picture(_data_uri(pixels), pixels.shape[1], pixels.shape[0], given)
+
+
+def threshold(shown: Sequence[Picture]) -> float:
+    """Return a score that about a dozen detections of the first picture reach, in hundredths."""
+    scores = [one.score for one in shown[0].given[0].detections] if shown and shown[0].given else []
+    best = sorted(scores, reverse=True)[:_AT_FIRST]
+    return int(best[-1] * 100) / 100 if best else 0.0
+
+
+def _detections(found: Arrays, names: Sequence[str]) -> Iterator[Detection]:
+    for (x1, y1, x2, y2, score), label in zip(found["dets"][0], found["labels"][0], strict=True):
+        if label < 0:
+            continue
+        known = int(label) < len(names)
+        yield Detection(
+            x=float(x1),
+            y=float(y1),
+            width=max(0.0, float(x2 - x1)),
+            height=max(0.0, float(y2 - y1)),
+            label=int(label),
+            name=str(names[int(label)]) if known else f"class {int(label)}",
+            score=float(score),
+            text_x=max(2.0, float(x1) + 2),
+            text_y=max(12.0, float(y1) - 3),
+        )
+
+
+def _pixels(normalized: np.ndarray[Any, Any], how: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """Return a picture (C, H, W), of colour or gray, as (H, W, 3) uint8, red first.
+
+    `how` is a `PictureInput` as plain data. Without it each channel is stretched to its full range.
+    """
+    picture = normalized.astype(np.float64)
+    if how.get("mean") and how.get("std"):
+        mean, std = (np.reshape(how[name], (-1, 1, 1)) for name in ("mean", "std"))
+        picture = picture * std + mean
+    elif not how:
+        low, high = (f(picture, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        picture = (picture - low) / np.maximum(high - low, 1e-9) * 255
+    if how.get("channels") == "BGR":
+        picture = picture[::-1]
+    coloured = np.broadcast_to(picture, (max(PICTURE_CHANNELS), *picture.shape[1:]))
+    return coloured.transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
+
+
+def _data_uri(pixels: np.ndarray[Any, Any]) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,36 @@
+"""What a build gave, from which its page is composed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from partition_core.proof.observed import Arrays
+from partition_core.recipe.values import Recipe
+from partition_core.report.measuring import Figures
+from partition_core.report.overview import Overview
+
+
+@dataclass(frozen=True)
+class Source:
+    """A build: `recipe_text` is its file `recipe_file` as it was written.
+
+    `models` has the bytes of each file; `proven` is the content of the proof, with `segments`,
+    `edges` and `coverage`; `export` are the notes of the export. `reference` is what the export
+    gave, `figures` what was measured. `marks` are all marked tensors.
+    `provenance` are tables of names and texts, by their titles.
+    """
+
+    recipe: Recipe
+    recipe_file: str
+    recipe_text: str
+    overview: Overview
+    models: Mapping[str, int]
+    proven: Mapping[str, Any]
+    summary: str
+    export: Mapping[str, Any]
+    reference: Arrays
+    figures: Figures
+    marks: Sequence[str]
+    provenance: Sequence[tuple[str, Sequence[tuple[str, str]]]]

@@ -1,0 +1,150 @@
+"""The proof, tensor by tensor: what crosses, how equal the chain is, how near PyTorch is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from partition_core.base.wording import counted, size_text
+from partition_core.proof.comparison import form, largest_difference, same_bits
+from partition_core.proof.observed import Arrays
+from partition_core.proof.summary import listed, recorded_inputs, unproven_segments
+from partition_core.report.crossings import Crossing
+from partition_core.report.figures import MatchRow, TensorRow
+from partition_core.report.source import Source
+from partition_core.report.wording import dims_text
+
+
+def size_of(crossing: Crossing) -> str:
+    """Return the bytes of a tensor in words; a star says that a dim of it can be another one."""
+    if crossing.size is None:
+        return "varies"
+    star = "*" if any(isinstance(dim, str) for dim in crossing.dims) else ""
+    return f"{size_text(crossing.size)}{star}"
+
+
+def way(crossing: Crossing) -> str:
+    """Return from where to where a tensor goes."""
+    leaves = " and ".join(crossing.leaves) or "no segment"
+    return f"{leaves} → {' and '.join(crossing.enters) or 'nowhere'}"
+
+
+def tensor_rows(source: Source) -> Iterator[TensorRow]:
+    """Yield a row for each tensor at a border."""
+    proof = source.proven["proof"]
+    matched = set(proof["matched_as_detections"])
+    unproven = {one["reference"] for one in proof["unproven"]}
+    made = {
+        t["reference"]: one["save_file"]
+        for one in source.proven["segments"]
+        for t in one["outputs"]
+        if t["reference"] not in unproven
+    }
+    recorded = recorded_inputs(proof)
+    for crossing in source.overview.crossings:
+        marks = set(crossing.marks)
+        makers = {made[mark] for mark in marks if mark in made}
+        exact = bool(makers)
+        on_recorded = exact and makers <= recorded.keys()
+        equal = f"bit for bit{', on recorded tensors' if on_recorded else ''}"
+        otherwise = "random, not proven" if unproven & marks else "given, not made"
+        yield TensorRow(
+            name=" = ".join(crossing.names),
+            mark=", ".join(crossing.marks),
+            way=way(crossing),
+            type=f"{crossing.dtype} {dims_text(crossing.dims)}",
+            size=size_of(crossing),
+            exact=exact,
+            chain=equal if exact else otherwise,
+            eager=_against_eager(crossing, proof, matched),
+        )
+
+
+def _against_eager(crossing: Crossing, proof: Mapping[str, Any], matched: set[str]) -> str:
+    names = (*crossing.marks, *crossing.names)
+    if matched & set(names):
+        return "matched as detections, below"
+    if {*proof["not_compared"]["outputs"], *proof["not_compared"]["marks"]} & set(names):
+        return "random, not compared"
+    found = [
+        run[kind][name]
+        for sample in proof["samples"]
+        for run in (sample, sample.get("observed", {}))
+        for kind in ("marks", "outputs")
+        for name in names
+        if name in run.get(kind, {})
+    ]
+    if not found:
+        return "not compared"
+    largest = max(one["largest_difference"] for one in found)
+    scale = max(one["largest_value"] for one in found)
+    return "no difference" if largest == 0 else f"at most {largest:.2g} of values up to {scale:.3g}"
+
+
+def proof_note(source: Source) -> str:
+    """Return what the two comparisons mean."""
+    proof = source.proven["proof"]
+    lent = proof["given_by_end2end"]
+    gaps = f" Taken from end2end, as no segment gives them: {', '.join(lent)}." if lent else ""
+    count = counted(len(proof["samples"]), "input")
+    return (
+        f"Proven on {count} with onnxruntime's optimizations off; "
+        f"end2end may differ from {proof['against']} by {proof['tolerance']:g} of each tensor's "
+        f"largest value. A size with a star is that in the first sample.{gaps}{_random(proof)}"
+    )
+
+
+def _random(proof: Mapping[str, Any]) -> str:
+    if not proof["random_operators"]:
+        return ""
+    told = f" Random are: {', '.join(proof['random_operators'])}."
+    if unproven := unproven_segments(proof):
+        told += f" So these are not proven: {listed(unproven)}."
+    if recorded := recorded_inputs(proof):
+        told += f" Proven on boundary tensors recorded from end2end: {listed(recorded)}."
+    return told
+
+
+def match_rows(source: Source) -> Iterator[MatchRow]:
+    """Yield how the detections of each picture compare; none for a model that does not detect."""
+    for number, sample in enumerate(source.proven["proof"]["samples"], 1):
+        kept = ", ".join(f"{n['candidates']} → {n['kept']}" for n in sample.get("nms", []))
+        pictures = sample.get("detections", [])
+        for place, one in enumerate(pictures, 1):
+            name = f"picture {number}" if len(pictures) == 1 else f"picture {number}.{place}"
+            columns = (
+                ("PyTorch", str(one["pytorch"])),
+                ("end2end", str(one["end2end"])),
+                ("Equal", str(one["pairs"])),
+                ("Moved by a tie", str(one["moved"])),
+                ("Largest box difference", f"{one['box_difference']:.2g} px"),
+                ("Largest score difference", f"{one['score_difference']:.2g}"),
+                ("NMS", f"{kept} boxes" if kept else "none"),
+            )
+            yield MatchRow(name, columns)
+
+
+def optimized_note(source: Source) -> str:
+    """Return how the chain compares with end2end as both are deployed, with optimizations on."""
+    pairs = list(zip(source.figures.whole, source.figures.chained, strict=True))
+    random = set(source.proven["proof"]["not_compared"]["outputs"])
+    told = [_difference(whole, chained, random) for whole, chained in pairs]
+    return (
+        "With onnxruntime's optimizations on, as on this page's pictures and times, "
+        f"{' and '.join(dict.fromkeys(told))}."
+    )
+
+
+def _difference(whole: Arrays, chained: Arrays, random: set[str]) -> str:
+    shared = [name for name in whole if name in chained]
+    if not shared:
+        return "the segments give none of the model's outputs"
+    both = [name for name in shared if name not in random]
+    if not both:
+        return "the outputs are random"
+    if any(form(whole[name]) != form(chained[name]) for name in both):
+        return "the chain gives another number of results than end2end"
+    if all(same_bits(whole[name], chained[name]) for name in both):
+        return "the chain still equals end2end bit for bit"
+    largest = max(largest_difference(whole[name], chained[name]) for name in both)
+    return f"the chain differs from end2end by up to {largest:.2g}"

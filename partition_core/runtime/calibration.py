@@ -1,0 +1,148 @@
+"""The true inputs of each segment over many samples, as files for quantization tools.
+
+One `.npz` for each sample and segment: a run that is interrupted leaves whole files, nothing is
+held in memory but one sample, and tensors whose sizes the data decides need not stack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partition_core.base.array_files import arrays_in
+from partition_core.base.disk import write_whole, written_whole
+from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.outside_files import json_in
+from partition_core.chain.manifest import Part, Tensor
+
+if TYPE_CHECKING:
+    from partition_core.runtime.pipeline import Pipeline
+    from partition_core.runtime.samples import Sample
+
+Array = np.ndarray[Any, Any]
+Marked = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+"""From the inputs of a model to the arrays at its marks, by reference."""
+
+INDEX = "calibration.json"
+
+
+def calibrate(
+    pipeline: Pipeline,
+    samples: Sequence[Sample],
+    folder: Path,
+    marked: Marked | None = None,
+) -> Iterator[str]:
+    """Write what enters each segment for each sample; yield each sample's name.
+
+    The chain is run for that, unless `marked` gives the arrays at the marks, by reference.
+    The file `<segment without .onnx>/<sample>.npz` holds the inputs by name. `calibration.json`,
+    written first, names all files; those that an earlier one names are removed.
+    Raises RunError for a sample that cannot be read or does not fit.
+    """
+    _remove_former(folder)
+    index = _index(pipeline, samples)
+    write_whole(folder / INDEX, (json.dumps(index, indent=1) + "\n").encode())
+    for sample in samples:
+        for file, inputs in _entering(pipeline, sample.inputs(), marked):
+            target = folder / folder_of(file) / f"{sample.name}.npz"
+            with written_whole(target, survives_power_loss=False) as part, part.open("wb") as out:
+                np.savez(out, allow_pickle=False, **inputs)
+        yield sample.name
+
+
+def _entering(
+    pipeline: Pipeline, inputs: Mapping[str, Array], marked: Marked | None
+) -> Iterator[tuple[str, Mapping[str, Array]]]:
+    if marked is None:
+        yield from ((file, fed) for file, fed, _ in pipeline.steps(inputs))
+        return
+    pipeline.check_inputs(inputs)
+    arrays = marked(inputs)
+    for part in pipeline.manifest.parts:
+        yield part.save_file, {one.name: _typed(arrays[one.reference], one) for one in part.inputs}
+
+
+def _typed(array: Array, tensor: Tensor) -> Array:
+    """Return what PyTorch gives in float32 as a segment with `precision: float16` takes it."""
+    is_half = tensor.dtype == "float16" and array.dtype == np.float32
+    return array.astype(np.float16) if is_half else array
+
+
+def folder_of(save_file: str) -> str:
+    """Return the name of the folder with the inputs of a segment."""
+    return save_file.removesuffix(".onnx")
+
+
+class CalibrationReader:
+    """The inputs of one segment, a sample at a time.
+
+    It has the methods of onnxruntime's `CalibrationDataReader`, and can be iterated. Raises
+    RunError if the folder holds none.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.files = sorted(Path(folder).glob("*.npz"))
+        if not self.files:
+            raise RunError(
+                problem(
+                    Place(str(folder)),
+                    "holds no `.npz` file",
+                    "expected the folder of a segment that `doit calibrate` wrote",
+                )
+            )
+        self._rest = iter(self)
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        for file in self.files:
+            try:
+                arrays = arrays_in(file)
+            except (OSError, ValueError) as error:
+                raise RunError(
+                    problem(Place(str(file)), f"cannot be read: {error}", "", "calibrate again")
+                ) from error
+            yield arrays
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def get_next(self) -> dict[str, Array] | None:
+        """Return the inputs of the next sample by name; None after the last."""
+        return next(self._rest, None)
+
+    def rewind(self) -> None:
+        """Start with the first sample again."""
+        self._rest = iter(self)
+
+
+def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
+    def told(part: Part) -> dict[str, Any]:
+        return {
+            "sha256": part.digests[part.save_file],
+            "inputs": [
+                {"name": one.name, "dtype": one.dtype, "dims": list(one.dims)}
+                for one in part.inputs
+            ],
+            "files": [f"{folder_of(part.save_file)}/{sample.name}.npz" for sample in samples],
+        }
+
+    return {
+        "format": 1,
+        "recipe": pipeline.manifest.recipe,
+        "samples": [[file.name for file in sample.files] for sample in samples],
+        "segments": {part.save_file: told(part) for part in pipeline.manifest.parts},
+    }
+
+
+def _remove_former(folder: Path) -> None:
+    try:
+        segments = json_in(folder / INDEX)["segments"].values()
+        names = [Path(name) for segment in segments for name in segment["files"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name in names:
+        if len(name.parts) == 2 and ".." not in name.parts and name.suffix == ".npz":
+            (folder / name).unlink(missing_ok=True)

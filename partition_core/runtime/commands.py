@@ -1,0 +1,114 @@
+"""What the commands that run a build do, told in lines: pictures with boxes, calibration data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from partition_core.base.disk import write_whole
+from partition_core.base.progress import counted_steps
+from partition_core.base.wording import counted, seeded_weights, size_text
+from partition_core.chain.manifest import END2END
+from partition_core.runtime.calibration import Marked, calibrate, folder_of
+from partition_core.runtime.detections import Detection, check_detects, missing_link
+from partition_core.runtime.pipeline import Pipeline
+from partition_core.runtime.samples import names_of, pictures_in, samples_in
+
+_MOST_NAMES = 5
+
+
+def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[str]:
+    """Detect in a picture, or in those of a folder; write into the folder `target`, tell in lines.
+
+    `<picture>.detections.json` has everything that was found, `<picture>.detections.jpg` the
+    picture with what scores at least `least`. All of these say so if the weights are seeded. The
+    last lines say so if `end2end.onnx` detected in the place of the segments, and if pictures do
+    not fit a fixed input, as their tables do. Raises RunError.
+    """
+    pipeline = Pipeline(folder)
+    check_detects(pipeline)
+    files = pictures_in(source)
+    unfit: list[str] = []
+    with counted_steps("detect", len(files), "picture") as bar:
+        for file, name in zip(files, names_of(files), strict=True):
+            unfit += yield from _detect_in(pipeline, file, target / name, least)
+            bar.update(1)
+    if unfit:
+        yield f"{len(unfit)} of {counted(len(files), 'picture')}: {unfit[0]}"
+    if why := missing_link(pipeline):
+        yield f"{END2END} detected, and not the segments: {why}"
+    if pipeline.seed is not None:
+        yield seeded_weights(pipeline.seed)
+
+
+def _detect_in(
+    pipeline: Pipeline, file: Path, target: Path, least: float
+) -> Generator[str, None, list[str]]:
+    """Yield lines as `detect`; return the note of a picture that does not fit the input."""
+    from partition_core.runtime import pixels
+    from partition_core.runtime.drawing import drawn
+
+    # A model may take its pictures gray; people look at them as they are.
+    picture = pixels.read(file)
+    (found,) = pipeline.detect(file)
+    note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
+    picture_note = _picture_note(pipeline, picture.shape[1], picture.shape[0])
+    shown = [one for one in found if one.score >= least]
+    table = target.with_name(f"{target.name}.detections.json")
+    image = target.with_name(f"{target.name}.detections.jpg")
+    content = {
+        "image": file.name,
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+        "recipe": pipeline.manifest.recipe,
+        "artifacts": _digests(pipeline),
+        **({"seed": pipeline.seed, "note": note} if note else {}),
+        **({"picture_note": picture_note} if picture_note else {}),
+        "detections": [asdict(one) for one in found],
+    }
+    write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(image, pixels.encoded(drawn(picture, shown, note), ".jpg"))
+    yield f"{table}: {counted(len(found), 'detection')}"
+    yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
+    return [picture_note] if picture_note else []
+
+
+def _picture_note(pipeline: Pipeline, width: int, height: int) -> str:
+    how = pipeline.manifest.picture
+    return "" if how is None or how.fits(width, height) else how.note
+
+
+def _digests(pipeline: Pipeline) -> Mapping[str, str]:
+    manifest = pipeline.manifest
+    known = {part.save_file: part.digests for part in manifest.parts} | {END2END: manifest.digests}
+    return {file: known[file][file] for file in pipeline.detects_by}
+
+
+def _names(found: Sequence[Detection]) -> str:
+    counts = Counter(one.name for one in found).most_common()
+    told = [f"{count} {name}" for name, count in counts[:_MOST_NAMES]]
+    rest = sum(count for _, count in counts[_MOST_NAMES:])
+    return ", ".join(told) + (f" and {rest} more" if rest else "")
+
+
+def write_calibration(
+    folder: Path, source: Path, target: Path, marked: Marked | None = None
+) -> Iterator[str]:
+    """Write the true inputs of each segment for every sample in `source`; tell in lines.
+
+    `marked` is as `calibrate` takes it. Raises RunError.
+    """
+    pipeline = Pipeline(folder)
+    samples = samples_in(pipeline, source)
+    with counted_steps("calibrate", len(samples), "sample") as bar:
+        for _ in calibrate(pipeline, samples, target, marked):
+            bar.update(1)
+    for segment in pipeline.segments:
+        own = target / folder_of(segment.save_file)
+        files = [own / f"{sample.name}.npz" for sample in samples]
+        size = size_text(sum(file.stat().st_size for file in files))
+        inputs = ", ".join(tensor.name for tensor in segment.inputs)
+        yield f"{own}: {counted(len(files), 'file')} with {inputs}, {size}"

@@ -1,0 +1,99 @@
+"""What a detector finds in pictures, in the pictures' own pixels and with the names of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partition_core.base.errors import RunError, problem
+from partition_core.chain.manifest import MODEL_OUTPUT
+
+if TYPE_CHECKING:
+    from partition_core.runtime.pipeline import Pipeline
+    from partition_core.runtime.preprocessing import Frame
+
+Array = np.ndarray[Any, Any]
+_DETECTIONS = ("dets", "labels")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: its label and the name of that (the number if unknown), the score, and its box
+    x1 y1 x2 y2 in pixels of the picture."""
+
+    label: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+def detections(pipeline: Pipeline, pictures: Sequence[str | Path | Array]) -> list[list[Detection]]:
+    """Return the detections in each picture, best first.
+
+    Pictures run in batches of the model's size, through the segments if these lead to detections,
+    else through end2end. Raises RunError for a picture that cannot be read and for a model that is
+    no detector.
+    """
+    check_detects(pipeline)
+    run = pipeline.end2end if missing_link(pipeline) else pipeline
+    size = batch_size(pipeline)
+    found: list[list[Detection]] = []
+    for start in range(0, len(pictures), size):
+        some = list(pictures[start : start + size])
+        # The last batch is filled up; what is found in the filling is left out.
+        batch = pipeline.preprocess(*some, *some[-1:] * (size - len(some)))
+        outputs = run(batch.inputs)
+        found += [
+            list(in_picture(outputs, place, frame, pipeline.manifest.classes))
+            for place, frame in enumerate(batch.frames[: len(some)])
+        ]
+    return found
+
+
+def check_detects(pipeline: Pipeline) -> None:
+    """Raise RunError unless the model takes a picture and gives `dets` and `labels`."""
+    if not pipeline.manifest.detects:
+        given = [tensor.name for tensor in pipeline.outputs]
+        raise RunError(
+            problem(
+                f"build of '{pipeline.manifest.recipe}'",
+                f"its segments give {', '.join(given)}",
+                "expected a detector's 'dets' and 'labels'",
+                "call the pipeline from Python: its outputs are whatever the segments give",
+            )
+        )
+
+
+def missing_link(pipeline: Pipeline) -> str:
+    """Return why the segments do not lead from a picture to detections; empty if they do."""
+    for name, segment in pipeline.gaps.items():
+        return f"'{segment}' needs '{name}', which no segment gives"
+    given = {edge.input for edge in pipeline.manifest.edges if edge.consumer == MODEL_OUTPUT}
+    lacking = [f"'{name}'" for name in _DETECTIONS if name not in given]
+    return f"no segment gives {' and '.join(lacking)}" if lacking else ""
+
+
+def batch_size(pipeline: Pipeline) -> int:
+    """Return how many pictures the model takes at once."""
+    return pipeline.manifest.pictures
+
+
+def in_picture(
+    outputs: Mapping[str, Array], place: int, frame: Frame, classes: Sequence[str]
+) -> Iterator[Detection]:
+    """Yield the detections at one place of a batch; left out are those wholly in the padding.
+
+    `outputs` has `dets` (N, K, 5), x1 y1 x2 y2 and score, and `labels` (N, K), -1 for filling.
+    """
+    # A picture has more pixels than float16 has steps.
+    rows, labels = outputs["dets"][place].astype(np.float32), outputs["labels"][place]
+    boxes = frame.boxes_in_picture(rows[:, :4])
+    for (x1, y1, x2, y2), score, label in zip(boxes, rows[:, 4], labels, strict=True):
+        if label >= 0 and x2 > x1 and y2 > y1:
+            name = classes[label] if label < len(classes) else str(label)
+            box = (float(x1), float(y1), float(x2), float(y2))
+            yield Detection(int(label), name, float(score), box)

@@ -1,0 +1,98 @@
+"""Files as inputs of a model: pictures of a detector, or tensors in `.npz` files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partition_core.base.array_files import arrays_in
+from partition_core.base.errors import Place, RunError, problem
+
+if TYPE_CHECKING:
+    from partition_core.runtime.pipeline import Pipeline
+
+Array = np.ndarray[Any, Any]
+
+_PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_TENSORS = ".npz"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One set of inputs: a name for files, the files it comes from, and how it is read."""
+
+    name: str
+    files: tuple[Path, ...]
+    inputs: Callable[[], Mapping[str, Array]]
+
+
+def pictures_in(source: Path) -> list[Path]:
+    """Return a picture file, or the pictures of a folder by name; raises RunError for none."""
+    return _files(source, _PICTURES, "pictures (JPEG, PNG, …)")
+
+
+def samples_in(pipeline: Pipeline, source: Path) -> list[Sample]:
+    """Return what a folder, or a file, holds for a model: nothing is read yet.
+
+    Pictures for a detector, as many at once as it takes (the last batch is filled up with its
+    last picture), for other models `.npz` files with the inputs by name. Raises RunError for a
+    folder without them.
+    """
+    from partition_core.runtime.detections import batch_size
+
+    if pipeline.manifest.picture is None:
+        expected = f"`.npz` files with {', '.join(t.name for t in pipeline.inputs)}"
+        files = _files(source, (_TENSORS,), expected)
+        names = names_of(files)
+        return [Sample(name, (f,), _reader(f)) for name, f in zip(names, files, strict=True)]
+    files, size = pictures_in(source), batch_size(pipeline)
+    names = names_of(files)
+    return [
+        Sample(names[start], tuple(some), _preparer(pipeline, some, size))
+        for start in range(0, len(files), size)
+        for some in [files[start : start + size]]
+    ]
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Return a name for each file: without its ending, unless two would be called the same."""
+    counts = Counter(file.stem for file in files)
+    return [file.stem if counts[file.stem] == 1 else file.name for file in files]
+
+
+def _preparer(
+    pipeline: Pipeline, files: Sequence[Path], size: int
+) -> Callable[[], Mapping[str, Array]]:
+    return lambda: pipeline.preprocess(*files, *[files[-1]] * (size - len(files))).inputs
+
+
+def _reader(file: Path) -> Callable[[], Mapping[str, Array]]:
+    def read() -> Mapping[str, Array]:
+        try:
+            return arrays_in(file)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise RunError(
+                problem(Place(str(file)), f"cannot be read: {reason}", "expected an `.npz` file")
+            ) from error
+
+    return read
+
+
+def _files(source: Path, endings: tuple[str, ...], what: str) -> list[Path]:
+    if source.is_file():
+        return [source]
+    found = (
+        sorted(p for p in source.iterdir() if p.suffix.lower() in endings and p.is_file())
+        if source.is_dir()
+        else []
+    )
+    if not found:
+        is_there = "holds none" if source.is_dir() else "there is no such file or folder"
+        raise RunError(problem(Place(str(source)), is_there, f"expected {what}"))
+    return found

@@ -1,0 +1,1 @@
+"""Where a recipe's model comes from: a room for each source."""

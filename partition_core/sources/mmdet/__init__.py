@@ -1,0 +1,1 @@
+"""Detectors of mmdet: their configs, parts, pictures, and what replaces their code while traced."""

@@ -1,0 +1,63 @@
+"""How many channels the pictures of a detector have: the recipe's number beside the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.base.wording import counted
+from partition_core.chain.picture import PICTURE_CHANNELS
+from partition_core.recipe.values import TensorSpec
+from partition_core.sources.mmdet.preparation import turned
+
+
+def check_preprocessor(spec: TensorSpec, config: Any, place_of: PlaceOf) -> None:
+    """Raise ExportError if the data preprocessor of a `config` cannot take pictures like `spec`."""
+    settings = _preprocessor(config)
+    count = spec.shape[1]
+    unfit = [key for key in ("mean", "std") if len(settings.get(key) or ()) not in (0, 1, count)]
+    if count == 1 and turned(settings):
+        unfit.append(turned(settings))
+    if unfit:
+        names = ", ".join(f"'{key}'" for key in unfit)
+        why = f"{names} of the model's data preprocessor are for 3"
+        remedy = (
+            "or, for a model of 1 channel, override 'model.data_preprocessor' with "
+            "one number in 'mean' and 'std' and without reversed channels ('bgr_to_rgb: false')"
+        )
+        raise ExportError(_misfit(spec, 3, why, remedy, place_of))
+
+
+def refused_channels(
+    run: Callable[[torch.Tensor], Any], sample: torch.Tensor, spec: TensorSpec, place_of: PlaceOf
+) -> Problem | None:
+    """Return what is wrong with a `sample` (N, C, H, W) that a model does not `run` on.
+
+    None if the model takes pictures with another number of channels no better.
+    """
+    for count in PICTURE_CHANNELS - {spec.shape[1]}:
+        try:
+            run(sample[:, :1].repeat(1, count, 1, 1))
+        except Exception:  # noqa: S112  # reason: then the first refusal is what is told
+            continue
+        return _misfit(spec, count, f"the model takes {count}", "", place_of)
+    return None
+
+
+def _misfit(spec: TensorSpec, taken: int, why: str, remedy: str, place_of: PlaceOf) -> Problem:
+    pictures, count, *size = spec.shape
+    return problem(
+        place_of(f"export.inputs.{spec.name}.shape"),
+        f"has {counted(count, 'channel')}, and {why}",
+        f"expected {[pictures, taken, *size]}",
+        remedy,
+    )
+
+
+def _preprocessor(config: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = config.model.get("data_preprocessor") or {}
+    # That of a detector with a teacher hands pictures on to one inside.
+    return found.get("data_preprocessor") or found

@@ -1,0 +1,290 @@
+"""Which keys a part of an mmdet config can take: what it builds has them as parameters, or the
+code of the model that is given the part reads them. No model is built for this."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from partition_core.trace.structure import mappings_in
+
+Builder = Callable[..., Any]
+"""A class or a function that a part of a config is given to."""
+
+_TESTING = "test_cfg"
+_GIVEN_TO = {
+    "rpn": ("rpn_head", _TESTING),
+    "rcnn": ("roi_head", "rcnn_test_cfg"),
+    "panoptic": ("panoptic_fusion_head", _TESTING),
+}
+"""Which part of a detector gets this part of its `test_cfg`, and how it is called there."""
+
+_READ_BY: dict[str, tuple[str, str]] = {
+    "nms": ("mmcv.ops.nms", "batched_nms"),
+    "nms_cfg": ("mmcv.ops.nms", "batched_nms"),
+    "norm_cfg": ("mmcv.cnn.bricks.norm", "build_norm_layer"),
+    "init_cfg": ("mmengine.model.weight_init", "initialize"),
+}
+"""What reads a part of this name before it builds something with it, wherever the part is."""
+
+_WITHOUT_CONFIGS = ("torch", "mmengine", "builtins", "abc", "typing")
+"""Packages whose classes read no config of a detector."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a config: its value, the key it stands under, and who is given it.
+
+    `owners` are the classes and functions whose source may read it, `beside` is the part that
+    it is in.
+    """
+
+    value: Any
+    key: str = ""
+    owners: tuple[Builder, ...] = ()
+    beside: Any = None
+
+    def names(self) -> list[str]:
+        """Return the keys or indices that the part has."""
+        if isinstance(self.value, list | tuple):
+            return [str(index) for index in range(len(self.value))]
+        return list(self.value) if hasattr(self.value, "keys") else []
+
+    def at(self, step: str) -> Part:
+        """Return the part under one of `names`."""
+        if isinstance(self.value, list | tuple):
+            return Part(self.value[int(step)], self.key, self.owners)
+        value = self.value[step]
+        if step == _TESTING:
+            kinds = [kind for kind in _kinds(self.value) if _TESTING in _parameters(kind)]
+            return Part(value, step, tuple(kinds), self.value)
+        if self.key == _TESTING and step in _GIVEN_TO:
+            # It is the whole 'test_cfg' of the part that it is given to.
+            given_to, name = _GIVEN_TO[step]
+            return Part(value, name, tuple(_kinds((self.beside or {}).get(given_to))))
+        return Part(value, step, self._builders() or self.owners, self.value)
+
+    def accepted(self) -> list[str]:
+        """Return the keys that the part may have, whether it has them or not."""
+        if not isinstance(self.value, Mapping):
+            return []
+        found = [*_parameters(_kind(self.value)), *self._keys_read()]
+        return list(dict.fromkeys(found))
+
+    def _builders(self) -> tuple[Builder, ...]:
+        kind = _kind(self.value)
+        return (kind,) if kind else tuple(call.function for call in self._uses().calls)
+
+    def _keys_read(self) -> Iterator[str]:
+        uses = self._uses()
+        yield from uses.keys
+        for call in uses.calls:
+            yield from call.free_parameters()
+        if self.key in _READ_BY:
+            yield from _keys_of_reader(*_READ_BY[self.key], self.value)
+
+    def _uses(self) -> _Uses:
+        return _uses_of(self.owners, self.key)
+
+
+@dataclass(frozen=True)
+class _Call:
+    # A call `function(…, **part)`: the number of arguments before, and the names of others.
+    function: Builder
+    positional: int
+    named: tuple[str, ...]
+
+    def free_parameters(self) -> list[str]:
+        free = _parameters(self.function)[self.positional :]
+        return [name for name in free if name not in self.named]
+
+
+@dataclass(frozen=True)
+class _Uses:
+    keys: tuple[str, ...] = ()
+    calls: tuple[_Call, ...] = ()
+
+
+def _kinds(part: Any) -> Iterator[Builder]:
+    """Yield what the types in a part of a config name."""
+    yield from filter(None, map(_kind, mappings_in(part)))
+
+
+def _kind(part: Any) -> Builder | None:
+    """Return what the `type` of a part names, if a registry knows it."""
+    from mmdet.registry import DATASETS, MODELS, TASK_UTILS, TRANSFORMS
+    from mmengine.registry import WEIGHT_INITIALIZERS
+
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if isinstance(kind, str):
+        registries = (MODELS, TRANSFORMS, DATASETS, TASK_UTILS, WEIGHT_INITIALIZERS)
+        kind = next(filter(None, (one.get(kind) for one in registries)), None)
+    return kind if callable(kind) else None
+
+
+def _parameters(builder: Builder | None) -> list[str]:
+    if not inspect.isclass(builder):
+        return _named(builder)[0] if builder else []
+    found: list[str] = []
+    for owner in builder.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        names, takes_others = _named(owner)
+        found += names
+        if not takes_others:
+            break  # what it does not take is not handed on to its bases
+    return found
+
+
+def _named(function: Builder) -> tuple[list[str], bool]:
+    """Return the parameters that have a name, and whether any other is taken by name."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return [], False  # a function of C that does not tell its parameters
+    names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _keys_of_reader(module: str, function: str, part: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a function reads of its config, and takes for what the `type` in that names."""
+    source = vars(importlib.import_module(module))
+    reader = _Reader("cfg", source, loosely=True)
+    reader.visit(_tree(inspect.unwrap(source[function])))
+    yield from reader.keys
+    named = part.get("type")
+    builder = source.get(named) if isinstance(named, str) else named
+    # The first arguments of such a function are tensors.
+    if inspect.isfunction(builder):
+        signature = inspect.signature(builder).parameters.values()
+        yield from (p.name for p in signature if not _is_of_tensor(p))
+
+
+def _is_of_tensor(parameter: inspect.Parameter) -> bool:
+    return "Tensor" in str(parameter.annotation) or "array_like" in str(parameter.annotation)
+
+
+def _uses_of(owners: tuple[Builder, ...], key: str) -> _Uses:
+    """Return how the code of `owners` uses a part that is called `key`.
+
+    Where a class itself only hands it on, all of its module is searched.
+    """
+    for places in (_functions, _modules):
+        keys: list[str] = []
+        calls: list[_Call] = []
+        for place in dict.fromkeys(place for owner in owners for place in places(owner)):
+            uses = _uses_in(place, key)
+            keys += uses.keys
+            calls += uses.calls
+        if keys or calls:
+            return _Uses(tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(calls)))
+    return _Uses()
+
+
+def _functions(owner: Builder) -> list[Any]:
+    """Return the functions of a class and its bases that no other one stands in front of."""
+    if not inspect.isclass(owner):
+        return [inspect.unwrap(owner)]
+    found: list[Any] = []
+    hidden: set[str] = set()
+    for kind in _classes(owner):
+        for name, value in vars(kind).items():
+            function = inspect.unwrap(getattr(value, "__func__", value))
+            if name in hidden or not inspect.isfunction(function):
+                continue
+            found.append(function)
+            if not _calls_base(function):
+                hidden.add(name)
+    return found
+
+
+def _calls_base(function: Any) -> bool:
+    return "super" in inspect.unwrap(function).__code__.co_names
+
+
+def _classes(owner: Builder) -> list[Any]:
+    bases = owner.__mro__ if inspect.isclass(owner) else [inspect.unwrap(owner)]
+    return [one for one in bases if one.__module__.partition(".")[0] not in _WITHOUT_CONFIGS]
+
+
+def _modules(owner: Builder) -> list[Any]:
+    return [sys.modules[one.__module__] for one in _classes(owner) if one.__module__ in sys.modules]
+
+
+@functools.cache
+def _uses_in(place: Any, key: str) -> _Uses:
+    module = place if inspect.ismodule(place) else sys.modules.get(place.__module__)
+    reader = _Reader(key, vars(module) if module else {})
+    reader.visit(_tree(place))
+    return _Uses(tuple(reader.keys), tuple(reader.calls))
+
+
+def _tree(place: Any) -> ast.AST:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(place)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])  # code without a file
+
+
+class _Reader(ast.NodeVisitor):
+    # Finds what code does with the part of a config that it calls by one of some names.
+
+    def __init__(self, key: str, names: Mapping[str, Any], *, loosely: bool = False) -> None:
+        self.keys: list[str] = []
+        self.calls: list[_Call] = []
+        self._key = key
+        self._names = names
+        self._loosely = loosely
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if self._is_part(node.value) and isinstance(node.slice, ast.Constant):
+            self._add(node.slice)
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if self._is_part(node.value) and not hasattr(dict, node.attr):
+            self.keys.append(node.attr)
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        is_asked = any(isinstance(one, ast.In | ast.NotIn) for one in node.ops)
+        if is_asked and self._is_part(node.comparators[0]):
+            self._add(node.left)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = node.func
+        if isinstance(called, ast.Attribute) and called.attr in ("get", "pop", "setdefault"):
+            if self._is_part(called.value) and node.args:
+                self._add(node.args[0])
+        elif isinstance(called, ast.Name) and called.id in ("hasattr", "getattr"):
+            if self._is_part(node.args[0]):
+                self._add(node.args[1])
+        elif any(one.arg is None and self._is_part(one.value) for one in node.keywords):
+            function = self._names.get(called.id) if isinstance(called, ast.Name) else None
+            if callable(function):
+                named = tuple(one.arg for one in node.keywords if one.arg is not None)
+                self.calls.append(_Call(function, len(node.args), named))
+        self.generic_visit(node)
+
+    def _add(self, node: ast.expr) -> None:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self.keys.append(node.value)
+
+    def _is_part(self, node: ast.expr) -> bool:
+        name = getattr(node, "attr", None) or getattr(node, "id", None)
+        if not isinstance(name, str):
+            return False
+        name = name.strip("_")
+        if self._loosely:
+            return name.endswith(self._key)
+        if self._key.endswith(_TESTING):
+            return name.endswith(_TESTING) or (self._key == _TESTING and name == "cfg")
+        return name in (self._key, f"{self._key}_cfg", f"{self._key}_")

@@ -1,0 +1,221 @@
+"""An mmdet detector as a plain module: a prepared picture in, `dets`, `labels`, `masks` out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import io
+import warnings
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from partition_core.base.errors import ExportError, Place, problem
+from partition_core.recipe.values import MasksForm, MmdetModel, canonical_json
+from partition_core.sources.mmdet.config_form import check_form, check_preprocessor
+from partition_core.sources.mmdet.config_reads import Part
+from partition_core.sources.mmdet.configs import find_config, shipped_configs
+from partition_core.sources.mmdet.exceptions import complete_mmdet
+from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.overrides import override
+from partition_core.trace.replaced import replaced
+from partition_core.trace.symbolic_calls import best_first
+
+
+class Detector(nn.Module):
+    """mmdet's own `predict` of `detector`, in the coordinates of the input picture.
+
+    input: (N, C, H, W), normalized as the model's data preprocessor does it. Returns `dets`
+    (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, `labels` (N, num_dets)
+    int64, and `masks` (N, num_dets, h, w) of a detector that gives masks: of two-stage detectors
+    the probabilities before they are pasted (`masks`), unless `masks` is "pasted"; of others
+    what `predict` gives. With N > 1 a picture with fewer detections than another ends in rows of
+    zeros with label -1.
+    `panoptic` (N, H, W) int32 is the map of a panoptic detector, class + 1000 times instance.
+    """
+
+    def __init__(self, detector: nn.Module, masks: MasksForm = "probabilities") -> None:
+        super().__init__()
+        self.detector = detector
+        self.masks = masks
+
+    def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as there are any."""
+        from mmdet.structures import DetDataSample
+
+        from partition_core.sources.mmdet.masks import traceable_pasting, unpasted_masks
+
+        # What lays masks into a panoptic map takes them pasted.
+        pasted = self.masks == "pasted" or hasattr(self.detector, "panoptic_fusion_head")
+        count, _, height, width = input.shape
+        shape = (height, width)
+        samples = [
+            DetDataSample(
+                metainfo={
+                    "img_shape": shape,
+                    "ori_shape": shape,
+                    "pad_shape": shape,
+                    "batch_input_shape": shape,
+                    "scale_factor": (1.0, 1.0),
+                    # Where the picture lies on the canvas of a config that enlarges it.
+                    "border": (0, height, 0, width),
+                }
+            )
+            for _ in range(count)
+        ]
+        with traceable_pasting() if pasted else unpasted_masks(self.detector):
+            results = self._predict(input, samples)
+        outputs: dict[str, torch.Tensor] = {}
+        if all("pred_instances" in result for result in results):
+            outputs |= _detections([result.pred_instances for result in results])
+        if all("pred_panoptic_seg" in result for result in results):
+            outputs["panoptic"] = torch.cat([one.pred_panoptic_seg.sem_seg for one in results])
+        return outputs
+
+    def _predict(self, input: torch.Tensor, samples: list[Any]) -> Any:
+        predict: Any = self.detector.predict
+        # Who does not take it rescales: by 1, as the samples say.
+        takes = "rescale" in inspect.signature(predict).parameters
+        # What is asked for in any order comes in another one from each runtime.
+        with replaced(torch.Tensor, "topk", best_first):
+            return predict(input, samples, **({"rescale": False} if takes else {}))
+
+
+def _detections(found: list[Any]) -> dict[str, torch.Tensor]:
+    dets = [torch.cat([one.bboxes, one.scores[:, None]], dim=1) for one in found]
+    outputs = {"dets": _stacked(dets, 0), "labels": _stacked([one.labels for one in found], -1)}
+    if all(isinstance(one.get("masks"), torch.Tensor) for one in found):
+        outputs["masks"] = _stacked([one.masks for one in found], 0)
+    return outputs
+
+
+def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
+    """Return (N, max K, …) from N tensors (K, …), filled up with `filler` at the end."""
+    if len(rows) == 1:
+        return rows[0][None]
+    longest = reduce(torch.sym_max, (row.shape[0] for row in rows))
+    widths = [(*[0, 0] * (row.dim() - 1), 0, longest - row.shape[0]) for row in rows]
+    padded = [
+        nn.functional.pad(row, width, value=filler) for row, width in zip(rows, widths, strict=True)
+    ]
+    return torch.stack(padded)
+
+
+def build_detector(
+    model: MmdetModel, root: Path, place: Place, masks: MasksForm = "probabilities"
+) -> tuple[Detector, Any]:
+    """Return the detector of an mmdet config, in eval mode, its weights as built, and the config.
+
+    Building changes what it is given, such as lists to tensors, so that it gets a copy.
+
+    Raises ExportError if the config cannot be found, read, changed or built.
+    """
+    path = find_config(model.config, root, place)
+    with quiet_mmdet():
+        provide_compiled_ops()
+        from mmdet.registry import MODELS
+        from mmengine.config import Config
+        from mmengine.registry import init_default_scope
+
+        with _told(place, f"config '{model.config}' cannot be read"):
+            config = Config.fromfile(str(path))
+        override(config, model, place)
+        check_form(config, model, place)
+        with _told(place, f"config '{model.config}' cannot be built"):
+            complete_mmdet()
+            init_default_scope(config.get("default_scope", "mmdet"))
+            _drop_pretrained(config.model)
+            if "pretrained" not in Part(config.model).accepted():
+                config.model.pop("pretrained", None)  # of detectors of mmdet 2
+            _use_plain_norms(config.model)
+            built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
+    check_preprocessor(built, model, place)
+    _check_alone(built, model, place)
+    return Detector(built, masks).eval(), config
+
+
+def _check_alone(detector: Any, model: MmdetModel, place: Place) -> None:
+    if getattr(detector, "with_rpn", True) is False:
+        raise ExportError(
+            problem(
+                place,
+                f"config '{model.config}' is of a detector that is given regions, "
+                "and a recipe gives it a picture",
+                "expected a detector that finds its regions by itself",
+                "name a config with a region proposal network, such as one of Faster R-CNN",
+            )
+        )
+
+
+@contextlib.contextmanager
+def quiet_mmdet() -> Iterator[None]:
+    """Keep the chatter of mmdet and its dependencies from the terminal; errors still pass."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _told(place: Place, what: str) -> Iterator[None]:
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:  # a config is Python: building it may raise anything
+        reason = " ".join(str(error).split())
+        raise ExportError(problem(place, what, f"{type(error).__name__}: {reason}")) from error
+
+
+def _drop_pretrained(config: Any) -> None:
+    """Remove the backbones' own checkpoints: a recipe's `weights` are the only weights."""
+    if isinstance(config, dict):
+        init = config.get("init_cfg")
+        if isinstance(init, dict) and (init.get("type") == "Pretrained" or init.get("checkpoint")):
+            config["init_cfg"] = None
+        for key in ("pretrained", "teacher_ckpt"):
+            if config.get(key):
+                config[key] = None
+        for value in config.values():
+            _drop_pretrained(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _drop_pretrained(value)
+
+
+def _use_plain_norms(config: Any) -> None:
+    """Use BatchNorm for mmcv's own synchronized one, which computes the same in eval mode.
+
+    It cannot be built without a group of processes that train together.
+    """
+    if isinstance(config, dict):
+        if config.get("type") == "MMSyncBN":
+            config["type"] = "BN"
+        for value in config.values():
+            _use_plain_norms(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _use_plain_norms(value)
+
+
+def _with_shipped_files(config: Any) -> Any:
+    """Return `config` with the paths of configs that mmdet ships, such as a teacher's, complete."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            config[key] = _with_shipped_files(value)
+    elif isinstance(config, list):
+        return [_with_shipped_files(value) for value in config]
+    elif isinstance(config, str) and config.startswith("configs/") and config.endswith(".py"):
+        shipped = shipped_configs()
+        if shipped is not None and (shipped.parent / config).is_file():
+            return str(shipped.parent / config)
+    return config
+
+
+def config_identity(config: Any) -> str:
+    """Return the resolved config, bases expanded, as canonical JSON."""
+    return canonical_json(config.to_dict())

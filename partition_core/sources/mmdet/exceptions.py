@@ -1,0 +1,221 @@
+"""What single classes of mmdet need beside the general rules: a table, a row per exception."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from partition_core.sources.mmdet import panoptic as panoptic_masks
+from partition_core.trace.replaced import replaced
+
+
+def complete_mmdet() -> None:
+    """Give mmdet's classes, for this process, the attributes that their `predict` lacks."""
+    for row in EXCEPTIONS:
+        if not row.traced and not hasattr(_owner(row), row.attribute):
+            setattr(_owner(row), row.attribute, row.value)
+
+
+@contextlib.contextmanager
+def exceptions_while_traced() -> Iterator[None]:
+    """Put the forms that can be traced into mmdet, for the length of a trace."""
+    with contextlib.ExitStack() as undo:
+        for row in EXCEPTIONS:
+            if row.traced:
+                undo.enter_context(replaced(_owner(row), row.attribute, row.value))
+        yield
+
+
+def score_voting(
+    self: Any,
+    det_bboxes: torch.Tensor,
+    det_labels: torch.Tensor,
+    mlvl_bboxes: torch.Tensor,
+    mlvl_nms_scores: torch.Tensor,
+    score_thr: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what mmdet's `PAAHead.score_voting` does: boxes (K, 5) class by class, labels (K,)."""
+    from mmdet.structures.bbox import bbox_overlaps
+
+    place, label = (mlvl_nms_scores > score_thr).nonzero().unbind(1)
+    boxes, scores = mlvl_bboxes[place], mlvl_nms_scores[place, label]
+    count = det_labels.shape[0]
+    # Keys without ties: ONNX has no sort that keeps the order of equal ones.
+    order = (det_labels * count + torch.arange(count, device=det_labels.device)).argsort()
+    dets, labels = det_bboxes[order], det_labels[order]
+    ious = bbox_overlaps(dets[:, :4], boxes)
+    votes = torch.exp(-((1 - ious) ** 2) / 0.025) * scores
+    votes = torch.where((ious > 0.01) & (labels[:, None] == label), votes, 0.0)
+    voted = votes @ boxes / votes.sum(dim=1, keepdim=True)
+    return torch.cat([voted, dets[:, 4:]], dim=1), labels
+
+
+def mask2bbox(masks: torch.Tensor) -> torch.Tensor:
+    """Return what mmdet's `mask2bbox` does: the boxes (N, 4) of masks (N, H, W), zeros for none."""
+    sides = []
+    for axis in (1, 2):
+        held = masks.any(dim=axis)
+        places = torch.arange(held.shape[1], device=masks.device)
+        low = torch.where(held, places, held.shape[1]).amin(dim=1)
+        high = torch.where(held, places + 1, 0).amax(dim=1)
+        sides.append((torch.where(high > 0, low, 0), high))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], dim=1).to(torch.float32)
+
+
+def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Tensor) -> Any:
+    """Return what mmdet's `MaskFormerFusionHead.panoptic_postprocess` does.
+
+    mask_cls: (Q, classes + 1), mask_pred: (Q, H, W), logits. The map is (1, H, W) int32.
+    """
+    from mmdet.evaluation.functional import INSTANCE_OFFSET
+    from mmengine.structures import PixelData
+
+    scores, labels = functional.softmax(mask_cls, dim=-1).max(-1)
+    least = self.test_cfg.get("object_mask_thr", 0.8)
+    keep = labels.ne(self.num_classes) & (scores > least)
+    logits, classes = mask_pred[keep], labels[keep]
+    masks = logits.sigmoid()
+    # The logarithm of score times mask: onnxruntime's sigmoid is 0 where a logit is below -18, so
+    # that the first query would win wherever all are sure that nothing of theirs is there.
+    weighted = scores[keep].log()[:, None, None] - functional.softplus(-logits)
+    # A last mask, below all others, holds the places without any, also if no query is kept.
+    nowhere = torch.full_like(mask_pred[:1], torch.finfo(mask_pred.dtype).min)
+    winner = torch.cat([weighted, nowhere]).argmax(dim=0)
+    inside = masks >= 0.5
+    mine = winner == torch.arange(masks.shape[0], device=masks.device)[:, None, None]
+    area, whole = mine.sum((1, 2)), inside.sum((1, 2))
+    shown = mine & inside if self.test_cfg.get("filter_low_score", False) else mine
+    share = area.double() / whole.double()
+    drawn = (area > 0) & (whole > 0) & (share >= self.test_cfg.get("iou_thr", 0.8))
+    thing = drawn & (classes < self.num_things_classes)
+    number = torch.where(thing, thing.long().cumsum(0), 0)
+    value = classes + number * INSTANCE_OFFSET - self.num_classes
+    held = (shown & drawn[:, None, None]).long()
+    picture = (held * value[:, None, None]).sum(dim=0) + self.num_classes
+    return PixelData(sem_seg=picture.to(torch.int32)[None])
+
+
+def fuse_global_context(
+    self: Any, roi_feats: torch.Tensor, glbctx_feat: torch.Tensor, rois: torch.Tensor
+) -> torch.Tensor:
+    """Return what mmdet's `SCNetRoIHead._fuse_glbctx` does: roi_feats (N, C, h, w) with a context.
+
+    glbctx_feat: (B, C, 1, 1), one for each picture; rois: (N, 5), the number of a picture first.
+    """
+    return roi_feats + glbctx_feat[rois[:, 0].long()]
+
+
+def guided_predict(
+    self: Any,
+    cls_scores: list[torch.Tensor],
+    bbox_preds: list[torch.Tensor],
+    mlvl_anchors: list[torch.Tensor],
+    mlvl_masks: list[torch.Tensor],
+    img_meta: dict[str, Any],
+    cfg: Any,
+    rescale: bool = False,
+) -> Any:
+    """Return what mmdet's `GuidedAnchorHead._predict_by_feat_single` does.
+
+    Of each level: scores (classes, H, W), deltas (4, H, W), a mask (H W,) and the anchors (N, 4)
+    where it is true. None where no mask is true anywhere, which in mmdet is an error.
+    """
+    from mmdet.models.layers import multiclass_nms
+    from mmengine.structures import InstanceData
+
+    cfg = self.test_cfg if cfg is None else cfg
+    levels = []
+    for cls_score, bbox_pred, anchors, mask in zip(
+        cls_scores, bbox_preds, mlvl_anchors, mlvl_masks, strict=True
+    ):
+        scores = cls_score.permute(1, 2, 0).reshape(-1, self.cls_out_channels)
+        scores = (scores.sigmoid() if self.use_sigmoid_cls else scores.softmax(-1))[mask]
+        level = (anchors, bbox_pred.permute(1, 2, 0).reshape(-1, 4)[mask], scores)
+        limit = cfg.get("nms_pre", -1)
+        if 0 < limit < mask.numel():
+            kinds = scores if self.use_sigmoid_cls else scores[:, :-1]
+            best = _best_or_all(kinds.max(dim=1).values, limit)
+            level = tuple(one[best] for one in level)  # type: ignore[assignment]
+        levels.append(level)
+    anchors, deltas, scores = (torch.cat(one) for one in zip(*levels, strict=True))
+    boxes = self.bbox_coder.decode(anchors, deltas, max_shape=img_meta["img_shape"])
+    if rescale:
+        boxes = boxes / boxes.new_tensor(img_meta["scale_factor"]).repeat((1, 2))
+    if self.use_sigmoid_cls:
+        scores = functional.pad(scores, (0, 1))
+    dets, labels = multiclass_nms(boxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img)
+    return InstanceData(bboxes=dets[:, :-1], scores=dets[:, -1], labels=labels)
+
+
+def _best_or_all(scores: torch.Tensor, limit: int) -> torch.Tensor:
+    """Return the places of the `limit` largest, in order, or of all as they are if no more."""
+    count = scores.shape[0]
+    most = torch.sym_min(limit, count)  # type: ignore[no-untyped-call]  # reason: torch's own function without annotations
+    places = scores.topk(most).indices
+    as_they_are = torch.arange(places.shape[0], device=scores.device)
+    more = torch.scalar_tensor(count, dtype=torch.int64, device=scores.device) > limit
+    return torch.where(more, places, as_they_are)
+
+
+@dataclass(frozen=True)
+class Exceptional:
+    """An attribute of a class or module of mmdet, `owner`, and its value.
+
+    `traced` tells that mmdet's own form runs in PyTorch and only a trace needs another one.
+    """
+
+    owner: str
+    attribute: str
+    value: Any
+    traced: bool
+
+
+_HEADS = "mmdet.models.dense_heads"
+_ROI = "mmdet.models.roi_heads"
+_FUSIONS = "mmdet.models.seg_heads.panoptic_fusion_heads"
+_FUSION = f"{_FUSIONS}.maskformer_fusion_head"
+
+EXCEPTIONS = (
+    # mmdet 3.3 reads `loss_cls` when it predicts, and this head never makes one.
+    Exceptional(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
+    # A Python loop over classes and detections.
+    Exceptional(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
+    # A Python loop over masks.
+    Exceptional(_FUSION, "mask2bbox", mask2bbox, True),
+    # A Python loop over queries, which reads their areas and classes as numbers.
+    Exceptional(
+        f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
+    ),
+    # A Python loop over detections, which lays their masks into a map.
+    Exceptional(
+        f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
+        "_predict_single",
+        panoptic_masks.fused,
+        True,
+    ),
+    # The best so many of a number of anchors that the input decides, also if there are fewer.
+    Exceptional(
+        f"{_HEADS}.guided_anchor_head.GuidedAnchorHead",
+        "_predict_by_feat_single",
+        guided_predict,
+        True,
+    ),
+    # A Python loop over the pictures that have a box, which reads their numbers.
+    Exceptional(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
+)
+"""Every exception, under its reason."""
+
+
+def _owner(row: Exceptional) -> Any:
+    try:
+        return importlib.import_module(row.owner)
+    except ModuleNotFoundError:
+        module, _, name = row.owner.rpartition(".")
+        return getattr(importlib.import_module(module), name)

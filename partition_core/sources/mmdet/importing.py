@@ -1,0 +1,99 @@
+"""Recipes made from the configs of MMDeploy, by command."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import partition_core
+from partition_core.base.disk import write_whole
+from partition_core.base.errors import BuildError, Place, problem
+from partition_core.base.folders import RECIPES
+from partition_core.base.missing import missing_file
+from partition_core.base.wording import counted
+from partition_core.recipe.partition_checks import KNOWN_MARK_NAMES
+from partition_core.recipe.reader import read_recipe
+from partition_core.recipe.schema import RECIPE_SCHEMA, SCHEMAS
+from partition_core.sources.mmdet.configs import INSTALLATION, find_config, shipped_configs
+from partition_core.sources.mmdet.mmdeploy import imported
+
+POLICIES = Path(partition_core.__file__).parent / "policies"
+_NAME = re.compile(r"\w[\w-]*", re.ASCII)
+_CONFIGS = "configs"
+_NEEDED = ("deploy_cfg", "model_cfg")
+
+
+def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
+    """Write the recipe that `deploy_cfg` and `model_cfg` say; yield in lines what it leaves out.
+
+    It is named `recipe`, or like the model's config. No recipe is overwritten. Raises
+    PartitionError; after the recipe is written, with what it still lacks to be one.
+    """
+    missing = [name for name in _NEEDED if not given.get(name)]
+    if missing:
+        expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
+        raise BuildError(
+            *(problem("import_mmdeploy", f"there is no {name}", expected) for name in missing)
+        )
+    deploy = root / given["deploy_cfg"]
+    if not deploy.is_file():
+        raise BuildError(problem("deploy_cfg", *missing_file(root, given["deploy_cfg"])))
+    config, taken = _model_config(given["model_cfg"], root)
+    model = find_config(config, root, Place(path="model_cfg"))
+    name = given.get("recipe") or model.stem.replace(".", "_")
+    if not _NAME.fullmatch(name):
+        what = f"'{name}' cannot be the name of a recipe"
+        raise BuildError(problem("recipe", what, "expected letters, digits, '_', '-'"))
+    target = root / RECIPES / f"{name}.yaml"
+    if target.exists():
+        remedy = "choose another name: `recipe=<name>`"
+        raise BuildError(problem(f"{RECIPES}/{name}.yaml", "this recipe exists", "", remedy))
+    try:
+        from partition_core.sources.mmdet.plain_configs import plain_config
+
+        configs = plain_config(deploy), plain_config(model)
+    except ImportError as error:
+        expected = f"it is installed with `{INSTALLATION}`"
+        raise BuildError(problem("mmengine", f"cannot be imported: {error}", expected)) from error
+    shared = frozenset(path.stem for path in POLICIES.glob("*.yaml"))
+    names = (deploy.name, config)
+    found = imported(*configs, names, shared, frozenset(KNOWN_MARK_NAMES), _schema(root))
+    target.parent.mkdir(exist_ok=True)
+    write_whole(target, found.text.encode())
+    yield from taken
+    for path, reason in found.left_out:
+        yield f"left out: {path}: {reason}"
+    yield f"{RECIPES}/{name}.yaml: written; {counted(len(found.left_out), 'key')} left out"
+    read_recipe(target, root)
+
+
+def _model_config(given: str, root: Path) -> tuple[str, list[str]]:
+    """Return what a recipe calls the config `given`, which may be outside of the project.
+
+    And a line about it, if that is another name. MMDeploy's documents name mmdet's configs by
+    their place in a clone of it: those that the installed mmdet ships are meant.
+    """
+    path, shipped = Path(os.path.abspath(root / given)), shipped_configs()
+    _, is_below, rest = given.rpartition(f"{_CONFIGS}/")
+    known = shipped / rest if shipped is not None and is_below else None
+    if known is not None and known.is_file() and (not path.is_file() or _equal(known, path)):
+        return rest, [f"model_cfg={given}: taken as '{rest}', which the installed mmdet ships"]
+    if path.is_file() and not path.is_relative_to(root):
+        return str(path), [f"model_cfg={given}: it is outside of the project, so by its full path"]
+    return given, []
+
+
+def _equal(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
+
+
+def _schema(root: Path) -> str:
+    """Return where an editor finds the schema of recipes, from the folder of the recipes."""
+    schema = next(
+        (path for path in (root / "schema" / RECIPE_SCHEMA,) if path.is_file()),
+        SCHEMAS / RECIPE_SCHEMA,
+    )
+    inside = schema.is_relative_to(root)
+    return os.path.relpath(schema, root / RECIPES) if inside else str(schema)

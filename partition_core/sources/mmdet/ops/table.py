@@ -1,0 +1,82 @@
+"""The custom ops joined: what each becomes in ONNX, and where in mmcv it is put."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from partition_core.sources.mmdet.ops import (
+    carafe,
+    corner_pool,
+    deform_attention,
+    deform_conv,
+    deform_roi_pool,
+    masked_conv,
+    roi_align,
+    soft_nms,
+)
+from partition_core.sources.mmdet.ops.nms import nms, onnx_nms
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.partition.nms.default: onnx_nms,
+    torch.ops.partition.soft_nms.default: soft_nms.onnx_soft_nms,
+    torch.ops.partition.deform_conv.default: deform_conv.onnx_deform_conv,
+    torch.ops.partition.deform_attention.default: deform_attention.onnx_deform_attention,
+    torch.ops.partition.roi_align.default: roi_align.onnx_roi_align,
+}
+"""Each custom op and the onnxscript function of standard ONNX operators that it becomes."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"nms": nms}
+"""mmcv's name of a compiled function that returns its result, and the custom op instead of it."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A place in mmcv, `module`, `owner` (a class in it, or empty) and `attribute`, and its value.
+
+    `compiled` tells that what is there calls a compiled function, so that PyTorch needs the
+    replacement as well where mmcv has none; otherwise only a trace needs it.
+    """
+
+    module: str
+    owner: str
+    attribute: str
+    value: Any
+    compiled: bool
+
+
+def _forward(module: str, owner: str, function: Callable[..., Any]) -> Replacement:
+    """Return a row for the `forward` of an autograd function, which fills what it returns."""
+    return Replacement(f"mmcv.ops.{module}", owner, "forward", staticmethod(function), True)
+
+
+REPLACEMENTS = (
+    # Compiled functions write into tensors that they are given: a trace would record the tensor,
+    # its filling, and the sizes that Python computed for it as numbers.
+    _forward("nms", "SoftNMSop", soft_nms.forward),
+    _forward("roi_align", "RoIAlignFunction", roi_align.forward),
+    _forward("deform_roi_pool", "DeformRoIPoolFunction", deform_roi_pool.forward),
+    _forward("deform_conv", "DeformConv2dFunction", deform_conv.forward),
+    _forward(
+        "modulated_deform_conv", "ModulatedDeformConv2dFunction", deform_conv.modulated_forward
+    ),
+    _forward("carafe", "CARAFEFunction", carafe.forward),
+    _forward("carafe", "CARAFENaiveFunction", carafe.forward),
+    _forward("masked_conv", "MaskedConv2dFunction", masked_conv.forward),
+    # Reads the sizes of the levels out of a tensor, as numbers.
+    Replacement(
+        "mmcv.ops.multi_scale_deform_attn",
+        "",
+        "multi_scale_deformable_attn_pytorch",
+        deform_attention.deform_attention,
+        compiled=False,
+    ),
+    # torch.cummax has no form in ONNX.
+    Replacement(
+        "mmcv.ops.corner_pool", "CornerPool", "forward", corner_pool.forward, compiled=False
+    ),
+)
+"""What is replaced in mmcv, each row under its reason."""

@@ -1,0 +1,115 @@
+"""What mmdet's own `predict` needs to be traced by torch.export, as one `with` block.
+
+General rules, none for a single model; each one's reason is in docs/design_notes.md, "Tracing".
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmengine.structures import BaseDataElement, InstanceData
+
+from partition_core.sources.mmdet.exceptions import exceptions_while_traced
+from partition_core.sources.mmdet.ops import traceable_ops
+from partition_core.trace.replaced import replaced
+from partition_core.trace.symbolic_calls import symbolic_calls
+
+_keys: Any = BaseDataElement.keys
+_SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
+
+
+@contextlib.contextmanager
+def mmdet_rules() -> Iterator[None]:
+    """Let mmdet, mmengine and mmcv work with sizes that are not known while tracing."""
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(traceable_ops())
+        undo.enter_context(symbolic_calls())
+        undo.enter_context(exceptions_while_traced())
+        undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
+        undo.enter_context(replaced(InstanceData, "__getitem__", _item))
+        undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
+        # mmengine copies what it is told about a picture, and with a size the whole trace.
+        undo.enter_context(replaced(torch.SymInt, "__deepcopy__", _itself))
+        for module in _shadowed_modules():
+            for name, symbolic in _SHADOWS.items():
+                undo.enter_context(replaced(module, name, symbolic))
+        yield
+
+
+def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
+    return self
+
+
+def _keys_in_order(self: BaseDataElement) -> list[str]:
+    # mmengine keeps the names in a set, whose order differs between processes. What a property
+    # gives is held under its name with an underscore.
+    places = {name.removeprefix("_"): place for place, name in enumerate(vars(self))}
+    return sorted(_keys(self), key=lambda name: places[name.removeprefix("_")])
+
+
+def _item(self: InstanceData, item: Any) -> Any:
+    # Without mmengine's comparison of lengths, which a symbolic size cannot answer.
+    if isinstance(item, str):
+        return getattr(self, item)
+    # From -1 on there is no end: -1 + 1 would be the first.
+    index = slice(item, item + 1 or None) if isinstance(item, int) else item
+    chosen = self.__class__(metainfo=self.metainfo)
+    for name in self.keys():
+        chosen.set_field(getattr(self, name)[index], name)
+    return chosen
+
+
+def _min(*values: Any, **options: Any) -> Any:
+    return _symbolic(torch.sym_min, builtins.min, values, options)
+
+
+def _max(*values: Any, **options: Any) -> Any:
+    return _symbolic(torch.sym_max, builtins.max, values, options)
+
+
+def _symbolic(
+    symbolic: Callable[..., Any], plain: Callable[..., Any], values: Any, options: Any
+) -> Any:
+    pair = len(values) == 2 and not options
+    if pair and any(isinstance(value, torch.SymInt) for value in values):
+        return symbolic(*values)
+    return plain(*values, **options)
+
+
+def _len(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.shape[0]
+    if isinstance(value, InstanceData):
+        names = value.keys()
+        return _len(getattr(value, names[0])) if names else 0
+    return builtins.len(value)
+
+
+def _range(*values: Any) -> Any:
+    # mmdet indexes a tensor with it: a loop that the input decides cannot be traced anyway.
+    if any(isinstance(value, torch.SymInt) for value in values):
+        return torch.arange(*values)
+    return builtins.range(*values)
+
+
+_SHADOWS: dict[str, Callable[..., Any]] = {
+    "min": _min,
+    "max": _max,
+    "len": _len,
+    "range": _range,
+}
+"""Python's functions that refuse a symbolic size, and what mmdet's modules see instead."""
+
+
+def _shadowed_modules() -> list[types.ModuleType]:
+    return [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name.startswith(_SHADOWED_PACKAGES) and isinstance(module, types.ModuleType)
+    ]

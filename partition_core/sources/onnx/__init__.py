@@ -1,0 +1,1 @@
+"""Models that are ONNX files: they get the recipe's marks, and are run as they are."""

@@ -1,0 +1,201 @@
+"""What an ONNX file computes, as it was given: the reference for what is made of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from partition_core.backends.onnxruntime.session import SEEDS, Session, with_outputs
+from partition_core.base.apart import DiedError, RaisedError, run_apart
+from partition_core.base.disk import link_or_copy
+from partition_core.base.errors import ProofError, problem
+from partition_core.graph.external import locations
+from partition_core.graph.file.graph import Model
+from partition_core.graph.inference import ended_by
+from partition_core.graph.mark_nodes import mark_definitions, mark_functions
+from partition_core.proof.comparison import change, is_numeric, same_bits
+from partition_core.proof.random_operators import RandomOperator, random_operators
+from partition_core.sources.samples import Array, Arrays
+
+_Runs = list[Arrays]
+_Changes = dict[str, float]
+
+
+def reference_of(
+    source: Path,
+    model: Model,
+    marks: Mapping[str, str],
+    samples: Sequence[Arrays],
+    scratch: Path,
+) -> Arrays:
+    """Return what the file `source`, whose graph is `model`, gives for `samples`.
+
+    For sample k, the inputs as `k/input/<name>`, the outputs as `k/output/<name>`, the tensors
+    that `marks` maps references to as `k/mark/<reference>`, and as `k/varies/output/<name>` and
+    `k/varies/mark/<reference>` the largest difference to another run of those that differ from
+    run to run (infinite for another shape).
+
+    The outputs are those of the bytes of the file as they are. For the marked tensors they run
+    again with the names of these joined to them as outputs, which may change what onnxruntime
+    rounds. A function for Mark nodes is joined where they have none. `scratch` is an empty folder.
+    Raises ProofError if onnxruntime cannot run it.
+    """
+    outputs = [value.name for value in model.graph.outputs]
+    inner = {value.name for node in model.graph for value in node.outputs}
+    wanted = {name: tensor for name, tensor in marks.items() if tensor in inner}
+    given = _Given(source, model, random_operators(model), samples, scratch)
+    plain = given.runs(())
+    _check_comparable(plain[0], outputs)
+    seen, changes = _observed(given, list(wanted.values()), plain)
+    reference: dict[str, Array] = {}
+    for index, (sample, untouched, tensors, apart) in enumerate(
+        zip(samples, plain, seen, changes, strict=True)
+    ):
+        kinds = {
+            "input": sample,
+            "mark": {name: tensors[tensor] for name, tensor in wanted.items()},
+            "output": {name: untouched[name] for name in outputs},
+            "varies": {
+                **{f"output/{name}": np.array(apart[name]) for name in outputs if name in apart},
+                **{f"mark/{name}": np.array(apart[t]) for name, t in wanted.items() if t in apart},
+            },
+        }
+        for kind, arrays in kinds.items():
+            for name, array in arrays.items():
+                if is_numeric(array):
+                    reference[f"{index}/{kind}/{name}"] = array
+    return reference
+
+
+def without_links(source: Path, model: Model, scratch: Path) -> Path:
+    """Return the path of the file `source` in a folder that holds all its external data itself.
+
+    onnxruntime follows no link out of the model's folder, as those of a cache are.
+    """
+    folder = source.parent.resolve()
+    files = {location: (source.parent / location).resolve() for location in locations(model)}
+    if all(path.is_relative_to(folder) for path in files.values()):
+        return source
+    given = scratch / "given" / source.name
+    for target, path in {given: source.resolve(), **_below(given.parent, files)}.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(path, target)
+    return given
+
+
+def _below(folder: Path, files: Mapping[str, Path]) -> dict[Path, Path]:
+    return {folder / location: path for location, path in files.items()}
+
+
+def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:
+    """Raise ProofError if the file `source` ends a process that runs it with onnxruntime.
+
+    Whatever else is wrong with it is told where it is run.
+    """
+    given = _Given(source, model, random_operators(model), (sample,), scratch)
+
+    def run() -> bytes:
+        given.runs(())
+        return b""
+
+    try:
+        run_apart(run)
+    except RaisedError:
+        pass
+    except DiedError as error:
+        raise ProofError(ended_by(source.name, "a run in onnxruntime", error)) from error
+
+
+def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:
+    """Return a function that tells whether onnxruntime runs the file `source` on a sample."""
+
+    @functools.cache
+    def session() -> Session:
+        return _Given(source, model, random_operators(model), (), scratch).session((), SEEDS[0])
+
+    def runs(sample: Arrays) -> bool:
+        try:
+            session().run(sample)
+        except ProofError:
+            return False
+        return True
+
+    return runs
+
+
+@dataclass(frozen=True)
+class _Given:
+    source: Path
+    model: Model
+    operators: Sequence[RandomOperator]
+    samples: Sequence[Arrays]
+    scratch: Path
+
+    def runs(self, added: Sequence[str], seed: int = SEEDS[0]) -> _Runs:
+        """Return what the file gives for each sample, with the tensors `added` as outputs too."""
+        # The session ends with this call: a large model is in memory once.
+        session = self.session(added, seed)
+        return [session.run(sample) for sample in self.samples]
+
+    def session(self, added: Sequence[str], seed: int) -> Session:
+        file, name, draws = self.source, self.source.name, bool(self.operators)
+        if added or mark_functions(self.model):
+            file = with_outputs(file, added, self.scratch / "given.onnx")
+            with file.open("ab") as stream:
+                stream.write(mark_definitions(self.model))
+        if file == self.source or not locations(self.model):
+            return Session(file, name, draws=draws, seed=seed)
+        # onnxruntime looks for external data beside a file, for that of bytes where it is told to.
+        content = file.read_bytes()
+        return Session(content, name, self.source.parent, draws=draws, seed=seed)
+
+
+def _observed(given: _Given, tensors: Sequence[str], plain: _Runs) -> tuple[_Runs, list[_Changes]]:
+    """Return what the file gives with `tensors` as outputs, and what varies from run to run.
+
+    What varies is, for each sample, the largest difference of a tensor by its name.
+    """
+    can_draw = any(not operator.seeded for operator in given.operators)
+    added = [name for name in dict.fromkeys(tensors) if name not in plain[0]]
+    first, *others = SEEDS
+    again = given.runs(added, others[0])
+    if not can_draw and all(_same(one, other) for one, other in zip(plain, again, strict=True)):
+        return again, [{} for _ in again]
+    # Only runs of the same bytes tell what varies: more outputs may change what is rounded.
+    seen = given.runs(added, first)
+    changes: list[_Changes] = [{} for _ in seen]
+    for number, seed in enumerate(others if can_draw else others[:1]):
+        runs = again if number == 0 else given.runs(added, seed)
+        for sample, (one, other) in enumerate(zip(seen, runs, strict=True)):
+            for name, apart in _changed(one, other):
+                changes[sample][name] = max(apart, changes[sample].get(name, 0.0))
+    return seen, changes
+
+
+def _same(outputs: Arrays, others: Arrays) -> bool:
+    return all(same_bits(array, others[name]) for name, array in outputs.items())
+
+
+def _changed(one: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
+    for name, array in one.items():
+        if is_numeric(array) and not same_bits(array, other[name]):
+            yield name, change(array, other[name])
+
+
+def _check_comparable(given: Arrays, outputs: Sequence[str]) -> None:
+    problems = [
+        problem(
+            f"output '{name}'",
+            "it is no tensor of numbers, and only those can be compared",
+            "expected a tensor of floats, integers or booleans",
+            "cut a part of the model that has such outputs into a file of its own",
+        )
+        for name in outputs
+        if not is_numeric(given[name])
+    ]
+    if problems:
+        raise ProofError(*problems)

@@ -1,0 +1,1 @@
+"""Where to cut: what each cut of a graph costs, and which cuts no other one beats."""

@@ -1,0 +1,205 @@
+"""Advice on where to cut a recipe's model: reads what was exported and changes no recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from partition_core.base.disk import write_whole
+from partition_core.base.errors import BuildError, CutError, Problem, one_of, problem, suggestion
+from partition_core.base.folders import BUILD
+from partition_core.base.recording import Array, load_reference
+from partition_core.build.plan import END2END, REFERENCE, Plan
+from partition_core.build.work import Say, laid_out, phase
+from partition_core.graph.file.graph import Model
+from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.scope import scope_of
+from partition_core.recipe.values import Mark, MmdetModel, OnnxModel
+from partition_core.suggest import text
+from partition_core.suggest.appraisal import Appraisal, appraised
+from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, undecided
+from partition_core.suggest.measuring import measured_dims, measured_seconds
+from partition_core.suggest.naming import Said, Words, said, words_of, words_of_file
+from partition_core.suggest.plot import draw
+from partition_core.suggest.search import Parts, Wishes, pareto_front
+from partition_core.suggest.wishes import Wanted
+
+PLOT = "suggest.svg"
+_EVEN = 990  # of two parts, the smaller one then has 1 % of the FLOPs
+
+
+def advice(plan: Plan, wanted: Wanted, say: Say) -> Iterator[str]:
+    """Yield the best cuts of a recipe's model as lines, and write a plot into its build folder.
+
+    The model must be exported. Raises PartitionError.
+    """
+    inputs = _first_sample(_stored(plan, REFERENCE))
+    with laid_out(plan, [END2END]) as (models, scratch):
+        path = models[END2END]
+        model = read_model(path)
+        _check_operators(model, wanted.unsupported)
+        with phase(f"{plan.recipe}: suggest: measure the model", say):
+            flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
+            seconds = measured_seconds(path, inputs, scratch) if wanted.measures else None
+    with phase(f"{plan.recipe}: suggest: search the cuts", say):
+        words = _words(plan, model, flow)
+        front = pareto_front(
+            flow,
+            Wishes(
+                wanted.parts,
+                wanted.max_bytes,
+                wanted.unsupported,
+                _memory_test(flow, wanted.max_memory),
+                words.efforts(flow),
+            ),
+        )
+        best = [appraised(flow, found.parts, seconds) for found in front.cuts]
+    if not best:
+        raise BuildError(_no_cut(plan, wanted))
+    every = [said(words, flow, cut.parts) for cut in best]
+    chosen = _chosen(best, every, wanted.cut)
+    own_parts = _own_parts(plan, model, flow)
+    own = None if own_parts is None else appraised(flow, own_parts, seconds)
+    rows = [(str(number), cut) for number, cut in enumerate(best, 1)]
+    yield text.heading(plan.recipe, len(best), wanted.parts, wanted.limits, front.is_complete)
+    yield from text.table([*rows, *([("recipe", own)] if own else [])], flow.flops)
+    comparable = own if own and len(own.figures) == wanted.parts else None
+    if comparable:
+        yield text.comparison(comparable, best)
+    yield from text.unmarkable(
+        [number for number, one in enumerate(every, 1) if one.unsaid], len(every)
+    )
+    yield from text.NOTES
+    yield _drawn(plan, best, comparable)
+    yield f"# Cut {chosen + 1}, for {plan.file.file}:"
+    yield from text.recipe_lines(
+        every[chosen],
+        {mark.name: _mark_text(mark) for mark in plan.file.recipe.marks},
+        [f"part{number}.onnx" for number in range(wanted.parts)],
+    )
+
+
+def _words(plan: Plan, model: Model, flow: Flow) -> Words:
+    source = plan.file.recipe.model
+    if isinstance(source, OnnxModel):
+        return words_of_file(model, flow)
+    return words_of(model, flow, "detector" if isinstance(source, MmdetModel) else "")
+
+
+def _stored(plan: Plan, name: str) -> Path:
+    exported = plan.result(plan.export())
+    path = plan.project.store.path_of(exported.files[name]) if exported else None
+    if path is None:
+        raise BuildError(
+            problem(plan.recipe, "its model is not exported", "", "run `doit export` first")
+        )
+    return path
+
+
+def _first_sample(reference: Path) -> dict[str, Array]:
+    arrays = load_reference(reference)
+    start = "0/input/"
+    return {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
+
+
+def _own_parts(plan: Plan, model: Model, flow: Flow) -> Parts | None:
+    """Return the parts that the recipe's segments are, None if they are not the whole in order."""
+    try:
+        walks = [scope_of(model, s, "partition.segments").walk for s in plan.segments]
+    except CutError:
+        return None  # `doit build` tells what is wrong with them
+    homes = [
+        [number for number, walk in enumerate(walks) if node in walk.nodes]
+        for node in flowing_nodes(model)
+    ]
+    parts = tuple(home[0] for home in homes if len(home) == 1)
+    if len(parts) < len(homes) or set(parts) != set(range(len(walks))):
+        return None
+    flows_back = any(
+        tensor.maker >= 0 and any(parts[reader] < parts[tensor.maker] for reader in tensor.readers)
+        for tensor in flow.tensors
+    )
+    return None if flows_back else parts
+
+
+def _memory_test(flow: Flow, most: int | None) -> Callable[[Parts], bool] | None:
+    if most is None:
+        return None
+    return lambda parts: all(part.memory <= most for part in appraised(flow, parts).figures)
+
+
+def _check_operators(model: Model, names: frozenset[str]) -> None:
+    known = {node.op_type for node in flowing_nodes(model)}
+    unknown = sorted(names - known)
+    if unknown:
+        raise BuildError(
+            *(
+                problem(
+                    f"unsupported={','.join(sorted(names))}",
+                    f"the model has no operator '{name}'",
+                    one_of(known),
+                    suggestion(name, known),
+                )
+                for name in unknown
+            )
+        )
+
+
+def _no_cut(plan: Plan, wanted: Wanted) -> Problem:
+    if not wanted.limits:
+        return problem(
+            plan.recipe,
+            f"the model cannot be cut into {wanted.parts} parts",
+            "expected as many operators, one behind the other, that compute with its inputs",
+            "ask for fewer parts" if wanted.parts > 2 else "",
+        )
+    return problem(
+        plan.recipe,
+        f"no cut into {wanted.parts} parts keeps to the limits",
+        "expected limits that some cut keeps to",
+        "raise max_bytes or max_memory, or name fewer operators",
+    )
+
+
+def _chosen(best: Sequence[Appraisal], every: Sequence[Said], number: int | None) -> int:
+    """Return the index of the cut to write as YAML.
+
+    If the user chose none, the cheapest that marks can name and that leaves no part next to
+    nothing; if there is none, one that lacks one of both.
+    """
+    if number is None:
+        named = [i for i, one in enumerate(every) if not one.unsaid]
+        even = [i for i, cut in enumerate(best) if cut.share <= _EVEN]
+        both = [i for i in named if i in even]
+        return next(iter((*both, *named, *even, 0)))
+    if number > len(best):
+        what = f"there are {len(best)} cuts"
+        raise BuildError(problem(f"cut={number}", what, f"expected a number from 1 to {len(best)}"))
+    return number - 1
+
+
+def _drawn(plan: Plan, best: Sequence[Appraisal], own: Appraisal | None) -> str:
+    """Write the plot if matplotlib is there, and return what to say about it."""
+    title = f"{plan.recipe}: cuts into {len(best[0].figures)} parts that no other cut beats"
+    try:
+        content = draw(best, own, title)
+    except ImportError:
+        return "no plot: it needs matplotlib, `pip install 'partition-core[plot]'`"
+    folder = plan.project.build_folder(plan.recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / PLOT, content)
+    return f"plot: {BUILD}/{plan.recipe}/{PLOT}"
+
+
+def _mark_text(mark: Mark) -> str:
+    """Return a mark as one line of YAML."""
+    place = {"on": mark.on, "module": mark.module, "decorator": mark.decorator or None}
+    names = {"inputs": mark.inputs, "outputs": mark.outputs}
+    said_of = {"name": mark.name, **{key: value for key, value in place.items() if value}}
+    listed = {key: list(value) for key, value in names.items() if value is not None}
+    items = [
+        f"{key}: {json.dumps(value) if value is True else value}" for key, value in said_of.items()
+    ]
+    items += [f"{key}: [{', '.join(value)}]" for key, value in listed.items()]
+    return f"{{{', '.join(items)}}}"

@@ -1,0 +1,198 @@
+"""A graph as what flows through it: steps with their costs, and the tensors between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+from partition_core.graph.costs import TypeOf, cost_of, tensor_bytes, types_of, weights_of
+from partition_core.graph.file.graph import Model, Node, Value
+from partition_core.graph.file.value_type import ValueType
+from partition_core.graph.marks import is_mark, root
+from partition_core.graph.walk import dependents, reads
+
+Dims = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Flowing:
+    """A tensor that depends on an input: `size` in bytes, None if unknown or not a tensor.
+
+    `maker` is the index of the step that makes it, -1 for an input of the model; `readers` are
+    the steps that read it. `is_output` tells an output of the model.
+    """
+
+    name: str
+    size: int | None
+    maker: int
+    readers: tuple[int, ...]
+    is_output: bool = False
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight: the number of its elements, 0 if they are no numbers to learn, and its bytes."""
+
+    name: str
+    parameters: int
+    size: int
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """A node that depends on an input: what it does, costs, reads and makes.
+
+    `reads` and `makes` are indices of tensors, `weights` of weights.
+    """
+
+    name: str
+    op_type: str
+    flops: int
+    reads: tuple[int, ...]
+    makes: tuple[int, ...]
+    weights: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The steps of a graph in its order, its tensors and weights.
+
+    What derives from constants alone is no part of it: each part of a cut has its own copy. Mark
+    nodes are none either, and what they give is the tensor that they mark.
+    """
+
+    steps: tuple[FlowStep, ...]
+    tensors: tuple[Flowing, ...]
+    weights: tuple[Weight, ...] = ()
+
+    @property
+    def flops(self) -> int:
+        """The operations of all steps."""
+        return sum(step.flops for step in self.steps)
+
+
+def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
+    """Return what flows through the main graph of `model`.
+
+    `measured` are dims of values, by name, for shapes that only data decide. A node whose
+    operations `graph.costs` cannot tell counts one for each element that it makes.
+    """
+    type_in = _types(model, measured or {})
+    live = _live(model)
+    nodes = _live_nodes(model, live)
+    outputs = {root(value) for value in model.graph.outputs}
+    needed = {root(v) for node in nodes for v in reads(node) if v in live} | outputs
+    made = [value for node in nodes for value in node.outputs if value in needed]
+    values = [*(value for value in model.graph.inputs if value in needed & live), *made]
+    position = {value: index for index, value in enumerate(values)}
+    readers: list[list[int]] = [[] for _ in values]
+    maker = [-1] * len(values)
+    weights: dict[Value, int] = {}
+    steps: list[FlowStep] = []
+    for index, node in enumerate(nodes):
+        read = dict.fromkeys(position[root(v)] for v in reads(node) if v in live)
+        makes = [position[value] for value in node.outputs if value in position]
+        for one in read:
+            readers[one].append(index)
+        for one in makes:
+            maker[one] = index
+        held = [weights.setdefault(one, len(weights)) for one in _weights_of(node, live)]
+        steps.append(
+            FlowStep(
+                node.name or node.outputs[0].name,
+                node.op_type,
+                _flops(node, type_in),
+                tuple(read),
+                tuple(makes),
+                tuple(held),
+            )
+        )
+    tensors = tuple(
+        Flowing(
+            value.name,
+            tensor_bytes(type_in(value), {}),
+            maker[index],
+            tuple(readers[index]),
+            value in outputs,
+        )
+        for index, value in enumerate(values)
+    )
+    return Flow(tuple(steps), tensors, tuple(_weight(value) for value in weights))
+
+
+def flowing_nodes(model: Model) -> list[Node]:
+    """Return the nodes of `model` that are the steps of its flow, in their order."""
+    return _live_nodes(model, _live(model))
+
+
+def flowing_values(model: Model) -> dict[str, Value]:
+    """Return the tensors of the flow of `model` by name, as values of its graph."""
+    made = [value for node in flowing_nodes(model) for value in node.outputs if value.name]
+    return {value.name: value for value in (*model.graph.inputs, *made)}
+
+
+def undecided(model: Model) -> list[str]:
+    """Return the names of the tensors whose dims no one can tell without running the model."""
+    type_in = _types(model, {})
+    return [
+        name
+        for name, value in flowing_values(model).items()
+        if (known := type_in(value)) is None
+        or (not known.composed and tensor_bytes(known, {}) is None)
+    ]
+
+
+def _live(model: Model) -> set[Value]:
+    return dependents(model.graph, [value for value in model.graph.inputs if value.tensor is None])
+
+
+def _live_nodes(model: Model, live: set[Value]) -> list[Node]:
+    return [
+        node
+        for node in model.graph
+        if not is_mark(node) and any(value in live for value in reads(node))
+    ]
+
+
+def _types(model: Model, measured: Mapping[str, Dims]) -> TypeOf:
+    """Return what tells types, with the dims that were measured."""
+    type_in = types_of(model)
+
+    def known(value: Value) -> ValueType | None:
+        value = root(value)
+        found = type_in(value)
+        if found is not None and value.name in measured:
+            return replace(found, dims=measured[value.name])
+        return found
+
+    return known
+
+
+def _flops(node: Node, type_in: TypeOf) -> int:
+    counted = cost_of(node, type_in, {}).flops
+    if counted is not None:
+        return counted
+    types = [type_in(value) for value in node.outputs if value.name]
+    shapes = [one.dims for one in types if one is not None and one.dims is not None]
+    return sum(prod(dim for dim in dims if isinstance(dim, int)) for dims in shapes)
+
+
+def _weights_of(node: Node, live: set[Value]) -> Iterator[Value]:
+    """Yield the weights that `node` reads, or that constants which it reads are made of."""
+    seen: set[Value] = set()
+    pending = [value for value in reads(node) if value not in live]
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.tensor is not None:
+            yield value
+        elif value.producer is not None:
+            pending.extend(reads(value.producer))
+
+
+def _weight(value: Value) -> Weight:
+    size = value.tensor.weight if value.tensor is not None else 0
+    return Weight(value.name, weights_of([value]).count, size)

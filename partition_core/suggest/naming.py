@@ -1,0 +1,220 @@
+"""Says a cut in a recipe's words: by marks that the model has, and by marks on its modules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from partition_core.graph.file.byte_range import content_of
+from partition_core.graph.file.graph import Model, Node, Value
+from partition_core.graph.file.wire import fields, part_of, piece, text
+from partition_core.graph.marks import MarkTable, marks_of, root
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.suggest.flow import Flow, flowing_nodes, flowing_values
+from partition_core.suggest.search import Parts
+
+# Field numbers: of NodeProto, and of an entry of its metadata.
+_METADATA, _KEY, _VALUE = 9, 1, 2
+_MODULE = b"module"
+_EFFORTS = {"mark": 1, "module": 2, "none": 16}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a recipe can say about the tensors of a model.
+
+    `modules` holds, for a tensor's name, the path of the outermost module that is called once and
+    gives nothing but this tensor. `names` are, of an ONNX file, where a mark names any tensor, the
+    names that its tensors have there, if they are others here.
+    """
+
+    table: MarkTable
+    values: dict[str, Value]
+    modules: dict[str, str]
+    names: dict[str, str] | None = None
+
+    def efforts(self, flow: Flow) -> tuple[int, ...]:
+        """Return for each tensor of a flow how hard it is to name; few tensors are easiest."""
+        if self.names is not None:
+            return (_EFFORTS["mark"],) * len(flow.tensors)
+        return tuple(
+            _EFFORTS[
+                "mark"
+                if self.values[tensor.name] in self.table.by_root
+                else "module"
+                if tensor.name in self.modules
+                else "none"
+            ]
+            for tensor in flow.tensors
+        )
+
+
+@dataclass
+class Said:
+    """A cut in a recipe's words: segments as (start, end), and the marks that they refer to.
+
+    `known` are names of marks that the recipe has, `new` maps names to paths of modules, `tensors`
+    maps names to those of tensors. `unsaid` are tensors that no mark can name.
+    """
+
+    segments: list[tuple[list[str], list[str]]] = field(default_factory=list)
+    known: dict[str, None] = field(default_factory=dict)
+    new: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, list[str]] = field(default_factory=dict)
+    unsaid: dict[str, None] = field(default_factory=dict)
+
+
+def words_of(model: Model, flow: Flow, prefix: str) -> Words:
+    """Return what a recipe can say about `model`; `prefix` is the path of the user's own model.
+
+    Raises CutError for a Mark node that lacks what it must say.
+    """
+    return Words(marks_of(model), flowing_values(model), _sole_outputs(model, flow, prefix))
+
+
+def words_of_file(model: Model, flow: Flow) -> Words:
+    """Return what a recipe can say about `model`, an ONNX file with its recipe's marks put in.
+
+    Raises CutError for a Mark node that lacks what it must say.
+    """
+    names = {root(value).name: value.name for value in model.graph.outputs}
+    return Words(marks_of(model), flowing_values(model), {}, names)
+
+
+def said(words: Words, flow: Flow, parts: Parts) -> Said:
+    """Return the cut of a flow into `parts` as segments between marks."""
+    if words.names is not None:
+        return _said_by_tensors(words, words.names, flow, parts)
+    found = Said()
+    for part in range(max(parts) + 1):
+        start, end = [], []
+        for tensor in flow.tensors:
+            made_here = tensor.maker >= 0 and parts[tensor.maker] == part
+            readers = {parts[reader] for reader in tensor.readers}
+            if made_here and (tensor.is_output or readers - {part}):
+                end.append(tensor.name)
+            elif not made_here and part in readers:
+                start.append(tensor.name)
+        found.segments.append((_refer(words, start, found), _refer(words, end, found)))
+    return found
+
+
+def _said_by_tensors(words: Words, names: Mapping[str, str], flow: Flow, parts: Parts) -> Said:
+    """Return a cut by marks on tensors: one for all that leave a part for the same others."""
+    places: dict[tuple[int, frozenset[int], bool], list[str]] = {}
+    for tensor in flow.tensors:
+        maker = parts[tensor.maker] if tensor.maker >= 0 else -1
+        readers = frozenset(parts[reader] for reader in tensor.readers) - {maker}
+        if readers or tensor.is_output:
+            named = names.get(tensor.name, tensor.name)
+            places.setdefault((maker, readers, tensor.is_output), []).append(named)
+    taken = {tensor.mark for tensor in words.table.tensors}
+    found = Said([([], []) for _ in range(max(parts) + 1)])
+    for number, ((maker, readers, _), tensors) in enumerate(sorted(places.items(), key=_order)):
+        mark = _mark_name(f"place_{number}", taken)
+        found.tensors[mark] = tensors
+        if maker >= 0:
+            found.segments[maker][1].append(f"{mark}:input")
+        for reader in sorted(readers):
+            found.segments[reader][0].append(f"{mark}:output")
+    return found
+
+
+def _order(
+    place: tuple[tuple[int, frozenset[int], bool], list[str]],
+) -> tuple[int, list[int], bool]:
+    (maker, readers, is_output), _ = place
+    return maker, sorted(readers), is_output
+
+
+def _refer(words: Words, names: Sequence[str], found: Said) -> list[str]:
+    """Return references that select exactly the tensors `names`; notes the marks that they need."""
+    left = {words.values[name]: name for name in names}
+    chosen: list[str] = []
+    for reference, values in _choices(words.table):
+        if values <= left.keys():
+            chosen.append(str(reference))
+            found.known[reference.mark] = None
+            for value in values:
+                del left[value]
+    for name in left.values():
+        if name not in words.modules:
+            found.unsaid[name] = None
+            continue
+        path = words.modules[name]
+        mark = _mark_name(path, {tensor.mark for tensor in words.table.tensors})
+        found.new[mark] = path
+        chosen.append(f"{mark}:output")
+    return chosen
+
+
+def _choices(table: MarkTable) -> Iterator[tuple[MarkReference, set[Value]]]:
+    """Yield the references to whole sides of marks, then those to single tensors."""
+    sides: dict[MarkReference, set[Value]] = {}
+    inside: set[MarkReference] = set()
+    for tensor in table.tensors:
+        whole = MarkReference(tensor.mark, tensor.side, tensor.call)
+        sides.setdefault(whole, set()).add(tensor.value)
+        if tensor.enclosing:
+            inside.add(whole)
+    yield from ((side, values) for side, values in sides.items() if side not in inside)
+    for tensor in table.tensors:
+        if not tensor.enclosing:
+            yield tensor.reference, {tensor.value}
+
+
+def _mark_name(path: str, taken: Collection[str]) -> str:
+    name = re.sub(r"\W", "_", path)
+    name = name if name[:1].isalpha() else f"module_{name}"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _sole_outputs(model: Model, flow: Flow, prefix: str) -> dict[str, str]:
+    nodes = flowing_nodes(model)
+    below: dict[str, list[int]] = {}
+    for index, node in enumerate(nodes):
+        for path in _paths(_module_of(node)):
+            below.setdefault(path, []).append(index)
+    found: dict[str, str] = {}
+    start = f"{prefix}." if prefix else ""
+    for path in sorted(below, key=len):
+        own = set(below[path])
+        given = [
+            flow.tensors[made].name
+            for index in below[path]
+            for made in flow.steps[index].makes
+            if flow.tensors[made].is_output or not own.issuperset(flow.tensors[made].readers)
+        ]
+        if path.startswith(start) and len(given) == 1 and _is_called_once(flow, own, path):
+            found.setdefault(given[0], path.removeprefix(start))
+    return found
+
+
+def _is_called_once(flow: Flow, steps: Iterable[int], path: str) -> bool:
+    """Return whether no weight of the module's own is read twice, as a second call would do."""
+    read = [
+        one
+        for index in steps
+        for one in flow.steps[index].weights
+        if flow.weights[one].name.startswith(f"{path}.")
+    ]
+    return len(read) == len(set(read))
+
+
+def _paths(module: str) -> Iterator[str]:
+    steps = module.split(".") if module else []
+    for count in range(1, len(steps) + 1):
+        yield ".".join(steps[:count])
+
+
+def _module_of(node: Node) -> str:
+    """Return the path of the module that a node was exported from, empty if it does not say."""
+    for key, value in fields(node.message):
+        if key >> 3 == _METADATA:
+            entry = content_of(piece(value))
+            if part_of(entry, _KEY) == _MODULE:
+                return text(part_of(entry, _VALUE) or b"")
+    return ""

@@ -1,0 +1,40 @@
+"""The callables of a user that a recipe names as `package.module:function`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from partition_core.base.errors import ExportError, Place, problem, suggestion
+from partition_core.trace.checkpoint import without_unsafe_advice
+
+
+def imported(path: str, place: Place, returns: str) -> Callable[..., Any]:
+    """Return the callable that `path`, `package.module:function`, names.
+
+    Raises ExportError, which says that it is expected to return `returns`.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        owner = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise factory_error(path, f"importing '{module_name}' fails", error, place) from error
+    factory = getattr(owner, name, None)
+    if callable(factory):
+        made: Callable[..., Any] = factory
+        return made
+    raise ExportError(
+        problem(
+            place,
+            f"module '{module_name}' has no function '{name}'",
+            f"expected a callable that returns {returns}",
+            suggestion(name, (known for known in vars(owner) if not known.startswith("_"))),
+        )
+    )
+
+
+def factory_error(path: str, what: str, error: Exception, place: Place) -> ExportError:
+    """Return the error for what a user's callable raised."""
+    reason = f"{type(error).__name__}: {without_unsafe_advice(str(error))}"
+    return ExportError(problem(place, f"factory '{path}': {what}", reason))

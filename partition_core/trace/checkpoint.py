@@ -1,0 +1,138 @@
+"""A checkpoint file put into a model: read without running code, and every tensor must fit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from partition_core.base.errors import ExportError, Place, problem
+from partition_core.recipe.values import Checkpoint
+
+_SHOWN = 5
+_UNREAD = (
+    # What mmengine's runner writes beside the weights: numbers and their history. It names
+    # functions of its own by `getattr`.
+    "builtins.getattr",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.ndarray",
+    "numpy.dtype",
+    *(
+        f"numpy.{core}.multiarray.{name}"
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ),
+    *(f"numpy.dtypes.{name}DType" for name in ("Float64", "Float32", "Int64")),
+)
+_WITHOUT_EFFECT = ("num_batches_tracked",)
+_TRAINING_ONLY = ("ema_",)
+
+
+def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: Place) -> None:
+    """Load the state dict of `file` into `model`.
+
+    Raises ExportError for a file that is no checkpoint, that holds more than tensors and plain
+    values, or whose tensors are not exactly those of the model (names and shapes).
+    """
+    if file is None:
+        raise ExportError(problem(place, f"checkpoint '{named.checkpoint}' was not fetched"))
+    state = _state(file, named, place)
+    own = model.state_dict()
+    wrong = [
+        f"'{name}' is {tuple(state[name].shape)} and should be {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    missing = [f"no '{name}'" for name in own if name not in state]
+    missing = [
+        text for text in missing if not text.endswith(tuple(f"{w}'" for w in _WITHOUT_EFFECT))
+    ]
+    unknown = [
+        f"'{name}' has no place in the model"
+        for name in state
+        if name not in own and not name.startswith(_TRAINING_ONLY)
+    ]
+    faults = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
+    if faults:
+        raise ExportError(
+            problem(
+                place,
+                f"checkpoint '{named.checkpoint}' does not fit the model",
+                "; ".join(faults),
+                "check that it belongs to this config",
+            )
+        )
+    model.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
+
+
+def _listed(faults: list[str]) -> str:
+    """Return the first faults of one kind, and how many more there are."""
+    more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return "; ".join(faults[:_SHOWN]) + more
+
+
+def _state(file: Path, named: Checkpoint, place: Place) -> dict[str, torch.Tensor]:
+    try:
+        with torch.serialization.safe_globals([(_Unread, name) for name in _UNREAD]):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises several kinds for a file that it refuses
+        raise ExportError(
+            problem(
+                place,
+                f"checkpoint '{named.checkpoint}' cannot be read",
+                _reason(error),
+                "a checkpoint holds tensors and plain values only, as torch.save writes them",
+            )
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise ExportError(
+            problem(
+                place,
+                f"checkpoint '{named.checkpoint}' holds no state dict",
+                "expected a dict of tensors, or one below the key 'state_dict'",
+            )
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+class _Unread:
+    """Stands for an object beside the weights, which is not made: it takes all and does nothing."""
+
+    def __new__(cls, *args: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def without_unsafe_advice(text: str) -> str:
+    """Return a message of torch, on one line, without its advice to run what a file holds."""
+    words = " ".join(text.split())
+    for sign, meaning in _KINDS.items():
+        if sign in words:
+            return meaning
+    words = words.rpartition("WeightsUnpickler error: ")[2]
+    for advice in ("Please use `torch", "Check the documentation of torch.load"):
+        words = words.partition(advice)[0]
+    kept = [one for one in _SENTENCE.split(words) if not any(sign in one for sign in _UNSAFE)]
+    return " ".join(kept).strip()
+
+
+_SENTENCE = re.compile(r"(?<=[.!?:]) ")
+_UNSAFE = ("weights_only", "Weights only", "arbitrary code", "trust", "safe_globals")
+_KINDS = {
+    "TorchScript archives": "it is a TorchScript archive",
+    "legacy .tar format": "it is in the tar format of torch before 0.4",
+}
+"""Files that torch refuses for what they are, which it says with that advice."""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):  # of the first byte, where no pickle starts
+        return "it is no file that torch.save writes"
+    return without_unsafe_advice(str(error))[:300] or type(error).__name__

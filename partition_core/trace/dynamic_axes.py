@@ -1,0 +1,102 @@
+"""The recipe's `dynamic_axes` beside what a trace made of them: refusals, and sizes to prove on."""
+
+from __future__ import annotations
+
+import torch
+
+from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.recipe.values import DynamicAxis, Export, TensorSpec
+from partition_core.trace.free_sizes import FreeSizes
+from partition_core.trace.tracing import free_sizes, input_dims
+
+Shapes = tuple[tuple[int, ...], ...]
+"""The shape of each input, in the order in which the module takes them."""
+
+
+def checked_sizes(
+    export: Export,
+    inputs: tuple[TensorSpec, ...],
+    program: torch.export.ExportedProgram,
+    place_of: PlaceOf,
+) -> FreeSizes:
+    """Return the sizes of `program` that are not fixed, under the recipe's symbols.
+
+    `inputs` are in the order of the module. Raises ExportError for a dim that the model fixes,
+    and for one that the trace keeps from growing.
+    """
+    numbers = {spec.name: number for number, spec in enumerate(inputs)}
+    dims = input_dims(program)
+    for axis in export.dynamic_axes:
+        free_symbol(dims[numbers[axis.tensor]][axis.axis], axis, place_of)
+    axes = [(numbers[axis.tensor], axis.axis, axis.symbol) for axis in export.dynamic_axes]
+    sizes = free_sizes(program, axes)
+    stuck = sizes.fixed_inside()
+    if stuck is None:
+        return sizes
+    symbol, most, condition = stuck
+    tensor = next(axis.tensor for axis in export.dynamic_axes if axis.symbol == symbol)
+    raise ExportError(
+        problem(
+            place_of(f"export.dynamic_axes.{tensor}"),
+            f"traced with a '{symbol}' of {sizes.sizes[symbol].traced}, the model would be wrong "
+            f"for one above {most}",
+            f"up to there a size inside it is fixed: {condition}",
+            f"give '{tensor}' a shape with a '{symbol}' above {most}",
+        )
+    )
+
+
+def other_shapes(
+    export: Export, inputs: tuple[TensorSpec, ...], sizes: FreeSizes, place_of: PlaceOf
+) -> list[Shapes]:
+    """Return shapes of the inputs in which every size that is not fixed differs from the traced.
+
+    Raises ExportError if there are none for which the model holds.
+    """
+    others = sizes.others()
+    if not others:
+        raise ExportError(
+            problem(
+                place_of("export.dynamic_axes"),
+                "no other sizes than those of 'inputs' were found for which the model holds",
+                f"it asks for {'; '.join(sizes.limits()['conditions'])}",
+                "leave 'dynamic_axes' out, or change the model",
+            )
+        )
+    symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
+
+    def shape(spec: TensorSpec, chosen: dict[str, int]) -> tuple[int, ...]:
+        return tuple(
+            chosen.get(symbols.get((spec.name, number), ""), size)
+            for number, size in enumerate(spec.shape)
+        )
+
+    return [tuple(shape(spec, chosen) for spec in inputs) for chosen in others]
+
+
+def free_symbol(dim: int | str, axis: DynamicAxis, place_of: PlaceOf) -> str:
+    """Return the traced symbol of a dim that the recipe calls dynamic; refuse a fixed one."""
+    if isinstance(dim, str):
+        return dim
+    # torch.export takes a size of 1 for a number, whatever the model does with it.
+    one = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
+    raise ExportError(
+        problem(
+            place_of(f"export.dynamic_axes.{axis.tensor}"),
+            f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
+            "a dim can be dynamic if no code of the model depends on its value",
+            f"{one}leave '{axis.symbol}' out, or change the model",
+        )
+    )
+
+
+def always_equal(known: str, axis: DynamicAxis, place_of: PlaceOf) -> ExportError:
+    """Return the error of a dim with a symbol of its own that is one size with `known`."""
+    return ExportError(
+        problem(
+            place_of(f"export.dynamic_axes.{axis.tensor}"),
+            f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
+            "expected one symbol for one size",
+            f"write '{known}' instead of '{axis.symbol}'",
+        )
+    )

@@ -1,0 +1,278 @@
+"""The export step: a recipe becomes `end2end.onnx` and the eager results it must reproduce."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.graph.files import LARGEST
+from partition_core.recipe.policy_masks import check_masks, check_outputs
+from partition_core.recipe.values import Recipe
+from partition_core.sources.subject import Sample, Subject, load_subject, run_model
+from partition_core.sources.torch.samples import as_array
+from partition_core.trace.calling import WRAPPED, CalledModel
+from partition_core.trace.dynamic_axes import checked_sizes, other_shapes
+from partition_core.trace.probes import probes
+from partition_core.trace.questions import Answers
+from partition_core.trace.repeatability import check_repeats
+from partition_core.trace.rounded import as_exported, check_range, rounded, too_large
+from partition_core.trace.structure import tensors
+from partition_core.trace.to_onnx import trace, translate
+from partition_core.trace.tracing import has_branches
+
+Phase = Callable[[str], AbstractContextManager[None]]
+"""Announces a part of the work that takes long, and afterwards how long it took."""
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+_Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export gives.
+
+    `model` is the end2end model. `reference` holds, for sample k, the inputs as
+    `k/input/<name>`, what eager PyTorch saw at each mark as `k/mark/<reference>` and its
+    outputs as `k/output/<name>`. `notes` is plain data for the manifest. `classes` are the
+    modules in which the classes of the model's modules are written.
+    """
+
+    model: ir.Model
+    reference: Arrays
+    notes: dict[str, Any]
+    classes: tuple[str, ...]
+
+
+def export_recipe(
+    recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None, phase: Phase
+) -> Export:
+    """Export the model of `recipe`; `root` is the folder that its relative paths start from.
+
+    Raises ExportError, before the model is traced, for every mistake that the eager model
+    shows: a mark that cannot be placed, is never called or finds no tensor.
+    """
+    with phase("build the model"):
+        subject = load_subject(recipe, root, place_of, checkpoint)
+        _check_size(recipe, subject, place_of)
+        if subject.detects:
+            check_masks(recipe, place_of)
+    inputs = subject.inputs
+    reference: Arrays = {}
+    with phase("run it in PyTorch"):
+        for number, sample in enumerate(subject.samples):
+            names = _run_eager(recipe, subject, sample, number, reference, place_of)
+            if subject.detects:
+                check_outputs(recipe, names, place_of)
+    with phase("trace it"), subject.placed(recipe.marks, place_of, traced=True):
+        program, decisions = trace(
+            subject.module,
+            subject.samples[0],
+            _dynamic_axes(recipe, subject),
+            subject.rules(),
+            place_of,
+            Answers(subject.known_functions, recipe.export.answers),
+        )
+    sizes = checked_sizes(recipe.export, inputs, program, place_of)
+    if sizes.sizes:
+        with phase("run it in PyTorch at other sizes"):
+            for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes, place_of)):
+                sample = subject.resized(shapes, number)
+                _run_eager(
+                    recipe, subject, sample, len(subject.samples) + number, reference, place_of
+                )
+    tried = {}
+    if has_branches(program) or any(decision.assumed for decision in decisions):
+        with phase("run it in PyTorch on inputs of other kinds"):
+            tried = _run_probes(recipe, subject, reference, place_of)
+    with phase("translate it to ONNX"):
+        graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
+        input_names = [spec.name for spec in inputs]
+        around = WRAPPED if isinstance(subject.module, CalledModel) else ""
+        model = translate(program, recipe.export, input_names, names, graph_name, place_of, around)
+    reference = _in_its_dtypes(model, reference, tried, place_of)
+    notes = {
+        "detects": subject.detects and "labels" in names,
+        "decisions": [asdict(decision) for decision in sorted(decisions)],
+        "probes": tried,
+        **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
+        **subject.notes,
+    }
+    classes = sorted({type(module).__module__ for module in subject.own.modules()})
+    return Export(model, reference, notes, tuple(classes))
+
+
+def _in_its_dtypes(
+    model: ir.Model, reference: Arrays, tried: dict[str, str], place_of: PlaceOf
+) -> Arrays:
+    """Return `reference` in the dtypes of `model`; a kind in `tried` that these cannot hold goes.
+
+    Raises ExportError if they cannot hold a sample.
+    """
+    exported = as_exported(reference, model)
+    wrong = too_large(reference, exported)
+    beyond = {key.partition("/")[0] for key in wrong} & tried.keys()
+    for number in beyond:
+        del tried[number]
+    check_range(
+        {key: most for key, most in wrong.items() if key.partition("/")[0] not in beyond}, place_of
+    )
+    return {key: array for key, array in exported.items() if key.partition("/")[0] not in beyond}
+
+
+def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
+    held = {
+        id(tensor): tensor.nbytes
+        for tensor in subject.module.state_dict().values()
+        if isinstance(tensor, torch.Tensor)  # a module may keep anything there
+    }
+    size = sum(held.values())
+    if recipe.export.precision == "float16":
+        size //= 2  # most of it; what the file has in the end is checked when it is written
+    if recipe.export.weights == "inline" and size > LARGEST:
+        raise ExportError(
+            problem(
+                place_of("export.weights"),
+                f"the weights take {size} bytes, and no ONNX file can have more than {LARGEST}",
+                "expected weights in files of their own",
+                "write 'weights: external' or 'weights: shared' under 'export'",
+            )
+        )
+
+
+def _dynamic_axes(recipe: Recipe, subject: Subject) -> tuple[dict[int, Any], ...]:
+    return tuple(
+        {
+            axis.axis: torch.export.Dim.AUTO
+            for axis in recipe.export.dynamic_axes
+            if axis.tensor == spec.name
+        }
+        for spec in subject.inputs
+    )
+
+
+def _run_eager(
+    recipe: Recipe,
+    subject: Subject,
+    sample: Sample,
+    number: int,
+    reference: Arrays,
+    place_of: PlaceOf,
+) -> list[str]:
+    """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
+    sample = tuple(rounded(tensor, recipe.export) for tensor in sample)
+    outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
+    if number == 0:
+        check_repeats(
+            _by_kind(outputs, marks),
+            lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
+            recipe.proof.tolerance_for,
+            subject.detects,
+            subject.own,
+            place_of("model"),
+        )
+    for spec, tensor in zip(subject.inputs, sample, strict=True):
+        reference[f"{number}/input/{spec.name}"] = as_array(tensor)
+    for reference_name, tensor in marks.items():
+        reference[f"{number}/mark/{reference_name}"] = as_array(tensor)
+    for name, tensor in outputs.items():
+        reference[f"{number}/output/{name}"] = as_array(tensor)
+    return list(outputs)
+
+
+def _eager_tensors(
+    recipe: Recipe, subject: Subject, sample: Sample, place_of: PlaceOf
+) -> tuple[_Tensors, _Tensors]:
+    """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
+
+    They stay as they are when the model runs again.
+    """
+    with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
+        result = run_model(subject, sample, place_of)
+        placement.check_all_called(recipe.marks)
+    outputs = _named_outputs(recipe, result, place_of)
+    return (
+        {name: tensor.detach().clone() for name, tensor in outputs.items()},
+        {str(name): tensor.detach() for name, tensor in placement.tensors.items()},
+    )
+
+
+def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
+    return {
+        **{f"mark '{name}'": tensor for name, tensor in marks.items()},
+        **{f"output '{name}'": tensor for name, tensor in outputs.items()},
+    }
+
+
+def _run_probes(
+    recipe: Recipe, subject: Subject, reference: Arrays, place_of: PlaceOf
+) -> dict[str, str]:
+    """Run PyTorch on inputs of other kinds; return the kind of each sample that this adds.
+
+    A kind that the model itself refuses is left out.
+    """
+    given = {
+        spec.name: as_array(rounded(tensor, recipe.export))
+        for spec, tensor in zip(subject.inputs, subject.samples[0], strict=True)
+    }
+    first = 1 + max(int(key.partition("/")[0]) for key in reference)
+    tried: dict[str, str] = {}
+    for kind, arrays in probes(given).items():
+        sample = tuple(torch.from_numpy(arrays[spec.name]) for spec in subject.inputs)
+        number = first + len(tried)
+        try:
+            _run_eager(recipe, subject, sample, number, reference, place_of)
+        except ExportError:
+            continue
+        tried[str(number)] = kind
+    return tried
+
+
+_OUTPUT = "output"
+
+
+def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:
+    found = list(tensors(result, lambda value: isinstance(value, torch.Tensor)))
+    inputs = [spec.name for spec in recipe.export.inputs]
+    names = [
+        name if isinstance(result, dict) and name not in inputs else ".".join((_OUTPUT, *path))
+        for path, _ in found
+        for name in (".".join(path),)
+    ]
+    if not names:
+        raise ExportError(
+            problem(
+                place_of("model"),
+                f"the model returns no tensor, but a {type(result).__name__}",
+                "expected a tensor, or a list, tuple or dict of tensors",
+            )
+        )
+    given = recipe.export.output_names
+    if given and len(given) != len(names):
+        raise ExportError(
+            problem(
+                place_of("export.output_names"),
+                f"names {len(given)} outputs, and the model returns {len(names)}",
+                f"the model returns {', '.join(names)}",
+            )
+        )
+    chosen = given or tuple(names)
+    taken = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
+    if taken:
+        raise ExportError(
+            problem(
+                place_of("export.output_names"),
+                f"two inputs or outputs of the model are called '{taken[0]}'",
+                f"the inputs are {', '.join(inputs)}, the outputs {', '.join(chosen)}",
+                "give the outputs other names in 'export.output_names'",
+            )
+        )
+    return dict(zip(chosen, (tensor for _, tensor in found), strict=True))

@@ -1,0 +1,144 @@
+"""What marks are on: the functions, methods and modules that a recipe names, found or told."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from partition_core.base.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
+from partition_core.recipe.values import Mark
+
+Function = tuple[Any, str]
+"""The owner of a function, and the function's name there."""
+
+
+def mark_targets(
+    marks: tuple[Mark, ...], model: torch.nn.Module, whole: Function, place_of: PlaceOf
+) -> list[tuple[Mark, Any, str]]:
+    """Return, for each target of `marks`, the mark, the owner of a function and its name there.
+
+    `model` holds the modules that marks name, and `whole` is what a mark on all of it is on.
+    Raises ExportError, all problems at once, for a target that cannot be found.
+    """
+    targets: list[tuple[Mark, Any, str]] = []
+    problems: list[Problem] = []
+    for index, mark in enumerate(marks):
+        place = place_of(f"marks[{index}]")
+        if mark.decorator:
+            continue
+        try:
+            if mark.module == "" or mark.on in _WHOLE:
+                targets.append((mark, *whole))
+            elif mark.module is not None:
+                targets.append((mark, _submodule(model, mark.module, place), "forward"))
+            else:
+                for path in mark.any_of or (str(mark.on),):
+                    targets.append((mark, *_function_owner(mark, path, place)))
+        except ExportError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ExportError(*problems)
+    return targets
+
+
+_WHOLE = ("model", "detector")
+"""What `on` calls the whole model."""
+
+
+def _submodule(model: torch.nn.Module, path: str, place: Place) -> torch.nn.Module:
+    modules: dict[str, torch.nn.Module] = dict(model.named_modules())
+    if path in modules:
+        return modules[path]
+    siblings = {name for name in modules if name and name.count(".") <= path.count(".")}
+    raise ExportError(
+        problem(
+            place,
+            f"the model has no module '{path}'",
+            f"at the top are {_listed(name for name in siblings if '.' not in name)}",
+            suggestion(path, siblings),
+        )
+    )
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+
+
+def _function_owner(mark: Mark, path: str, place: Place) -> tuple[Any, str]:
+    """Return the module or class that holds the function that `path` names, and its name."""
+    steps = path.split(".")
+    owner, rest = _import_longest(steps, mark, place)
+    for step in rest[:-1]:
+        owner = _member(owner, step, mark, path, place)
+    target = _member(owner, rest[-1], mark, path, place)
+    kind = "class" if inspect.isclass(target) else type(target).__name__
+    if kind == "class" or not callable(target) or not _has_signature(target):
+        raise ExportError(
+            problem(
+                place,
+                f"mark '{mark.name}' is on '{path}', which is a {kind}",
+                "a mark's 'on' names a function or a method that is written in Python",
+            )
+        )
+    return owner, rest[-1]
+
+
+def _has_signature(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):
+        return False  # a function of C that does not tell its parameters
+    return True
+
+
+def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, list[str]]:
+    path = ".".join(steps)
+    module, count = None, 0
+    for end in range(1, len(steps)):
+        name = ".".join(steps[:end])
+        try:
+            module, count = importlib.import_module(name), end
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise _cannot_import(mark, path, name, error, place) from error
+            break
+        except Exception as error:  # a user's module may raise anything while it is imported
+            raise _cannot_import(mark, path, name, error, place) from error
+    if module is None:
+        raise ExportError(
+            problem(
+                place,
+                f"mark '{mark.name}' is on '{path}', and there is no module '{steps[0]}'",
+                "a mark's 'on' is the dotted path of a function that can be imported",
+            )
+        )
+    return module, steps[count:]
+
+
+def _cannot_import(mark: Mark, path: str, name: str, error: Exception, place: Place) -> ExportError:
+    return ExportError(
+        problem(
+            place,
+            f"mark '{mark.name}' is on '{path}', and importing '{name}' fails with "
+            f"{type(error).__name__}: {error}",
+        )
+    )
+
+
+def _member(owner: Any, name: str, mark: Mark, path: str, place: Place) -> Any:
+    if hasattr(owner, name):
+        return getattr(owner, name)
+    kind = "module" if inspect.ismodule(owner) else "class"
+    called = getattr(owner, "__name__", type(owner).__name__)
+    raise ExportError(
+        problem(
+            place,
+            f"mark '{mark.name}' is on '{path}', and {kind} '{called}' has no '{name}'",
+            "",
+            suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
+        )
+    )

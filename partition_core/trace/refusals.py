@@ -1,0 +1,171 @@
+"""The errors of a model that torch.export cannot trace: the line of its code, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+import sympy
+import torch
+from torch import nn
+from torch._subclasses import fake_tensor
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.jit._script import RecursiveScriptModule
+
+from partition_core.base.errors import ExportError, PlaceOf, Problem, problem, suggestion
+from partition_core.trace.asker import Asker, asker_in
+from partition_core.trace.questions import Answers
+from partition_core.trace.tracing import Asked, NoArrayError
+
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_ONE_BRANCH = "an exported model takes the same branch for every input"
+_NUMBER = "an exported model has tensors for what its input decides, and no numbers"
+
+
+def refused(error: Exception, place_of: PlaceOf) -> ExportError:
+    """Return the error for what torch.export raised while it traced a model."""
+    asker = asker_in(error.__traceback__)
+    if asker is not None and isinstance(error, GuardOnDataDependentSymNode):
+        return ExportError(_question(error.cond, asker, place_of))
+    if asker is not None and isinstance(error, NoArrayError):
+        return ExportError(_number(asker, place_of))
+    if asker is not None and isinstance(error, fake_tensor.DataDependentOutputException):
+        return ExportError(_comparison(asker, place_of))
+    if isinstance(error, torch.onnx.errors.OnnxExporterError):
+        return ExportError(
+            problem(
+                place_of("model"),
+                "torch.onnx cannot translate the model",
+                _reason(_innermost(error)),
+                "mark and export a part of it, or change what the reason names",
+            )
+        )
+    return ExportError(
+        problem(
+            place_of("model"),
+            f"torch.export cannot trace the model{f', at {asker.label}' if asker else ''}",
+            _reason(error),
+            "mark and export a part of it, or change the model where it depends on its input",
+        )
+    )
+
+
+def check_followed(model: nn.Module, place_of: PlaceOf) -> None:
+    """Raise ExportError for modules of `model` whose code torch.export does not follow."""
+    unfollowed = {path: found for path, one in model.named_modules() if (found := _unfollowed(one))}
+    problems = [
+        problem(
+            place_of("model"),
+            f"{f'module {path!r}' if path else 'the model'} is {what}",
+            "expected modules of Python, which torch.export can follow",
+            remedy,
+        )
+        for path, (what, remedy) in unfollowed.items()
+        # The parts of such a module are such modules too.
+        if not any(_is_in(path, outer) for outer in unfollowed)
+    ]
+    if problems:
+        raise ExportError(*problems)
+
+
+def _is_in(path: str, outer: str) -> bool:
+    return path != outer and (not outer or path.startswith(f"{outer}."))
+
+
+def _unfollowed(module: nn.Module) -> tuple[str, str] | None:
+    if isinstance(module, RecursiveScriptModule):
+        return (
+            "compiled by torch.jit.script",
+            "give the module of which it was made, or one by torch.jit.trace",
+        )
+    if type(module).__module__.startswith(_QUANTIZED):
+        return (
+            f"quantized by PyTorch ({type(module).__name__})",
+            "give the model as it was before, and quantize the ONNX file (docs/quantize.md)",
+        )
+    return None
+
+
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = _COLOURS.sub("", lines[0].partition(" (unhinted: ")[0]) if lines else ""
+    return f"{type(error).__name__}: {first}"
+
+
+def check_answers(answers: Answers, asked: Asked, place_of: PlaceOf) -> None:
+    """Raise ExportError for a question that the model's own code hid, and for unused answers."""
+    problems = [_hidden(asker, place_of)] if (asker := asked.hidden()) is not None else []
+    lines = sorted({decision.source for decision in asked.decisions})
+    problems += [
+        problem(
+            place_of(f"export.answers[{index}].at"),
+            f"nothing is asked at '{answer.at}'",
+            f"questions are asked at {', '.join(lines)}" if lines else "the model asks nothing",
+            suggestion(answer.at, lines) or "remove the answer",
+        )
+        for index, answer in enumerate(answers.given)
+        if not any(each.assumed and each.source == answer.at for each in asked.decisions)
+    ]
+    if problems:
+        raise ExportError(*problems)
+
+
+def _question(condition: sympy.Basic, asker: Asker, place_of: PlaceOf) -> Problem:
+    if isinstance(condition, sympy.Expr):
+        return _number(asker, place_of)
+    return problem(
+        place_of("model"),
+        f"{_at(asker)} takes a branch that the input decides{_about(condition)}",
+        _ONE_BRANCH,
+        "write it with torch.where or torch.cond; if one branch is right for every input, say so "
+        f"under 'export': {{answers: [{{at: '{asker.label}', answer: true}}]}}, or false",
+    )
+
+
+def _number(asker: Asker, place_of: PlaceOf) -> Problem:
+    return problem(
+        place_of("model"),
+        f"{_at(asker)} makes a Python or numpy number of a tensor that the input decides",
+        _NUMBER,
+        "keep it a tensor (without int(), float(), range() or numpy), or mark and export a part "
+        "of the model",
+    )
+
+
+def _about(condition: sympy.Basic) -> str:
+    """Return in brackets what is asked of a number of rows or elements, if it is about one."""
+    symbols = sorted(str(symbol) for symbol in condition.free_symbols)
+    if str(condition) in (f"Eq({symbol}, 1)" for symbol in symbols):
+        return ""
+    return f" (it asks '{condition}' of {', '.join(symbols)}, known when the model runs)"
+
+
+def _comparison(asker: Asker, place_of: PlaceOf) -> Problem:
+    return problem(
+        place_of("model"),
+        f"{_at(asker)} compares tensors as a whole, which the input decides",
+        _ONE_BRANCH,
+        "compare element by element, and choose with torch.where or torch.cond",
+    )
+
+
+def _hidden(asker: Asker, place_of: PlaceOf) -> Problem:
+    return problem(
+        place_of("model"),
+        f"{_at(asker)} depends on values that the input decides, and the model's own code catches "
+        "the error that this is when it is exported",
+        _ONE_BRANCH,
+        "take the line out of 'try', and write it with torch.where or torch.cond",
+    )
+
+
+def _at(asker: Asker) -> str:
+    return f"{asker.label}: '{asker.code}'" if asker.code else asker.label

@@ -1,0 +1,112 @@
+"""Refuses a model that gives something else in each run: random numbers, or what it keeps."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from partition_core.base.errors import ExportError, Place, problem
+
+Tensors = Mapping[str, torch.Tensor]
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def check_repeats(
+    first: Tensors,
+    run: Callable[[], Tensors],
+    tolerance: Callable[[str], float],
+    detects: bool,
+    model: nn.Module,
+    place: Place,
+) -> None:
+    """Raise ExportError if `run`, called again, gives others than `first` on the same inputs.
+
+    Both are tensors by what a message calls them, and may differ by the `tolerance` of their dtype,
+    a share of their largest value. `model` is what runs, and may write its buffers. The tensors of
+    a model that `detects` may be in another order, so that it is only refused if it draws random
+    numbers.
+    """
+    differing = _differing(first, run(), tolerance)
+    if not differing:
+        return
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with _Recording() as recording:
+        run()
+    if detects and not recording.drawn:
+        return
+    written = [
+        f"'{name}'"
+        for name, buffer in model.named_buffers()
+        if name not in before or not torch.equal(before[name], buffer)
+    ]
+    reason = "it keeps something from run to run, or draws numbers without PyTorch"
+    if recording.drawn:
+        reason = f"it is random: {', '.join(recording.drawn)}"
+    elif written:
+        reason = f"each run writes what the next one reads: buffer {_listed(written)}"
+    raise ExportError(
+        problem(
+            place,
+            f"two runs of the model in PyTorch on the same inputs give different tensors "
+            f"({_listed(differing)}); {reason}",
+            "expected the same in each run, as nothing else can be proven",
+            _WRITES_NOTHING
+            if written and not recording.drawn
+            else "switch it off in 'forward' (dropout by `self.training`), or draw the numbers "
+            "outside the model and take them as an input",
+        )
+    )
+
+
+_WRITES_NOTHING = "take what it keeps as an input and return what it writes as an output"
+
+
+def _differing(first: Tensors, again: Tensors, tolerance: Callable[[str], float]) -> list[str]:
+    return [
+        name
+        for name, tensor in first.items()
+        if name not in again or not _alike(tensor, again[name], tolerance)
+    ]
+
+
+def _alike(left: torch.Tensor, right: torch.Tensor, tolerance: Callable[[str], float]) -> bool:
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    if not left.is_floating_point():
+        return torch.equal(left, right)
+    finite = left[torch.isfinite(left)].abs()
+    share = tolerance(str(left.dtype).removeprefix("torch."))
+    allowed = share * float(finite.max()) if finite.numel() else 0.0
+    return torch.allclose(left, right, rtol=0.0, atol=allowed, equal_nan=True)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+class _Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: torch's class, untyped
+    """Notes which operators draw random numbers, and the line of the model that calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # reason: torch's class, untyped
+        self.drawn: dict[str, None] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            name = func.name().partition(".")[0]
+            self.drawn[f"{name}{_called_at()}"] = None
+        return func(*args, **(kwargs or {}))
+
+
+def _called_at() -> str:
+    for frame in reversed(traceback.extract_stack()):
+        if frame.filename != __file__ and not frame.filename.startswith(_TORCH):
+            return f" at {Path(frame.filename).name}:{frame.lineno}"
+    return ""

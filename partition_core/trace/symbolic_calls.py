@@ -1,0 +1,189 @@
+"""Functions of torch that take a number which the input decides, written so that they trace."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from partition_core.trace.replaced import replaced
+
+_conv2d: Any = functional.conv2d
+_batch_norm: Any = functional.batch_norm
+_arange: Any = torch.arange
+_detach: Any = torch.Tensor.detach
+_topk: Any = torch.Tensor.topk
+
+
+@contextlib.contextmanager
+def symbolic_calls() -> Iterator[None]:
+    """Let models call `conv2d` and `reshape` with a group or a row for each detection."""
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(replaced(functional, "conv2d", conv2d))
+        undo.enter_context(replaced(functional, "adaptive_max_pool2d", adaptive_max_pool2d))
+        undo.enter_context(replaced(functional, "batch_norm", batch_norm))
+        undo.enter_context(replaced(torch, "arange", arange))
+        # The copy of a tensor that is being traced, which has no memory of its own.
+        undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
+        undo.enter_context(replaced(torch.Tensor, "detach", detach))
+        # torch's own reads the memory of a tensor that has none while it is traced.
+        undo.enter_context(replaced(torch, "_shape_as_tensor", lambda one: torch.tensor(one.shape)))
+        for name in ("reshape", "view"):
+            undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
+        yield
+
+
+def adaptive_max_pool2d(
+    input: torch.Tensor, output_size: Any, return_indices: bool = False
+) -> torch.Tensor:
+    """Return what `torch.nn.functional.adaptive_max_pool2d` does, which has no form in ONNX.
+
+    input: (…, H, W); the cells of the output have the bounds that PyTorch's documentation gives.
+    """
+    counts = [output_size] * 2 if isinstance(output_size, int) else output_size
+    # As many cells as the input has where none are asked for.
+    rows, columns = (
+        _cells(size, size if count is None else count)
+        for size, count in zip(input.shape[-2:], counts, strict=True)
+    )
+    if return_indices:
+        raise NotImplementedError("the places of the largest values have no form in ONNX")
+    taken = [
+        input[..., top:bottom, left:right].amax(dim=(-2, -1))
+        for top, bottom in rows
+        for left, right in columns
+    ]
+    shape = (*input.shape[:-2], len(rows), len(columns))
+    return torch.stack(taken, dim=-1).reshape(shape)
+
+
+def batch_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """Return what `torch.nn.functional.batch_norm` does, without its question for no rows.
+
+    For none it multiplies by the first weight, which gives none as well.
+    """
+    given = (input, weight, bias, running_mean, running_var)
+    result: torch.Tensor
+    if training or running_mean is None or running_var is None or not _has_symbols(input):
+        result = _batch_norm(
+            input, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+        return result
+    result, _, _ = torch.ops.aten._native_batch_norm_legit_no_training(*given, momentum, eps)
+    return result
+
+
+def best_first(tensor: torch.Tensor, *values: Any, **options: Any) -> Any:
+    """Return what `Tensor.topk` does, in order also where the caller does not ask for one."""
+    return _topk(tensor, *values, **options | {"sorted": True})
+
+
+def detach(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what `Tensor.detach` does; a mask itself, of whose true elements torch then knows one
+    number. What is written into one of the two is in the other, too.
+    """
+    result: torch.Tensor = tensor if tensor.dtype == torch.bool else _detach(tensor)
+    return result
+
+
+def arange(*values: Any, **options: Any) -> torch.Tensor:
+    """Return what `torch.arange` does: floats if a bound is one, which torch.onnx forgets."""
+    bounds = [*values, *(options[name] for name in ("start", "end", "step") if name in options)]
+    if "dtype" not in options and any(isinstance(bound, float) for bound in bounds):
+        options["dtype"] = torch.get_default_dtype()
+    result: torch.Tensor = _arange(*values, **options)
+    return result
+
+
+def _has_symbols(tensor: torch.Tensor) -> bool:
+    return any(isinstance(size, torch.SymInt) for size in tensor.shape)
+
+
+def _cells(size: Any, count: int) -> list[tuple[Any, Any]]:
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
+def _reshaping(name: str) -> Callable[..., torch.Tensor]:
+    """Return `Tensor.reshape` or `view`, where torch need not ask if a size beside -1 is zero."""
+    plain = getattr(torch.Tensor, name)
+
+    def reshape(tensor: torch.Tensor, *shape: Any, **options: Any) -> torch.Tensor:
+        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        if -1 in [dim for dim in dims if isinstance(dim, int)] and any(
+            isinstance(dim, torch.SymInt) for dim in dims
+        ):
+            known = math.prod(dim for dim in dims if not _is_open(dim))
+            dims = [tensor.numel() // known if _is_open(dim) else dim for dim in dims]
+            shape = tuple(dims)
+        result: torch.Tensor = plain(tensor, *shape, **options)
+        return result
+
+    return reshape
+
+
+def _is_open(dim: Any) -> bool:
+    return isinstance(dim, int) and dim == -1
+
+
+def conv2d(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+) -> torch.Tensor:
+    """Return what `torch.nn.functional.conv2d` does; a symbolic `groups` becomes a product.
+
+    input: (N, G C, H, W), weight: (G D, C, kh, kw), bias: (G D,). ONNX's Conv knows its groups
+    as a number only, while a product of matrices (D, C kh kw) has any number of them.
+    """
+    if not isinstance(groups, torch.SymInt):
+        result: torch.Tensor = _conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return result
+    count, channels = weight.shape[:2]
+    kernel = (weight.shape[2], weight.shape[3])
+    single = input.reshape(-1, channels, *input.shape[2:])
+    if kernel == (1, 1) and _is(stride, 1) and _is(padding, 0):
+        size = list(single.shape[2:])
+        columns = single.flatten(2)
+    else:
+        size = [
+            (whole + 2 * pad - dilate * (width - 1) - 1) // step + 1
+            for whole, pad, dilate, width, step in zip(
+                single.shape[2:],
+                _pair(padding),
+                _pair(dilation),
+                kernel,
+                _pair(stride),
+                strict=True,
+            )
+        ]
+        columns = functional.unfold(single, kernel, dilation, padding, stride)
+    pictures = input.shape[0]
+    columns = columns.reshape(pictures, groups, columns.shape[1], columns.shape[2])
+    filters = weight.reshape(groups, count // groups, columns.shape[2])
+    product = (filters @ columns).reshape(pictures, count, *size)
+    return product if bias is None else product + bias[:, None, None]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _is(value: Any, number: int) -> bool:
+    return _pair(value) == (number, number)

@@ -1,0 +1,286 @@
+"""A module traced by torch.export and translated to an ONNX model with nothing of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import operator
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnxscript import opset20
+from torch import nn
+
+from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.recipe.values import Export
+from partition_core.sources.mmdet.ops import TRANSLATIONS
+from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
+from partition_core.trace.calling import CalledModel
+from partition_core.trace.dynamic_axes import always_equal, free_symbol
+from partition_core.trace.float16 import to_float16
+from partition_core.trace.group_norm import onnx_group_norm
+from partition_core.trace.mark_op import (
+    complete_marks,
+    mark_translation,
+    register_mark_schema,
+    use_idle_marks,
+)
+from partition_core.trace.questions import NO_ANSWERS, Answers, Decision
+from partition_core.trace.refusals import check_answers, refused
+from partition_core.trace.replaced import replaced
+from partition_core.trace.tracing import input_dims, traceable
+
+_MODULE_PATH = "pkg.torch.onnx.name_scopes"
+_MODULE = "module"
+
+
+def trace(
+    module: nn.Module,
+    sample: tuple[torch.Tensor, ...],
+    axes: tuple[dict[int, Any], ...],
+    rules: AbstractContextManager[None],
+    place_of: PlaceOf,
+    answers: Answers = NO_ANSWERS,
+) -> tuple[torch.export.ExportedProgram, list[Decision]]:
+    """Return the traced program of `module` on `sample`, and the decisions it rests on.
+
+    `axes` holds, for each input, the axes that are not fixed; `rules` is what the source of the
+    model needs while it is traced, `answers` what is known of its questions. Raises ExportError
+    where torch.export cannot follow its code.
+    """
+    # The wrapper of a user's model returns whatever that does; torch.export takes tensors alone.
+    tensors = (
+        replaced(module, "only_tensors", True)
+        if isinstance(module, CalledModel)
+        else contextlib.nullcontext()
+    )
+    with rules, tensors, traceable(answers) as asked, torch.no_grad(), quiet_torch():
+        try:
+            program = torch.export.export(
+                module, sample, dynamic_shapes=_shapes(module, axes), strict=False
+            )
+        except ExportError:
+            raise
+        except Exception as error:  # torch.export has no common class for its refusals
+            raise refused(error, place_of) from error
+    check_answers(answers, asked, place_of)
+    use_idle_marks(program.graph)
+    return program, asked.decisions
+
+
+def _shapes(module: nn.Module, axes: tuple[dict[int, Any], ...]) -> Any:
+    """Return `axes` as torch.export matches them with the parameters of `forward`."""
+    if not any(axes):
+        return None
+    return (axes,) if isinstance(module, CalledModel) else axes
+
+
+def translate(
+    program: torch.export.ExportedProgram,
+    export: Export,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    name: str,
+    place_of: PlaceOf,
+    around: str = "",
+) -> ir.Model:
+    """Return the ONNX model of `program`, its Mark nodes complete and its BatchNorms folded.
+
+    The model is called `name`. No path, stack trace or time is in it. `around` is the step of all
+    paths that leads to the user's own model, and is left out.
+    """
+    register_mark_schema()
+    table: dict[Any, Any] = {
+        torch.ops.partition.mark.default: mark_translation(),
+        operator.le: _at_most,
+        torch.ops.aten.group_norm.default: onnx_group_norm,
+        **TRANSLATIONS,
+        torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
+    }
+    with quiet_torch():
+        try:
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=export.opset,
+                custom_translation_table=table,
+                input_names=list(input_names),
+                output_names=list(output_names),
+                optimize=True,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise refused(error, place_of) from error
+    if exported is None:
+        raise ExportError(problem(place_of("model"), "torch.onnx gave no model"))
+    model: ir.Model = exported.model
+    model.graph.name = name
+    _register_constants(model.graph)
+    _strip(model)
+    if around:
+        _shorten(model, f"{around}.")
+    _name_dims(model, export, input_dims(program), place_of)
+    if export.precision == "float16":
+        to_float16(model, export.keep_io_types)
+    complete_marks(model, export.opset)
+    return model
+
+
+def _register_constants(graph: ir.Graph) -> None:
+    """Make initializers of the constants that nodes read and that the graph does not list.
+
+    torch's optimizer calls the bounds of every Clip of one tensor alike, and lists one of them.
+    """
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            if (
+                value is not None
+                and value.const_value is not None
+                and value.producer() is None
+                and not value.is_graph_input()
+                and graph.initializers.get(str(value.name)) is not value
+            ):
+                graph.register_initializer(value)
+
+
+def _at_most(left: Any, right: Any) -> Any:
+    # torch bounds a number of rows by a product of sizes that may be more than an int64 holds.
+    return op.LessOrEqual(left, min(right, _MOST) if isinstance(right, int) else right)
+
+
+# Its stubs give constants the union of all types, which no operator accepts.
+op: Any = opset20
+_MOST = torch.iinfo(torch.int64).max
+
+
+def _strip(model: ir.Model) -> None:
+    """Remove what depends on the machine; of a node's metadata its module's path stays."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.graph.doc_string = None
+    model.doc_string = None
+    for function in model.functions.values():
+        function.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        scopes = node.metadata_props.get(_MODULE_PATH)
+        node.metadata_props.clear()
+        node.doc_string = None
+        if scopes:
+            node.metadata_props[_MODULE] = _owner_of_weight(node) or _module_path(scopes)
+        for value in node.outputs:
+            value.metadata_props.clear()
+            value.doc_string = None
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+
+
+def _shorten(model: ir.Model, prefix: str) -> None:
+    """Take `prefix` off the paths of modules and the names of weights."""
+    for node in model.graph.all_nodes():
+        path = node.metadata_props.get(_MODULE)
+        if path is not None:
+            node.metadata_props[_MODULE] = f"{path}.".removeprefix(prefix).removesuffix(".")
+    taken = {value.name for node in model.graph.all_nodes() for value in node.outputs}
+    taken |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
+    for value in list(model.graph.initializers.values()):
+        short = str(value.name).removeprefix(prefix)
+        if short not in taken:
+            value.name = short
+
+
+def _owner_of_weight(node: ir.Node) -> str:
+    """Return the module whose weight a convolution or linear node holds, or an empty string.
+
+    A node that took in a BatchNorm carries the scopes of that one.
+    """
+    weight = node.inputs[1] if node.op_type in _TAKES_IN_A_NORM else None
+    if weight is None or not weight.is_initializer():
+        return ""
+    return str(weight.name).rpartition(".")[0]
+
+
+_TAKES_IN_A_NORM = ("Conv", "ConvTranspose", "Gemm")
+
+
+def _module_path(scopes: str) -> str:
+    """Return the dotted path of the innermost module of torch's list of scopes."""
+    names = re.findall(r"'([^']*)'", scopes)
+    modules = [name for name in names[:-1] if name]
+    return modules[-1] if modules else ""
+
+
+def _name_dims(
+    model: ir.Model, export: Export, traced: list[tuple[int | str, ...]], place_of: PlaceOf
+) -> None:
+    """Give the symbols of dims their names from the recipe, and the outputs' sizes theirs."""
+    names: dict[str, str] = {}
+    inputs = {
+        value.name: (value, dims) for value, dims in zip(model.graph.inputs, traced, strict=True)
+    }
+    for axis in export.dynamic_axes:
+        value, dims = inputs[axis.tensor]
+        symbol = free_symbol(dims[axis.axis], axis, place_of)
+        if names.setdefault(symbol, axis.symbol) != axis.symbol:
+            raise always_equal(names[symbol], axis, place_of)
+        dim = value.shape[axis.axis] if value.shape is not None else None
+        if isinstance(dim, ir.SymbolicDim) and dim.value:
+            names[dim.value] = axis.symbol
+    known = set(names.values())
+    for value in model.graph.outputs:
+        for number, dim in enumerate(value.shape.dims if value.shape is not None else ()):
+            if isinstance(dim, ir.SymbolicDim) and dim.value and dim.value not in names:
+                fresh = f"num_{value.name}".replace(".", "_")
+                names[dim.value] = f"{fresh}_{number}" if fresh in known else fresh
+                known.add(fresh)
+    if names:
+        _rename_dims(model, names)
+
+
+def _rename_dims(model: ir.Model, names: dict[str, str]) -> None:
+    words = re.compile("|".join(rf"(?<!\w){re.escape(old)}(?!\w)" for old in names))
+
+    def renamed(dim: str) -> str:
+        return names.get(dim) or words.sub(lambda match: names[match[0]], dim)
+
+    values = [
+        *model.graph.inputs,
+        *(value for node in model.graph.all_nodes() for value in node.outputs),
+    ]
+    for value in values:
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                ir.SymbolicDim(renamed(dim.value))
+                if isinstance(dim, ir.SymbolicDim) and dim.value
+                else dim
+                for dim in value.shape.dims
+            )
+
+
+@contextlib.contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Keep the exporter's notes from the terminal; its errors are raised, not logged."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        # torch.export prints the graph traced so far before it raises.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_LOUD = (
+    "torch.onnx",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._export.non_strict_utils",
+)
