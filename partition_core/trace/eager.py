@@ -12,7 +12,7 @@ import torch
 from partition_core.base.errors import PlaceOf
 from partition_core.recipe.values import Recipe
 from partition_core.sources.subject import load_subject, run_model
-from partition_core.sources.torch.samples import as_array
+from partition_core.trace.arrays import as_array
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

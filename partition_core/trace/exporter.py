@@ -18,7 +18,7 @@ from partition_core.graph.files import LARGEST
 from partition_core.recipe.policy_masks import check_masks, check_outputs
 from partition_core.recipe.values import Recipe
 from partition_core.sources.subject import Sample, Subject, load_subject, run_model
-from partition_core.sources.torch.samples import as_array
+from partition_core.trace.arrays import as_array
 from partition_core.trace.calling import WRAPPED, CalledModel
 from partition_core.trace.dynamic_axes import checked_sizes, other_shapes
 from partition_core.trace.probes import probes

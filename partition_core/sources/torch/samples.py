@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from partition_core.base.index_ranges import Ranges
-from partition_core.base.rare_dtypes import RARE_NAMES, Array, named_dtype
 from partition_core.recipe.values import TensorSpec
 from partition_core.sources.samples import (
     Arrays,
@@ -28,16 +27,6 @@ Tensors = tuple[torch.Tensor, ...]
 def in_order(specs: Sequence[TensorSpec], arrays: Arrays) -> Tensors:
     """Return `arrays` as tensors of their own, in the order of `specs`."""
     return tuple(torch.from_numpy(arrays[spec.name].copy()) for spec in specs)
-
-
-def as_array(tensor: torch.Tensor) -> Array:
-    """Return the elements of `tensor`, also where numpy lacks their dtype (`rare_dtypes`)."""
-    name = str(tensor.dtype).removeprefix("torch.")
-    if name not in RARE_NAMES:
-        return tensor.numpy()
-    rare = named_dtype(name)
-    bits = torch.uint16 if rare.bits > 8 else torch.uint8
-    return tensor.contiguous().view(bits).numpy().view(rare.numpy())
 
 
 def read_ranges(
