@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
+from partition_core.base.errors import BuildError, problem
+
 _SCALES = ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**3, " k"))
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def size_text(count: int) -> str:
@@ -15,6 +20,14 @@ def size_text(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
+
+
+def bytes_in(text: str, where: str = "down-to") -> int:
+    """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise BuildError(problem(where, f"'{text}' is no size", "expected one such as 20GB"))
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def large(count: int) -> str:

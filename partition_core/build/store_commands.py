@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,12 +20,10 @@ from partition_core.store.entry import is_digest
 from partition_core.store.local import LocalStore
 from partition_core.store.upkeep import DAY, Held, Limits
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?")
 _FETCHED = ("checkpoint_sha256", "model_sha256")
 _SHOWN = 12
 """Digits of a key that are shown; those of `doit store --forget` may be as few as `_LEAST`."""
 _LEAST = 8
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def show(project: Project, now: float | None = None) -> Iterator[str]:
@@ -141,14 +138,6 @@ def origin(project: Project, path: Path) -> Iterator[str]:
     for store, name, one in results:
         yield f"{path} is {_called(name, one)} (sha256 {digest})"
         yield from _inputs(store, one, {digest})
-
-
-def bytes_in(text: str, where: str = "down-to") -> int:
-    """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise BuildError(problem(where, f"'{text}' is no size", "expected one such as 20GB"))
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _stores(project: Project) -> list[LocalStore]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, problem
+from partition_core.base.wording import bytes_in
 from partition_core.cli.actions import attempt, say_all
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def task_prune() -> Task:
     def lines(
         upkeep: Any, project: Project, days: float | None, down_to: str, dry_run: bool
     ) -> Iterable[str]:
-        size = upkeep.bytes_in(down_to) if down_to else None
+        size = bytes_in(down_to) if down_to else None
         found: Iterable[str] = upkeep.prune(project, days, size, dry_run)
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from partition_core.base.errors import BuildError, problem
-from partition_core.build.store_commands import bytes_in
+from partition_core.base.wording import bytes_in
 
 _LIMITS = ("max_bytes", "max_memory", "unsupported")
 _MOST_PARTS, _MOST_CUTS = 8, 1000
