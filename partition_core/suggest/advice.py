@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from partition_core.backends.onnxruntime.node_times import measured_seconds
 from partition_core.base.disk import write_whole
 from partition_core.base.errors import BuildError, CutError, Problem, one_of, problem, suggestion
 from partition_core.base.folders import BUILD
@@ -19,7 +20,7 @@ from partition_core.recipe.values import Mark, MmdetModel, OnnxModel
 from partition_core.suggest import text
 from partition_core.suggest.appraisal import Appraisal, appraised
 from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, undecided
-from partition_core.suggest.measuring import measured_dims, measured_seconds
+from partition_core.suggest.measuring import measured_dims
 from partition_core.suggest.naming import Said, Words, said, words_of, words_of_file
 from partition_core.suggest.plot import draw
 from partition_core.suggest.search import Parts, Wishes, pareto_front
