@@ -23,6 +23,7 @@ from pathlib import Path
 
 from partition_core.build.dependencies.labels import in_order
 from partition_core.build.exports import EXPORT
+from partition_core.build.forms import REFERS
 from partition_core.build.plan import PROOF, Plan
 from partition_core.build.project import Project
 from partition_core.build.publish import publish
@@ -139,7 +140,10 @@ def fill(plan: Plan) -> None:
             names = in_order([*SHARED, f"file weights/{plan.recipe}.pt"])
             step = plan.export_with(plan.exports.entries_of(names))
             plan.exports.keep(step.fingerprint)
-        notes = {"fingerprint": step.fingerprint.entries, "summary": "proven", "detects": False}
+        notes = {
+            "fingerprint": step.fingerprint.entries,
+            **{"summary": "proven", "detects": False, REFERS: False},
+        }
         with plan.project.store.private_folder() as folder:
             for name in step.files:
                 (folder / name).write_bytes(
