@@ -119,7 +119,7 @@ def _model_of(config: str) -> Any:
 
 
 def _build(row: Row, recipe: str) -> None:
-    from partition_core.build.plan import END2END, MANIFEST
+    from partition_core.base.folders import END2END, MANIFEST
     from partition_core.build.run import Run
 
     recipes = Path("recipes")
@@ -147,7 +147,7 @@ def _build(row: Row, recipe: str) -> None:
 
 
 def _marks_in(build: Any) -> set[str]:
-    from partition_core.build.plan import END2END
+    from partition_core.base.folders import END2END
     from partition_core.graph.file.graph_reader import read_model
     from partition_core.graph.marks import marks_of
 

@@ -35,7 +35,7 @@ from partition_core.runtime.detections import Detection, in_picture
 from partition_core.runtime.preprocessing import Frame
 from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
 from partition_core.sources.mmdet.pictures import sample_photograph
-from partition_core.sources.subject import load_subject
+from partition_core.sources.traced import load_subject
 
 SIZES = (
     *((512, 600), (600, 512), (333, 217), (217, 333), (641, 97)),

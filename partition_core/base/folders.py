@@ -1,8 +1,10 @@
-"""The folders of a project and the files in them that everyone knows, by name."""
+"""The folders of a project, and the files that builds make, by name."""
 
 RECIPES = "recipes"
 SETTINGS = "partition.toml"
 BUILD = "build"
+END2END = "end2end.onnx"
+REFERENCE = "reference.npz"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 STATE = f"{BUILD}/.partition"

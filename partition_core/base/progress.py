@@ -7,8 +7,12 @@ import contextlib
 import multiprocessing
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+
+Say = Callable[[str], None]
+"""Takes a line for a user."""
 
 
 def shown(what: str, size: int | None, start: int = 0) -> Any:
@@ -73,3 +77,14 @@ def ticking(what: str) -> Iterator[bool]:
         finally:
             over.set()
             ticker.join()
+
+
+@contextlib.contextmanager
+def phase(what: str, say: Say) -> Iterator[None]:
+    """Announce a part of the work that takes long, and afterwards how long it took."""
+    start = time.monotonic()
+    with ticking(what) as is_shown:
+        if not is_shown:
+            say(f"{what} …")
+        yield
+    say(f"{what}: {time.monotonic() - start:.1f} s")

@@ -27,10 +27,10 @@ def marked_arrays(plan: Plan) -> Callable[[Mapping[str, Any]], Mapping[str, Any]
                 "leave 'from=pytorch' out",
             )
         )
-    found = pinned_file(plan.project, plan.file)
+    found = pinned_file(plan.job)
     with packages_of(plan):
-        from partition_core.trace import eager
+        from partition_core.sources import traced
 
-        return eager.marked_arrays(
+        return traced.marked_arrays(
             recipe, plan.project.root, plan.file.place, found[0] if found else None
         )

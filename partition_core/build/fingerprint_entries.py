@@ -71,7 +71,7 @@ def _marking_inputs(project: Project, file: RecipeFile, model: OnnxModel) -> Ent
     from partition_core.sources.onnx.given_file import external_files
 
     yield from _pinned_entry(project, file)
-    for path in external_files(project, file):
+    for path in external_files(project.root, file):
         label = path.relative_to((project.root / model.location).parent).as_posix()
         yield f"external data {label}", _digest(project, path, "model.path", file)
     yield from _proof_files(project, file)

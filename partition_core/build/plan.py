@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import MANIFEST, REPORT
+from partition_core.base.folders import END2END, MANIFEST, REFERENCE, REPORT
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.exports import EXPORT, Entries, Exports
 from partition_core.build.fingerprint_entries import cut_inputs, proof_inputs, report_inputs
@@ -20,11 +20,10 @@ from partition_core.build.project import Project
 from partition_core.graph.stored_models import StoredModel, stored_model, weights_file
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Segment, WeightsForm, canonical_json
+from partition_core.sources.job import Job
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names
 
-END2END = "end2end.onnx"
-REFERENCE = "reference.npz"
 PROOF = "proof.json"
 
 
@@ -70,6 +69,11 @@ class Plan:
     def recipe(self) -> str:
         """The recipe's name."""
         return self.file.recipe.name
+
+    @property
+    def job(self) -> Job:
+        """What the recipe's source is given."""
+        return Job(self.project.root, self.file, self.project.store)
 
     @property
     def segments(self) -> tuple[Segment, ...]:

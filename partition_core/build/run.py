@@ -21,7 +21,8 @@ from partition_core.base.errors import (
     problem,
     suggestion,
 )
-from partition_core.base.folders import BUILD, RECIPES, REPORT, STATE
+from partition_core.base.folders import BUILD, END2END, RECIPES, REFERENCE, REPORT, STATE
+from partition_core.base.progress import phase
 from partition_core.base.wording import counted, warn
 from partition_core.build.up_to_date import Outline, Settled
 from partition_core.recipe.names import overlooked, recipe_names
@@ -136,7 +137,7 @@ class RecipeBuild:
         if recipe.model.source == "onnx":
             from partition_core.sources.onnx.given_file import check_source
 
-            check_source(self.plan)
+            check_source(self.plan.job)
         elif recipe.proof.inputs:
             from partition_core.sources.samples import given_inputs
 
@@ -217,13 +218,29 @@ class RecipeBuild:
 
         Raises PartitionError.
         """
-        from partition_core.suggest.advice import advice
+        from partition_core.build.work import laid_out, lost, stored
+        from partition_core.suggest.advice import advice, measured_model
         from partition_core.suggest.wishes import Wanted
 
         wanted = Wanted.of(given)
         if self.is_settled:
             self.export(say)  # its result may have left the store
-        return advice(self.plan, wanted, say)
+        plan = self.plan
+        exported = plan.result(plan.export())
+        if exported is None:
+            raise lost(END2END)
+        with (
+            laid_out(plan, [END2END]) as (models, scratch),
+            phase(f"{self.name}: suggest: measure the model", say),
+        ):
+            measured = measured_model(
+                models[END2END],
+                stored(plan, exported.files[REFERENCE]),
+                scratch,
+                wanted.unsupported,
+                wanted.measures,
+            )
+        return advice(measured, plan.file, wanted, plan.project.build_folder(self.name), say)
 
     def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         """Return a function from the model's inputs to the arrays at its marks, in PyTorch.

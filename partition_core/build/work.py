@@ -11,13 +11,11 @@ from typing import Any, TypeVar
 
 from partition_core.base.errors import BuildError, problem
 from partition_core.base.fingerprint import changes
-from partition_core.base.progress import ticking
 from partition_core.build.forms import FINGERPRINT
 from partition_core.build.plan import Plan, Step
 from partition_core.store.entry import Origin, Result, StoredFile
 from partition_core.store.tiers import Store
 
-Say = Callable[[str], None]
 Notes = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -166,14 +164,3 @@ def packages_of(plan: Plan) -> Iterator[None]:
                 "for 'libGL.so.1' install the system's package libgl1",
             )
         ) from error
-
-
-@contextlib.contextmanager
-def phase(what: str, say: Say) -> Iterator[None]:
-    """Announce a part of the work that takes long, and afterwards how long it took."""
-    start = time.monotonic()
-    with ticking(what) as is_shown:
-        if not is_shown:
-            say(f"{what} …")
-        yield
-    say(f"{what}: {time.monotonic() - start:.1f} s")

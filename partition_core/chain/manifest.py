@@ -9,11 +9,10 @@ from typing import Any
 
 from partition_core.base.disk import file_digest
 from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.folders import END2END, MANIFEST
 from partition_core.base.outside_files import json_in
 from partition_core.chain.picture import PictureInput
 
-MANIFEST = "manifest.json"
-END2END = "end2end.onnx"
 MODEL_INPUT = "end2end input"
 MODEL_OUTPUT = "end2end output"
 _FORMAT = 1

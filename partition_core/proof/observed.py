@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.onnxruntime.session import Session, with_outputs
+from partition_core.base.folders import END2END
 from partition_core.graph.file.graph import Model
 from partition_core.graph.marks import marks_of
 from partition_core.graph.walk import dependents
@@ -14,7 +15,6 @@ from partition_core.proof.comparison import Array
 from partition_core.proof.random_operators import random_operators
 
 Arrays = Mapping[str, Array]
-END2END = "end2end.onnx"
 _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 
 

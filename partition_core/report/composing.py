@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from partition_core.base.folders import END2END
 from partition_core.base.wording import counted, large, seeded_weights, size_text
 from partition_core.recipe.values import MmdetModel, Model, OnnxModel, Seed, TorchModel
 from partition_core.report.crossings import Crossing
@@ -24,7 +25,6 @@ from partition_core.report.tensors import (
 )
 from partition_core.report.wording import dims_text, milliseconds
 
-END2END = "end2end.onnx"
 Rows = list[tuple[str, str]]
 
 

@@ -20,10 +20,11 @@ import numpy as np
 
 from partition_core.backends.onnxruntime.session import reason_of
 from partition_core.base.errors import BuildError, problem
+from partition_core.base.folders import END2END
 from partition_core.base.recording import load_reference, save_reference
 from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.proof.chained import Chain
-from partition_core.proof.observed import END2END, Arrays
+from partition_core.proof.observed import Arrays
 
 _RUNNER = "partition_core.backends.onnxruntime.measured_run"
 

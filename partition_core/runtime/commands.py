@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from partition_core.base.disk import write_whole
+from partition_core.base.folders import END2END
 from partition_core.base.progress import counted_steps
 from partition_core.base.wording import counted, seeded_weights, size_text
-from partition_core.chain.manifest import END2END
 from partition_core.runtime.calibration import Marked, calibrate, folder_of
 from partition_core.runtime.detections import Detection, check_detects, missing_link
 from partition_core.runtime.pipeline import Pipeline

@@ -11,8 +11,9 @@ import numpy as np
 
 from partition_core.backends.onnxruntime.runner import OnnxRuntime, Session
 from partition_core.base.errors import RunError, one_of, problem, suggestion
+from partition_core.base.folders import END2END
 from partition_core.chain.check import Sizes, check
-from partition_core.chain.manifest import END2END, MODEL_INPUT, Part, Tensor, read_manifest
+from partition_core.chain.manifest import MODEL_INPUT, Part, Tensor, read_manifest
 from partition_core.chain.wiring import Source, wiring
 
 if TYPE_CHECKING:

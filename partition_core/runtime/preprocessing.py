@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from partition_core.base.errors import Place, RunError, problem
-from partition_core.chain.manifest import MANIFEST, Manifest
+from partition_core.base.folders import MANIFEST
+from partition_core.chain.manifest import Manifest
 from partition_core.chain.picture import PictureInput, up_to_multiple
 from partition_core.runtime import pixels
 

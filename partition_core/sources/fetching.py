@@ -13,8 +13,8 @@ from partition_core.base.errors import BuildError, problem
 from partition_core.base.http_answers import Answer, answer_of, opener
 from partition_core.base.progress import shown
 from partition_core.base.wording import warn
-from partition_core.build.project import Project
 from partition_core.recipe.file import RecipeFile
+from partition_core.sources.job import Job
 from partition_core.sources.pinned import Pinned, pinned_by
 
 _TIMEOUT = 30.0
@@ -22,21 +22,22 @@ _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 
-def pinned_file(project: Project, file: RecipeFile) -> tuple[Path, Digest] | None:
-    """Return the pinned file of a recipe and its full digest, fetched if it is not here yet.
+def pinned_file(job: Job) -> tuple[Path, Digest] | None:
+    """Return the pinned file of a job's recipe and its full digest, fetched if it is not here yet.
 
     None for a recipe that pins none. Raises BuildError for a file that cannot be fetched or
     whose digest is not the pinned one.
     """
+    file = job.file
     pinned = pinned_by(file)
     if pinned is None:
         return None
     if not pinned.is_url:
-        path = project.root / pinned.location
+        path = job.root / pinned.location
         return path, _verified(path, pinned, file)
-    path = project.store.checkpoint_path(pinned.sha256, Path(pinned.location).name)
+    path = job.store.checkpoint_path(pinned.sha256, Path(pinned.location).name)
     # Recipes may share a file: one build at a time fetches it, the others find it.
-    with project.store.locked(digest_of(f"checkpoint {path.name}".encode())):
+    with job.store.locked(digest_of(f"checkpoint {path.name}".encode())):
         if path.exists():
             digest = file_digest(path)
             if digest.startswith(pinned.sha256):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.onnxruntime.node_times import measured_seconds
 from partition_core.base.disk import write_whole
 from partition_core.base.errors import BuildError, CutError, Problem, one_of, problem, suggestion
 from partition_core.base.folders import BUILD
+from partition_core.base.progress import Say, phase
 from partition_core.base.recording import Array, load_reference
-from partition_core.build.plan import END2END, REFERENCE, Plan
-from partition_core.build.work import Say, laid_out, phase
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.scope import scope_of
-from partition_core.recipe.values import Mark, MmdetModel, OnnxModel
+from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.values import Mark, MmdetModel, OnnxModel, Recipe
 from partition_core.suggest import text
 from partition_core.suggest.appraisal import Appraisal, appraised
 from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, undecided
@@ -30,21 +31,41 @@ PLOT = "suggest.svg"
 _EVEN = 990  # of two parts, the smaller one then has 1 % of the FLOPs
 
 
-def advice(plan: Plan, wanted: Wanted, say: Say) -> Iterator[str]:
-    """Yield the best cuts of a recipe's model as lines, and write a plot into its build folder.
+@dataclass(frozen=True)
+class MeasuredModel:
+    """An end2end model, what flows through it for a sample, and each node's seconds if measured."""
 
-    The model must be exported. Raises PartitionError.
+    model: Model
+    flow: Flow
+    seconds: Mapping[str, float] | None
+
+
+def measured_model(
+    path: Path, reference: Path, scratch: Path, unsupported: Collection[str], measures: bool
+) -> MeasuredModel:
+    """Run the end2end model at `path` on the first sample of its `reference`; seconds on demand.
+
+    `scratch` is an empty folder. Raises BuildError for an operator of `unsupported` that the model
+    does not have.
     """
-    inputs = _first_sample(_stored(plan, REFERENCE))
-    with laid_out(plan, [END2END]) as (models, scratch):
-        path = models[END2END]
-        model = read_model(path)
-        _check_operators(model, wanted.unsupported)
-        with phase(f"{plan.recipe}: suggest: measure the model", say):
-            flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
-            seconds = measured_seconds(path, inputs, scratch) if wanted.measures else None
-    with phase(f"{plan.recipe}: suggest: search the cuts", say):
-        words = _words(plan, model, flow)
+    inputs = _first_sample(reference)
+    model = read_model(path)
+    _check_operators(model, unsupported)
+    flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
+    return MeasuredModel(model, flow, measured_seconds(path, inputs, scratch) if measures else None)
+
+
+def advice(
+    measured: MeasuredModel, file: RecipeFile, wanted: Wanted, folder: Path, say: Say
+) -> Iterator[str]:
+    """Yield the best cuts of a recipe's model as lines, and write a plot into `folder`.
+
+    Raises BuildError if there are none.
+    """
+    model, flow, seconds = measured.model, measured.flow, measured.seconds
+    recipe = file.recipe
+    with phase(f"{recipe.name}: suggest: search the cuts", say):
+        words = _words(recipe, model, flow)
         front = pareto_front(
             flow,
             Wishes(
@@ -57,13 +78,13 @@ def advice(plan: Plan, wanted: Wanted, say: Say) -> Iterator[str]:
         )
         best = [appraised(flow, found.parts, seconds) for found in front.cuts]
     if not best:
-        raise BuildError(_no_cut(plan, wanted))
+        raise BuildError(_no_cut(recipe.name, wanted))
     every = [said(words, flow, cut.parts) for cut in best]
     chosen = _chosen(best, every, wanted.cut)
-    own_parts = _own_parts(plan, model, flow)
+    own_parts = _own_parts(recipe, model, flow)
     own = None if own_parts is None else appraised(flow, own_parts, seconds)
     rows = [(str(number), cut) for number, cut in enumerate(best, 1)]
-    yield text.heading(plan.recipe, len(best), wanted.parts, wanted.limits, front.is_complete)
+    yield text.heading(recipe.name, len(best), wanted.parts, wanted.limits, front.is_complete)
     yield from text.table([*rows, *([("recipe", own)] if own else [])], flow.flops)
     comparable = own if own and len(own.figures) == wanted.parts else None
     if comparable:
@@ -72,30 +93,20 @@ def advice(plan: Plan, wanted: Wanted, say: Say) -> Iterator[str]:
         [number for number, one in enumerate(every, 1) if one.unsaid], len(every)
     )
     yield from text.NOTES
-    yield _drawn(plan, best, comparable)
-    yield f"# Cut {chosen + 1}, for {plan.file.file}:"
+    yield _drawn(recipe.name, folder, best, comparable)
+    yield f"# Cut {chosen + 1}, for {file.file}:"
     yield from text.recipe_lines(
         every[chosen],
-        {mark.name: _mark_text(mark) for mark in plan.file.recipe.marks},
+        {mark.name: _mark_text(mark) for mark in recipe.marks},
         [f"part{number}.onnx" for number in range(wanted.parts)],
     )
 
 
-def _words(plan: Plan, model: Model, flow: Flow) -> Words:
-    source = plan.file.recipe.model
+def _words(recipe: Recipe, model: Model, flow: Flow) -> Words:
+    source = recipe.model
     if isinstance(source, OnnxModel):
         return words_of_file(model, flow)
     return words_of(model, flow, "detector" if isinstance(source, MmdetModel) else "")
-
-
-def _stored(plan: Plan, name: str) -> Path:
-    exported = plan.result(plan.export())
-    path = plan.project.store.path_of(exported.files[name]) if exported else None
-    if path is None:
-        raise BuildError(
-            problem(plan.recipe, "its model is not exported", "", "run `doit export` first")
-        )
-    return path
 
 
 def _first_sample(reference: Path) -> dict[str, Array]:
@@ -104,10 +115,10 @@ def _first_sample(reference: Path) -> dict[str, Array]:
     return {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
 
 
-def _own_parts(plan: Plan, model: Model, flow: Flow) -> Parts | None:
+def _own_parts(recipe: Recipe, model: Model, flow: Flow) -> Parts | None:
     """Return the parts that the recipe's segments are, None if they are not the whole in order."""
     try:
-        walks = [scope_of(model, s, "partition.segments").walk for s in plan.segments]
+        walks = [scope_of(model, s, "partition.segments").walk for s in recipe.partition.segments]
     except CutError:
         return None  # `doit build` tells what is wrong with them
     homes = [
@@ -130,9 +141,9 @@ def _memory_test(flow: Flow, most: int | None) -> Callable[[Parts], bool] | None
     return lambda parts: all(part.memory <= most for part in appraised(flow, parts).figures)
 
 
-def _check_operators(model: Model, names: frozenset[str]) -> None:
+def _check_operators(model: Model, names: Collection[str]) -> None:
     known = {node.op_type for node in flowing_nodes(model)}
-    unknown = sorted(names - known)
+    unknown = sorted(set(names) - known)
     if unknown:
         raise BuildError(
             *(
@@ -147,16 +158,16 @@ def _check_operators(model: Model, names: frozenset[str]) -> None:
         )
 
 
-def _no_cut(plan: Plan, wanted: Wanted) -> Problem:
+def _no_cut(name: str, wanted: Wanted) -> Problem:
     if not wanted.limits:
         return problem(
-            plan.recipe,
+            name,
             f"the model cannot be cut into {wanted.parts} parts",
             "expected as many operators, one behind the other, that compute with its inputs",
             "ask for fewer parts" if wanted.parts > 2 else "",
         )
     return problem(
-        plan.recipe,
+        name,
         f"no cut into {wanted.parts} parts keeps to the limits",
         "expected limits that some cut keeps to",
         "raise max_bytes or max_memory, or name fewer operators",
@@ -180,17 +191,16 @@ def _chosen(best: Sequence[Appraisal], every: Sequence[Said], number: int | None
     return number - 1
 
 
-def _drawn(plan: Plan, best: Sequence[Appraisal], own: Appraisal | None) -> str:
+def _drawn(name: str, folder: Path, best: Sequence[Appraisal], own: Appraisal | None) -> str:
     """Write the plot if matplotlib is there, and return what to say about it."""
-    title = f"{plan.recipe}: cuts into {len(best[0].figures)} parts that no other cut beats"
+    title = f"{name}: cuts into {len(best[0].figures)} parts that no other cut beats"
     try:
         content = draw(best, own, title)
     except ImportError:
         return "no plot: it needs matplotlib, `pip install 'partition-core[plot]'`"
-    folder = plan.project.build_folder(plan.recipe)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PLOT, content)
-    return f"plot: {BUILD}/{plan.recipe}/{PLOT}"
+    return f"plot: {BUILD}/{name}/{PLOT}"
 
 
 def _mark_text(mark: Mark) -> str:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from partition_core.base.errors import ExportError, PlaceOf, problem
 from partition_core.graph.files import LARGEST
 from partition_core.recipe.policy_masks import check_masks, check_outputs
 from partition_core.recipe.values import Recipe
-from partition_core.sources.subject import Sample, Subject, load_subject, run_model
 from partition_core.trace.arrays import as_array
 from partition_core.trace.calling import WRAPPED, CalledModel
 from partition_core.trace.dynamic_axes import checked_sizes, other_shapes
@@ -26,6 +24,7 @@ from partition_core.trace.questions import Answers
 from partition_core.trace.repeatability import check_repeats
 from partition_core.trace.rounded import as_exported, check_range, rounded, too_large
 from partition_core.trace.structure import tensors
+from partition_core.trace.subject import Sample, Subject, run_model
 from partition_core.trace.to_onnx import trace, translate
 from partition_core.trace.tracing import has_branches
 
@@ -52,16 +51,16 @@ class Export:
     classes: tuple[str, ...]
 
 
-def export_recipe(
-    recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None, phase: Phase
+def export_subject(
+    recipe: Recipe, load: Callable[[], Subject], place_of: PlaceOf, phase: Phase
 ) -> Export:
-    """Export the model of `recipe`; `root` is the folder that its relative paths start from.
+    """Export what `load` returns, the model of `recipe`.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
     shows: a mark that cannot be placed, is never called or finds no tensor.
     """
     with phase("build the model"):
-        subject = load_subject(recipe, root, place_of, checkpoint)
+        subject = load()
         _check_size(recipe, subject, place_of)
         if subject.detects:
             check_masks(recipe, place_of)
@@ -97,7 +96,16 @@ def export_recipe(
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
         around = WRAPPED if isinstance(subject.module, CalledModel) else ""
-        model = translate(program, recipe.export, input_names, names, graph_name, place_of, around)
+        model = translate(
+            program,
+            recipe.export,
+            input_names,
+            names,
+            graph_name,
+            place_of,
+            subject.translations,
+            around,
+        )
     reference = _in_its_dtypes(model, reference, tried, place_of)
     notes = {
         "detects": subject.detects and "labels" in names,

@@ -8,8 +8,9 @@ import logging
 import operator
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import onnx_ir as ir
@@ -19,8 +20,6 @@ from torch import nn
 
 from partition_core.base.errors import ExportError, PlaceOf, problem
 from partition_core.recipe.values import Export
-from partition_core.sources.mmdet.ops import TRANSLATIONS
-from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
 from partition_core.trace.float16 import to_float16
@@ -88,20 +87,21 @@ def translate(
     output_names: Sequence[str],
     name: str,
     place_of: PlaceOf,
+    translations: Mapping[Any, Any] = MappingProxyType({}),
     around: str = "",
 ) -> ir.Model:
     """Return the ONNX model of `program`, its Mark nodes complete and its BatchNorms folded.
 
-    The model is called `name`. No path, stack trace or time is in it. `around` is the step of all
-    paths that leads to the user's own model, and is left out.
+    The model is called `name`. `translations` has the onnxscript function that each custom op of
+    its source becomes. No path, stack trace or time is in it. `around` is the step of all paths
+    that leads to the user's own model, and is left out.
     """
     register_mark_schema()
     table: dict[Any, Any] = {
         torch.ops.partition.mark.default: mark_translation(),
         operator.le: _at_most,
         torch.ops.aten.group_norm.default: onnx_group_norm,
-        **TRANSLATIONS,
-        torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
+        **translations,
     }
     with quiet_torch():
         try:

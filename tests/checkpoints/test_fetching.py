@@ -16,6 +16,7 @@ from partition_core.build.project import Project
 from partition_core.build.recipes import Recipes
 from partition_core.sources import fetching
 from partition_core.sources.fetching import pinned_file
+from partition_core.sources.job import Job
 from tests.scenario.conftest import Scratch
 
 from .conftest import load_from, sha256
@@ -39,7 +40,7 @@ def project(fresh: Scratch, server: FileServer, monkeypatch: pytest.MonkeyPatch)
 def fetched(project: Scratch, recipe: str = "tiny") -> bytes:
     """Return the bytes of the recipe's checkpoint, whose digest must be told."""
     here = Project.at(project.folder)
-    found = pinned_file(here, Recipes(here).open(recipe))
+    found = pinned_file(Job(here.root, Recipes(here).open(recipe), here.store))
     assert found is not None
     path, digest = found
     content = path.read_bytes()

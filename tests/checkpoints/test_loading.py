@@ -21,7 +21,7 @@ from torch import nn
 
 from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import Checkpoint, OwnWeights, TorchModel
-from partition_core.sources.subject import _made
+from partition_core.sources.torch.source import _made
 from partition_core.trace.checkpoint import load_state
 from tests.scenario.conftest import ROOT, TINY, Scratch, steps
 

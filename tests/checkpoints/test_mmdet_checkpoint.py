@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 
 from partition_core.recipe.reader import read_recipe
-from partition_core.sources.subject import load_subject
+from partition_core.sources.traced import load_subject
 from tests.scenario.conftest import ROOT, Scratch
 
 from .conftest import load_from, sha256

@@ -29,8 +29,8 @@ from partition_core.recipe.values import (
     TorchModel,
     Weights,
 )
+from partition_core.sources.traced import export_recipe
 from partition_core.trace.exporter import Export as Exported
-from partition_core.trace.exporter import export_recipe
 
 ROOT = Path(__file__).parents[2]
 MODELS = "tests.export.models"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from partition_core.sources.mmdet.ops import TRANSLATIONS
 from partition_core.sources.mmdet.ops.deform_attention import deform_attention
 from partition_core.sources.mmdet.ops.deform_conv import deform_conv, modulated_forward
 from partition_core.trace.to_onnx import trace, translate
@@ -32,7 +33,7 @@ def exported_gives(
     sample = tuple(torch.from_numpy(array) for array in inputs.values())
     names = list(module(*sample)) if factory == "Cornered" else ["made"]
     program, _ = trace(module, sample, (), contextlib.nullcontext(), place_of)
-    model = translate(program, recipe.export, list(inputs), names, "graph", place_of)
+    model = translate(program, recipe.export, list(inputs), names, "graph", place_of, TRANSLATIONS)
     return list(run(saved(model, folder), inputs).values())
 
 

@@ -11,7 +11,7 @@ import torch
 
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import DynamicAxis, Recipe
-from partition_core.sources.subject import load_subject
+from partition_core.sources.traced import load_subject
 from tests.export.support import export, place_of, run, sample, saved
 from tests.export.support import torch_recipe as recipe
 

@@ -153,7 +153,7 @@ def test_mmcvs_batched_nms_keeps_boxes_of_other_classes(ties: bool, tmp_path: Pa
 def test_a_missing_operator_is_an_error_only_when_it_is_called() -> None:
     said = in_new_process("""
 import torch
-from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import TRANSLATIONS, provide_compiled_ops
 provide_compiled_ops()
 import sys, mmcv.ops
 sys.modules["mmcv._ext"].nothing_of_the_kind
@@ -191,20 +191,20 @@ class Extension(types.ModuleType):
 extension = Extension("mmcv._ext")
 sys.modules["mmcv._ext"] = mmcv._ext = extension
 
-from partition_core.sources.mmdet.ops import provide_compiled_ops
+from partition_core.sources.mmdet.ops import TRANSLATIONS, provide_compiled_ops
 provide_compiled_ops()
 assert sys.modules["mmcv._ext"] is extension
 import mmcv.ops
 from tests.export.support import *
 from partition_core.sources.mmdet.replacements import mmdet_rules
-import partition_core.sources.subject as sources
+import partition_core.sources.torch.source as source
 
 shapes = {"boxes": (50, 4), "scores": (50,), "idxs": ((50,), "int64")}
-real = sources._torch_subject
+real = source.load
 def with_rules(*args):
     import dataclasses
-    return dataclasses.replace(real(*args), rules=mmdet_rules)
-sources._torch_subject = with_rules
+    return dataclasses.replace(real(*args), rules=mmdet_rules, translations=TRANSLATIONS)
+source.load = with_rules
 exported = export(torch_recipe("Classwise", shapes))
 kinds = [node.op_type for node in exported.model.graph]
 assert sys.modules["mmcv.ops.nms"].ext_module is extension

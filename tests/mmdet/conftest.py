@@ -26,10 +26,10 @@ from partition_core.recipe.values import (
     Segment,
     TensorSpec,
 )
-from partition_core.sources.subject import Subject
+from partition_core.sources.traced import export_recipe
 from partition_core.trace import exporter
 from partition_core.trace.exporter import Export as Exported
-from partition_core.trace.exporter import export_recipe
+from partition_core.trace.subject import Subject
 from tests.export.support import place_of, quietly, saved
 
 torch.set_num_threads(2)

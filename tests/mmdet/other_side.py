@@ -19,6 +19,7 @@ from torch import nn
 from partition_core.recipe.values import Export, TensorSpec
 from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
 from partition_core.sources.mmdet.replacements import mmdet_rules
+from partition_core.sources.mmdet.source import ALL_TRANSLATIONS as TRANSLATIONS
 from partition_core.trace.questions import Answers, Decision
 from partition_core.trace.to_onnx import trace, translate
 from tests.export.support import place_of, run, saved
@@ -131,7 +132,9 @@ def export(modules: Mapping[str, nn.Module], cases: Mapping[str, Case], folder: 
         Answers(KNOWN_FUNCTIONS),
     )
     specs = tuple(TensorSpec(name, tuple(one.shape), "float32") for name, one in inputs.items())
-    model = translate(program, Export(specs, (), (), 20), list(inputs), names, "asks", place_of)
+    model = translate(
+        program, Export(specs, (), (), 20), list(inputs), names, "asks", place_of, TRANSLATIONS
+    )
     return Exported(saved(model, folder), decisions, samples)
 
 

@@ -23,7 +23,7 @@ from partition_core.recipe.values import (
 )
 from partition_core.sources.mmdet.detector import build_detector
 from partition_core.sources.mmdet.pictures import picture_samples, sample_photograph
-from partition_core.trace.exporter import export_recipe
+from partition_core.sources.traced import export_recipe
 from tests.export.support import place_of, quietly
 
 from .conftest import CONFIG

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from partition_core.recipe.reader import read_recipe
-from partition_core.sources.subject import load_subject, run_model
+from partition_core.sources.traced import load_subject
+from partition_core.trace.subject import run_model
 from tests.export.support import place_of
 
 SMALL_TWO_STAGE = """

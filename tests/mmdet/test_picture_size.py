@@ -13,7 +13,7 @@ from partition_core.base.errors import ExportError
 from partition_core.recipe.values import TensorSpec
 from partition_core.sources.mmdet.detector import quiet_mmdet
 from partition_core.sources.mmdet.picture_size import refused_size
-from partition_core.sources.subject import load_subject
+from partition_core.sources.traced import load_subject
 from tests.export.support import place_of
 
 from .conftest import recipe

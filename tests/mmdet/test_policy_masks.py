@@ -11,6 +11,7 @@ from partition_core.base.errors import ExportError
 from partition_core.recipe.policy_masks import check_masks, check_outputs
 from partition_core.recipe.values import MasksForm, MmdetModel, Partition, Recipe, Seed
 from partition_core.sources.mmdet.detector import quiet_mmdet
+from partition_core.sources.traced import export_recipe
 from partition_core.trace import exporter
 from tests.export.support import place_of, quietly
 
@@ -69,4 +70,4 @@ def test_nothing_is_traced_for_a_policy_that_does_not_fit(
         export=replace(given.export, inputs=(spec,)),
     )
     with quiet_mmdet(), pytest.raises(ExportError, match="is for detectors without masks"):
-        exporter.export_recipe(given, tmp_path, place_of, None, quietly)
+        export_recipe(given, tmp_path, place_of, None, quietly)

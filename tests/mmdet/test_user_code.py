@@ -20,8 +20,8 @@ from partition_core.recipe.values import (
     Seed,
     TensorSpec,
 )
+from partition_core.sources.traced import export_recipe
 from partition_core.trace.exporter import Export as Exported
-from partition_core.trace.exporter import export_recipe
 from tests.export.support import place_of, quietly
 
 PARTS = """

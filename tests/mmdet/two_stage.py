@@ -25,9 +25,9 @@ from partition_core.recipe.values import (
     Segment,
     TensorSpec,
 )
-from partition_core.sources.subject import Subject
+from partition_core.sources.traced import export_recipe
 from partition_core.trace import exporter
-from partition_core.trace.exporter import export_recipe
+from partition_core.trace.subject import Subject
 from tests.export.support import place_of, quietly, run, saved
 
 SIDE = 128

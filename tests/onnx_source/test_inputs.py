@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from partition_core.base.folders import REFERENCE
 from partition_core.base.recording import load_reference
-from partition_core.build.plan import REFERENCE
 from partition_core.build.run import Run
 
 from .conftest import Project

@@ -10,8 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from partition_core.base.disk import digest_of
+from partition_core.base.folders import END2END, REFERENCE
 from partition_core.build import fingerprint_entries as inputs
-from partition_core.build.plan import END2END, REFERENCE, Plan, Step
+from partition_core.build.plan import Plan, Step
 from partition_core.build.project import Project
 from partition_core.build.settings import Settings
 from partition_core.recipe.file import RecipeFile

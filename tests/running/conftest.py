@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from partition_core.recipe.reader import read_recipe
-from partition_core.sources.subject import load_subject
+from partition_core.sources.traced import load_subject
 from tests.scenario.conftest import RECIPE, Scratch
 
 DETECTOR = """\

@@ -17,7 +17,7 @@ import torch
 from partition_core.proof.comparison import Detections, match_detections
 from partition_core.recipe.reader import read_recipe
 from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
-from partition_core.sources.subject import load_subject
+from partition_core.sources.traced import load_subject
 from tests.scenario.conftest import Scratch
 
 from .conftest import DETECTOR

@@ -206,7 +206,7 @@ def test_a_detector_of_dynamic_size_gives_what_mmdet_gives_at_a_further_one(
     from torch import no_grad
 
     from partition_core.recipe.reader import read_recipe
-    from partition_core.sources.subject import load_subject
+    from partition_core.sources.traced import load_subject
     from tests.export.support import place_of
 
     read = read_recipe(project.folder / "recipes" / "single_stage.yaml", project.folder).recipe

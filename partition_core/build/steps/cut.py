@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.base.folders import END2END
+from partition_core.base.progress import Say, phase
 from partition_core.build.forms import REFERS
-from partition_core.build.plan import END2END, Plan
-from partition_core.build.work import Notes, Say, carry_out, known, laid_out, phase
+from partition_core.build.plan import Plan
+from partition_core.build.work import Notes, carry_out, known, laid_out
 from partition_core.graph.stored_models import take
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Segment, WeightsForm

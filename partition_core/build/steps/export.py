@@ -7,9 +7,11 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.progress import Say, phase
 from partition_core.build.asked import check_as_asked
-from partition_core.build.plan import END2END, REFERENCE, Plan
-from partition_core.build.work import Notes, Say, carry_out, packages_of, phase
+from partition_core.build.plan import Plan
+from partition_core.build.work import Notes, carry_out, packages_of
 from partition_core.graph.stored_models import EXPORT_FORMS, take, weights_file
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ def export(plan: Plan, say: Say) -> bool:
     def exported() -> tuple[Export, Notes]:
         from partition_core.sources.fetching import pinned_file
 
-        found = pinned_file(plan.project, plan.file)
+        found = pinned_file(plan.job)
         with packages_of(plan), follower.watching():
-            from partition_core.trace.exporter import export_recipe
+            from partition_core.sources.traced import export_recipe
 
             made = export_recipe(
                 plan.file.recipe,

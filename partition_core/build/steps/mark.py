@@ -6,9 +6,11 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.base.folders import END2END
+from partition_core.base.progress import Say, phase
 from partition_core.build.asked import check_as_asked
-from partition_core.build.plan import END2END, Plan
-from partition_core.build.work import Notes, Say, carry_out, phase
+from partition_core.build.plan import Plan
+from partition_core.build.work import Notes, carry_out
 
 if TYPE_CHECKING:
     from partition_core.sources.onnx.given_file import MarkedSource
@@ -26,15 +28,15 @@ def mark(plan: Plan, say: Say) -> bool:
         from partition_core.sources.onnx.given_file import mark_source
 
         return mark_source(
-            plan,
+            plan.job,
             lambda part: phase(f"{plan.recipe}: export: {part}", say),
-            pinned_file(plan.project, plan.file),
+            pinned_file(plan.job),
         )
 
     def work(folder: Path) -> Notes:
         from partition_core.sources.onnx.given_file import save_marked
 
-        notes = save_marked(plan, marked(), folder)
+        notes = save_marked(plan.job, marked(), folder)
         check_as_asked(plan, folder / END2END)
         return notes
 

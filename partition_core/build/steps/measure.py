@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from partition_core.base.disk import file_digest
 from partition_core.base.fingerprint import Fingerprint
+from partition_core.base.progress import Say, phase
 from partition_core.build.fingerprint_entries import measuring_inputs
 from partition_core.build.forms import MEASURE, OUTPUTS, fits
 from partition_core.build.plan import Plan, digests_of
-from partition_core.build.work import Say, phase, stored
+from partition_core.build.work import stored
 from partition_core.store.entry import Origin
 
 if TYPE_CHECKING:

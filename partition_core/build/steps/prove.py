@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partition_core.base.folders import END2END, REFERENCE
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.plan import END2END, PROOF, REFERENCE, Plan, assumptions
-from partition_core.build.work import Notes, Say, carry_out, known, laid_out, lost, phase, stored
+from partition_core.base.progress import Say, phase
+from partition_core.build.plan import PROOF, Plan, assumptions
+from partition_core.build.work import Notes, carry_out, known, laid_out, lost, stored
 from partition_core.recipe.places import in_recipe
 from partition_core.store.entry import Result
 

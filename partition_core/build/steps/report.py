@@ -9,21 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, problem
-from partition_core.base.folders import REPORT
+from partition_core.base.folders import END2END, REFERENCE, REPORT
+from partition_core.base.progress import Say, phase
 from partition_core.base.wording import warn
 from partition_core.build.fingerprint_entries import versions
-from partition_core.build.plan import END2END, PROOF, REFERENCE, Plan, Step
+from partition_core.build.plan import PROOF, Plan, Step
 from partition_core.build.steps.measure import measure_model
 from partition_core.build.steps.prove import chain_of
-from partition_core.build.work import (
-    Notes,
-    Say,
-    carry_out,
-    known,
-    laid_out,
-    phase,
-    stored,
-)
+from partition_core.build.work import Notes, carry_out, known, laid_out, stored
 from partition_core.store.entry import Result
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, CutError, Problem, ProofError, problem
-from partition_core.build.plan import END2END, REFERENCE, Plan
-from partition_core.build.project import Project
+from partition_core.base.folders import END2END, REFERENCE
 from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
@@ -45,6 +44,7 @@ from partition_core.recipe.values import (
     TensorName,
     WeightsForm,
 )
+from partition_core.sources.job import Job
 from partition_core.sources.pinned import pinned_by
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _SIDES: Mapping[str, tuple[Side, ...]] = {
 _IN_ONE_LINE = {"inputs": "partition.from", "outputs": "partition.to"}
 
 
-def external_files(project: Project, file: RecipeFile) -> list[Path]:
+def external_files(root: Path, file: RecipeFile) -> list[Path]:
     """Return the files with external data of a recipe's ONNX file; none if that has a URL.
 
     Raises BuildError for a file that is no ONNX, and for external data that is not there.
@@ -71,20 +71,20 @@ def external_files(project: Project, file: RecipeFile) -> list[Path]:
     pinned = pinned_by(file)
     if pinned is None or pinned.is_url:
         return []
-    path = project.root / pinned.location
+    path = root / pinned.location
     model = _opened(file, path)
     return [path.parent / location for location in locations(model)]
 
 
-def check_source(plan: Plan) -> None:
+def check_source(job: Job) -> None:
     """Raise PartitionError with what is wrong between a recipe and its ONNX file.
 
     Nothing is run and nothing is written. A file that has to be fetched is not looked at.
     """
-    pinned = pinned_by(plan.file)
+    pinned = pinned_by(job.file)
     if pinned is not None and not pinned.is_url:
-        source = _marked_by(plan, plan.project.root / pinned.location)
-        _samples(plan, source.model)
+        source = _marked_by(job, job.root / pinned.location)
+        _samples(job, source.model)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class MarkedSource:
     notes: dict[str, Any]
 
 
-def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> MarkedSource:
+def mark_source(job: Job, phase: Phase, found: tuple[Path, str] | None) -> MarkedSource:
     """Put Mark nodes into the recipe's ONNX file and run it; raises PartitionError.
 
     `found` are the file and its digest.
@@ -109,8 +109,8 @@ def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> Mar
         raise ValueError("the recipe names no ONNX file")
     path, digest = found
     with phase("read the ONNX file"):
-        source = _marked_by(plan, path)
-        with _about(plan.file, path):
+        source = _marked_by(job, path)
+        with _about(job.file, path):
             _check_order(source.model, path.name)
             check_functions(source.model)
     with phase("run it as it is"):
@@ -122,15 +122,15 @@ def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> Mar
         )
         from partition_core.sources.samples import range_notes, usable_ranges
 
-        samples = _samples(plan, source.model)
-        with _about(plan.file, path), plan.project.store.private_folder() as scratch:
+        samples = _samples(job, source.model)
+        with _about(job.file, path), job.store.private_folder() as scratch:
             given = without_links(path, source.model, scratch)
             check_runs(given, source.model, samples[0].arrays(), scratch)
             runs = runs_on(given, source.model, scratch)
             ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
             drawn = [one.ranged(ranges).arrays() for one in samples]
             reference = reference_of(given, source.model, source.marks, drawn, scratch)
-    with phase("put the marks in"), _about(plan.file, path):
+    with phase("put the marks in"), _about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
     notes = {
@@ -143,16 +143,16 @@ def mark_source(plan: Plan, phase: Phase, found: tuple[Path, str] | None) -> Mar
     return MarkedSource(path, model, reference, notes)
 
 
-def save_marked(plan: Plan, marked: MarkedSource, folder: Path) -> dict[str, Any]:
+def save_marked(job: Job, marked: MarkedSource, folder: Path) -> dict[str, Any]:
     """Write `end2end.onnx` and `reference.npz` to `folder`; return the notes of the export.
 
     Raises PartitionError, and OSError if the disk refuses.
     """
     from partition_core.base.recording import save_reference
 
-    with _about(plan.file, marked.path):
-        written = save(marked.model, folder / END2END, EXPORT_FORMS[plan.weights])
-        take(written, folder, weights_file(plan.weights, END2END))
+    with _about(job.file, marked.path):
+        written = save(marked.model, folder / END2END, EXPORT_FORMS[job.recipe.export.weights])
+        take(written, folder, weights_file(job.recipe.export.weights, END2END))
     save_reference(marked.reference, folder / REFERENCE)
     return marked.notes
 
@@ -165,17 +165,17 @@ class _Source:
     marks: dict[str, str]
 
 
-def _marked_by(plan: Plan, path: Path) -> _Source:
-    model = _opened(plan.file, path)
-    with _about(plan.file, path):
-        _check_size(model, path.name, plan.weights)
+def _marked_by(job: Job, path: Path) -> _Source:
+    model = _opened(job.file, path)
+    with _about(job.file, path):
+        _check_size(model, path.name, job.recipe.export.weights)
         own = marks_of(model).tensors
-    with in_recipe(plan.file):
-        _check_names(plan.file.recipe, own)
-        added = marks_by_name(model, _named(plan.file.recipe, model)).tensors
+    with in_recipe(job.file):
+        _check_names(job.recipe, own)
+        added = marks_by_name(model, _named(job.recipe, model)).tensors
         table = MarkTable((*own, *added))
-        _check_segments(plan, model, table)
-        check_inputs(model, _model(plan.file.recipe).inputs)
+        _check_segments(job, model, table)
+        check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
     return _Source(model, added, {str(t.reference): t.seen.name for t in reachable})
 
@@ -261,9 +261,9 @@ def _check_different(tensors: Sequence[NamedTensor]) -> None:
         raise CutError(*dict.fromkeys(problems))
 
 
-def _check_segments(plan: Plan, model: Model, table: MarkTable) -> None:
+def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
     problems: list[Problem] = []
-    for index, segment in enumerate(plan.segments):
+    for index, segment in enumerate(job.recipe.partition.segments):
         try:
             scope_of(model, segment, f"partition.segments[{index}]", table)
         except CutError as error:
@@ -272,19 +272,19 @@ def _check_segments(plan: Plan, model: Model, table: MarkTable) -> None:
         raise CutError(*problems)
 
 
-def _samples(plan: Plan, model: Model) -> list[Sample]:
+def _samples(job: Job, model: Model) -> list[Sample]:
     from partition_core.sources.samples import Sample, given_arrays, samples_of
 
-    recipe = plan.file.recipe
+    recipe = job.recipe
     entries = _model(recipe).inputs
-    with in_recipe(plan.file):
+    with in_recipe(job.file):
         if not recipe.proof.inputs:
             specs = drawn_inputs(model, entries)
             if specs and all(spec.value is not None for spec in specs):
                 raise CutError(problem("export.inputs", *ALL_FIXED))
             return samples_of(specs, ())
-        files = [plan.project.root / name for name in recipe.proof.inputs]
-        given = given_arrays(files, expected_inputs(model), IN_THE_FILE, plan.file.place)
+        files = [job.root / name for name in recipe.proof.inputs]
+        given = given_arrays(files, expected_inputs(model), IN_THE_FILE, job.file.place)
         _check_shapes(given, entries)
         return [
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from recording import FOLDER, Recording
 
+from partition_core.base.folders import END2END, REFERENCE
 from partition_core.base.recording import load_reference
 from partition_core.build import work
 from partition_core.build.fingerprint_entries import measuring_inputs
 from partition_core.build.own_code import ASIDE
-from partition_core.build.plan import END2END, REFERENCE, Plan
+from partition_core.build.plan import Plan
 from partition_core.build.run import RecipeBuild, Run
 
 

@@ -1,0 +1,87 @@
+"""A detector of mmdet as what is traced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from partition_core.base.errors import ExportError, Place, PlaceOf, problem
+from partition_core.recipe.policy_fits import check_policy
+from partition_core.recipe.values import MmdetModel, Recipe
+from partition_core.sources.mmdet.channels import check_preprocessor, refused_channels
+from partition_core.sources.mmdet.detector import build_detector, config_identity, quiet_mmdet
+from partition_core.sources.mmdet.detector_parts import parts_of
+from partition_core.sources.mmdet.masks import pastes_masks
+from partition_core.sources.mmdet.ops import TRANSLATIONS
+from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
+from partition_core.sources.mmdet.picture_size import refused_size
+from partition_core.sources.mmdet.pictures import (
+    imaginary_sample,
+    picture_samples,
+    resized_sample,
+)
+from partition_core.sources.mmdet.preparation import picture_notes
+from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
+from partition_core.sources.mmdet.replacements import mmdet_rules
+from partition_core.trace.subject import Subject
+
+ALL_TRANSLATIONS: dict[Any, Any] = {
+    **TRANSLATIONS,
+    torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
+}
+"""What the custom ops become in ONNX that stand in for code of mmcv and mmdet."""
+
+
+def load(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
+    """Return the detector that the model `source` of `recipe` describes; raises ExportError."""
+    form = recipe.export.masks
+    module, config = build_detector(source, root, place_of("model.config"), form)
+    own = module.detector
+    place = place_of("partition.type")
+    check_policy(recipe.partition.type, type(own).__name__, parts_of(own), place)
+    (spec,) = recipe.export.inputs
+    check_preprocessor(spec, config, place_of)
+    if form == "pasted":
+        _check_masks(own, place_of("export.masks"))
+
+    def init() -> None:
+        with quiet_mmdet():
+            own.init_weights()  # type: ignore[operator]  # reason: mmengine's method, seen by torch's stubs as a tensor
+
+    return Subject(
+        module,
+        own,
+        (module, "forward"),
+        inputs=recipe.export.inputs,
+        samples=picture_samples(recipe, own, root, place_of),
+        typical=imaginary_sample(recipe, own, place_of("model.config")),
+        init=init,
+        identity=config_identity(config.model),
+        detects=True,
+        resized=lambda shapes, number: resized_sample(
+            recipe, own, root, place_of, shapes[0], number
+        ),
+        rules=mmdet_rules,
+        known_functions=KNOWN_FUNCTIONS,
+        translations=ALL_TRANSLATIONS,
+        notes=picture_notes(config, own, recipe.export),
+        refusal=lambda sample, reason: (
+            refused_channels(module, sample[0], spec, place_of)
+            or refused_size(module, sample[0], spec, reason, place_of)
+        ),
+    )
+
+
+def _check_masks(detector: nn.Module, place: Place) -> None:
+    if not pastes_masks(detector):
+        raise ExportError(
+            problem(
+                place,
+                "the model has no masks to paste",
+                "expected a two-stage detector with a mask head",
+                "leave 'masks' out; masks of other detectors have the size of the input anyway",
+            )
+        )

@@ -1,0 +1,100 @@
+"""Recipes whose model is traced in PyTorch, whatever its source: loaded, run and exported."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from partition_core.base.errors import ExportError, PlaceOf
+from partition_core.graph.as_asked import Form, input_differences
+from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
+from partition_core.trace.arrays import as_array
+from partition_core.trace.checkpoint import load_state
+from partition_core.trace.exporter import Export, Phase, export_subject
+from partition_core.trace.seed_weights import seed_weights
+from partition_core.trace.subject import Subject, run_model
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def export_recipe(
+    recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None, phase: Phase
+) -> Export:
+    """Export the model of `recipe`; `root` is the folder that its relative paths start from.
+
+    Raises ExportError, before the model is traced, for every mistake that the eager model
+    shows: a mark that cannot be placed, is never called or finds no tensor.
+    """
+    return export_subject(
+        recipe, lambda: load_subject(recipe, root, place_of, checkpoint), place_of, phase
+    )
+
+
+def marked_arrays(
+    recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None
+) -> Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]:
+    """Return a function from the model's inputs, by name, to the arrays at its marks.
+
+    Those are by mark reference. `checkpoint` is the verified file of a recipe whose weights are a
+    checkpoint. Raises ExportError for a model that cannot be built; so does the function for one
+    that does not run.
+    """
+    subject = load_subject(recipe, root, place_of, checkpoint)
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        # What is float16 in the exported model is float32 in PyTorch.
+        sample = tuple(
+            tensor.to(getattr(torch, spec.dtype))
+            for spec in subject.inputs
+            for tensor in (torch.from_numpy(inputs[spec.name]),)
+        )
+        with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
+            run_model(subject, sample, place_of)
+        return {str(name): as_array(tensor) for name, tensor in placement.tensors.items()}
+
+    return run
+
+
+def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
+    """Return the module that `recipe.model` describes, with its weights.
+
+    `checkpoint` is the verified file of a recipe whose weights are a checkpoint. Raises
+    ExportError for a model that cannot be built or weights that do not fit it.
+    """
+    torch.manual_seed(0)
+    source = recipe.model
+    if isinstance(source, OnnxModel):
+        raise ValueError("an ONNX file is not exported")
+    # By name: a torch model must not need mmdet.
+    room = importlib.import_module(f"partition_core.sources.{source.source}.source")
+    subject: Subject = room.load(recipe, source, root, place_of)
+    _check_samples(subject, place_of)
+    match source.weights:
+        case Seed(seed):
+            seed_weights(
+                subject.own,
+                seed,
+                subject.init,
+                lambda: run_model(subject, subject.typical, place_of),
+            )
+        case Checkpoint() as named:
+            load_state(subject.own, named, checkpoint, place_of("model.weights"))
+    return subject
+
+
+def _check_samples(subject: Subject, place_of: PlaceOf) -> None:
+    """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
+    asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    for sample in (subject.typical, *subject.samples):
+        made = {
+            name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in zip(asked, sample, strict=True)
+        }
+        wrong = list(input_differences(asked, made, "what is prepared for the model", place_of))
+        if wrong:
+            raise ExportError(*wrong)
