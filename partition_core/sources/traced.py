@@ -21,6 +21,12 @@ from partition_core.trace.subject import Subject, run_model
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+_ROOMS = {
+    "mmdet": "partition_core.sources.mmdet.source",
+    "torch": "partition_core.sources.torch.source",
+}
+"""The module with the `load` of each source, imported by name: a torch model needs no mmdet."""
+
 
 def export_recipe(
     recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None, phase: Phase
@@ -70,8 +76,7 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     source = recipe.model
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
-    # By name: a torch model must not need mmdet.
-    room = importlib.import_module(f"partition_core.sources.{source.source}.source")
+    room = importlib.import_module(_ROOMS[source.source])
     subject: Subject = room.load(recipe, source, root, place_of)
     _check_samples(subject, place_of)
     match source.weights:
