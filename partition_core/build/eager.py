@@ -8,7 +8,6 @@ from typing import Any
 from partition_core.base.errors import BuildError, problem
 from partition_core.build.plan import Plan
 from partition_core.build.work import packages_of
-from partition_core.recipe.values import OnnxModel
 from partition_core.sources.fetching import pinned_file
 
 
@@ -18,7 +17,7 @@ def marked_arrays(plan: Plan) -> Callable[[Mapping[str, Any]], Mapping[str, Any]
     Raises PartitionError, as for a recipe whose model is an ONNX file.
     """
     recipe = plan.file.recipe
-    if isinstance(recipe.model, OnnxModel):
+    if not recipe.model.is_traced:
         raise BuildError(
             problem(
                 plan.file.place("model.source"),

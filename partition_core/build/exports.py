@@ -16,7 +16,6 @@ from partition_core.build.dependencies.labels import parsed
 from partition_core.build.fingerprint_entries import export_inputs
 from partition_core.build.project import Project
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.values import OnnxModel
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names, entry_of, merged
 
@@ -46,7 +45,7 @@ class Exports:
     @property
     def is_followed(self) -> bool:
         """Whether the export runs code of the user, so that it must be seen what that reads."""
-        return not isinstance(self._file.recipe.model, OnnxModel)
+        return self._file.recipe.model.is_traced
 
     @functools.cached_property
     def key(self) -> str:

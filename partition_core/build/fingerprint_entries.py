@@ -16,7 +16,7 @@ from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.own_code import Kind, code_files
 from partition_core.build.project import Project
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.values import MmdetModel, OnnxModel, TorchModel, canonical_json
+from partition_core.recipe.values import MmdetModel, canonical_json
 from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
 from partition_core.sources.pinned import pinned_by
 
@@ -44,8 +44,8 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
     yield "recipe name", recipe.name
     yield "recipe model", canonical_json(recipe.model)
     yield "recipe export", canonical_json(recipe.export)
-    if isinstance(recipe.model, OnnxModel):
-        yield from _marking_inputs(project, file, recipe.model)
+    if not recipe.model.is_traced:
+        yield from _marking_inputs(project, file)
         return
     yield "recipe marks", canonical_json(recipe.marks)
     yield from _proof_files(project, file)
@@ -67,12 +67,13 @@ def export_inputs(project: Project, file: RecipeFile) -> Entries:
     yield from own_code(project, "export")
 
 
-def _marking_inputs(project: Project, file: RecipeFile, model: OnnxModel) -> Entries:
+def _marking_inputs(project: Project, file: RecipeFile) -> Entries:
     from partition_core.sources.onnx.given_file import external_files
 
     yield from _pinned_entry(project, file)
     for path in external_files(project.root, file):
-        label = path.relative_to((project.root / model.location).parent).as_posix()
+        folder = (project.root / file.recipe.model.title).parent
+        label = path.relative_to(folder).as_posix()
         yield f"external data {label}", _digest(project, path, "model.path", file)
     yield from _proof_files(project, file)
     yield from versions(_RUNNING_PACKAGES)
@@ -193,6 +194,4 @@ def _lacking(project: Project, path: Path) -> tuple[str, ...]:
 def _dotted_names(file: RecipeFile) -> list[str]:
     model = file.recipe.model
     names = [name for mark in file.recipe.marks for name in (mark.on, *mark.any_of) if name]
-    if isinstance(model, TorchModel):
-        names.append(model.factory.replace(":", "."))
-    return names
+    return [*names, *model.factories]

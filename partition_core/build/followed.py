@@ -18,7 +18,6 @@ from partition_core.build.dependencies.watching import watched
 from partition_core.build.forms import NOT_FOLLOWED
 from partition_core.build.plan import Plan, Step
 from partition_core.build.work import changed_meanwhile
-from partition_core.recipe.values import MmdetModel, TorchModel
 from partition_core.store.lists import LISTED_AT
 
 _ROOTS = ("partition_core.trace.exporter",)
@@ -75,8 +74,7 @@ class Follower:
         return found
 
     def _is_declared(self) -> bool:
-        model = self._plan.file.recipe.model
-        return isinstance(model, MmdetModel | TorchModel) and bool(model.depends_on)
+        return bool(self._plan.file.recipe.model.depends_on)
 
 
 def _told(plan: Plan, outside: list[str]) -> str:

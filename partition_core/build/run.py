@@ -134,7 +134,7 @@ class RecipeBuild:
         if self.is_settled or self.plan.result(self.plan.export()) is not None:
             return
         recipe = self.plan.file.recipe
-        if recipe.model.source == "onnx":
+        if not recipe.model.is_traced:
             from partition_core.sources.onnx.given_file import check_source
 
             check_source(self.plan.job)
@@ -171,7 +171,7 @@ class RecipeBuild:
 
     def export(self, say: Say) -> bool:
         """Export the model, and return whether that was necessary; raises PartitionError."""
-        if self.plan.file.recipe.model.source == "onnx":
+        if not self.plan.file.recipe.model.is_traced:
             from partition_core.build.steps.mark import mark
 
             return mark(self.plan, say)

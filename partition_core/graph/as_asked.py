@@ -10,7 +10,7 @@ from partition_core.graph.file.graph import Model, Value
 from partition_core.graph.file.value_type import Dim
 from partition_core.graph.model_inputs import inputs_of
 from partition_core.recipe.input_forms import dims_misfit
-from partition_core.recipe.values import Export, FileInput, OnnxModel, Recipe
+from partition_core.recipe.values import Export, FileInput, Recipe
 
 
 class Form(NamedTuple):
@@ -31,7 +31,7 @@ def differences(model: Model, recipe: Recipe, place_of: PlaceOf) -> list[Problem
     Of an ONNX file a recipe asks for nothing but sizes, which hold where the file leaves none open.
     """
     export, inputs = recipe.export, inputs_of(model)
-    if isinstance(recipe.model, OnnxModel):
+    if not recipe.model.is_traced:
         return list(_other_sizes(recipe.model.inputs, inputs, place_of))
     made = {name: _form(value) for name, value in inputs.items()}
     found = list(input_differences(asked_inputs(export), made, "the exported model", place_of))

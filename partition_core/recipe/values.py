@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from partition_core.recipe.mark_reference import MarkReference
 
@@ -79,6 +79,25 @@ class MmdetModel:
     source: Literal["mmdet"] = "mmdet"
     depends_on: DependsOn | None = None
 
+    is_traced: ClassVar[bool] = True
+    """Whether PyTorch runs the model; else it is a file that onnxruntime runs."""
+    whole_mark: ClassVar[str] = "detector"
+    """What `on` of a mark on the whole model is; empty if the graph tells (`naming`)."""
+    factories: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths of a user's functions that make the model."""
+    inputs: ClassVar[tuple[FileInput, ...]] = ()
+    """What a recipe says of the inputs of a file."""
+
+    @property
+    def seed(self) -> int | None:
+        """What the weights are drawn from, None for others."""
+        return _seed(self.weights)
+
+    @property
+    def title(self) -> str:
+        """What people call the model: where it comes from."""
+        return self.config
+
 
 @dataclass(frozen=True)
 class TorchModel:
@@ -92,6 +111,25 @@ class TorchModel:
     weights: Weights
     source: Literal["torch"] = "torch"
     depends_on: DependsOn | None = None
+
+    is_traced: ClassVar[bool] = True
+    whole_mark: ClassVar[str] = ""
+    inputs: ClassVar[tuple[FileInput, ...]] = ()
+
+    @property
+    def factories(self) -> tuple[str, ...]:
+        """Dotted paths of a user's functions that make the model."""
+        return (self.factory.replace(":", "."),)
+
+    @property
+    def seed(self) -> int | None:
+        """What the weights are drawn from, None for others."""
+        return _seed(self.weights)
+
+    @property
+    def title(self) -> str:
+        """What people call the model: where it comes from."""
+        return self.factory
 
 
 @dataclass(frozen=True)
@@ -145,6 +183,21 @@ class OnnxModel:
     marks: tuple[TensorMark, ...]
     inputs: tuple[FileInput, ...]
     source: Literal["onnx"] = "onnx"
+
+    is_traced: ClassVar[bool] = False
+    whole_mark: ClassVar[str] = ""
+    factories: ClassVar[tuple[str, ...]] = ()
+    seed: ClassVar[int | None] = None
+    depends_on: ClassVar[DependsOn | None] = None
+
+    @property
+    def title(self) -> str:
+        """What people call the model: where it comes from."""
+        return self.location
+
+
+def _seed(weights: Weights) -> int | None:
+    return weights.seed if isinstance(weights, Seed) else None
 
 
 Model = MmdetModel | TorchModel | OnnxModel

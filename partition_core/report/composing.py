@@ -7,7 +7,7 @@ from typing import Any
 
 from partition_core.base.folders import END2END
 from partition_core.base.wording import counted, large, seeded_weights, size_text
-from partition_core.recipe.values import MmdetModel, Model, OnnxModel, Seed, TorchModel
+from partition_core.recipe.values import Model
 from partition_core.report.crossings import Crossing
 from partition_core.report.figures import Column, Report, SegmentRow
 from partition_core.report.map import borders, region_class
@@ -66,17 +66,7 @@ def _about(source: Source) -> str:
         for name, array in source.reference.items()
         if name.startswith(start)
     )
-    return f"{_made_of(source.recipe.model)}, {inputs}; partition {source.recipe.partition.type}"
-
-
-def _made_of(model: Model) -> str:
-    match model:
-        case MmdetModel(config):
-            return config
-        case TorchModel(factory):
-            return factory
-        case OnnxModel(location):
-            return location
+    return f"{source.recipe.model.title}, {inputs}; partition {source.recipe.partition.type}"
 
 
 def _facts(source: Source) -> Iterator[tuple[str, str, str]]:
@@ -154,9 +144,9 @@ def _measuring(source: Source) -> str:
 
 
 def _weights_note(model: Model) -> str:
-    if isinstance(model, OnnxModel) or not isinstance(model.weights, Seed):
+    if model.seed is None:
         return ""
-    told = seeded_weights(model.weights.seed)
+    told = seeded_weights(model.seed)
     return f"{told[:1].upper()}{told[1:]}. That all three agree does."
 
 

@@ -17,7 +17,7 @@ from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.scope import scope_of
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.values import Mark, MmdetModel, OnnxModel, Recipe
+from partition_core.recipe.values import Mark, Recipe
 from partition_core.suggest import text
 from partition_core.suggest.appraisal import Appraisal, appraised
 from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, undecided
@@ -103,10 +103,9 @@ def advice(
 
 
 def _words(recipe: Recipe, model: Model, flow: Flow) -> Words:
-    source = recipe.model
-    if isinstance(source, OnnxModel):
-        return words_of_file(model, flow)
-    return words_of(model, flow, "detector" if isinstance(source, MmdetModel) else "")
+    if recipe.model.is_traced:
+        return words_of(model, flow, recipe.model.whole_mark)
+    return words_of_file(model, flow)
 
 
 def _first_sample(reference: Path) -> dict[str, Array]:
