@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -29,8 +30,10 @@ from partition_core.recipe.values import (
     TorchModel,
     Weights,
 )
-from partition_core.sources.traced import export_recipe
+from partition_core.sources.traced import export_recipe, load_subject
 from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import export_subject
+from partition_core.trace.subject import Subject
 
 ROOT = Path(__file__).parents[2]
 MODELS = "tests.export.models"
@@ -88,6 +91,17 @@ def torch_recipe(
 
 def export(recipe: Recipe, root: Path = ROOT, checkpoint: Path | None = None) -> Exported:
     return export_recipe(recipe, root, place_of, checkpoint, quietly)
+
+
+def export_with_ops(recipe: Recipe) -> Exported:
+    """Export a model that calls the custom ops which stand in for code of mmcv and mmdet."""
+    from partition_core.sources.mmdet.source import ALL_TRANSLATIONS
+
+    def load() -> Subject:
+        subject = load_subject(recipe, ROOT, place_of, None)
+        return dataclasses.replace(subject, translations=ALL_TRANSLATIONS)
+
+    return export_subject(recipe, load, place_of, quietly)
 
 
 def saved(model: ir.Model, folder: Path) -> Path:

@@ -10,7 +10,7 @@ import torch
 
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 from partition_core.sources.mmdet.ops.nms import nms
-from tests.export.support import export, in_new_process, run, saved
+from tests.export.support import export_with_ops, in_new_process, run, saved
 from tests.export.support import torch_recipe as recipe
 
 Boxes = np.ndarray
@@ -106,7 +106,7 @@ def suppression(threshold: float, offset: int):  # type: ignore[no-untyped-def]
     free = (DynamicAxis("boxes", 0, "n"), DynamicAxis("scores", 0, "n"))
     args = (("iou_threshold", str(threshold)), ("offset", str(offset)))
     shapes = {"boxes": (6, 4), "scores": (6,)}
-    return export(recipe("Suppressed", shapes, args=args, dynamic_axes=free)).model
+    return export_with_ops(recipe("Suppressed", shapes, args=args, dynamic_axes=free)).model
 
 
 def test_tied_scores_are_taken_in_the_order_of_the_boxes(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_torch_finds_nothing_wrong_with_our_operator() -> None:
 def test_mmcvs_batched_nms_keeps_boxes_of_other_classes(ties: bool, tmp_path: Path) -> None:
     provide_compiled_ops()
     inputs = {"boxes": (50, 4), "scores": (50,), "idxs": ((50,), "int64")}
-    exported = export(recipe("Classwise", inputs))
+    exported = export_with_ops(recipe("Classwise", inputs))
     path = saved(exported.model, tmp_path)
     assert [node.op_type for node in exported.model.graph].count("NonMaxSuppression") == 1
     random = np.random.default_rng(0)

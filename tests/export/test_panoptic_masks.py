@@ -10,7 +10,7 @@ import torch
 
 from partition_core.recipe.values import DynamicAxis
 from partition_core.sources.mmdet.panoptic import accepted_masks
-from tests.export.support import export, run, saved, torch_recipe
+from tests.export.support import export_with_ops, run, saved, torch_recipe
 
 
 def chosen(masks: np.ndarray, overlap: float) -> list[int]:
@@ -34,7 +34,7 @@ def test_pytorch_and_the_export_choose_what_the_definition_chooses(
         args=(("overlap", str(overlap)),),
         dynamic_axes=(DynamicAxis("masks", 0, "n"),),
     )
-    path = saved(export(recipe).model, tmp_path)
+    path = saved(export_with_ops(recipe).model, tmp_path)
     seen = set()
     for seed, count in enumerate((0, 1, 2, 9, 30)):
         source = np.random.default_rng(seed)

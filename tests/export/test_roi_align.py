@@ -15,7 +15,7 @@ from partition_core.base.errors import ExportError
 from partition_core.recipe.values import DynamicAxis, Recipe
 from partition_core.sources.mmdet.ops.roi_align import roi_align
 from tests.export.op_models import Moved
-from tests.export.support import export, in_new_process, run, saved, torch_recipe
+from tests.export.support import export_with_ops, in_new_process, run, saved, torch_recipe
 
 BINS = (3, 2)
 SIZE = (2, 3, 9, 12)
@@ -108,7 +108,7 @@ def test_pytorch_and_the_export_give_what_the_definition_gives(
         "mode": mode,
         "aligned": aligned,
     }
-    path = saved(export(aligned_recipe(settings)).model, tmp_path)
+    path = saved(export_with_ops(aligned_recipe(settings)).model, tmp_path)
     for maps, rois in cases():
         expected = slow(maps, rois, **settings)
         ours = roi_align(torch.from_numpy(maps), torch.from_numpy(rois), *BINS, **settings)
@@ -126,7 +126,7 @@ def test_moved_bins_give_what_the_definition_gives(sampling_ratio: int, tmp_path
         args=tuple((name, json.dumps(value)) for name, value in settings.items()),
         dynamic_axes=(DynamicAxis("rois", 0, "n"), DynamicAxis("offset", 0, "n")),
     )
-    path = saved(export(of_two_pictures(recipe)).model, tmp_path)
+    path = saved(export_with_ops(of_two_pictures(recipe)).model, tmp_path)
     random = np.random.default_rng(1)
     for maps, rois in cases():
         offset = random.standard_normal((len(rois), 2, *BINS), dtype=np.float32)
@@ -165,7 +165,7 @@ def test_the_largest_of_a_number_of_samples_that_the_boxes_decide_is_refused() -
     ours = roi_align(torch.from_numpy(maps), torch.from_numpy(rois), *BINS, **settings)
     np.testing.assert_allclose(ours, slow(maps, rois, **settings), atol=2e-5)
     with pytest.raises(ExportError, match="pool_mode 'max' and sampling_ratio 0 has no form"):
-        export(aligned_recipe(settings))
+        export_with_ops(aligned_recipe(settings))
 
 
 def test_torch_finds_nothing_wrong_with_the_operator() -> None:

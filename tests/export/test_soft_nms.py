@@ -12,7 +12,7 @@ import torch
 
 from partition_core.recipe.values import DynamicAxis
 from partition_core.sources.mmdet.ops.soft_nms import soft_nms
-from tests.export.support import export, in_new_process, run, saved, torch_recipe
+from tests.export.support import export_with_ops, in_new_process, run, saved, torch_recipe
 from tests.export.test_mmcv_ops import EDGES, Boxes, edge, random_boxes
 
 SETTINGS = {"iou_threshold": 0.3, "sigma": 0.5, "min_score": 0.05, "offset": 0}
@@ -55,7 +55,7 @@ def test_pytorch_and_the_export_take_what_the_definition_takes(
         args=tuple((name, json.dumps(value)) for name, value in settings.items()),
         dynamic_axes=(DynamicAxis("boxes", 0, "n"), DynamicAxis("scores", 0, "n")),
     )
-    path = saved(export(recipe).model, tmp_path)
+    path = saved(export_with_ops(recipe).model, tmp_path)
     cases = [random_boxes(seed, count) for seed in range(3) for count in (0, 1, 2, 40)]
     # Two boxes of no area divide 0 by 0, for which mmcv's definition says nothing.
     cases += [edge(name) for name in EDGES if not name.startswith("zero")]

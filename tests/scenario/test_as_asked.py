@@ -14,8 +14,8 @@ from partition_core.base.errors import ExportError
 from partition_core.build.run import Run
 from partition_core.graph.file.value_type import tensor_info
 from partition_core.recipe.values import Export
-from partition_core.sources import subject as sources
 from partition_core.sources.onnx import given_file as onnx_source
+from partition_core.sources.torch import source as sources
 from partition_core.trace import exporter
 from partition_core.trace.subject import Sample
 from partition_core.trace.to_onnx import trace, translate

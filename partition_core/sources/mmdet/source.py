@@ -14,7 +14,6 @@ from partition_core.recipe.values import MmdetModel, Recipe
 from partition_core.sources.mmdet.channels import check_preprocessor, refused_channels
 from partition_core.sources.mmdet.detector import build_detector, config_identity, quiet_mmdet
 from partition_core.sources.mmdet.detector_parts import parts_of
-from partition_core.sources.mmdet.masks import pastes_masks
 from partition_core.sources.mmdet.ops import TRANSLATIONS
 from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
 from partition_core.sources.mmdet.picture_size import refused_size
@@ -76,6 +75,9 @@ def load(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> S
 
 
 def _check_masks(detector: nn.Module, place: Place) -> None:
+    # It imports parts of mmdet, which needs mmcv's operators first (`build_detector`).
+    from partition_core.sources.mmdet.masks import pastes_masks
+
     if not pastes_masks(detector):
         raise ExportError(
             problem(
