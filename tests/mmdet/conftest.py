@@ -26,8 +26,8 @@ from partition_core.recipe.values import (
     Segment,
     TensorSpec,
 )
+from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace import exporter
 from partition_core.trace.exporter import Export as Exported
 from partition_core.trace.subject import Subject
 from tests.export.support import place_of, quietly, saved
@@ -103,7 +103,7 @@ class Built:
 def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
     given = recipe(pictures, **overrides)
     subjects: list[Subject] = []
-    load = exporter.load_subject
+    load = traced.load_subject
 
     def keep(*args: Any) -> Subject:
         subjects.append(load(*args))
@@ -111,7 +111,7 @@ def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr(exporter, "load_subject", keep)
+        patch.setattr(traced, "load_subject", keep)
         exported = export_recipe(given, folder, place_of, None, quietly)
     whole = saved(exported.model, folder)
     files = {segment.save_file: folder / segment.save_file for segment in SEGMENTS}

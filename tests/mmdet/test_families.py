@@ -24,8 +24,8 @@ from partition_core.recipe.values import (
     Seed,
     TensorSpec,
 )
+from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace import exporter
 from partition_core.trace.subject import Subject
 from tests.export.support import place_of, quietly, run, saved
 
@@ -65,7 +65,7 @@ def family(folder: Path, config: str, overrides: dict[str, Any]) -> Family:
         Proof(1e-4, ()),
     )
     subjects: list[Subject] = []
-    load = exporter.load_subject
+    load = traced.load_subject
 
     def keep(*args: Any) -> Subject:
         subjects.append(load(*args))
@@ -73,7 +73,7 @@ def family(folder: Path, config: str, overrides: dict[str, Any]) -> Family:
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr(exporter, "load_subject", keep)
+        patch.setattr(traced, "load_subject", keep)
         exported = export_recipe(recipe, folder, place_of, None, quietly)
     first, second = (exported.reference[f"{number}/input/input"] for number in (0, 1))
     pictures = (first, second, first[..., ::-1].copy(), second[:, :, ::-1].copy())

@@ -25,8 +25,8 @@ from partition_core.recipe.values import (
     Segment,
     TensorSpec,
 )
+from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace import exporter
 from partition_core.trace.subject import Subject
 from tests.export.support import place_of, quietly, run, saved
 
@@ -151,7 +151,7 @@ class MaskRcnn:
 
 def build(folder: Path) -> MaskRcnn:
     subjects: list[Subject] = []
-    load = exporter.load_subject
+    load = traced.load_subject
 
     def keep(*args: Any) -> Subject:
         subjects.append(load(*args))
@@ -159,7 +159,7 @@ def build(folder: Path) -> MaskRcnn:
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr(exporter, "load_subject", keep)
+        patch.setattr(traced, "load_subject", keep)
         exported = export_recipe(recipe(), folder, place_of, None, quietly)
     whole = saved(exported.model, folder)
     for segment in SEGMENTS:
