@@ -44,9 +44,10 @@ def test_a_value_is_in_the_file_as_soon_as_it_is_set(tmp_path: Path, warnings: l
     third = opened(tmp_path / "db", warnings)
     assert third.in_("build:b") and not third.in_("build:a")
     third.remove_all()
-    assert not opened(tmp_path / "db", warnings).in_("build:b")
+    fourth = opened(tmp_path / "db", warnings)
+    assert not fourth.in_("build:b")
     assert warnings == []
-    for database in (first, second, third):
+    for database in (first, second, third, fourth):
         database.dump()
 
 
