@@ -9,7 +9,18 @@ if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline
     from partition_core.trace.decorator import mark
 
-__all__ = ["CalibrationReader", "OnnxRuntime", "PartitionError", "Pipeline", "RunError", "mark"]
+__all__ = [
+    "CalibrationReader",
+    "OnnxRuntime",
+    "PartitionError",
+    "Pipeline",
+    "RunError",
+    "__version__",
+    "mark",
+]
+
+# A literal, which pyproject.toml reads without importing: asking the metadata takes milliseconds.
+__version__ = "0.1.0"
 
 _HOMES = {
     "CalibrationReader": "runtime.calibration",
