@@ -1,10 +1,27 @@
-"""What holds for all tests: the time that an example takes never decides one."""
+"""What holds for all tests: what they cost, and which of them share a process.
+
+The time that an example takes never decides a test.
+"""
 
 from __future__ import annotations
 
+import compileall
+import copy
+import functools
+import gc
+import importlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import settings
+
+from tests.groups import ByFixture
+from tests.native import native_code_in_this_process
+from tests.needs import COSTLY, ROOT, is_quick, needs
+from tests.once import Once
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each core has a process of tests already; also for the builds that they start.
@@ -12,3 +29,74 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="module")
+def native_code_here() -> Iterator[None]:
+    """Let what a build runs in forks run in this process: a fork of it takes ten times as long.
+
+    For modules of many cuts. What forks are for is tested in `tests/unit/test_apart.py`.
+    """
+    with native_code_in_this_process():
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """Let torch.onnx read the sources of its translations once, not for each model: 1 s of 1.2."""
+    registries: Any = importlib.import_module("torch.onnx._internal.exporter._registration")
+    read = functools.cache(registries.ONNXRegistry.from_torchlib)
+
+    def from_torchlib(*opset: int, **named: int) -> Any:
+        known = read(*opset, **named)
+        made = copy.copy(known)
+        made.functions = {target: list(found) for target, found in known.functions.items()}
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registries.ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
+        yield
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return what makes a folder once for all processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    return Once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out, before they import torch, the modules that hold no quick test."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    if config.getoption("markexpr") == "quick" and is_test and not is_quick(collection_path):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what its module needs; the costly ones begin first."""
+    for item in items:
+        for need in needs(item.path):
+            item.add_marker(need)
+        if is_quick(item.path) and not item.get_closest_marker("thorough"):
+            item.add_marker("quick")
+    items.sort(key=lambda item: -COSTLY.get(item.path.relative_to(ROOT).as_posix(), 0))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFixture | None:
+    """Let tests that share a fixture run in one process, unless another `--dist` is asked for."""
+    return ByFixture(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile our code for the processes that tests start, also where Python writes nothing."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(ROOT / "partition_core", quiet=1)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what was imported."""
+    gc.collect()
+    gc.freeze()

@@ -17,10 +17,10 @@ from partition_core.build.recipes import Recipes
 from partition_core.sources import fetching
 from partition_core.sources.fetching import pinned_file
 from partition_core.sources.job import Job
-from tests.scenario.conftest import Scratch
+from tests.projects import Scratch
 
-from .conftest import load_from, sha256
 from .file_server import FileServer, serving
+from .recipes import load_from, sha256
 
 CONTENT = random.Random(0).randbytes(3 << 20)
 OTHER = random.Random(1).randbytes(3 << 20)

@@ -23,10 +23,10 @@ from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import Checkpoint, OwnWeights, TorchModel
 from partition_core.sources.torch.source import _made
 from partition_core.trace.checkpoint import load_state
-from tests.scenario.conftest import ROOT, TINY, Scratch, steps
+from tests.projects import ROOT, TINY, Scratch, steps
 
-from .conftest import load_from, sha256
 from .file_server import FileServer
+from .recipes import as_mmengine_saves, load_from, saved, sha256
 
 PLACE = Place("recipes/r.yaml", 5, "model.weights")
 
@@ -38,28 +38,6 @@ def tiny(seed: int) -> nn.Module:
     exec(compile(TINY, "tiny.py", "exec"), namespace)  # noqa: S102  # reason: our own text
     model: nn.Module = namespace["build"]().eval()
     return model
-
-
-def saved(content: object) -> bytes:
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    return stream.getvalue()
-
-
-def as_mmengine_saves(state: dict[str, torch.Tensor]) -> bytes:
-    """Return a checkpoint as mmengine's runner writes it: weights, and what training left."""
-    from mmengine.logging import HistoryBuffer
-
-    history = HistoryBuffer()
-    for step in range(3):
-        history.update(1.0 / (step + 1))
-    return saved(
-        {
-            "meta": {"epoch": 3, "dataset_meta": {"classes": ("a", "b")}, "cfg": "model = 1\n"},
-            "state_dict": state,
-            "message_hub": {"log_scalars": {"train/loss": history}, "runtime_info": {"epoch": 3}},
-        }
-    )
 
 
 def output_of(project: Scratch, picture: np.ndarray) -> np.ndarray:

@@ -6,21 +6,22 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
+import pytest
 import torch
 
 from partition_core.recipe.reader import read_recipe
 from partition_core.sources.traced import load_subject
-from tests.scenario.conftest import ROOT, Scratch
+from tests.projects import ROOT, Scratch
 
-from .conftest import load_from, sha256
+from .detections import predicted, unmatched
 from .file_server import FileServer
-from .test_loading import as_mmengine_saves
+from .recipes import as_mmengine_saves, load_from, sha256
 
 RECIPE = "yolov3-mobilenetv2"
 
 
+@pytest.mark.thorough
 def test_the_end2end_model_equals_mmdet_with_that_checkpoint(
     fresh: Scratch, server: FileServer
 ) -> None:
@@ -57,44 +58,3 @@ def perturb(detector: Any) -> None:
     with torch.no_grad():
         for tensor in detector.parameters():
             tensor.mul_(1 + 0.05 * torch.randn(tensor.shape, generator=generator))
-
-
-def predicted(detector: Any, picture: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return dets (K, 5) and labels (K,) of mmdet's own `predict`."""
-    from mmdet.structures import DetDataSample
-
-    shape = tuple(picture.shape[2:])
-    meta = {
-        "img_shape": shape,
-        "ori_shape": shape,
-        "batch_input_shape": shape,
-        "scale_factor": (1.0, 1.0),
-    }
-    with torch.no_grad():
-        sample = DetDataSample(metainfo=meta)
-        (result,) = detector.predict(picture, [sample], rescale=False)
-    found = result.pred_instances
-    dets = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
-    return dets.numpy(), found.labels.numpy()
-
-
-def unmatched(found: tuple[np.ndarray, np.ndarray], expected: tuple[np.ndarray, np.ndarray]) -> int:
-    """Return how many detections have no partner: same label, box within 0.1 px, score 1e-4."""
-    left = list(zip(*expected, strict=True))
-    missed = 0
-    for box, label in zip(*found, strict=True):
-        partner = next(
-            (
-                index
-                for index, (other, other_label) in enumerate(left)
-                if label == other_label
-                and np.abs(box[:4] - other[:4]).max() < 0.1
-                and abs(box[4] - other[4]) < 1e-4
-            ),
-            None,
-        )
-        if partner is None:
-            missed += 1
-        else:
-            del left[partner]
-    return missed + len(left)

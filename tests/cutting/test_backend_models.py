@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import collections
-import warnings
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx.checker
 import pytest
-from onnx import numpy_helper
-from onnx.backend.test.case.node import collect_testcases
 
 from partition_core.base.errors import CutError
 from tests.cutting.chains import Cut, Values, cut_in_two, cuts, equal, evaluate, run
 
-DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+from .backend_models import Case, made_models, stored_models
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
+
 CUTS_OF_A_MODEL = 4
 UNKNOWN_RANK = "a boundary needs a dtype and a rank"
-
-
-def stored_models() -> Iterator[tuple[str, onnx.ModelProto, list[Any]]]:
-    for file in sorted(DATA.rglob("*.onnx")):
-        model = onnx.load(file)
-        weights = {item.name for item in model.graph.initializer}
-        inputs = [item for item in model.graph.input if item.name not in weights]
-        feeds = []
-        for number, item in enumerate(inputs):
-            content = file.parent / "test_data_set_0" / f"input_{number}.pb"
-            dims = [dim.dim_value for dim in item.type.tensor_type.shape.dim]
-            if content.exists():
-                feeds.append(value_of(item, content.read_bytes()))
-            elif item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and all(dims):
-                feeds.append(np.random.default_rng(number).random(dims, np.float32))
-        yield str(file.relative_to(DATA)), model, feeds
-
-
-def value_of(item: onnx.ValueInfoProto, content: bytes) -> Any:
-    kind = item.type.WhichOneof("value")
-    if kind == "sequence_type":
-        return numpy_helper.to_list(onnx.SequenceProto.FromString(content))
-    if kind == "optional_type":
-        return numpy_helper.to_optional(onnx.OptionalProto.FromString(content))
-    return numpy_helper.to_array(onnx.TensorProto.FromString(content))
-
-
-def made_models() -> Iterator[tuple[str, onnx.ModelProto, list[Any]]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        cases = collect_testcases(None)
-    for case in cases:
-        if case.model is not None and case.data_sets:
-            yield case.name, case.model, list(case.data_sets[0][0])
 
 
 def verdict(model: Path, halves: tuple[Path, Path], cut: Cut, feeds: Values) -> str:
@@ -80,13 +46,18 @@ def verdict(model: Path, halves: tuple[Path, Path], cut: Cut, feeds: Values) -> 
     return "no engine runs it"
 
 
+SHARES = 5
+"""Into how many tests the models are dealt, which several processes can run."""
+
+
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("source", [stored_models, made_models])
 def test_models_of_the_onnx_package_are_cut_into_valid_parts_that_chain(
-    source: Any, tmp_path: Path, record_property: Any
+    source: Callable[[], Iterable[Case]], share: int, tmp_path: Path, record_property: Any
 ) -> None:
     told: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
-    for name, model, values in source():
+    for name, model, values in itertools.islice(source(), share, None, SHARES):
         found = cuts(model.graph, CUTS_OF_A_MODEL)
         told["models"] += 1
         told["models with an interior tensor"] += bool(found)

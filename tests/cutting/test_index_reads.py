@@ -13,6 +13,8 @@ from partition_core.graph.index_reads import index_ranges
 from tests.cutting.chains import run
 from tests.cutting.support import model_of
 
+pytestmark = pytest.mark.usefixtures("native_code_here")
+
 HEAD = '<ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>'
 SHAPES = {"ids": (2, 4)}
 

@@ -19,8 +19,10 @@ from onnx import TensorProto, numpy_helper
 from partition_core.base.errors import CutError
 from partition_core.graph.files import cut_between
 from tests.cutting.chains import equal, run
-from tests.onnx_source.conftest import Project
-from tests.onnx_source.test_files import LINE, chained, two
+from tests.onnx_source.chaining import LINE, chained, two
+from tests.onnx_source.projects import Project
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
 
 Feeds = Mapping[str, np.ndarray]
 Made = Mapping[str, onnx.ModelProto]

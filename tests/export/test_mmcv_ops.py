@@ -13,56 +13,7 @@ from partition_core.sources.mmdet.ops.nms import nms
 from tests.export.support import export_with_ops, in_new_process, run, saved
 from tests.export.support import torch_recipe as recipe
 
-Boxes = np.ndarray
-
-
-def slow_nms(boxes: Boxes, scores: Boxes, threshold: float, offset: int) -> list[int]:
-    """Keep a box unless one kept before it overlaps too much: one pair at a time, in float64."""
-    kept: list[int] = []
-    for one in sorted(range(len(boxes)), key=lambda index: (-scores[index], index)):
-        for other in kept:
-            left, top, right, bottom = boxes[one].astype(float)
-            a, b, c, d = boxes[other].astype(float)
-            width = min(right, c) - max(left, a) + offset
-            height = min(bottom, d) - max(top, b) + offset
-            both = max(width, 0) * max(height, 0)
-            area = (right - left + offset) * (bottom - top + offset)
-            union = area + (c - a + offset) * (d - b + offset) - both
-            if union > 0 and both / union > threshold:
-                break
-        else:
-            kept.append(one)
-    return kept
-
-
-def random_boxes(seed: int, count: int) -> tuple[Boxes, Boxes]:
-    """Return boxes on a grid of quarters, so that no IoU is within rounding of a threshold."""
-    random = np.random.default_rng(seed)
-    corner = random.integers(-80, 320, (count, 2)) / 4
-    size = random.integers(4, 160, (count, 2)) / 4
-    boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
-    return boxes, random.permutation(count).astype(np.float32) / max(count, 1)
-
-
-BOX = [10.0, 10, 20, 30]
-EDGES: dict[str, tuple[list[list[float]], list[float]]] = {
-    "none": ([], []),
-    "one": ([BOX], [0.5]),
-    "identical": ([BOX] * 4, [0.1, 0.4, 0.3, 0.2]),
-    "identical with one score": ([BOX] * 3, [0.5] * 3),
-    "ties apart": ([BOX, [0, 0, 5, 5], [40, 40, 60, 60]], [0.5] * 3),
-    "zero area": ([[5, 5, 5, 5], [5, 5, 5, 5], [0, 0, 10, 10]], [0.9, 0.8, 0.7]),
-    "zero width": ([[5, 0, 5, 10], [0, 0, 10, 10], [5, 2, 5, 8]], [0.9, 0.8, 0.7]),
-    "outside": ([[-50, -50, -20, -20], [-45, -50, -20, -20], [900, 900, 950, 950]], [0.3, 0.2, 1]),
-    "negative scores": ([BOX, BOX, [0, 0, 5, 5]], [-2.0, -1, -3]),
-    "touching": ([[0, 0, 10, 10], [10, 0, 20, 10]], [0.9, 0.8]),
-    "overlap of exactly the threshold": ([[0, 0, 10, 10], [0, 0, 10, 5]], [0.9, 0.8]),
-}
-
-
-def edge(name: str) -> tuple[Boxes, Boxes]:
-    boxes, scores = EDGES[name]
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+from .boxes import EDGES, Boxes, edge, random_boxes, slow_nms
 
 
 def our_nms(boxes: Boxes, scores: Boxes, threshold: float, offset: int) -> list[int]:
@@ -179,7 +130,7 @@ calls = []
 class Extension(types.ModuleType):
     def nms(self, boxes, scores, iou_threshold, offset):
         calls.append(type(boxes).__name__)
-        from tests.export.test_mmcv_ops import slow_nms
+        from tests.export.boxes import slow_nms
         kept = slow_nms(boxes.detach().numpy(), scores.numpy(), iou_threshold, offset)
         return torch.from_numpy(np.array(kept, dtype=np.int64))
 
@@ -211,7 +162,7 @@ assert sys.modules["mmcv.ops.nms"].ext_module is extension
 import pathlib
 path = saved(exported.model, pathlib.Path(sys.argv[1]))
 from tests.export import models
-from tests.export.test_mmcv_ops import random_boxes
+from tests.export.boxes import random_boxes
 boxes, scores = random_boxes(0, 50)
 feeds = {"boxes": boxes, "scores": scores, "idxs": np.arange(50) % 3}
 found = run(path, feeds)

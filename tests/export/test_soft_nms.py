@@ -12,8 +12,8 @@ import torch
 
 from partition_core.recipe.values import DynamicAxis
 from partition_core.sources.mmdet.ops.soft_nms import soft_nms
+from tests.export.boxes import EDGES, Boxes, edge, random_boxes
 from tests.export.support import export_with_ops, in_new_process, run, saved, torch_recipe
-from tests.export.test_mmcv_ops import EDGES, Boxes, edge, random_boxes
 
 SETTINGS = {"iou_threshold": 0.3, "sigma": 0.5, "min_score": 0.05, "offset": 0}
 
@@ -81,7 +81,7 @@ import torch
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 provide_compiled_ops()
 from mmcv.ops import batched_nms
-from tests.export.test_mmcv_ops import random_boxes
+from tests.export.boxes import random_boxes
 from tests.export.test_soft_nms import slow
 boxes, scores = random_boxes(0, 30)
 dets, kept = batched_nms(

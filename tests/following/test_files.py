@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from .conftest import User
+from .user import User
 
 
 def by_open(path: Path) -> None:

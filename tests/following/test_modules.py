@@ -20,7 +20,7 @@ from partition_core.build.dependencies.locating import locate, search_path
 from partition_core.build.dependencies.remembered import forget_results
 from partition_core.build.dependencies.used_modules import Code
 
-from .conftest import User
+from .user import User
 
 
 def use(name: str) -> Callable[[], object]:

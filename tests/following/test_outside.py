@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import User
+from .user import User
 
 
 @pytest.fixture

@@ -22,9 +22,8 @@ from partition_core.build.settings import FOLDER_VARIABLE
 from partition_core.recipe.input_forms import Expected
 from partition_core.recipe.values import Checkpoint
 from partition_core.sources.samples import given_arrays
-from tests.onnx_source.conftest import LINE, TWO
-from tests.onnx_source.files import detector
-from tests.onnx_source.test_random_files import IN_A_BODY, IN_A_FUNCTION
+from tests.onnx_source.files import IN_A_BODY, IN_A_FUNCTION, detector
+from tests.onnx_source.projects import LINE, TWO
 
 from .mutations import mutated, mutated_message, mutated_text
 

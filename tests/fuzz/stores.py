@@ -26,8 +26,8 @@ from partition_core.store.entry import StoredFile, decode
 from partition_core.store.local import LocalStore
 from partition_core.store.shared import SharedStore
 from partition_core.store.transports.http import HttpTransport
-from tests.onnx_source.conftest import TWO
 from tests.onnx_source.files import detector
+from tests.onnx_source.projects import TWO
 
 from .cases import folder, quiet, refused
 from .mutations import mutated, mutated_value

@@ -26,7 +26,7 @@ from partition_core.sources.mmdet.pictures import picture_samples, sample_photog
 from partition_core.sources.traced import export_recipe
 from tests.export.support import place_of, quietly
 
-from .conftest import CONFIG
+from .detectors import CONFIG
 
 YOLOX = "yolox/yolox_tiny_8xb8-300e_coco.py"
 RETINANET = "retinanet/retinanet_r18_fpn_1x_coco.py"

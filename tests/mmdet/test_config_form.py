@@ -12,7 +12,7 @@ from partition_core.recipe.values import MmdetModel, Seed, canonical_json
 from partition_core.sources.mmdet.detector import build_detector
 from partition_core.sources.mmdet.pictures import imaginary_sample
 
-from .conftest import recipe
+from .detectors import recipe
 
 PLACE = Place("recipes/x.yaml", 4, "model.config")
 RETINANET = "retinanet/retinanet_r18_fpn_1x_coco.py"

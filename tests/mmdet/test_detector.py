@@ -16,7 +16,7 @@ from partition_core.sources.mmdet.configs import config_closure, config_label, f
 from partition_core.sources.mmdet.detector import _use_plain_norms, build_detector
 from partition_core.trace.symbolic_calls import best_first
 
-from .conftest import CONFIG, SIZE, Built, mmdet_predicts
+from .detectors import CONFIG, SIZE, Built, mmdet_predicts
 
 NOISE = 1e-4
 """What the two runtimes may differ by: PyTorch has BatchNorms, the graph has them folded."""

@@ -118,7 +118,7 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["detr", pytest.param("paa", marks=pytest.mark.thorough)])
 def test_detections_are_those_of_mmdet(name: str, tmp_path: Path) -> None:
     one = family(tmp_path, *FAMILIES[name])
     for picture in one.pictures:
@@ -136,6 +136,7 @@ def rtmdet_ins(tmp_path_factory: pytest.TempPathFactory) -> Family:
     return family(folder, "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", overrides)
 
 
+@pytest.mark.thorough
 def test_masks_are_those_of_mmdet_for_many_few_and_no_detections(rtmdet_ins: Family) -> None:
     counts = []
     for contrast in (3.0, 0.3):

@@ -16,7 +16,7 @@ from partition_core.sources.mmdet.picture_size import refused_size
 from partition_core.sources.traced import load_subject
 from tests.export.support import place_of
 
-from .conftest import recipe
+from .detectors import recipe
 
 
 def halving_and_doubling(times: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -15,7 +15,7 @@ from partition_core.sources.traced import export_recipe
 from partition_core.trace import exporter
 from tests.export.support import place_of, quietly
 
-from .conftest import recipe
+from .detectors import recipe
 
 RTMDET_INS = "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .conftest import Built, mmdet_postprocesses
+from .detectors import Built, mmdet_postprocesses
 
 SIDES = (10, 20, 40)
 ATTRIBUTES = 85

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import runpy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,15 +26,6 @@ with warnings.catch_warnings():
 
 # mmdet warns of what it is built of itself.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_registry() -> Iterator[None]:
-    """torch.onnx reads the sources of all its translations for each model: 2 s of 3."""
-    framework = importlib.import_module("onnxscript._framework_apis.torch_2_5")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(framework, "get_torchlib_ops", functools.cache(framework.get_torchlib_ops))
-        yield
 
 
 def equal(found: Arrays, expected: Arrays, case: Case) -> None:
@@ -64,7 +54,18 @@ def module_of(name: str) -> nn.Module:
     return CASES[name].module().eval()
 
 
-@pytest.mark.parametrize("name", CASES)
+SAMPLE = ("layers", "SOLO")
+"""The groups that a run which is not thorough exports."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if group in SAMPLE else pytest.mark.thorough)
+        for group, cases in GROUPS.items()
+        for name in cases
+    ],
+)
 def test_what_is_exported_equals_mmdet_on_both_sides(
     name: str, exported: Callable[[str], Exported]
 ) -> None:

@@ -59,3 +59,27 @@ def model(graph: onnx.GraphProto, opset: int = 20, ir_version: int = 10) -> onnx
     )
     onnx.checker.check_model(made, full_check=True)
     return made
+
+
+IN_A_BODY = """
+agraph (float[4] x, bool s) => (float[4] y) {
+  e = Sin (x)
+  z = If (s) <
+    then_branch = g1 () => (float[4] t) { n = RandomNormalLike (e)  t = Add (e, n) },
+    else_branch = g2 () => (float[4] u) { u = Abs (e) }
+  >
+  h = Cos (z)
+  y = Exp (h)
+}
+"""
+
+
+IN_A_FUNCTION = """
+agraph (float[4] x) => (float[4] y) {
+  e = Sin (x)
+  z = own.noisy (e)
+  y = Exp (z)
+}
+<domain: "own", opset_import: ["": 20]>
+noisy (i) => (o) { n = RandomUniformLike (i)  o = Add (i, n) }
+"""

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper
 
 from partition_core.build.run import Run
 from tests.cutting.chains import Values, equal, run
-from tests.docs.test_readme import README, blocks
-from tests.scenario.conftest import RECIPE, steps
+from tests.docs.readme import README, blocks
+from tests.projects import RECIPE, steps
 
-from .conftest import LINE, TWO, Project
 from .files import detector
+from .projects import LINE, TWO, Project
 
 
 def image(*dims: int) -> Values:
@@ -204,6 +204,7 @@ export: {weights: WEIGHTS}
 
 @pytest.mark.skipif(shutil.disk_usage("/tmp").free < 12 << 30, reason="it needs 12 GB of disk")  # noqa: S108  # reason: only its size is read
 @pytest.mark.parametrize("weights", ["external", "shared"])
+@pytest.mark.thorough
 def test_a_file_above_2_gb_is_built_with_its_weights_outside(
     project: Project, weights: str
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from partition_core.build.run import Run
 
-from .conftest import LINE, TWO, Project
+from .projects import LINE, TWO, Project
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from partition_core.build.run import Run
 from partition_core.graph import files
 from partition_core.sources.onnx import given_file as onnx_source
 
-from .conftest import Project
+from .projects import Project
 
 RECIPE = """\
 model: {source: onnx, path: detector.onnx}

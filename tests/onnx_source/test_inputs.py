@@ -14,7 +14,9 @@ from partition_core.base.folders import REFERENCE
 from partition_core.base.recording import load_reference
 from partition_core.build.run import Run
 
-from .conftest import Project
+from .projects import Project
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
 
 TEXT = """\
 <ir_version: 10, opset_import: ["" : 20]>

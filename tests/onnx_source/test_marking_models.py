@@ -14,8 +14,8 @@ from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.files import save
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
+from tests.cutting.backend_models import made_models, stored_models
 from tests.cutting.chains import equal, run
-from tests.cutting.test_backend_models import made_models, stored_models
 
 LARGEST = 1 << 20
 

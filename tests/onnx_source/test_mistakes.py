@@ -16,8 +16,8 @@ from partition_core.base.errors import PartitionError, ProofError
 from partition_core.build.run import Run
 from tests.checkpoints.file_server import FileServer, serving
 
-from .conftest import LINE, TWO, Project
 from .files import detector, model
+from .projects import LINE, TWO, Project
 
 
 @pytest.fixture

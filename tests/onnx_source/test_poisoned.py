@@ -19,7 +19,7 @@ from partition_core.build.plan import Step
 from partition_core.build.run import Run
 from partition_core.store.local import LocalStore
 
-from .conftest import TWO, Project
+from .projects import TWO, Project
 
 
 def sealed(key: str, body: Any) -> bytes:

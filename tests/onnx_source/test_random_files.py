@@ -17,8 +17,11 @@ from partition_core.proof import chained, proof
 from partition_core.sources.onnx import recording as given_model
 from tests.cutting.chains import equal, run
 
-from .conftest import Project
-from .test_files import LINE, parsed, two
+from .chaining import LINE, parsed, two
+from .files import IN_A_BODY, IN_A_FUNCTION
+from .projects import Project
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
 
 VOICE = """
 agraph (float[4] x, float s) => (float[4] y) {
@@ -69,26 +72,6 @@ def give(project: Project, **values: np.ndarray | float | bool) -> None:
         np.savez(project.folder / f"{number}.npz", x=x, **values)
 
 
-IN_A_BODY = """
-agraph (float[4] x, bool s) => (float[4] y) {
-  e = Sin (x)
-  z = If (s) <
-    then_branch = g1 () => (float[4] t) { n = RandomNormalLike (e)  t = Add (e, n) },
-    else_branch = g2 () => (float[4] u) { u = Abs (e) }
-  >
-  h = Cos (z)
-  y = Exp (h)
-}
-"""
-IN_A_FUNCTION = """
-agraph (float[4] x) => (float[4] y) {
-  e = Sin (x)
-  z = own.noisy (e)
-  y = Exp (z)
-}
-<domain: "own", opset_import: ["": 20]>
-noisy (i) => (o) { n = RandomUniformLike (i)  o = Add (i, n) }
-"""
 TRAINING = """
 agraph (float[4] x) => (float[4] y) {
   e = Sin (x)

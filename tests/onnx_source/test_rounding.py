@@ -13,8 +13,10 @@ from onnx import numpy_helper
 
 from tests.cutting.chains import equal, run
 
-from .conftest import Project
-from .test_files import HEAD, LINE, two
+from .chaining import HEAD, LINE, two
+from .projects import Project
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
 
 STRICT = "proof: {tolerance: 1.0e-4}\n"
 HALVES = """

@@ -12,8 +12,10 @@ import pytest
 
 from partition_core.base.errors import ProofError
 
-from .conftest import Project
-from .test_files import LINE, chained, two
+from .chaining import LINE, chained, two
+from .projects import Project
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
 
 X = np.array([[1.5, -2.0, 0.25, 3.0]], np.float32)
 OLD = '<ir_version: 8, opset_import: ["": 14, "own": 1, "ai.onnx.ml": 3, "mmdeploy": 1]>\n'

@@ -16,8 +16,8 @@ from partition_core.build.steps import report
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Recipe
 
+from .recipes import RECIPES
 from .sources import distributions, foreign_imports, own_imports
-from .test_recipe_fields import RECIPES
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STEPS = tuple(kind for kind in KINDS if kind != "read")

@@ -13,6 +13,7 @@ import onnx.checker
 import onnx.numpy_helper
 import onnx.parser
 import onnxruntime as ort
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,8 @@ from partition_core.graph.files import Form, cut_file
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.values import Segment
 from tests.cutting.support import content_of, model_of
+
+pytestmark = pytest.mark.usefixtures("native_code_here")
 
 Arrays = dict[str, np.ndarray]
 FUNCTION = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.export.support import IMAGE, export, mark, saved, torch_recipe
-from tests.mmdet.conftest import SEGMENTS, build
+from tests.mmdet.detectors import SEGMENTS, build
 from tests.proving.support import Subject, segment
 
 
@@ -32,3 +32,8 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         segment("decode.onnx", "decode:input", "whole:output"),
     )
     return Subject(file, exported.reference, segments, False)
+
+
+@pytest.fixture(autouse=True)
+def _quick_exports(one_registry: None) -> None:
+    """Export in this process with one registry."""

@@ -15,7 +15,7 @@ from partition_core.runtime.calibration import calibrate
 from partition_core.runtime.detections import in_picture
 from partition_core.runtime.preprocessing import Frame
 from partition_core.runtime.samples import samples_in
-from tests.scenario.conftest import Scratch
+from tests.projects import Scratch
 
 
 @pytest.fixture
@@ -102,6 +102,7 @@ def test_boxes_in_the_padding_and_filling_are_left_out() -> None:
         ("tail", "'postprocess.onnx' needs 'pred_maps.0', which no segment gives"),
     ],
 )
+@pytest.mark.thorough
 def test_end2end_detects_where_the_segments_do_not(
     parts: Scratch, detector_build: Path, photograph: Path, recipe: str, why: str
 ) -> None:
@@ -120,6 +121,7 @@ def test_end2end_detects_where_the_segments_do_not(
     )
 
 
+@pytest.mark.thorough
 def test_a_changed_end2end_is_not_run_for_the_segments(
     parts: Scratch, photograph: Path, tmp_path: Path
 ) -> None:

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from partition_core import Pipeline, RunError
-from tests.checkpoints.test_mmdet_checkpoint import predicted, unmatched
-from tests.scenario.conftest import ROOT
+from tests.checkpoints.detections import predicted, unmatched
+from tests.projects import ROOT
 
-from .conftest import GRAY_DETECTOR, GrayDetector
+from .builds import GRAY_DETECTOR, GrayDetector
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def mmdets_input(photo: Path) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
+@pytest.mark.thorough
 def test_one_channel_is_built_proven_and_cut(gray: GrayDetector) -> None:
     manifest = json.loads((gray.build / "manifest.json").read_text())
     picture = manifest["export"]["picture"]
@@ -56,6 +57,7 @@ def test_the_documentation_has_its_recipe() -> None:
     assert shown.splitlines() == [line for line in lines if not line.endswith("[128, 128]")]
 
 
+@pytest.mark.thorough
 def test_a_photograph_is_detected_in_as_mmdet_does(gray: GrayDetector, photo: Path) -> None:
     output = gray.project.built("detect", "image=photo.jpg", "out=found", "score=0.01")
     told = json.loads((gray.project.folder / "found" / "photo.detections.json").read_text())
@@ -76,6 +78,7 @@ def test_a_photograph_is_detected_in_as_mmdet_does(gray: GrayDetector, photo: Pa
     assert np.abs(drawn[..., 0] - drawn[..., 2])[-40:].mean() > 3
 
 
+@pytest.mark.thorough
 def test_its_report_shows_the_gray_picture_and_says_nothing_of_a_seed(
     gray: GrayDetector, photo: Path
 ) -> None:
@@ -90,6 +93,7 @@ def test_its_report_shows_the_gray_picture_and_says_nothing_of_a_seed(
         assert np.abs(shown[:, :109, channel] - seen).mean() < 6  # JPEG
 
 
+@pytest.mark.thorough
 def test_gray_arrays_and_files_are_the_same_pictures(gray: GrayDetector, photo: Path) -> None:
     pipeline = Pipeline(gray.build)
     plain = cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE)
@@ -102,6 +106,7 @@ def test_gray_arrays_and_files_are_the_same_pictures(gray: GrayDetector, photo: 
         pipeline.detect(cv2.imread(str(photo)))
 
 
+@pytest.mark.thorough
 def test_calibration_data_has_one_channel(gray: GrayDetector, photo: Path) -> None:
     words = ("calibrate", "images=photo.jpg")
     for runner in ("onnxruntime", "pytorch"):
@@ -110,6 +115,7 @@ def test_calibration_data_has_one_channel(gray: GrayDetector, photo: Path) -> No
             np.testing.assert_array_equal(content["input"], mmdets_input(photo).numpy())
 
 
+@pytest.mark.thorough
 def test_three_channels_asked_of_it_are_refused_with_the_line(gray: GrayDetector) -> None:
     recipe = (gray.project.folder / "recipes" / "gray.yaml").read_text()
     gray.project.write("recipes/other.yaml", recipe.replace("[1, 1, 128", "[1, 3, 128"))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from partition_core import CalibrationReader, Pipeline, RunError
-from tests.running.conftest import DETECTOR
-from tests.scenario.conftest import RECIPE, Scratch
+from tests.projects import RECIPE, Scratch
+
+from .builds import DETECTOR
 
 PRECISION = "export:\n  precision: float16\n"
 KEPT = f"{PRECISION}  keep_io_types: true\n"

@@ -18,9 +18,11 @@ from partition_core.proof.comparison import Detections, match_detections
 from partition_core.recipe.reader import read_recipe
 from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
 from partition_core.sources.traced import load_subject
-from tests.scenario.conftest import Scratch
+from tests.projects import Scratch
 
-from .conftest import DETECTOR
+from .builds import DETECTOR
+
+pytestmark = pytest.mark.thorough
 
 LIMIT = 100
 FREE = DETECTOR.replace(

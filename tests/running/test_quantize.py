@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from tests.scenario.conftest import ROOT, Scratch
+from tests.projects import ROOT, Scratch
 
 TEXT = (ROOT / "docs" / "quantize.md").read_text(encoding="utf-8")
 

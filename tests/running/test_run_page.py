@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from partition_core import Pipeline, RunError
-from tests.scenario.conftest import ROOT, Scratch
+from tests.projects import ROOT, Scratch
 
 TEXT = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
 

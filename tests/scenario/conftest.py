@@ -1,199 +1,44 @@
-"""A project in a temporary folder, on which the tests run doit as a user does."""
+"""Projects whose store already holds a build, which is made once for all tests of a run."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-TINY = """
-import torch
-from torch import nn
-
-
-class Head(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.small = nn.Conv2d(width, 6, 1)
-        self.large = nn.Conv2d(width, 6, 1)
-
-    def forward(self, features):
-        return [self.small(features[0]), self.large(features[1])]
-
-
-class Tiny(nn.Module):
-    def __init__(self, width=8):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.ReLU())
-        self.head = Head(width)
-
-    def forward(self, image):
-        low = self.stem(image)
-        return decode(self.head([low, self.body(low)]))
-
-
-def decode(maps):
-    flat = [one.flatten(2).sigmoid() for one in maps]
-    return torch.cat(flat, dim=2)
-
-
-def build(width=8):
-    return Tiny(width)
-"""
-
-RECIPE = """\
-# yaml-language-server: $schema=../schema/recipe.schema.json
-model:
-  source: torch
-  factory: tiny:build
-  args: {width: 8}
-  weights: {seed: 0}
-export:
-  inputs: {image: {shape: [1, 3, 32, 32]}}
-marks:
-  - {name: whole, on: tiny.Tiny.forward, inputs: [image], outputs: [scores]}
-  - {name: decode, on: tiny.decode, inputs: [maps], outputs: []}
-partition:
-  type: tiny_partition
-  segments:
-    - {save_file: body.onnx, start: ['whole:input'], end: ['decode:input']}
-    - {save_file: tail.onnx, start: ['decode:input'], end: ['whole:output']}
-"""
-
-
-def _take_interruptions() -> None:
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-@dataclass
-class Scratch:
-    """A project of a user: a folder with `dodo.py`, `tiny.py` and recipes, and a store."""
-
-    folder: Path
-    store: Path
-    package_root: Path = ROOT
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Write the files of the project."""
-        (self.folder / "recipes").mkdir(parents=True)
-        (self.folder / "dodo.py").write_text((ROOT / "dodo.py").read_text())
-        self.write("tiny.py", TINY)
-        self.write("recipes/tiny.yaml", RECIPE)
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the project."""
-        (self.folder / name).write_text(text)
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        """Replace a text that occurs in a file of the project."""
-        text = (self.folder / name).read_text()
-        assert old in text
-        self.write(name, text.replace(old, new))
-
-    def command(self, *arguments: str) -> list[str]:
-        """Return the command line that runs doit."""
-        return [sys.executable, "-m", "doit", *arguments]
-
-    def variables(self) -> dict[str, str]:
-        """Return the environment in which doit runs."""
-        return {
-            **os.environ,
-            "PYTHONPATH": str(self.package_root),
-            "PARTITION_CORE_STORE": str(self.store),
-            "OMP_NUM_THREADS": "2",
-            # Most tests build often and read no report.
-            "PARTITION_CORE_REPORT": "0",
-            **self.environment,
-        }
-
-    def doit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run doit in the project; its output is in `stdout`, and its errors too."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-    def built(self, *arguments: str) -> str:
-        """Run doit, which must succeed, and return what it said."""
-        run = self.doit(*(arguments or ("build",)))
-        assert run.returncode == 0, run.stdout
-        return run.stdout
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start doit in a process group of its own; its output and errors come by `stdout`."""
-        return subprocess.Popen(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            # A shell that runs the tests in the background ignores interruptions, nohup a hang-up.
-            preexec_fn=_take_interruptions,  # noqa: PLW1509  # reason: it calls nothing but signal
-        )
-
-    def files(self) -> dict[str, bytes]:
-        """Return the bytes of every file of the project, by its path."""
-        return {
-            path.relative_to(self.folder).as_posix(): path.read_bytes()
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts
-        }
-
-    def artifacts(self, recipe: str = "tiny") -> dict[str, bytes]:
-        """Return the bytes of every file in a recipe's build folder, by name."""
-        folder = self.folder / "build" / recipe
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-_ORDER = (
-    *("export", "cut body.onnx", "cut tail.onnx", "cut decoded.onnx", "prove"),
-    *("measure end2end.onnx", "measure body.onnx", "measure tail.onnx"),
-    *("measure decoded.onnx", "report"),
-)
-
-
-def steps(output: str) -> list[str]:
-    """Return which steps of the tiny recipe ran, in order: `export`, `cut body.onnx`, `prove`."""
-    ended = [line for line in output.splitlines() if line.endswith(" s") and line.count(": ") > 1]
-    names = [line.split(": ")[1] for line in ended]
-    return sorted(set(names), key=_ORDER.index)
+from tests.once import Once
+from tests.projects import ROOT, FileScratch, Scratch, copied
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, tiny_store: Path) -> Scratch:
-    """Return a project whose store already holds the build of its unchanged recipe."""
-    store = tmp_path / "store"
-    shutil.copytree(tiny_store, store)
-    shutil.rmtree(store / "v1" / "users")
-    return Scratch(tmp_path / "project", store)
+def scratch(tmp_path: Path, file_store: Path) -> FileScratch:
+    """Return a project with an ONNX file whose store already holds the build of its recipe."""
+    return FileScratch(tmp_path / "project", copied(file_store, tmp_path / "store"))
+
+
+@pytest.fixture
+def torch_scratch(tmp_path: Path, tiny_store: Path) -> Scratch:
+    """Return a project with a PyTorch model whose store already holds the build of its recipe."""
+    return Scratch(tmp_path / "project", copied(tiny_store, tmp_path / "store"))
 
 
 @pytest.fixture(scope="session")
-def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that holds the build of the tiny recipe, made once for all tests."""
-    folder = tmp_path_factory.mktemp("tiny")
-    project = Scratch(folder / "project", folder / "store")
+def file_store(once: Once) -> Path:
+    """Return a store that holds the build of the ONNX file's recipe."""
+    return once("tiny-file", lambda folder: store_of(FileScratch, folder)) / "store"
+
+
+@pytest.fixture(scope="session")
+def tiny_store(once: Once) -> Path:
+    """Return a store that holds the build of the PyTorch model's recipe."""
+    return once("tiny", lambda folder: store_of(Scratch, folder)) / "store"
+
+
+def store_of(kind: type[Scratch], folder: Path) -> None:
+    project = kind(folder / "project", folder / "store")
+    project.environment["PYTHONHASHSEED"] = "1"
     project.built()
-    return project.store
 
 
 @pytest.fixture(scope="session")
@@ -210,6 +55,12 @@ def yolov3(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Scratch:
-    """Return a project with an empty store."""
+def fresh(tmp_path: Path) -> FileScratch:
+    """Return a project with an ONNX file and an empty store."""
+    return FileScratch(tmp_path / "project", tmp_path / "store")
+
+
+@pytest.fixture
+def torch_fresh(tmp_path: Path) -> Scratch:
+    """Return a project with a PyTorch model and an empty store."""
     return Scratch(tmp_path / "project", tmp_path / "store")

@@ -19,10 +19,11 @@ from partition_core.sources.torch import source as sources
 from partition_core.trace import exporter
 from partition_core.trace.subject import Sample
 from partition_core.trace.to_onnx import trace, translate
-from tests.onnx_source.conftest import LINE
 from tests.onnx_source.files import detector
+from tests.onnx_source.projects import LINE
+from tests.projects import RECIPE, Scratch
 
-from .conftest import RECIPE, Scratch
+pytestmark = pytest.mark.usefixtures("one_registry")
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from .conftest import Scratch
+from tests.projects import Scratch
 
+thorough = pytest.mark.thorough
 NET = """
 import torch
 from torch import nn
@@ -71,10 +72,10 @@ partition:
 
 
 @pytest.fixture
-def project(fresh: Scratch) -> Scratch:
-    (fresh.folder / "recipes" / "tiny.yaml").unlink()
-    fresh.write("net.py", NET)
-    return fresh
+def project(torch_fresh: Scratch) -> Scratch:
+    (torch_fresh.folder / "recipes" / "tiny.yaml").unlink()
+    torch_fresh.write("net.py", NET)
+    return torch_fresh
 
 
 def line(code: str) -> int:
@@ -94,9 +95,9 @@ def ask(project: Scratch, kind: str, code: str = "", answer: str = "") -> str:
     ("kind", "code"),
     [
         ("all_small", "if (y.abs() < 1).all():"),
-        ("any_large", "if (y > 1).any():"),
+        pytest.param("any_large", "if (y > 1).any():", marks=thorough),
         ("many", "if p.numel() > 20:"),
-        ("none", "if p.shape[0] == 0:"),
+        pytest.param("none", "if p.shape[0] == 0:", marks=thorough),
     ],
 )
 def test_a_branch_that_the_input_decides_is_refused_with_the_line(
@@ -114,8 +115,8 @@ def test_a_branch_that_the_input_decides_is_refused_with_the_line(
 @pytest.mark.parametrize(
     ("kind", "code", "answer"),
     [
-        ("all_small", "if (y.abs() < 1).all():", "false"),
-        ("any_large", "if (y > 1).any():", "true"),
+        pytest.param("all_small", "if (y.abs() < 1).all():", "false", marks=thorough),
+        pytest.param("any_large", "if (y > 1).any():", "true", marks=thorough),
         ("none", "if p.shape[0] == 0:", "false"),
     ],
 )

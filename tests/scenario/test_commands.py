@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from .conftest import RECIPE, Scratch, steps
+from tests.projects import FILE_RECIPE, FileScratch, Scratch, steps, tiny_file
 
 PROVEN = (
     "tiny: proven on 2 inputs: the segments in a chain equal end2end bit for bit "
-    "(3 boundary tensors), end2end equals PyTorch within "
+    "(3 boundary tensors), end2end equals "
 )
 UP_TO_DATE = "tiny: up to date (4 artifacts in build/tiny)\n"
 
@@ -19,9 +21,9 @@ def told(output: str) -> list[str]:
     return [line.rsplit(": ", 1)[0] if line.endswith(" s") else line for line in lines]
 
 
-def test_a_first_build_tells_its_steps_the_proof_and_each_artifact(fresh: Scratch) -> None:
-    fresh.environment.update(TERM="xterm-256color", FORCE_COLOR="1")  # no escape codes in a pipe
-    assert told(fresh.built()) == [
+def test_a_first_build_tells_its_steps_the_proof_and_each_artifact(torch_fresh: Scratch) -> None:
+    torch_fresh.environment.update(TERM="xterm-256color", FORCE_COLOR="1")
+    assert told(torch_fresh.built()) == [
         "tiny: export: build the model …",
         "tiny: export: build the model",
         "tiny: export: run it in PyTorch …",
@@ -46,18 +48,18 @@ def test_a_first_build_tells_its_steps_the_proof_and_each_artifact(fresh: Scratc
 
 def test_a_changed_segment_is_the_only_one_that_is_cut(scratch: Scratch) -> None:
     scratch.built()
-    scratch.edit("recipes/tiny.yaml", "'decode:input']}\n", "'decode:input.maps.0']}\n")
+    scratch.edit("recipes/tiny.yaml", "'decode:input']}\n", "'decode:input.small']}\n")
     assert told(scratch.built())[:-5] == [
         "tiny: cut body.onnx …",
         "tiny: cut body.onnx",
         "tiny: prove …",
         "tiny: prove",
     ]
-    scratch.edit("recipes/tiny.yaml", "'decode:input.maps.0']}\n", "'decode:input']}\n")
+    scratch.edit("recipes/tiny.yaml", "'decode:input.small']}\n", "'decode:input']}\n")
     assert told(scratch.built()) == [
         PROVEN,
         "build/tiny/end2end.onnx: up to date",
-        "build/tiny/body.onnx: restored from the store, 5.4 kB",
+        "build/tiny/body.onnx: restored from the store, 4.2 kB",
         "build/tiny/tail.onnx: up to date",
         "build/tiny/manifest.json: written",
     ]
@@ -81,16 +83,16 @@ def test_clean_removes_the_artifacts_and_a_build_restores_them(
     assert not (scratch.folder / "build" / "tiny").exists()
     assert told(scratch.built()) == [
         PROVEN,
-        "build/tiny/end2end.onnx: restored from the store, 7.0 kB",
-        "build/tiny/body.onnx: restored from the store, 5.4 kB",
-        "build/tiny/tail.onnx: restored from the store, 720 B",
+        "build/tiny/end2end.onnx: restored from the store, 6.1 kB",
+        "build/tiny/body.onnx: restored from the store, 4.2 kB",
+        "build/tiny/tail.onnx: restored from the store, 516 B",
         "build/tiny/manifest.json: written",
     ]
     assert scratch.artifacts() == before
 
 
 def test_clean_of_one_recipe_leaves_the_other_and_what_a_user_put_there(scratch: Scratch) -> None:
-    scratch.write("recipes/other.yaml", RECIPE.replace("tail.onnx", "rest.onnx"))
+    scratch.write("recipes/other.yaml", FILE_RECIPE.replace("tail.onnx", "rest.onnx"))
     scratch.built()
     own = scratch.folder / "build" / "tiny" / "notes.txt"
     own.write_text("mine")
@@ -152,11 +154,11 @@ def test_forgetting_costs_nothing_and_ignoring_lasts_until_then(scratch: Scratch
 def test_one_artifact_or_one_step_can_be_named(scratch: Scratch) -> None:
     assert told(scratch.built("build:tiny:body.onnx")) == [
         PROVEN,
-        "build/tiny/body.onnx: restored from the store, 5.4 kB",
+        "build/tiny/body.onnx: restored from the store, 4.2 kB",
     ]
     assert set(scratch.artifacts()) == {"body.onnx"}
     assert told(scratch.built("build/tiny/tail.onnx"))[1:] == [
-        "build/tiny/tail.onnx: restored from the store, 720 B"
+        "build/tiny/tail.onnx: restored from the store, 516 B"
     ]
     assert scratch.built("export", "recipe=tiny") == "tiny: up to date (export:tiny)\n"
     assert scratch.built("prove", "recipe=tiny") == (
@@ -176,9 +178,9 @@ def test_always_execute_restores_all_and_exports_nothing(
     assert steps(output) == []
     assert told(output)[0] == PROVEN
     assert [line.split(": ")[1] for line in told(output)[1:]] == [
-        "restored from the store, 7.0 kB",
-        "restored from the store, 5.4 kB",
-        "restored from the store, 720 B",
+        "restored from the store, 6.1 kB",
+        "restored from the store, 4.2 kB",
+        "restored from the store, 516 B",
         "written",
     ]
 
@@ -187,19 +189,27 @@ def test_always_execute_restores_all_and_exports_nothing(
 def test_every_verbosity_tells_errors_and_the_end(scratch: Scratch, verbosity: int) -> None:
     assert UP_TO_DATE not in scratch.built("-v", str(verbosity), "build")
     assert scratch.built("-v", str(verbosity), "build") == UP_TO_DATE
-    scratch.edit("recipes/tiny.yaml", "'decode:input']}\n", "'decode:input.maps.7']}\n")
+    scratch.edit("recipes/tiny.yaml", "'decode:input']}\n", "'decode:input.smal']}\n")
     run = scratch.doit("-v", str(verbosity), "build")
     assert run.returncode != 0
-    assert "maps.7' selects no tensor" in run.stdout
+    assert "decode:input.smal' selects no tensor" in run.stdout
     assert run.stdout.endswith("tiny: failed\n")
     assert "Traceback" not in run.stdout
 
 
-@pytest.mark.parametrize("kind", ["process", "thread"])
-def test_two_recipes_are_built_at_once(fresh: Scratch, kind: str) -> None:
-    fresh.write("recipes/other.yaml", RECIPE.replace("seed: 0", "seed: 1"))
-    fresh.environment["OMP_NUM_THREADS"] = "1"  # two processes on two cores
-    output = fresh.built("-n", "2", "-P", kind, "build")
+@pytest.mark.parametrize("parallel", ["process", "thread"])
+@pytest.mark.parametrize(
+    "kind", [FileScratch, pytest.param(Scratch, marks=pytest.mark.thorough)], ids=["file", "torch"]
+)
+def test_two_recipes_are_built_at_once(tmp_path: Path, kind: type[Scratch], parallel: str) -> None:
+    project = kind(tmp_path / "project", tmp_path / "store")
+    recipe = (project.folder / "recipes" / "tiny.yaml").read_text()
+    if isinstance(project, FileScratch):
+        (project.folder / "other.onnx").write_bytes(tiny_file(seed=1))
+    other = recipe.replace("seed: 0", "seed: 1").replace("path: tiny.onnx", "path: other.onnx")
+    project.write("recipes/other.yaml", other)
+    project.environment["OMP_NUM_THREADS"] = "1"  # two processes on two cores
+    output = project.built("-n", "2", "-P", parallel, "build")
     ends = [line for line in output.splitlines() if line.startswith("build/")]
     assert [line.split(",")[0] for line in ends] == [
         f"build/{recipe}/{end}"
@@ -211,4 +221,4 @@ def test_two_recipes_are_built_at_once(fresh: Scratch, kind: str) -> None:
             "manifest.json: written",
         )
     ]
-    assert fresh.artifacts("other")["body.onnx"] != fresh.artifacts()["body.onnx"]
+    assert project.artifacts("other")["body.onnx"] != project.artifacts()["body.onnx"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import RECIPE, Scratch, steps
+from tests.projects import RECIPE, TINY, Scratch, steps
 
 UP_TO_DATE = "tiny: up to date (4 artifacts in build/tiny)\n"
 
@@ -67,7 +67,7 @@ def test_every_damage_to_an_artifact_is_repaired_and_the_store_is_unharmed(
         damage(target)
         output = scratch.built()
         assert steps(output) == []
-        assert "build/tiny/body.onnx: restored from the store, 5.4 kB\n" in output
+        assert "build/tiny/body.onnx: restored from the store, 4.2 kB\n" in output
         assert scratch.artifacts() == before
         assert target.is_file() and not target.is_symlink()
         assert target.stat().st_mode & 0o777 == 0o644
@@ -106,36 +106,39 @@ def test_a_damaged_database_of_doit_costs_one_warning(
     assert scratch.built() == UP_TO_DATE
 
 
-def test_a_failing_edit_leaves_the_former_build_and_is_not_remembered(scratch: Scratch) -> None:
-    scratch.built()
-    before = scratch.artifacts()
-    model = (scratch.folder / "tiny.py").read_text()
+def test_a_failing_edit_leaves_the_former_build_and_is_not_remembered(
+    torch_scratch: Scratch,
+) -> None:
+    torch_scratch.built()
+    before = torch_scratch.artifacts()
+    model = (torch_scratch.folder / "tiny.py").read_text()
     # The proof refuses outputs that say nothing, and a model that raises fails the export.
-    scratch.edit("tiny.py", "one.flatten(2).sigmoid()", "one.flatten(2) * 0")
-    run = scratch.doit("build")
+    torch_scratch.edit("tiny.py", "one.flatten(2).sigmoid()", "one.flatten(2) * 0")
+    run = torch_scratch.doit("build")
     assert run.returncode != 0
     assert "ERROR: recipes/tiny.yaml: output 'output', sample 0: all its values are" in run.stdout
     assert run.stdout.endswith("tiny: failed\n")
-    assert scratch.artifacts() == before
-    scratch.write("tiny.py", model + "\n\nraise ValueError(open('cause').read())\n")
-    (scratch.folder / "cause").write_text("no luck")
-    run = scratch.doit("build")
+    assert torch_scratch.artifacts() == before
+    torch_scratch.write("tiny.py", model + "\n\nraise ValueError(open('cause').read())\n")
+    (torch_scratch.folder / "cause").write_text("no luck")
+    run = torch_scratch.doit("build")
     assert run.returncode != 0
     assert "importing 'tiny' fails; ValueError: no luck\ntiny: failed\n" in run.stdout
-    assert scratch.artifacts() == before
-    scratch.write("tiny.py", model)
-    assert scratch.built() == UP_TO_DATE
+    assert torch_scratch.artifacts() == before
+    torch_scratch.write("tiny.py", model)
+    assert torch_scratch.built() == UP_TO_DATE
 
 
-def test_what_failed_is_tried_again_after_its_cause_is_gone(fresh: Scratch) -> None:
-    with (fresh.folder / "tiny.py").open("a") as file:
+def test_what_failed_is_tried_again_after_its_cause_is_gone(torch_fresh: Scratch) -> None:
+    with (torch_fresh.folder / "tiny.py").open("a") as file:
         file.write("\n\nopen('needed').close()\n")
-    assert fresh.doit("build").returncode != 0
-    (fresh.folder / "needed").touch()
-    assert steps(fresh.built()) == ["export", "cut body.onnx", "cut tail.onnx", "prove"]
+    assert torch_fresh.doit("build").returncode != 0
+    (torch_fresh.folder / "needed").touch()
+    assert steps(torch_fresh.built()) == ["export", "cut body.onnx", "cut tail.onnx", "prove"]
 
 
 def test_a_recipe_that_cannot_be_fetched_does_not_stop_the_others(scratch: Scratch) -> None:
+    scratch.write("tiny.py", TINY)
     scratch.write(
         "recipes/far.yaml",
         RECIPE.replace(
@@ -196,7 +199,7 @@ def goes_on_without_its_store(project: Scratch, reason: str, before: dict[str, b
     assert line.startswith(f"WARNING: store '{project.store / 'v1'}': {reason}")
     assert line.endswith(f"; this build goes on without it, in '{own}'")
     # What was exported is kept: the disk refused only what was written.
-    assert output.count("translate it to ONNX: ") == 1
+    assert output.count("put the marks in: ") == 1
     assert project.artifacts() == before
     assert project.built() == UP_TO_DATE
 
@@ -212,18 +215,17 @@ def test_a_store_that_vanishes_is_made_anew(scratch: Scratch) -> None:
 
 
 def test_a_store_that_vanishes_during_a_build_costs_one_warning(
-    scratch: Scratch, tmp_path: Path
+    torch_scratch: Scratch, tmp_path: Path
 ) -> None:
-    scratch.built()
-    before = scratch.artifacts()
-    scratch.store = tmp_path / "other"
-    with (scratch.folder / "tiny.py").open("a") as file:
-        file.write(
-            f"\n\nimport shutil\n\nshutil.rmtree({str(scratch.store)!r}, ignore_errors=True)\n"
-        )
-    output = scratch.built()
+    torch_scratch.built()
+    before = torch_scratch.artifacts()
+    torch_scratch.store = tmp_path / "other"
+    with (torch_scratch.folder / "tiny.py").open("a") as file:
+        remove = f"shutil.rmtree({str(torch_scratch.store)!r}, ignore_errors=True)"
+        file.write(f"\n\nimport shutil\n\n{remove}\n")
+    output = torch_scratch.built()
     assert output.count("WARNING") == 1
-    assert {name: len(content) for name, content in scratch.artifacts().items()}.keys() == (
+    assert {name: len(content) for name, content in torch_scratch.artifacts().items()}.keys() == (
         before.keys()
     )
-    assert scratch.artifacts()["end2end.onnx"] == before["end2end.onnx"]
+    assert torch_scratch.artifacts()["end2end.onnx"] == before["end2end.onnx"]

@@ -15,8 +15,7 @@ from partition_core.base.errors import PartitionError, RecipeError
 from partition_core.recipe.reader import read_recipe
 from partition_core.sources.mmdet import importing
 from partition_core.sources.mmdet.configs import shipped_configs
-
-from .conftest import Scratch
+from tests.projects import Scratch
 
 BASE = """\
 onnx_config = dict(
@@ -110,6 +109,7 @@ def imported(
     return yaml.load(text, yaml.BaseLoader), left_out  # noqa: S506  # reason: it makes text only
 
 
+@pytest.mark.thorough
 def test_the_static_partition_of_yolov3_builds(configs: Path, tmp_path: Path) -> None:
     project = Scratch(tmp_path / "project", tmp_path / "store")
     (project.folder / "recipes" / "tiny.yaml").unlink()

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import RECIPE, TINY, Scratch, steps
+from tests.projects import RECIPE, TINY, Scratch, copied, steps
 
+from .leftovers import remains
+
+thorough = pytest.mark.thorough
 RUN, TRANSLATE, CUT = "run it in PyTorch …", "translate it to ONNX …", "cut tail.onnx …"
 
 
@@ -31,16 +34,6 @@ def stopped(project: Scratch, line: str, how: signal.Signals, *arguments: str) -
     return process.returncode, "".join(said) + rest
 
 
-def remains(*folders: Path) -> list[str]:
-    """Return what builds leave behind that were not ended in order."""
-    return [
-        str(path)
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.name.endswith(".part") or path.parent.name == "work"
-    ]
-
-
 def workers(marker: str) -> list[str]:
     """Return the processes whose environment holds a text."""
     found = []
@@ -56,7 +49,8 @@ def workers(marker: str) -> list[str]:
 @pytest.fixture(scope="module")
 def expected(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the artifacts of a build that nobody interrupted."""
-    project = Scratch(tmp_path_factory.mktemp("expected") / "project", tiny_store)
+    folder = tmp_path_factory.mktemp("expected")
+    project = Scratch(folder / "project", copied(tiny_store, folder / "store"))
     project.built()
     return project.artifacts()
 
@@ -65,24 +59,24 @@ def expected(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     ("how", "lines"),
     [
         (signal.SIGINT, [RUN, CUT]),
-        (signal.SIGTERM, [TRANSLATE]),
-        (signal.SIGKILL, [RUN, TRANSLATE, CUT]),
+        pytest.param(signal.SIGTERM, [TRANSLATE], marks=thorough),
+        pytest.param(signal.SIGKILL, [RUN, TRANSLATE, CUT], marks=thorough),
     ],
 )
 def test_an_interrupted_build_goes_on_where_it_was(
-    fresh: Scratch, expected: dict[str, bytes], how: signal.Signals, lines: list[str]
+    torch_fresh: Scratch, expected: dict[str, bytes], how: signal.Signals, lines: list[str]
 ) -> None:
     for line in lines:
-        code, output = stopped(fresh, line, how, "build")
+        code, output = stopped(torch_fresh, line, how, "build")
         assert code != 0
         assert "Traceback" not in output
-        assert not (fresh.folder / "build" / "tiny").exists()
+        assert not (torch_fresh.folder / "build" / "tiny").exists()
         if how != signal.SIGKILL:
-            assert remains(fresh.folder, fresh.store) == []
-    output = fresh.built()
+            assert remains(torch_fresh.folder, torch_fresh.store) == []
+    output = torch_fresh.built()
     assert ("export" in steps(output)) == (CUT not in lines)  # it was finished by then
-    assert fresh.artifacts() == expected
-    assert remains(fresh.folder, fresh.store) == []
+    assert torch_fresh.artifacts() == expected
+    assert remains(torch_fresh.folder, torch_fresh.store) == []
 
 
 @pytest.mark.parametrize(
@@ -93,8 +87,10 @@ def test_an_interrupted_build_goes_on_where_it_was(
         (signal.SIGHUP, "the terminal was closed"),
     ],
 )
-def test_an_ended_build_says_so_in_one_line(fresh: Scratch, how: signal.Signals, told: str) -> None:
-    code, output = stopped(fresh, "build the model …", how, "build")
+def test_an_ended_build_says_so_in_one_line(
+    torch_fresh: Scratch, how: signal.Signals, told: str
+) -> None:
+    code, output = stopped(torch_fresh, "build the model …", how, "build")
     assert code == 128 + how
     lines = [line for line in output.splitlines() if "export: build" not in line]
     assert lines == [f"WARNING: {told}; what was finished is kept"]
@@ -133,16 +129,23 @@ def in_a_library():
 
 
 @pytest.mark.parametrize("place", ["finalizer", "except", "library"])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("parallel", [(), ("-n", "2")])
+@pytest.mark.parametrize(
+    ("how", "parallel"),
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ("-n", "2")),
+        pytest.param(signal.SIGINT, ("-n", "2"), marks=thorough),
+        pytest.param(signal.SIGTERM, (), marks=thorough),
+    ],
+)
 def test_a_signal_ends_a_build_wherever_it_comes(
-    fresh: Scratch, place: str, how: signal.Signals, parallel: tuple[str, ...]
+    torch_fresh: Scratch, place: str, how: signal.Signals, parallel: tuple[str, ...]
 ) -> None:
     article = "an" if place == "except" else "a"
-    fresh.write("tiny.py", TINY + SWALLOWING)
-    fresh.edit("recipes/tiny.yaml", "tiny:build", f"tiny:in_{article}_{place}")
-    fresh.edit("recipes/tiny.yaml", "  args: {width: 8}\n", "")
-    process = fresh.start(*parallel, "build")
+    torch_fresh.write("tiny.py", TINY + SWALLOWING)
+    torch_fresh.edit("recipes/tiny.yaml", "tiny:build", f"tiny:in_{article}_{place}")
+    torch_fresh.edit("recipes/tiny.yaml", "  args: {width: 8}\n", "")
+    process = torch_fresh.start(*parallel, "build")
     assert process.stdout is not None
     while place not in process.stdout.readline():
         pass
@@ -151,16 +154,16 @@ def test_a_signal_ends_a_build_wherever_it_comes(
     assert process.returncode == 128 + how
     assert len(output.splitlines()) == 1
     assert output.endswith("; what was finished is kept\n")
-    assert remains(fresh.folder, fresh.store) == []
+    assert remains(torch_fresh.folder, torch_fresh.store) == []
 
 
-def test_a_signal_that_is_ignored_stays_ignored(fresh: Scratch) -> None:
-    dodo = (fresh.folder / "dodo.py").read_text()
-    fresh.write("dodo.py", dodo + "\nprint('ready', flush=True)\ninput()\n")
+def test_a_signal_that_is_ignored_stays_ignored(torch_fresh: Scratch) -> None:
+    dodo = (torch_fresh.folder / "dodo.py").read_text()
+    torch_fresh.write("dodo.py", dodo + "\nprint('ready', flush=True)\ninput()\n")
     process = subprocess.Popen(
-        ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *fresh.command("list")],
-        cwd=fresh.folder,
-        env=fresh.variables(),
+        ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *torch_fresh.command("list")],
+        cwd=torch_fresh.folder,
+        env=torch_fresh.variables(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -175,11 +178,13 @@ def test_a_signal_that_is_ignored_stays_ignored(fresh: Scratch) -> None:
     assert "interrupted" not in output
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_a_build_that_is_killed(fresh: Scratch, how: signal.Signals) -> None:
-    fresh.write("recipes/other.yaml", RECIPE.replace("seed: 0", "seed: 1"))
-    fresh.environment["PARTITION_TEST_MARKER"] = marker = f"marker-of-{fresh.folder}"
-    process = fresh.start("-n", "2", "build")
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=thorough), signal.SIGKILL])
+def test_no_worker_outlives_a_build_that_is_killed(
+    torch_fresh: Scratch, how: signal.Signals
+) -> None:
+    torch_fresh.write("recipes/other.yaml", RECIPE.replace("seed: 0", "seed: 1"))
+    torch_fresh.environment["PARTITION_TEST_MARKER"] = marker = f"marker-of-{torch_fresh.folder}"
+    process = torch_fresh.start("-n", "2", "build")
     assert process.stdout is not None
     while "run it in PyTorch …" not in process.stdout.readline():
         pass
@@ -221,17 +226,21 @@ def test_two_builds_of_one_recipe_at_once_export_it_once(tmp_path: Path, folders
     assert remains(tmp_path) == []
 
 
-def test_an_input_that_changes_during_a_step_is_told_and_nothing_is_kept(fresh: Scratch) -> None:
-    fresh.write("tiny.py", TINY.replace("def build(width=8):", "def build(width=8):\n    touch()"))
-    with (fresh.folder / "tiny.py").open("a") as file:
+def test_an_input_that_changes_during_a_step_is_told_and_nothing_is_kept(
+    torch_fresh: Scratch,
+) -> None:
+    torch_fresh.write(
+        "tiny.py", TINY.replace("def build(width=8):", "def build(width=8):\n    touch()")
+    )
+    with (torch_fresh.folder / "tiny.py").open("a") as file:
         file.write(
             "\n\ndef touch():\n    from pathlib import Path\n\n"
             "    with Path(__file__).open('a') as file:\n        file.write('# changed\\n')\n"
         )
-    run = fresh.doit("build")
+    run = torch_fresh.doit("build")
     assert run.returncode != 0
     (told,) = [line for line in run.stdout.splitlines() if line.startswith("ERROR")]
     assert told.startswith("ERROR: recipes/tiny.yaml: export: while it ran, code tiny.py")
     assert told.endswith("belongs to neither state and is not kept; build again")
-    assert not (fresh.folder / "build" / "tiny").exists()
-    assert not list((fresh.store / "v1").glob("ac/*/*"))
+    assert not (torch_fresh.folder / "build" / "tiny").exists()
+    assert not list((torch_fresh.store / "v1").glob("ac/*/*"))

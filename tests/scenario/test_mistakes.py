@@ -10,8 +10,7 @@ import pytest
 
 from partition_core.base.errors import RecipeError
 from partition_core.build.run import Run, chosen_recipes
-
-from .conftest import RECIPE, TINY, Scratch
+from tests.projects import RECIPE, TINY, Scratch
 
 NO_RECIPE = (
     "ERROR: recipes/: there is no recipe; expected at least one file 'recipes/<name>.yaml'; "
@@ -215,17 +214,17 @@ def test_a_wrong_recipe_stops_a_command_about_it(two: Scratch, command: str) -> 
     assert two.files() == before
 
 
-def test_a_misspelt_mark_is_told_and_changes_no_byte_of_the_project(scratch: Scratch) -> None:
-    scratch.built()
-    scratch.edit("recipes/tiny.yaml", "end: ['decode:input']", "end: ['decod:input']")
-    before = scratch.files()
-    run = scratch.doit("build", "recipe=tiny")
+def test_a_misspelt_mark_is_told_and_changes_no_byte_of_the_project(torch_scratch: Scratch) -> None:
+    torch_scratch.built()
+    torch_scratch.edit("recipes/tiny.yaml", "end: ['decode:input']", "end: ['decod:input']")
+    before = torch_scratch.files()
+    run = torch_scratch.doit("build", "recipe=tiny")
     assert run.returncode == 3
     assert run.stdout == (
         "ERROR: recipes/tiny.yaml:15: partition.segments[0].end[0]: unknown mark 'decod'; "
         "expected one of 'decode', 'whole'; did you mean 'decode'?\n"
     )
-    assert scratch.files() == before
+    assert torch_scratch.files() == before
 
 
 def test_all_mistakes_of_all_chosen_recipes_are_told_in_order(scratch: Scratch) -> None:
@@ -337,12 +336,12 @@ def ends(width):
 )
 
 
-def test_every_failing_recipe_is_told_and_the_others_are_built(fresh: Scratch) -> None:
-    fresh.write("tiny.py", FACTORIES)
+def test_every_failing_recipe_is_told_and_the_others_are_built(torch_fresh: Scratch) -> None:
+    torch_fresh.write("tiny.py", FACTORIES)
     for name, ((old, new), _) in FAILING.items():
         assert old in RECIPE
-        fresh.write(f"recipes/{name}.yaml", RECIPE.replace(old, new))
-    run = fresh.doit("build")
+        torch_fresh.write(f"recipes/{name}.yaml", RECIPE.replace(old, new))
+    run = torch_fresh.doit("build")
     assert run.returncode != 0
     told = [line for line in run.stdout.splitlines() if "…" not in line and line[-2:] != " s"]
     errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR: ")]
@@ -352,4 +351,7 @@ def test_every_failing_recipe_is_told_and_the_others_are_built(fresh: Scratch) -
         f"{name}: failed" for name in sorted(FAILING)
     ]
     assert "build/tiny/manifest.json: written" in told
-    assert {path.name for path in (fresh.folder / "build").iterdir()} == {".partition", "tiny"}
+    assert {path.name for path in (torch_fresh.folder / "build").iterdir()} == {
+        ".partition",
+        "tiny",
+    }

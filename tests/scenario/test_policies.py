@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import onnxruntime
 import pytest
 
 from partition_core.sources.mmdet.importing import import_mmdeploy
+from tests.projects import Scratch
 
-from .conftest import Scratch
-
+thorough = pytest.mark.thorough
 YOLOV3 = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
 DETR = "detr/detr_r18_8xb2-500e_coco.py"
 SMALL_DETR = "{model.encoder.num_layers: 1, model.decoder.num_layers: 1}"
@@ -68,6 +69,12 @@ RECIPES = (*IMPORTED, *WRITTEN)
 TWO_PICTURES = ("two_stage", "no_postprocess")
 WHOLE = ("single_stage", "two_stage", "backbone_head")
 
+
+def sample(names: Sequence[str]) -> list[Any]:
+    """Return names of recipes: a run that is not thorough builds the first alone."""
+    return [names[0], *(pytest.param(name, marks=thorough) for name in names[1:])]
+
+
 PARTS = {
     "single_stage": {
         "partition0.onnx": ({"Conv", "TopK"}, {"NonMaxSuppression"}),
@@ -117,12 +124,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     project.edit("recipes/two_stage.yaml", "[1, 3, 160, 128]", "[2, 3, 160, 128]")
     # Scores of seed 0 are rounded by more than the tolerance at one of the sizes.
     project.edit("recipes/two_stage.yaml", "seed: 0", "seed: 1")
-    project.built("-n", "2", "build")
     return project
 
 
+def built(project: Scratch, name: str) -> Path:
+    """Return the build folder of a recipe, which is built when a test asks for it first."""
+    folder = project.folder / "build" / name
+    if not folder.exists():
+        project.built("build", f"recipe={name}")
+    return folder
+
+
 def manifest(project: Scratch, name: str) -> dict[str, Any]:
-    path = project.folder / "build" / name / "manifest.json"
+    path = built(project, name) / "manifest.json"
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
@@ -137,7 +151,7 @@ def _nodes(body: Any) -> list[Any]:
     return [*body.node, *(node for graph in inner for node in _nodes(graph))]
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", sample(WHOLE))
 def test_the_segments_chain_to_the_whole(project: Scratch, name: str) -> None:
     told = manifest(project, name)
     assert told["coverage"]["uncovered"] == []
@@ -155,6 +169,7 @@ def test_the_segments_chain_to_the_whole(project: Scratch, name: str) -> None:
     assert all(edge["input"] == "input" for edge in edges if edge["producer"] == "end2end input")
 
 
+@pytest.mark.thorough
 def test_a_later_segment_takes_the_picture_for_its_free_size_alone(project: Scratch) -> None:
     takers = {
         name: [e["consumer"] for e in manifest(project, name)["edges"] if e["input"] == "input"]
@@ -167,15 +182,15 @@ def test_a_later_segment_takes_the_picture_for_its_free_size_alone(project: Scra
     }
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", sample(RECIPES))
 def test_a_segment_holds_the_work_that_the_policy_gives_it(project: Scratch, name: str) -> None:
     for file, (own, foreign) in PARTS[name].items():
-        found = operators(project.folder / "build" / name / file)
+        found = operators(built(project, name) / file)
         assert own <= found, file
         assert not foreign & found, file
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", sample(RECIPES))
 def test_the_proof_saw_detections_on_every_sample(project: Scratch, name: str) -> None:
     samples = manifest(project, name)["proof"]["samples"]
     assert len(samples) == (4 if name in IMPORTED else 2)
@@ -185,6 +200,7 @@ def test_the_proof_saw_detections_on_every_sample(project: Scratch, name: str) -
             assert picture["pairs"] == picture["pytorch"] == picture["end2end"] >= 20
 
 
+@pytest.mark.thorough
 def test_without_post_processing_the_maps_of_both_pictures_are_left(project: Scratch) -> None:
     told = manifest(project, "no_postprocess")
     (segment,) = told["segments"]
@@ -194,7 +210,7 @@ def test_without_post_processing_the_maps_of_both_pictures_are_left(project: Scr
     assert len(uncovered) > 50
 
 
-@pytest.mark.parametrize("size", [(288, 160), (160, 352)])
+@pytest.mark.parametrize("size", [(288, 160), pytest.param((160, 352), marks=thorough)])
 def test_a_detector_of_dynamic_size_gives_what_mmdet_gives_at_a_further_one(
     project: Scratch, size: tuple[int, int]
 ) -> None:

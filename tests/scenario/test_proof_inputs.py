@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Scratch, steps
+from tests.projects import Scratch, steps
 
 MODEL = """
 import torch
@@ -184,6 +184,7 @@ def test_what_does_not_fit_in_files_is_told_at_once_before_anything_is_exported(
     assert not (project.folder / "build" / "text").exists()
 
 
+@pytest.mark.thorough
 def test_files_of_the_project_give_the_same_manifest_on_every_machine(tmp_path: Path) -> None:
     made = []
     for machine in ("one", "another"):

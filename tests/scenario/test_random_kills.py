@@ -1,6 +1,7 @@
 """Builds that are killed at random instants, alone and eight at a time.
 
-`PARTITION_CORE_KILLS` and `PARTITION_CORE_STORM_SECONDS` ask for more than a test run does.
+A run of the tests has a few kills of builds of an ONNX file, a thorough one many of PyTorch models.
+`PARTITION_CORE_KILLS` and `PARTITION_CORE_STORM_SECONDS` ask for still more.
 """
 
 from __future__ import annotations
@@ -17,29 +18,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from partition_core.store.entry import decode
+import pytest
 
-from .conftest import RECIPE, Scratch, steps
+from partition_core.store.entry import decode
+from tests.projects import FileScratch, Scratch, steps, tiny_file
+
+from .leftovers import entries, finished
 
 KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "24"))
 STORM_SECONDS = float(os.environ.get("PARTITION_CORE_STORM_SECONDS", "15"))
 STEPS = ("export", "cut body.onnx", "cut tail.onnx", "prove")
-
-
-def entries(store: Path) -> list[Path]:
-    return list((store / "v1" / "ac").glob("??/[!.]*"))
-
-
-def finished(store: Path) -> set[str]:
-    """Return the steps whose results are in the store, whole."""
-    found = set()
-    for path in entries(store):
-        result = decode(path.name, path.read_bytes())
-        assert result is not None, f"half an entry: {path.name}"
-        for file in result.files.values():
-            assert (store / "v1" / "cas" / file.digest[:2] / file.digest).exists()
-        found.add(result.origin.step)
-    return found
 
 
 def forget(store: Path, gone: set[str]) -> None:
@@ -84,13 +72,21 @@ def parts(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.part") if path.is_file()]
 
 
-def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(scratch: Scratch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [("scratch", 4), pytest.param("torch_scratch", KILLS, marks=pytest.mark.thorough)],
+    ids=["file", "torch"],
+)
+def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(
+    request: pytest.FixtureRequest, kind: str, number: int
+) -> None:
+    scratch: Scratch = request.getfixturevalue(kind)
     scratch.built()
     expected = scratch.artifacts()
     lasts = [duration(scratch, set(STEPS[start:])) for start in range(len(STEPS) + 1)]
     chance = random.Random(20)
     kills: Counter[tuple[str, ...]] = Counter()
-    while kills.total() < KILLS:
+    while kills.total() < number:
         # Most runs start behind the export, which takes nearly all the time of a build.
         start = chance.choice((0, 1, 1, 1, 2, 3, 4))
         gone = set(STEPS[start:])
@@ -114,16 +110,19 @@ def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(scratch: 
 class Storm:
     """Builds at the same time of a few recipes in a few folders, some of them killed."""
 
-    def __init__(self, folder: Path, projects: int, recipes: int) -> None:
-        self.chance = random.Random(8)
+    def __init__(
+        self, folder: Path, kind: type[Scratch], patience: float, projects: int, recipes: int
+    ) -> None:
+        self.chance, self.patience = random.Random(8), patience
         self.store = folder / "store"
         self.recipes = [f"tiny{number}" for number in range(recipes)]
-        self.projects = [Scratch(folder / f"p{n}", self.store) for n in range(projects)]
+        self.projects = [kind(folder / f"p{n}", self.store) for n in range(projects)]
         for project in self.projects:
+            text = (project.folder / "recipes" / "tiny.yaml").read_text()
             (project.folder / "recipes" / "tiny.yaml").unlink()
             for number, name in enumerate(self.recipes):
-                text = RECIPE.replace("seed: 0", f"seed: {number}")
-                project.write(f"recipes/{name}.yaml", text)
+                (project.folder / f"{name}.onnx").write_bytes(tiny_file(seed=number))
+                project.write(f"recipes/{name}.yaml", of_number(text, number, name))
         self.outputs: list[str] = []
         self.failures: list[str] = []
         self.kills = 0
@@ -142,7 +141,7 @@ class Storm:
     def _work(self, project: Scratch, end: float) -> None:
         while time.monotonic() < end:
             recipes = ",".join(self.chance.sample(self.recipes, k=self.chance.choice((1, 2))))
-            patience = self.chance.choice((None, None, self.chance.uniform(0.2, 8.0)))
+            patience = self.chance.choice((None, None, self.chance.uniform(0.2, self.patience)))
             with subprocess.Popen(
                 project.command("build", f"recipe={recipes}"),
                 cwd=project.folder,
@@ -169,11 +168,27 @@ class Storm:
                     yield recipe, name, content
 
 
-def test_eight_builds_at_once_with_kills_work_once_and_agree(tmp_path: Path) -> None:
-    storm = Storm(tmp_path, projects=3, recipes=4)
-    storm.run(STORM_SECONDS, workers=8)
+def of_number(recipe: str, number: int, name: str) -> str:
+    """Return a recipe with another seed or another file."""
+    return recipe.replace("seed: 0", f"seed: {number}").replace("tiny.onnx", f"{name}.onnx")
+
+
+@pytest.mark.parametrize(
+    ("kind", "patience", "seconds"),
+    [
+        (FileScratch, 1.0, 4.0),
+        pytest.param(Scratch, 8.0, STORM_SECONDS, marks=pytest.mark.thorough),
+    ],
+    ids=["file", "torch"],
+)
+def test_eight_builds_at_once_with_kills_work_once_and_agree(
+    tmp_path: Path, kind: type[Scratch], patience: float, seconds: float
+) -> None:
+    storm = Storm(tmp_path, kind, patience, projects=3, recipes=4)
+    storm.run(seconds, workers=8)
     assert storm.failures == []
-    begun = sum(text.count(": export: build the model …") for text in storm.outputs)
+    first = "read the ONNX file" if kind is FileScratch else "build the model"
+    begun = sum(text.count(f": export: {first} …") for text in storm.outputs)
     assert begun <= len(storm.recipes) + storm.kills
     for project in storm.projects:
         project.built()
@@ -182,9 +197,11 @@ def test_eight_builds_at_once_with_kills_work_once_and_agree(tmp_path: Path) -> 
         found.setdefault((recipe, name), set()).add(content)
     assert len(found) == 4 * len(storm.recipes)
     assert all(len(contents) == 1 for contents in found.values())
-    alone = Scratch(tmp_path / "alone", tmp_path / "another store")
-    alone.edit("recipes/tiny.yaml", "seed: 0", "seed: 1")
-    os.rename(alone.folder / "recipes/tiny.yaml", alone.folder / "recipes/tiny1.yaml")
+    alone = kind(tmp_path / "alone", tmp_path / "another store")
+    recipe = alone.folder / "recipes" / "tiny.yaml"
+    alone.write("recipes/tiny1.yaml", of_number(recipe.read_text(), 1, "tiny1"))
+    (alone.folder / "tiny1.onnx").write_bytes(tiny_file(seed=1))
+    recipe.unlink()
     alone.built()
     for name, content in alone.artifacts("tiny1").items():
         assert found["tiny1", name] == {content}

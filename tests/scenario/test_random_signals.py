@@ -1,6 +1,6 @@
 """Builds that are told to end at random instants: soon, in one way, with nothing half done.
 
-`PARTITION_CORE_SIGNALS` asks for more than a test run does.
+`PARTITION_CORE_SIGNALS` asks for more than a thorough run does.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.onnx_source.conftest import LINE, TWO, Project
+import pytest
 
-from .test_interruptions import remains
-from .test_random_kills import entries, finished
+from tests.onnx_source.projects import LINE, TWO, Project
+
+from .leftovers import entries, finished, remains
 
 SIGNALS = int(os.environ.get("PARTITION_CORE_SIGNALS", "100"))
 WORKERS = 4
@@ -103,16 +104,19 @@ class Sender:
             finished(self.project.store)  # whole entries, with all their files
 
 
-def test_a_signal_at_any_instant_ends_a_build_in_one_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "number", [8, pytest.param(SIGNALS, marks=pytest.mark.thorough)], ids=["few", "many"]
+)
+def test_a_signal_at_any_instant_ends_a_build_in_one_way(tmp_path: Path, number: int) -> None:
     senders = [Sender(tmp_path, number) for number in range(WORKERS)]
-    threads = [threading.Thread(target=one.run, args=(SIGNALS // WORKERS,)) for one in senders]
+    threads = [threading.Thread(target=one.run, args=(number // WORKERS,)) for one in senders]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [wrong for one in senders for wrong in one.wrong] == []
     ways = sum((one.ways for one in senders), Counter())
-    assert ways["SIGINT"] + ways["SIGTERM"] >= SIGNALS
+    assert ways["SIGINT"] + ways["SIGTERM"] >= number
     for one in senders:
         one.project.built()
         assert {name: one.project.artifacts(name) for name in one.expected} == one.expected

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from partition_core.base.identity import SETTLED_AFTER
+from tests.projects import ROOT, FileScratch, Scratch, steps
 
-from .conftest import ROOT, Scratch, steps
-
+thorough = pytest.mark.thorough
 ALL = ["export", "cut body.onnx", "cut tail.onnx", "prove"]
 
 
@@ -33,7 +33,7 @@ def test_a_second_build_does_nothing(scratch: Scratch) -> None:
 
 def test_a_comment_in_the_recipe_rebuilds_nothing(scratch: Scratch) -> None:
     scratch.built()
-    scratch.edit("recipes/tiny.yaml", "model:\n", "# a comment\nmodel:\n")
+    scratch.edit("recipes/tiny.yaml", "model:", "# a comment\nmodel:")
     assert scratch.built() == "tiny: up to date (4 artifacts in build/tiny)\n"
 
 
@@ -42,63 +42,87 @@ def test_an_edited_end_rebuilds_that_segment_and_the_proof(scratch: Scratch) -> 
     scratch.edit(
         "recipes/tiny.yaml",
         "end: ['decode:input']",
-        "end: ['decode:input.maps.0', 'decode:input.maps.1']",
+        "end: ['decode:input.small', 'decode:input.large']",
     )
     output = scratch.built()
     assert steps(output) == ["cut body.onnx", "prove"]
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("recipes/tiny.yaml", "name: decode, on", "name: decode2, on"),
-        ("recipes/tiny.yaml", "seed: 0", "seed: 1"),
-        ("tiny.py", "sigmoid()", "tanh()"),
-    ],
-    ids=["a mark", "the seed", "the code of the model"],
-)
-def test_what_the_model_depends_on_rebuilds_everything(
-    scratch: Scratch, file: str, old: str, new: str
-) -> None:
+def test_another_mark_or_another_file_rebuilds_everything(scratch: FileScratch) -> None:
     scratch.built()
     before = scratch.artifacts()
-    scratch.edit(file, old, new)
-    if "decode2" in new:
-        scratch.edit("recipes/tiny.yaml", "'decode:", "'decode2:")
+    recipe = (scratch.folder / "recipes" / "tiny.yaml").read_text()
+    marked = recipe.replace("name: decode", "name: decode2").replace("'decode:", "'decode2:")
+    scratch.write("recipes/tiny.yaml", marked)
+    assert steps(scratch.built()) == ALL
+    assert scratch.artifacts()["end2end.onnx"] != before["end2end.onnx"]
+    scratch.write("recipes/tiny.yaml", recipe)
+    scratch.change(seed=1)
     assert steps(scratch.built()) == ALL
     assert scratch.artifacts()["end2end.onnx"] != before["end2end.onnx"]
 
 
 @pytest.mark.parametrize(
-    ("package", "built"),
-    # With another onnxscript the models come out the same: nothing is cut again.
-    [("onnxscript", ["export"]), ("partition-core", ALL)],
+    ("file", "old", "new"),
+    [
+        pytest.param("recipes/tiny.yaml", "name: decode, on", "name: decode2, on", marks=thorough),
+        pytest.param("recipes/tiny.yaml", "seed: 0", "seed: 1", marks=thorough),
+        ("tiny.py", "sigmoid()", "tanh()"),
+    ],
+    ids=["a mark", "the seed", "the code of the model"],
 )
-def test_another_version_of_a_package_or_of_ours_rebuilds_what_runs_it(
-    scratch: Scratch, tmp_path: Path, package: str, built: list[str]
+def test_what_the_model_depends_on_rebuilds_everything(
+    torch_scratch: Scratch, file: str, old: str, new: str
 ) -> None:
-    scratch.built()
-    metadata = tmp_path / "site" / f"{package.replace('-', '_')}-99.0.dist-info" / "METADATA"
-    metadata.parent.mkdir(parents=True)
-    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
-    scratch.environment["PYTHONPATH"] = f"{tmp_path / 'site'}:{ROOT}"
-    assert steps(scratch.built()) == built
+    torch_scratch.built()
+    before = torch_scratch.artifacts()
+    torch_scratch.edit(file, old, new)
+    if "decode2" in new:
+        torch_scratch.edit("recipes/tiny.yaml", "'decode:", "'decode2:")
+    assert steps(torch_scratch.built()) == ALL
+    assert torch_scratch.artifacts()["end2end.onnx"] != before["end2end.onnx"]
 
 
 @pytest.mark.parametrize(
-    ("file", "built"),
-    [("trace/to_onnx.py", ["export"]), ("graph/file/graph_writer.py", ALL)],
+    ("kind", "package", "built"),
+    [
+        # With another onnxscript the models come out the same: nothing is cut again.
+        ("torch_scratch", "onnxscript", ["export"]),
+        ("scratch", "partition-core", ALL),
+        pytest.param("torch_scratch", "partition-core", ALL, marks=thorough),
+    ],
+)
+def test_another_version_of_a_package_or_of_ours_rebuilds_what_runs_it(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, package: str, built: list[str]
+) -> None:
+    project: Scratch = request.getfixturevalue(kind)
+    project.built()
+    metadata = tmp_path / "site" / f"{package.replace('-', '_')}-99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
+    project.environment["PYTHONPATH"] = f"{tmp_path / 'site'}:{ROOT}"
+    assert steps(project.built()) == built
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "built"),
+    [
+        ("torch_scratch", "trace/to_onnx.py", ["export"]),
+        ("scratch", "graph/file/graph_writer.py", ALL),
+        pytest.param("torch_scratch", "graph/file/graph_writer.py", ALL, marks=thorough),
+    ],
 )
 def test_a_change_of_our_own_code_rebuilds_what_runs_it(
-    scratch: Scratch, tmp_path: Path, file: str, built: list[str]
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, file: str, built: list[str]
 ) -> None:
+    project: Scratch = request.getfixturevalue(kind)
     copy = tmp_path / "package"
     shutil.copytree(ROOT / "partition_core", copy / "partition_core")
-    scratch.package_root = copy
-    assert steps(scratch.built()) == []
+    project.package_root = copy
+    assert steps(project.built()) == []
     code = copy / "partition_core" / file
     code.write_text(code.read_text() + "\n# changed\n")
-    assert steps(scratch.built()) == built
+    assert steps(project.built()) == built
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "missing"])
@@ -130,21 +154,21 @@ def test_a_renamed_segment_leaves_no_file_of_its_old_name(scratch: Scratch) -> N
     }
 
 
-def test_clean_then_build_restores_without_importing_torch(scratch: Scratch) -> None:
-    scratch.built()
-    before = scratch.artifacts()
-    scratch.built("clean", "build")
-    assert not any((scratch.folder / "build" / "tiny" / name).exists() for name in before)
-    scratch.environment["PYTHONPROFILEIMPORTTIME"] = "1"
-    output = scratch.built()
-    assert scratch.artifacts() == before
+def test_clean_then_build_restores_without_importing_torch(torch_scratch: Scratch) -> None:
+    torch_scratch.built()
+    before = torch_scratch.artifacts()
+    torch_scratch.built("clean", "build")
+    assert not any((torch_scratch.folder / "build" / "tiny" / name).exists() for name in before)
+    torch_scratch.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    output = torch_scratch.built()
+    assert torch_scratch.artifacts() == before
     assert " torch\n" not in output
 
 
-def test_a_build_with_nothing_to_do_imports_no_heavy_package(scratch: Scratch) -> None:
-    scratch.built()
-    scratch.environment["PYTHONPROFILEIMPORTTIME"] = "1"
-    output = scratch.built("build", "recipe=tiny")
+def test_a_build_with_nothing_to_do_imports_no_heavy_package(torch_scratch: Scratch) -> None:
+    torch_scratch.built()
+    torch_scratch.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    output = torch_scratch.built("build", "recipe=tiny")
     imported = {line.rsplit("|", 1)[1].strip() for line in output.splitlines() if "|" in line}
     assert "partition_core.tasks" in imported
     assert not imported & {
@@ -159,23 +183,23 @@ def test_a_build_with_nothing_to_do_imports_no_heavy_package(scratch: Scratch) -
 
 
 def test_the_same_build_in_another_folder_and_hash_seed_gives_the_same_bytes(
-    tmp_path: Path, tiny_store: Path
+    torch_scratch: Scratch, tmp_path: Path
 ) -> None:
-    first = Scratch(tmp_path / "a" / "project", tmp_path / "a" / "store")
-    second = Scratch(tmp_path / "b" / "other", tmp_path / "b" / "store")
-    first.environment["PYTHONHASHSEED"] = "1"
-    second.environment["PYTHONHASHSEED"] = "2"
-    first.built()
-    second.built()
-    assert first.artifacts() == second.artifacts()
-    assert all(str(tmp_path).encode() not in content for content in first.artifacts().values())
+    torch_scratch.built()  # it is from the store, which was filled with the hash seed 1
+    other = Scratch(tmp_path / "b" / "other", tmp_path / "b" / "store")
+    other.environment["PYTHONHASHSEED"] = "2"
+    other.built()
+    assert torch_scratch.artifacts() == other.artifacts()
+    assert all(str(tmp_path).encode() not in content for content in other.artifacts().values())
 
 
-def test_the_manifest_tells_digests_edges_coverage_proof_and_fingerprints(scratch: Scratch) -> None:
+def test_the_manifest_tells_digests_edges_coverage_proof_and_fingerprints(
+    torch_scratch: Scratch,
+) -> None:
     import hashlib
 
-    scratch.built()
-    files = scratch.artifacts()
+    torch_scratch.built()
+    files = torch_scratch.artifacts()
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest["artifacts"] == {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -210,7 +234,7 @@ SETTLED = "build/.partition/settled.json"
 NOTHING = "tiny: up to date (4 artifacts in build/tiny)\n"
 
 
-def test_what_was_settled_is_looked_at_again_after_any_change(scratch: Scratch) -> None:
+def test_what_was_settled_is_looked_at_again_after_any_change(scratch: FileScratch) -> None:
     settle(scratch)
     before = scratch.artifacts()
     assert scratch.built() == NOTHING
@@ -228,39 +252,61 @@ def test_what_was_settled_is_looked_at_again_after_any_change(scratch: Scratch) 
     assert "build/tiny/manifest.json: written" in scratch.built()
 
     settle(scratch)
-    scratch.edit("tiny.py", "sigmoid()", "tanh()")
+    scratch.change(seed=1)
     assert steps(scratch.built()) == ALL
-    scratch.edit("tiny.py", "tanh()", "sigmoid()")
-
-    settle(scratch)
-    package = scratch.folder / "tiny" / "__init__.py"
-    package.parent.mkdir()
-    package.write_text((scratch.folder / "tiny.py").read_text().replace("sigmoid()", "tanh()"))
-    # Python takes the package before the module; that model was cut above.
-    assert steps(scratch.built()) == ["export"]
-    shutil.rmtree(package.parent)
+    scratch.change()
 
     settle(scratch)
     scratch.write("partition.toml", 'salt = "pepper"\n')
     assert steps(scratch.built()) == ALL
 
 
-def test_what_was_settled_is_looked_at_again_after_a_package_or_our_code_changed(
-    scratch: Scratch, tmp_path: Path
+@pytest.mark.thorough
+def test_what_was_settled_is_looked_at_again_after_its_code_or_where_it_is_changed(
+    torch_scratch: Scratch,
 ) -> None:
+    settle(torch_scratch)
+    torch_scratch.edit("tiny.py", "sigmoid()", "tanh()")
+    assert steps(torch_scratch.built()) == ALL
+    torch_scratch.edit("tiny.py", "tanh()", "sigmoid()")
+
+    settle(torch_scratch)
+    package = torch_scratch.folder / "tiny" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text((torch_scratch.folder / "tiny.py").read_text().replace("sigmoid", "tanh"))
+    # Python takes the package before the module; that model was cut above.
+    assert steps(torch_scratch.built()) == ["export"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "built", "file"),
+    [
+        ("scratch", "onnx", ALL, "sources/onnx/given_file.py"),
+        pytest.param("torch_scratch", "onnxscript", ["export"], "trace/to_onnx.py", marks=thorough),
+    ],
+)
+def test_what_was_settled_is_looked_at_again_after_a_package_or_our_code_changed(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    kind: str,
+    package: str,
+    built: list[str],
+    file: str,
+) -> None:
+    scratch: Scratch = request.getfixturevalue(kind)
     copy, site = tmp_path / "package", tmp_path / "site"
     shutil.copytree(ROOT / "partition_core", copy / "partition_core")
     site.mkdir()
     scratch.environment["PYTHONPATH"] = f"{copy}:{site}"
     settle(scratch)
     assert scratch.built() == NOTHING
-    metadata = site / "onnxscript-99.0.dist-info" / "METADATA"
+    metadata = site / f"{package}-99.0.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text("Metadata-Version: 2.1\nName: onnxscript\nVersion: 99.0\n")
-    assert steps(scratch.built()) == ["export"]
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
+    assert steps(scratch.built()) == built
 
     settle(scratch)
-    code = copy / "partition_core" / "trace" / "to_onnx.py"
+    code = copy / "partition_core" / file
     code.write_text(code.read_text() + "\n# changed\n")
     assert steps(scratch.built()) == ["export"]
 

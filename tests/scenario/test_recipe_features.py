@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from .conftest import Scratch
+from tests.projects import Scratch
 
 MODEL = """
 import torch

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from partition_core.build.settings import read_settings
-
-from .conftest import Scratch, steps
+from tests.projects import FileScratch, Scratch, steps
 
 HOSTILE = (
     "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)> & {{ 7*7 }}"
@@ -22,10 +21,10 @@ MEASURED = ["measure end2end.onnx", "measure body.onnx", "measure tail.onnx", "r
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Scratch:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> FileScratch:
     """Return a project in which the tiny recipe was built with its report."""
     folder = tmp_path_factory.mktemp("reported")
-    project = Scratch(folder / "project", folder / "store")
+    project = FileScratch(folder / "project", folder / "store")
     project.environment["PARTITION_CORE_REPORT"] = "1"
     project.edit("recipes/tiny.yaml", "model:", f"# {HOSTILE}\nmodel:")
     output = project.built()
@@ -112,20 +111,20 @@ def test_a_comment_in_the_recipe_measures_nothing_again(reported: Scratch) -> No
 
 
 def test_what_a_page_tells_of_the_export_is_that_of_the_last_one(
-    reported: Scratch, tmp_path: Path
+    torch_scratch: Scratch, tmp_path: Path
 ) -> None:
+    torch_scratch.environment["PARTITION_CORE_REPORT"] = "1"
+    torch_scratch.built()
     metadata = tmp_path / "onnxscript-99.0.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: onnxscript\nVersion: 99.0\n")
-    assert "onnxscript 99.0" not in text_of(page(reported))
-    reported.environment["PYTHONPATH"] = f"{tmp_path}:{reported.package_root}"
-    try:
-        # The models are the same bytes, so that nothing is proven and measured again.
-        assert steps(reported.built()) == ["export", "report"]
-        assert "onnxscript 99.0" in text_of(page(reported))
-    finally:
-        del reported.environment["PYTHONPATH"]
-    assert steps(reported.built()) == []
+    assert "onnxscript 99.0" not in text_of(page(torch_scratch))
+    torch_scratch.environment["PYTHONPATH"] = f"{tmp_path}:{torch_scratch.package_root}"
+    # The models are the same bytes, so that nothing is proven and measured again.
+    assert steps(torch_scratch.built()) == ["export", "report"]
+    assert "onnxscript 99.0" in text_of(page(torch_scratch))
+    del torch_scratch.environment["PYTHONPATH"]
+    assert steps(torch_scratch.built()) == []
 
 
 def test_only_the_segments_that_changed_are_measured_again(reported: Scratch) -> None:
@@ -144,7 +143,7 @@ def test_only_the_segments_that_changed_are_measured_again(reported: Scratch) ->
 
 
 def test_figures_vary_and_the_manifest_does_not(reported: Scratch, tmp_path: Path) -> None:
-    again = Scratch(tmp_path / "project", tmp_path / "store")
+    again = FileScratch(tmp_path / "project", tmp_path / "store")
     again.environment["PARTITION_CORE_REPORT"] = "1"
     again.write("recipes/tiny.yaml", (reported.folder / "recipes" / "tiny.yaml").read_text())
     again.built()

@@ -13,8 +13,9 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from partition_core.report.wording import dims_text
 from tests.browser import browser, keep_screenshot, show
+from tests.projects import Scratch
 
-from .conftest import Scratch
+pytestmark = pytest.mark.thorough
 
 DESKTOP, PHONE = 1280, 390
 

@@ -8,7 +8,7 @@ import re
 import onnx
 import pytest
 
-from .conftest import Scratch
+from tests.projects import Scratch
 
 
 def advice(scratch: Scratch, *wishes: str, recipe: str = "tiny") -> str:
@@ -27,9 +27,9 @@ def pasted(output: str) -> str:
     return output[output.index("\nmarks:\n") + 1 :]
 
 
-def test_the_advice_names_the_best_cuts_and_where_the_recipe_stands(scratch: Scratch) -> None:
-    before = (scratch.folder / "recipes" / "tiny.yaml").read_bytes()
-    output = advice(scratch)
+def test_the_advice_names_the_best_cuts_and_where_the_recipe_stands(torch_scratch: Scratch) -> None:
+    before = (torch_scratch.folder / "recipes" / "tiny.yaml").read_bytes()
+    output = advice(torch_scratch)
     # The stem gives 8 x 16 x 16 floats, the heads 6 x (16 x 16 + 8 x 8): 8192 and 7680 bytes.
     found = rows(output)
     assert found["recipe"][:2] == ["7.7 kB", "2"]
@@ -37,28 +37,30 @@ def test_the_advice_names_the_best_cuts_and_where_the_recipe_stands(scratch: Scr
     assert "tiny: " in output
     assert " that no other cut beats in both bytes and evenness:\n" in output
     assert "the recipe's own cut carries 7.7 kB" in output
-    assert (scratch.folder / "recipes" / "tiny.yaml").read_bytes() == before
-    assert [path.name for path in (scratch.folder / "build" / "tiny").iterdir()] == ["suggest.svg"]
-    assert b"<svg" in (scratch.folder / "build" / "tiny" / "suggest.svg").read_bytes()
+    assert (torch_scratch.folder / "recipes" / "tiny.yaml").read_bytes() == before
+    assert [path.name for path in (torch_scratch.folder / "build" / "tiny").iterdir()] == [
+        "suggest.svg"
+    ]
+    assert b"<svg" in (torch_scratch.folder / "build" / "tiny" / "suggest.svg").read_bytes()
 
 
-def test_the_yaml_builds_what_was_said(scratch: Scratch) -> None:
-    output = advice(scratch, "cut=2")
+def test_the_yaml_builds_what_was_said(torch_scratch: Scratch) -> None:
+    output = advice(torch_scratch, "cut=2")
     across, tensors, *_ = rows(output)["2"]
-    whole = (scratch.folder / "recipes" / "tiny.yaml").read_text()
-    scratch.write("recipes/pasted.yaml", whole[: whole.index("marks:")] + pasted(output))
-    scratch.built("build", "recipe=pasted")
-    first = onnx.load(scratch.folder / "build" / "pasted" / "part0.onnx")
+    whole = (torch_scratch.folder / "recipes" / "tiny.yaml").read_text()
+    torch_scratch.write("recipes/pasted.yaml", whole[: whole.index("marks:")] + pasted(output))
+    torch_scratch.built("build", "recipe=pasted")
+    first = onnx.load(torch_scratch.folder / "build" / "pasted" / "part0.onnx")
     dims = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in first.graph.output]
     assert len(dims) == int(tensors)
     assert across == f"{4 * sum(map(math.prod, dims)) / 1000:.1f} kB"
 
 
-def test_limits_are_kept(scratch: Scratch) -> None:
-    output = advice(scratch, "max_bytes=8kB")
+def test_limits_are_kept(torch_scratch: Scratch) -> None:
+    output = advice(torch_scratch, "max_bytes=8kB")
     assert rows(output).keys() == {"recipe", *(str(n) for n in range(1, len(rows(output))))}
     assert "8.2 kB" not in output
-    refused = scratch.doit("suggest", "recipe=tiny", "max_memory=1kB")
+    refused = torch_scratch.doit("suggest", "recipe=tiny", "max_memory=1kB")
     assert refused.returncode != 0
     assert (
         "ERROR: recipes/tiny.yaml: tiny: no cut into 2 parts keeps to the limits; expected limits "
@@ -66,8 +68,8 @@ def test_limits_are_kept(scratch: Scratch) -> None:
     ) in refused.stdout
 
 
-def test_three_parts_with_times(scratch: Scratch) -> None:
-    output = advice(scratch, "parts=3", "measure=yes")
+def test_three_parts_with_times(torch_scratch: Scratch) -> None:
+    output = advice(torch_scratch, "parts=3", "measure=yes")
     header = next(line for line in output.splitlines() if line.startswith("cut "))
     assert header.split() == ["cut", "across", "tensors", "FLOPs", "parameters", "memory", "time"]
     assert all(row[2].count("%") == 3 and row[5].count("ms") == 3
@@ -91,8 +93,8 @@ def test_three_parts_with_times(scratch: Scratch) -> None:
         ("measure=1", "measure=1: this is no answer; expected 'yes' or 'no'"),
     ],
 )
-def test_a_wish_that_makes_no_sense_is_told(scratch: Scratch, wish: str, told: str) -> None:
-    run = scratch.doit("suggest", "recipe=tiny", wish)
+def test_a_wish_that_makes_no_sense_is_told(torch_scratch: Scratch, wish: str, told: str) -> None:
+    run = torch_scratch.doit("suggest", "recipe=tiny", wish)
     assert run.returncode != 0
     assert "Traceback" not in run.stdout
     # What the model has no say in is told before it is exported.
@@ -102,8 +104,8 @@ def test_a_wish_that_makes_no_sense_is_told(scratch: Scratch, wish: str, told: s
     assert needs_model or run.stdout == f"{line}\n"
 
 
-def test_wishes_are_for_this_command_only(scratch: Scratch) -> None:
-    run = scratch.doit("build", "recipe=tiny", "parts=3")
+def test_wishes_are_for_this_command_only(torch_scratch: Scratch) -> None:
+    run = torch_scratch.doit("build", "recipe=tiny", "parts=3")
     assert run.returncode != 0
     assert "parts=3: this command has no use for it" in run.stdout
-    assert not (scratch.folder / "build").exists()
+    assert not (torch_scratch.folder / "build").exists()

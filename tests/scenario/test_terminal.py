@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from partition_core.base.wording import columns
-
-from .conftest import Scratch
+from tests.projects import Scratch
 
 PROOF = "tiny: proven on 2 inputs: the segments in a chain equal end2end bit for bit"
 
@@ -58,9 +57,9 @@ def test_a_build_ends_in_a_table_and_the_proof(scratch: Scratch) -> None:
     assert heading.split() == ["artifact", "size", "obtained", "seconds"]
     rows = [re.split(r"  +", row) for row in (first, second, third, manifest)]
     assert [row[:3] for row in rows[:3]] == [
-        ["build/tiny/end2end.onnx", "7.0 kB", "restored from the store"],
-        ["build/tiny/body.onnx", "5.4 kB", "restored from the store"],
-        ["build/tiny/tail.onnx", "720 B", "restored from the store"],
+        ["build/tiny/end2end.onnx", "6.1 kB", "restored from the store"],
+        ["build/tiny/body.onnx", "4.2 kB", "restored from the store"],
+        ["build/tiny/tail.onnx", "516 B", "restored from the store"],
     ]
     assert rows[3][0] == "build/tiny/manifest.json" and rows[3][2] == "written"
     assert all(re.fullmatch(r"\d+\.\d", row[3]) for row in rows)
@@ -75,18 +74,18 @@ def test_a_build_ends_in_a_table_and_the_proof(scratch: Scratch) -> None:
 
     (scratch.folder / "build" / "tiny" / "tail.onnx").unlink()
     _, first, second, third, _, _ = seen(at_terminal(scratch, "build"))
-    assert re.split(r"  +", first) == ["build/tiny/end2end.onnx", "7.0 kB", "up to date"]
-    assert re.split(r"  +", second) == ["build/tiny/body.onnx", "5.4 kB", "up to date"]
+    assert re.split(r"  +", first) == ["build/tiny/end2end.onnx", "6.1 kB", "up to date"]
+    assert re.split(r"  +", second) == ["build/tiny/body.onnx", "4.2 kB", "up to date"]
     assert re.split(r"  +", third)[:3] == [
         "build/tiny/tail.onnx",
-        "720 B",
+        "516 B",
         "restored from the store",
     ]
     assert seen(at_terminal(scratch, "build")) == ["tiny: up to date (4 artifacts in build/tiny)"]
 
 
 def test_a_long_step_shows_its_seconds_in_a_line_that_goes_away(scratch: Scratch) -> None:
-    scratch.edit("recipes/tiny.yaml", "'decode:input']}\n", "'decode:input.maps.0']}\n")
+    scratch.edit("recipes/tiny.yaml", "'decode:input']}\n", "'decode:input.small']}\n")
     text = at_terminal(scratch, "build")
     assert re.search(r"\rtiny: prove … \d+ s", text)
     lines = seen(text)
@@ -102,7 +101,7 @@ def test_a_pipe_and_a_file_get_plain_lines(scratch: Scratch) -> None:
     scratch.built("clean", "build")
     at_terminal(scratch, "run", "-o", "log.txt", "build")
     assert (
-        "build/tiny/tail.onnx: restored from the store, 720 B\n"
+        "build/tiny/tail.onnx: restored from the store, 516 B\n"
         in (scratch.folder / "log.txt").read_text()
     )
 

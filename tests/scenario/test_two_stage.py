@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 
 from partition_core.proof.masks import unequal_masks
+from tests.projects import Scratch
 
-from .conftest import Scratch
+pytestmark = pytest.mark.thorough
 
 RECIPE = """\
 model:

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import time
 
-from .conftest import Scratch, steps
+import pytest
+
+from tests.projects import FileScratch, Scratch, steps
 
 
 def test_a_fresh_build_is_in_use_and_nothing_can_be_pruned(scratch: Scratch) -> None:
@@ -19,53 +21,54 @@ def test_a_fresh_build_is_in_use_and_nothing_can_be_pruned(scratch: Scratch) -> 
     assert all(line.endswith("in use") for line in shown[1:5])
     assert shown[5].startswith(f"4 results in '{scratch.store}/v1', ")
     assert scratch.built("prune").startswith("removed 0 results and 0 B from")
-    assert scratch.built("verify") == f"10 files in '{scratch.store}/v1', all sound\n"
+    assert scratch.built("verify") == f"9 files in '{scratch.store}/v1', all sound\n"
 
 
 def test_pruning_keeps_what_build_folders_hold_and_the_rest_is_built_again(
-    scratch: Scratch,
+    scratch: FileScratch,
 ) -> None:
     scratch.built()
-    scratch.edit("recipes/tiny.yaml", "seed: 0", "seed: 1")
+    scratch.change(seed=1)
     scratch.built()
     would = scratch.built("prune", "--dry-run")
     assert would.splitlines()[-1].startswith("would remove 4 results")
     assert scratch.built("store").count("tiny ") == 8
     assert "removed 4 results and" in scratch.built("prune")
-    assert scratch.built("verify").startswith("10 files in")
+    assert scratch.built("verify").startswith("9 files in")
     shutil.rmtree(scratch.folder / "build")
     assert steps(scratch.built()) == []
-    scratch.edit("recipes/tiny.yaml", "seed: 1", "seed: 0")
+    scratch.change(seed=0)
     assert "export" in steps(scratch.built())
 
 
 def test_a_project_that_is_gone_holds_nothing(scratch: Scratch) -> None:
     scratch.built()
-    other = Scratch(scratch.folder.parent / "other", scratch.store)
+    other = FileScratch(scratch.folder.parent / "other", scratch.store)
     shutil.rmtree(scratch.folder)
     assert "removed 4 results and" in other.built("prune")
     # Nothing leads to a result that is gone.
     assert not list((scratch.store / "v1" / "ac").glob("??/*"))
 
 
-def test_pruning_waits_for_a_build_that_uses_the_store(scratch: Scratch) -> None:
-    scratch.built()
-    scratch.edit("recipes/tiny.yaml", "seed: 0", "seed: 1")
+@pytest.mark.thorough
+def test_pruning_waits_for_a_build_that_uses_the_store(torch_scratch: Scratch) -> None:
+    torch_scratch.built()
+    torch_scratch.edit("recipes/tiny.yaml", "seed: 0", "seed: 1")
     with subprocess.Popen(
-        scratch.command("build"),
-        cwd=scratch.folder,
-        env=scratch.variables(),
+        torch_scratch.command("build"),
+        cwd=torch_scratch.folder,
+        env=torch_scratch.variables(),
         stdout=subprocess.PIPE,
         text=True,
     ) as build:
         assert build.stdout is not None
         while "translate it to ONNX …" not in build.stdout.readline():
             assert build.poll() is None
-        pruned = scratch.built("prune")
+        pruned = torch_scratch.built("prune")
         assert "built" in build.stdout.read()
     assert build.returncode == 0
     assert pruned.splitlines()[-1].startswith("removed 4 results")
-    assert scratch.built("verify").endswith("all sound\n")
+    assert torch_scratch.built("verify").endswith("all sound\n")
 
 
 def test_limits_are_read_from_the_command_line(scratch: Scratch) -> None:
@@ -123,11 +126,11 @@ def test_a_damaged_file_is_found_and_made_again(scratch: Scratch) -> None:
     assert scratch.built("verify").endswith("all sound\n")
 
 
-def test_the_origin_of_a_file_names_recipe_step_and_inputs(scratch: Scratch) -> None:
-    scratch.built()
-    copy = scratch.folder / "somewhere.onnx"
-    shutil.copyfile(scratch.folder / "build" / "tiny" / "body.onnx", copy)
-    told = scratch.built("origin", "somewhere.onnx").splitlines()
+def test_the_origin_of_a_file_names_recipe_step_and_inputs(torch_scratch: Scratch) -> None:
+    torch_scratch.built()
+    copy = torch_scratch.folder / "somewhere.onnx"
+    shutil.copyfile(torch_scratch.folder / "build" / "tiny" / "body.onnx", copy)
+    told = torch_scratch.built("origin", "somewhere.onnx").splitlines()
     assert told[0].startswith(
         "somewhere.onnx is 'body.onnx' of step 'cut body.onnx' of recipe 'tiny', made in "
     )
@@ -135,7 +138,7 @@ def test_the_origin_of_a_file_names_recipe_step_and_inputs(scratch: Scratch) -> 
     assert any(line.startswith("  code tiny.py: ") for line in told)
     assert any(line.startswith("  torch: ") for line in told)
     copy.write_bytes(copy.read_bytes() + b"\0")
-    run = scratch.doit("origin", "somewhere.onnx")
+    run = torch_scratch.doit("origin", "somewhere.onnx")
     assert run.returncode == 1
     assert "no step on this machine made this file" in run.stdout
 

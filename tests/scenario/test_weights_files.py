@@ -14,25 +14,27 @@ import onnx
 import onnxruntime
 import pytest
 
+from tests.once import Once
+from tests.projects import FILE_RECIPE, RECIPE, FileScratch, Scratch, steps
 from tests.sharing.cache_server import CacheServer, serving
-from tests.sharing.conftest import configure
-
-from .conftest import RECIPE, Scratch, steps
+from tests.sharing.shared import configure
 
 WIDE = RECIPE.replace("width: 8", "width: 16")
 FORMS = ("external", "shared")
 
 
 @pytest.fixture(scope="session")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stores(once: Once) -> Path:
     """Return a store with the builds of all forms, and beside it their build folders."""
-    folder = tmp_path_factory.mktemp("forms")
+    return once("forms", build_all_forms)
+
+
+def build_all_forms(folder: Path) -> None:
     project = Scratch(folder / "project", folder / "store")
     for form in ("inline", *FORMS):
         project.write(f"recipes/{form}.yaml", in_form(form))
     project.built("build", f"recipe=inline,{','.join(FORMS)}")
     shutil.copytree(project.folder / "build", folder / "build")
-    return folder
 
 
 @pytest.fixture
@@ -171,15 +173,21 @@ def test_clean_of_one_artifact_takes_its_own_weights_along(project: Scratch) -> 
     assert len(weights_of(project.folder / "build/shared")) == 1
 
 
-def test_weights_of_a_former_build_go_when_the_new_one_is_whole(project: Scratch) -> None:
-    project.write("recipes/one.yaml", in_form("shared"))
+@pytest.mark.parametrize(
+    "kind", [FileScratch, pytest.param(Scratch, marks=pytest.mark.thorough)], ids=["file", "torch"]
+)
+def test_weights_of_a_former_build_go_when_the_new_one_is_whole(
+    tmp_path: Path, kind: type[Scratch]
+) -> None:
+    project = kind(tmp_path / "project", tmp_path / "store")
+    write_one(project, "shared", 0)
     project.built("build", "recipe=one")
     folder = project.folder / "build" / "one"
     picture = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
     (former,), before = weights_of(folder), run(folder / "body.onnx", {"image": picture})
 
     # Half of a new build: the old segment still finds the weights it was cut with.
-    project.write("recipes/one.yaml", in_form("shared", seed=1))
+    write_one(project, "shared", 1)
     project.built("run", "build:one:end2end.onnx")
     assert len(weights_of(folder)) == 2
     half = run(folder / "body.onnx", {"image": picture})
@@ -191,9 +199,18 @@ def test_weights_of_a_former_build_go_when_the_new_one_is_whole(project: Scratch
     after = run(folder / "body.onnx", {"image": picture})
     assert not any(np.array_equal(before[name], after[name]) for name in before)
 
-    project.write("recipes/one.yaml", in_form("inline", seed=1))
+    write_one(project, "inline", 1)
     project.built("build", "recipe=one")
     assert weights_of(folder) == []
+
+
+def write_one(project: Scratch, form: str, seed: int) -> None:
+    """Write the recipe `one`, whose weights are others for another seed."""
+    text = in_form(form, seed)
+    if isinstance(project, FileScratch):
+        project.change(seed)
+        text = FILE_RECIPE + f"export: {{weights: {form}}}\n"
+    project.write("recipes/one.yaml", text)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -216,23 +233,25 @@ def test_weights_travel_with_their_model(project: Scratch, tmp_path: Path, form:
         assert other.artifacts(form) == project.artifacts(form)
 
 
-def test_weights_over_2_gb_in_the_model_are_refused_before_it_is_traced(fresh: Scratch) -> None:
-    fresh.write(
+def test_weights_over_2_gb_in_the_model_are_refused_before_it_is_traced(
+    torch_fresh: Scratch,
+) -> None:
+    torch_fresh.write(
         "huge.py",
         "import torch\nfrom torch import nn\n\n\nclass Huge(nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n"
         "        self.table = nn.Parameter(torch.empty(600_000_000))  # of which no page is used\n"
         "\n    def forward(self, image):\n        return image * self.table[0]\n",
     )
-    text = (fresh.folder / "recipes" / "tiny.yaml").read_text()
+    text = (torch_fresh.folder / "recipes" / "tiny.yaml").read_text()
     text = text.replace("tiny:build", "huge:Huge").replace("  args: {width: 8}\n", "")
     text = text.replace("tiny.Tiny.forward", "huge.Huge.forward")
     text = text.replace("  weights: {seed: 0}\n", "")
-    fresh.write("recipes/tiny.yaml", text)
-    run_ = fresh.doit()
+    torch_fresh.write("recipes/tiny.yaml", text)
+    run_ = torch_fresh.doit()
     assert run_.returncode != 0
     assert "export: the weights take 2400000000 bytes" in run_.stdout
-    assert "trace" not in run_.stdout and not (fresh.folder / "build" / "tiny").exists()
+    assert "trace" not in run_.stdout and not (torch_fresh.folder / "build" / "tiny").exists()
 
 
 def test_an_unknown_place_for_weights_is_told(project: Scratch) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+import pytest
 
-from .conftest import ROOT, Scratch
+from tests.projects import ROOT, Scratch
+
+pytestmark = pytest.mark.thorough
 
 
 def boundary(model: Path) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:

@@ -11,10 +11,10 @@ import pytest
 from partition_core.base.errors import BuildError
 from partition_core.build import settings
 from partition_core.store.transports.by_url import transport_of
-from tests.scenario.conftest import ROOT, Scratch
+from tests.projects import ROOT, Scratch
 
 from .cache_server import CacheServer, serving, status, with_a_flipped_bit
-from .conftest import Shared, configure, made, project_in
+from .shared import Shared, configure, made, project_in
 
 
 def test_what_is_pushed_is_pulled_elsewhere(

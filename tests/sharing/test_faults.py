@@ -15,11 +15,11 @@ from partition_core.store.entry import anything, decode
 from partition_core.store.local import LocalStore
 from partition_core.store.shared import SharedStore
 from partition_core.store.transports.http import HttpTransport
-from tests.scenario.conftest import Scratch, steps
+from tests.projects import Scratch, steps
 
 from . import cache_server as cache
 from .cache_server import CacheServer, Fault
-from .conftest import Shared, configure, made, warnings_in
+from .shared import Shared, configure, made, warnings_in
 
 BODY = "cut body.onnx"
 ANSWERS = r"the server answers {}; going on without it"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.scenario.conftest import TINY, Scratch, steps
+from tests.projects import TINY, Scratch, steps
 
-from .conftest import configure, made, warnings_in
+from .shared import configure, made, warnings_in
 
 READING = TINY.replace(
     "    return Tiny(width)\n",
@@ -45,6 +45,7 @@ def train(project: Scratch, scale: float | None) -> None:
         np.save(project.folder / "w.npy", np.array(scale))
 
 
+@pytest.mark.thorough
 def test_a_shared_store_serves_each_machine_what_its_own_files_give(tmp_path: Path) -> None:
     remote = tmp_path / "remote"
     remote.mkdir()
@@ -74,7 +75,11 @@ def test_a_shared_store_serves_each_machine_what_its_own_files_give(tmp_path: Pa
         assert second.artifacts() == expected
 
 
-@pytest.mark.parametrize("artifact", [[], ["artifact=tail.onnx"]], ids=["all", "one segment"])
+@pytest.mark.parametrize(
+    "artifact",
+    [[], pytest.param(["artifact=tail.onnx"], marks=pytest.mark.thorough)],
+    ids=["all", "one segment"],
+)
 def test_what_is_pushed_is_pulled_by_who_has_the_same_files(
     tmp_path: Path, artifact: list[str]
 ) -> None:

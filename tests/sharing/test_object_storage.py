@@ -16,10 +16,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.scenario.conftest import Scratch, steps
+from tests.projects import Scratch, steps
 
-from .conftest import Shared, configure, made, project_in, warnings_in
-from .test_sharing import lose
+from .shared import Shared, configure, lose, made, project_in, warnings_in
 
 REMOTE = "s3://artifacts/team"
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")

@@ -16,10 +16,10 @@ import pytest
 import trustme
 
 from partition_core.base.identity import SETTLED_AFTER
-from tests.scenario.conftest import Scratch, steps
+from tests.projects import Scratch, steps
 
 from .cache_server import CacheServer, serving
-from .conftest import Shared, configure, made, project_in, warnings_in
+from .shared import Shared, configure, lose, made, project_in, warnings_in
 
 
 def test_a_colleague_builds_without_exporting(
@@ -236,11 +236,3 @@ def on_a_terminal(project: Scratch, *arguments: str) -> str:
     os.close(ours)
     assert run.returncode == 0, seen
     return seen.decode()
-
-
-def lose(project: Scratch, shared: Shared, step: str) -> None:
-    """Take a step's result, and all that was published, from a project and its store."""
-    for name in (shared.key(step), shared.file(step, step.removeprefix("cut "))):
-        kind, digest = name.split("/")
-        (project.store / "v1" / kind / digest[:2] / digest).unlink()
-    shutil.rmtree(project.folder / "build", ignore_errors=True)

@@ -99,6 +99,7 @@ def test_a_config_that_is_not_there_is_told_in_its_row(command: ModuleType) -> N
     assert told["reason"].startswith("no config 'yolo/nothing.py'")
 
 
+@pytest.mark.thorough
 def test_a_cheap_config_passes_every_column_by_the_real_build(command: ModuleType) -> None:
     told = command.row_of(command.named(CHEAP), 128, 240, None)
     assert told["reason"] == ""

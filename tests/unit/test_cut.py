@@ -26,6 +26,8 @@ from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from partition_core.recipe.values import DynamicAxis, Segment
 from tests.cutting.support import content_of
 
+pytestmark = pytest.mark.usefixtures("native_code_here")
+
 AT = "partition.segments[0]"
 Arrays = dict[str, np.ndarray]
 
@@ -692,8 +694,9 @@ def many_weights(count: int) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("weights", ["inline", "external"])
+@pytest.mark.parametrize("processes", [4, pytest.param(20, marks=pytest.mark.thorough)])
 def test_the_bytes_of_a_segment_are_equal_in_every_process_and_hash_seed(
-    weights: str, tmp_path: Path
+    weights: str, processes: int, tmp_path: Path
 ) -> None:
     root = Path(__file__).parents[2]
     model = many_weights(5000)
@@ -711,10 +714,10 @@ def test_the_bytes_of_a_segment_are_equal_in_every_process_and_hash_seed(
             stdout=subprocess.PIPE,
             text=True,
         )
-        for seed in map(str, range(20))
+        for seed in map(str, range(processes))
     ]
     digests = [process.communicate()[0].split() for process in running]
-    assert [len(one) for one in digests] == [1 + (weights == "external")] * 20
+    assert [len(one) for one in digests] == [1 + (weights == "external")] * processes
     assert len({tuple(one) for one in digests}) == 1
 
 

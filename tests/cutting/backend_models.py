@@ -1,0 +1,58 @@
+"""The models of onnx's own backend tests, with inputs for them."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.checker
+from onnx import numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+
+DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
+Case = tuple[str, onnx.ModelProto, list[Any]]
+"""The name of a model, the model, and what it is run on."""
+
+
+def stored_models() -> Iterator[Case]:
+    for file in sorted(DATA.rglob("*.onnx")):
+        model = onnx.load(file)
+        weights = {item.name for item in model.graph.initializer}
+        inputs = [item for item in model.graph.input if item.name not in weights]
+        feeds = []
+        for number, item in enumerate(inputs):
+            content = file.parent / "test_data_set_0" / f"input_{number}.pb"
+            dims = [dim.dim_value for dim in item.type.tensor_type.shape.dim]
+            if content.exists():
+                feeds.append(value_of(item, content.read_bytes()))
+            elif item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and all(dims):
+                feeds.append(np.random.default_rng(number).random(dims, np.float32))
+        yield str(file.relative_to(DATA)), model, feeds
+
+
+def value_of(item: onnx.ValueInfoProto, content: bytes) -> Any:
+    kind = item.type.WhichOneof("value")
+    if kind == "sequence_type":
+        return numpy_helper.to_list(onnx.SequenceProto.FromString(content))
+    if kind == "optional_type":
+        return numpy_helper.to_optional(onnx.OptionalProto.FromString(content))
+    return numpy_helper.to_array(onnx.TensorProto.FromString(content))
+
+
+@functools.cache
+def made_models() -> tuple[Case, ...]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = collect_testcases(None)
+    return tuple(
+        (case.name, case.model, list(case.data_sets[0][0]))
+        for case in cases
+        if case.model is not None and case.data_sets
+    )

@@ -1,0 +1,148 @@
+"""One small YOLOv3 exported once for all tests, and a second time for batches of two."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from partition_core.graph.files import cut_file
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import (
+    Export,
+    Mark,
+    MmdetModel,
+    Partition,
+    Proof,
+    Recipe,
+    Seed,
+    Segment,
+    TensorSpec,
+)
+from partition_core.sources import traced
+from partition_core.sources.traced import export_recipe
+from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.subject import Subject
+from tests.export.support import place_of, quietly, saved
+
+torch.set_num_threads(2)
+
+CONFIG = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
+SIZE = 320
+HEAD = "mmdet.models.dense_heads.YOLOV3Head.predict_by_feat"
+Arrays = dict[str, np.ndarray]
+
+
+def recipe(pictures: int = 1, config: str = CONFIG, **overrides: str) -> Recipe:
+    return Recipe(
+        "yolov3",
+        MmdetModel(config, tuple(sorted(overrides.items())), Seed(0)),
+        Export((TensorSpec("input", (pictures, 3, SIZE, SIZE), "float32"),), (), (), 20),
+        (
+            Mark("detector_forward", "detector", None, ("input",), ("dets", "labels")),
+            Mark("yolo_head", HEAD, None, ("pred_maps",), ()),
+        ),
+        Partition("yolov3_partition", SEGMENTS),
+        Proof(1e-4, ()),
+    )
+
+
+SEGMENTS = (
+    Segment(
+        "yolov3.onnx",
+        (MarkReference("detector_forward", "input"),),
+        (MarkReference("yolo_head", "input"),),
+    ),
+    Segment(
+        "postprocess.onnx",
+        (MarkReference("yolo_head", "input"),),
+        (MarkReference("detector_forward", "output"),),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """An exported detector: its PyTorch model, what the export gave, and files of its parts."""
+
+    subject: Subject
+    exported: Exported
+    file: Path
+    files: dict[str, Path]
+    sessions: dict[Path, ort.InferenceSession]
+
+    @property
+    def head(self) -> Any:
+        return self.subject.own.bbox_head
+
+    def run(self, file: Path, inputs: Arrays) -> Arrays:
+        session = self.sessions.get(file)
+        if session is None:
+            options = ort.SessionOptions()
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.intra_op_num_threads = 2
+            session = self.sessions[file] = ort.InferenceSession(str(file), options)
+        names = [value.name for value in session.get_outputs()]
+        return dict(zip(names, session.run(None, inputs), strict=True))
+
+    def whole(self, picture: np.ndarray) -> Arrays:
+        return self.run(self.file, {"input": picture})
+
+    def postprocess(self, maps: list[np.ndarray]) -> Arrays:
+        feeds = {f"pred_maps.{index}": one for index, one in enumerate(maps)}
+        return self.run(self.files["postprocess.onnx"], feeds)
+
+
+def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
+    given = recipe(pictures, **overrides)
+    subjects: list[Subject] = []
+    load = traced.load_subject
+
+    def keep(*args: Any) -> Subject:
+        subjects.append(load(*args))
+        return subjects[0]
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setattr(traced, "load_subject", keep)
+        exported = export_recipe(given, folder, place_of, None, quietly)
+    whole = saved(exported.model, folder)
+    files = {segment.save_file: folder / segment.save_file for segment in SEGMENTS}
+    for segment in SEGMENTS:
+        cut_file(whole, segment, files[segment.save_file])
+    return Built(subjects[0], exported, whole, files, {})
+
+
+def metas(count: int) -> list[dict[str, Any]]:
+    shape = (SIZE, SIZE)
+    meta = {"img_shape": shape, "ori_shape": shape, "batch_input_shape": shape}
+    return [{**meta, "scale_factor": (1.0, 1.0)} for _ in range(count)]
+
+
+def mmdet_predicts(built: Built, pictures: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return dets (K, 5) and labels (K,) of each picture, from mmdet's own `predict`."""
+    from mmdet.structures import DetDataSample
+
+    samples = [DetDataSample(metainfo=meta) for meta in metas(len(pictures))]
+    results = built.subject.own.predict(torch.from_numpy(pictures), samples, rescale=False)  # type: ignore[operator]
+    return [_plain(result.pred_instances) for result in results]
+
+
+def mmdet_postprocesses(
+    built: Built, maps: list[np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the same from mmdet's own `predict_by_feat` on given maps."""
+    tensors = [torch.from_numpy(one.copy()) for one in maps]
+    results = built.head.predict_by_feat(tensors, metas(len(maps[0])), rescale=False)
+    return [_plain(result) for result in results]
+
+
+def _plain(found: Any) -> tuple[np.ndarray, np.ndarray]:
+    dets = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
+    return dets.numpy(), found.labels.numpy()

@@ -1,0 +1,77 @@
+"""A recipe of each source, with many fields."""
+
+from __future__ import annotations
+
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import (
+    Answer,
+    Checkpoint,
+    DependsOn,
+    DynamicAxis,
+    Export,
+    FileInput,
+    Mark,
+    MmdetModel,
+    Model,
+    OnnxModel,
+    OwnWeights,
+    Partition,
+    Proof,
+    Recipe,
+    Seed,
+    Segment,
+    TensorMark,
+    TensorName,
+    TensorSpec,
+    TorchModel,
+    WeightsForm,
+)
+
+URL = "https://example.com/model"
+
+
+def recipe(model: Model, weights: WeightsForm) -> Recipe:
+    axis = DynamicAxis("image", 2, "height")
+    marks = (Mark("head", "tiny.head", None, ("maps",), None),)
+    start, end = MarkReference("head", "input", 1, ("maps", "0")), MarkReference("head", "output")
+    return Recipe(
+        "tiny",
+        model,
+        Export(
+            (TensorSpec("image", (1, 3, 8, 8), "float32"),),
+            ("scores",),
+            (axis,),
+            20,
+            weights,
+            answers=(Answer("tiny.py:3", True, "as it is"),),
+        ),
+        () if isinstance(model, OnnxModel) else marks,
+        Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,)),)),
+        Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",), ("a.npz",)),
+    )
+
+
+NAMED = TensorName("features", "conv", 0, "alias")
+RECIPES = {
+    "seed": recipe(MmdetModel("small.py", (("model.depth", "18"),), Seed(0)), "inline"),
+    "checkpoint": recipe(MmdetModel("small.py", (), Checkpoint(URL, "0123abcd")), "external"),
+    "torch": recipe(
+        TorchModel(
+            "tiny:build",
+            (("width", "8"),),
+            OwnWeights(),
+            depends_on=DependsOn(("a.npz",), ("pack",)),
+        ),
+        "shared",
+    ),
+    "onnx": recipe(
+        OnnxModel(
+            URL,
+            "0123abcd",
+            (TensorMark("a", (NAMED,), (NAMED,), (NAMED,)),),
+            (FileInput("image", (1, 3), (0.0, 1.0)),),
+        ),
+        "inline",
+    ),
+}
+"""A recipe for each class of a model and of weights, and for each form of these."""
