@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from partition_core.backends.onnxruntime.runner import OnnxRuntime
     from partition_core.base.errors import PartitionError, RunError
+    from partition_core.graph.files import cut_between
+    from partition_core.recipe.reader import read_recipe
     from partition_core.runtime.calibration import CalibrationReader
     from partition_core.runtime.pipeline import Pipeline
     from partition_core.trace.decorator import mark
@@ -16,7 +18,9 @@ __all__ = [
     "Pipeline",
     "RunError",
     "__version__",
+    "cut_between",
     "mark",
+    "read_recipe",
 ]
 
 # A literal, which pyproject.toml reads without importing: asking the metadata takes milliseconds.
@@ -28,7 +32,9 @@ _HOMES = {
     "PartitionError": "base.errors",
     "Pipeline": "runtime.pipeline",
     "RunError": "base.errors",
+    "cut_between": "graph.files",
     "mark": "trace.decorator",
+    "read_recipe": "recipe.reader",
 }
 
 

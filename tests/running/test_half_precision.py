@@ -98,6 +98,7 @@ def test_calibration_data_from_pytorch_has_the_dtypes_of_the_segments(
             assert apart < 1e-2 * np.abs(array).max()
 
 
+@pytest.mark.thorough
 def test_a_detector_in_float16_detects_what_it_does_in_float32(
     detector: Scratch, photograph: Path, tmp_path: Path
 ) -> None:
