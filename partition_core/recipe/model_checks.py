@@ -38,7 +38,7 @@ def _picture_shape(shape: Node | None) -> Iterator[Problem]:
         yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
         return
     channels = shape.items[1].value
-    if channels not in PICTURE_CHANNELS:
+    if isinstance(channels, int) and channels not in PICTURE_CHANNELS:
         what = (
             f"is {channels}, and mmdet reads pictures with 3 channels, or with 1 if they are gray"
         )
