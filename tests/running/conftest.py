@@ -19,7 +19,7 @@ from tests.projects import RECIPE, Scratch
 from .builds import BODY, DETECTOR, GRAY_DETECTOR, GrayDetector
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def photograph() -> Path:
     return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 

@@ -208,7 +208,7 @@ def counted(width=8):
 )
 
 
-@pytest.mark.parametrize("folders", [1, 2])
+@pytest.mark.parametrize("folders", [pytest.param(1, marks=thorough), 2])
 def test_two_builds_of_one_recipe_at_once_export_it_once(tmp_path: Path, folders: int) -> None:
     projects = [Scratch(tmp_path / f"{i}", tmp_path / "store") for i in range(folders)]
     for project in projects:

@@ -74,7 +74,7 @@ def parts(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("kind", "number"),
-    [("scratch", 4), pytest.param("torch_scratch", KILLS, marks=pytest.mark.thorough)],
+    [("scratch", 2), pytest.param("torch_scratch", KILLS, marks=pytest.mark.thorough)],
     ids=["file", "torch"],
 )
 def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(

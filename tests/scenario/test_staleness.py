@@ -234,9 +234,8 @@ def test_an_edit_is_noticed_and_told(
     assert project.why() == f"build: {told}"
 
 
-@pytest.mark.parametrize(
-    "name", [ALONE[0], *(pytest.param(one, marks=thorough) for one in ALONE[1:])]
-)
+@thorough
+@pytest.mark.parametrize("name", ALONE)
 def test_an_edit_is_built(project: Reading, name: str) -> None:
     project.settle()
     before = project.artifacts()
