@@ -13,7 +13,17 @@ import pytest
 
 from partition_core.recipe.values import Seed
 from partition_core.trace.exporter import Export
-from tests.export.support import IMAGE, ROOT, export, in_new_process, mark, run, sample, saved
+from tests.export.support import (
+    IMAGE,
+    ROOT,
+    export,
+    export_with_ops,
+    in_new_process,
+    mark,
+    run,
+    sample,
+    saved,
+)
 from tests.export.support import torch_recipe as recipe
 
 MARKS = (
@@ -92,7 +102,7 @@ def test_a_mark_tells_an_integer_tensor_and_a_free_dim() -> None:
         mark("m", "Suppressed.forward", inputs=()),
         args=(("iou_threshold", "0.5"), ("offset", "0")),
     )
-    (found,) = marks_in(export(asks).model)
+    (found,) = marks_in(export_with_ops(asks).model)
     assert (found["dtype"], found["shape"]) == (onnx.TensorProto.INT64, (-1,))
 
 
@@ -181,7 +191,7 @@ def test_suppression_is_translated_for_every_supported_opset(opset: int, tmp_pat
         args=(("iou_threshold", "0.5"), ("offset", "1")),
         opset=opset,
     )
-    path = saved(export(asks).model, tmp_path)
+    path = saved(export_with_ops(asks).model, tmp_path)
     boxes = np.array([[0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]] * 2, dtype=np.float32)
     scores = np.array([0.5, 0.9, 0.1, 0.6, 0.8, 0.3], dtype=np.float32)
     assert run(path, {"boxes": boxes, "scores": scores})["output"].tolist() == [1, 5]

@@ -177,7 +177,7 @@ def test_a_step_runs_and_reads_nothing_of_ours_that_its_fingerprint_lacks(
     entry = {"mark": "sources/onnx/given_file.py"}.get(kind, f"build/steps/{kind}.py")
     assert entry in found.files
     if what == "calls":  # it is not empty: most of what could be run was
-        assert len(found.files) > len(code_files(kind)) * 0.6
+        assert len(found.files) > len(code_files(kind)) * 0.55
 
 
 @pytest.mark.parametrize("name", SAMPLE)
