@@ -108,7 +108,7 @@ class Plan:
             result = self.project.store.find(step.key, step.fits)
             if result is None:
                 return None
-            self._results[step.name] = result
+            self.found(step, result)
         return self._results[step.name]
 
     def is_done(self, step: Step | None) -> bool:
@@ -119,7 +119,7 @@ class Plan:
             return self.fetch_export()
         result = self.project.store.fetch(step.key, step.fits)
         if result is not None:
-            self._results[step.name] = result
+            self.found(step, result)
         return result is not None
 
     def is_offered(self, step: Step) -> bool:
@@ -134,7 +134,7 @@ class Plan:
         return self._exports_by(self.exports.lists_here())
 
     def found(self, step: Step, result: Result) -> None:
-        """Take a step that was carried out just now, and its result."""
+        """Take a step and its result: it was carried out just now, here or in another process."""
         self._steps[step.name] = step
         self._results[step.name] = result
 

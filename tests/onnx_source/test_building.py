@@ -300,3 +300,14 @@ def test_calibration_data_of_a_file_does_not_come_from_pytorch(project: Project)
     assert "the model is an ONNX file, which PyTorch does not run" in told.stdout
     assert "Traceback" not in told.stdout
     assert "1 file with image" in project.built(*words)
+
+
+def test_an_export_that_another_build_finishes_meanwhile_is_taken(project: Project) -> None:
+    """Nobody has it when it is asked for, and it is there a moment later."""
+    project.recipe(TWO)
+    one, other = (Run(project.folder, ["x"]).builds[0] for _ in range(2))
+    step = one.plan.export()
+    other.export(lambda _: None)
+    assert one.plan.result(step) is not None
+    assert one.plan.export() == step
+    assert other.plan.export() == step
