@@ -42,7 +42,8 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert test.rstrip().endswith("&& python -m pytest -n auto")
     ours = test.rstrip().split("&& ")[-1]
     run = [line for line in script.splitlines() if line.startswith("python -m pytest")]
-    assert run == [ours, f"{ours} -m thorough"]
+    assert (run[0], run[-1]) == (ours, f"{ours} -m thorough")
+    assert [" --cov " in line for line in run] == [False, True, False]
     assert "doit build recipe=yolov3" in build
     for command in (build, test):
         assert "-c constraints.txt" in command
