@@ -7,7 +7,6 @@ import shutil
 import warnings
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -16,12 +15,12 @@ from partition_core.recipe.reader import read_recipe
 from partition_core.sources.traced import load_subject
 from tests.projects import RECIPE, Scratch
 
-from .builds import BODY, DETECTOR, GRAY_DETECTOR, GrayDetector
+from .builds import BODY, DETECTOR, GRAY_DETECTOR, PHOTOGRAPH, GrayDetector
 
 
 @pytest.fixture
 def photograph() -> Path:
-    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return PHOTOGRAPH
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
 from partition_core.sources.traced import load_subject
 from tests.projects import Scratch
 
-from .builds import DETECTOR
+from .builds import DETECTOR, PHOTOGRAPH
 
 pytestmark = pytest.mark.thorough
 
@@ -64,9 +64,9 @@ class Odd:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory, photograph: Path) -> Path:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("odd")
-    whole = cv2.imread(str(photograph))
+    whole = cv2.imread(str(PHOTOGRAPH))
     for name, ((left, top, right, low), size) in PICTURES.items():
         cv2.imwrite(str(folder / f"{name}.png"), cv2.resize(whole[top:low, left:right], size))
     return folder
