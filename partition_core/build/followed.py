@@ -20,7 +20,8 @@ from partition_core.build.plan import Plan, Step
 from partition_core.build.work import changed_meanwhile
 from partition_core.store.lists import LISTED_AT
 
-_ROOTS = ("partition_core.trace.exporter",)
+ROOTS = ("partition_core.sources.traced",)
+"""Where an export starts: what these modules import is used by each."""
 
 
 class Follower:
@@ -66,7 +67,7 @@ class Follower:
             frozenset(exports.paths),
             frozenset(normalized(label.removeprefix("package ")) for label, _ in exports.known),
             (str(project.state), *stores),
-            _ROOTS,
+            ROOTS,
         )
         found = deduced(watch, project.around, known, classes)
         if found.changed:

@@ -250,3 +250,18 @@ def test_a_package_that_is_another_than_usual_has_its_version(
         (tmp_path / name).write_text("")
     entries = list(inputs.export_inputs(project, recipe_file(RECIPES["seed"])))
     assert ("opencv-python-headless", "8.8") in entries
+
+
+def test_an_export_is_followed_from_where_every_source_is_reached() -> None:
+    """What a second recipe of a run loads no more is found from these modules."""
+    from partition_core.build.followed import ROOTS
+
+    pending = [root.removeprefix("partition_core.") for root in ROOTS]
+    assert set(pending) <= own_imports(MODULES["build.steps.export"], PACKAGE)
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += own_imports(MODULES[name], PACKAGE)
+    assert {"sources.mmdet.source", "sources.torch.source", "trace.exporter"} <= found
