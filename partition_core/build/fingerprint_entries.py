@@ -71,8 +71,9 @@ def _marking_inputs(project: Project, file: RecipeFile) -> Entries:
     from partition_core.sources.onnx.given_file import external_files
 
     yield from _pinned_entry(project, file)
+    pinned = pinned_by(file)
+    folder = (project.root / pinned.location).parent if pinned else project.root
     for path in external_files(project.root, file):
-        folder = (project.root / file.recipe.model.title).parent
         label = path.relative_to(folder).as_posix()
         yield f"external data {label}", _digest(project, path, "model.path", file)
     yield from _proof_files(project, file)

@@ -25,7 +25,8 @@ _MOVING = frozenset(
 # Inputs that are places in another tensor: float16 has 11 bits, and a picture more pixels.
 _PLACES = {"DeformConv": 2, "GridSample": 1, "RoiAlign": 1}
 _OF_THE_FORM = frozenset({"Shape", "Size"})
-_MOST = float(np.finfo(np.float16).max)
+LARGEST = float(np.finfo(np.float16).max)
+"""The largest number that float16 has."""
 
 
 def float16_values(graph: ir.Graph, keep_io_types: bool) -> set[ir.Value]:
@@ -146,7 +147,7 @@ def constant(value: ir.Value) -> ir.TensorProtocol | None:
 
 def _overflows(tensor: ir.TensorProtocol) -> bool:
     values = np.abs(tensor.numpy())
-    return bool((np.isfinite(values) & (values > _MOST)).any())
+    return bool((np.isfinite(values) & (values > LARGEST)).any())
 
 
 def _vanishes(tensor: ir.TensorProtocol) -> bool:

@@ -12,10 +12,10 @@ import torch
 from partition_core.base.errors import ExportError, PlaceOf, problem
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import Export
+from partition_core.trace.float16_values import LARGEST
 from partition_core.trace.mark_op import is_mark
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-_MOST = float(np.finfo(np.float16).max)
 
 
 def rounded(tensor: torch.Tensor, export: Export) -> torch.Tensor:
@@ -54,7 +54,7 @@ def check_range(wrong: Mapping[str, float], place_of: PlaceOf) -> None:
                 problem(
                     place_of("export.precision"),
                     f"{kind} '{name}' has the value {most:.3g} in sample {number}",
-                    f"float16 has none beyond {_MOST:g}",
+                    f"float16 has none beyond {LARGEST:g}",
                     "remove 'precision', or let the model compute smaller values there",
                 )
                 for key, most in wrong.items()

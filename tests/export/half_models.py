@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class Network(nn.Module):
@@ -90,3 +91,18 @@ class Branching(nn.Module):
             made.sum() > 0, lambda one: one * 2 + 1, lambda one: one.sigmoid(), (made,)
         )
         return self.layer(chosen)
+
+
+class Sampling(nn.Module):
+    """A map that is read at places which a convolution gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Conv2d(3, 4, 1)
+        self.places = nn.Conv2d(3, 2, 1)
+        self.head = nn.Conv2d(4, 4, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        grid = (self.places(image) * 0.1 + 0.05).permute(0, 2, 3, 1)
+        return self.head(functional.grid_sample(self.features(image), grid, align_corners=False))

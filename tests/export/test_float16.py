@@ -142,3 +142,15 @@ def test_two_exports_have_the_same_bytes(tmp_path: Path) -> None:
         folder.mkdir()
     files = [saved(export(half("Beyond", {"image": (4, 8)})).model, folder) for folder in folders]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_places_in_a_map_are_float32_down_to_the_last_weights(tmp_path: Path) -> None:
+    exported = export(half("Sampling", {"image": (1, 3, 64, 64)}))
+    (node,) = [one for one in exported.model.graph if one.op_type == "GridSample"]
+    assert node.inputs[1].dtype == FLOAT
+    assert dtypes(exported.model, "Conv") == {HALF}
+    # They are multiplied and shifted in float32: rounded again, they would be as coarse as before.
+    assert dtypes(exported.model, "Mul", "Add") == {FLOAT}
+    given = run(saved(exported.model, tmp_path), sample(exported, "input"))
+    for name, expected in sample(exported, "output").items():
+        assert close(given[name], expected)
