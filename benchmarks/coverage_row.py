@@ -127,15 +127,15 @@ def _build(row: Row, recipe: str) -> None:
     (recipes / f"{RECIPE}.yaml").write_text(recipe, encoding="utf-8")
     run = Run(Path.cwd(), [RECIPE])
     (build,) = run.builds
-    build.export(row.say)
+    build.carry_out("export", row.say)
     row.note(exported=True)
     marks = {mark.name for mark in build.plan.file.recipe.marks}
     row.note(marked=marks == _marks_in(build))
     for name in build.outline.segments:
-        build.cut(name, row.say)
+        build.carry_out(f"cut {name}", row.say)
     row.note(cut=True)
     try:
-        build.prove(row.say)
+        build.carry_out("prove", row.say)
     except ProofError as error:
         wrong = [str(one.place).startswith("segment") for one in error.problems]
         row.note(chain_equal=not any(wrong), predict_equal=all(wrong))
@@ -151,7 +151,7 @@ def _marks_in(build: Any) -> set[str]:
     from partition_core.graph.file.graph_reader import read_model
     from partition_core.graph.marks import marks_of
 
-    result = build.plan.result(build.plan.export())
+    result = build.plan.result_of("export")
     file = build.run.project.store.path_of(result.files[END2END])
     return {tensor.reference.mark for tensor in marks_of(read_model(file)).tensors}
 

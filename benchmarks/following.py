@@ -22,12 +22,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from partition_core.build.carry_out import carry_out
 from partition_core.build.dependencies.labels import parsed
 from partition_core.build.followed import Follower
 from partition_core.build.plan import Plan
 from partition_core.build.project import Project
 from partition_core.build.recipes import Recipes
-from partition_core.build.steps.export import export
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,10 +81,10 @@ def child(recipe: str, is_followed: bool) -> None:
     if not is_followed:
         unwatched: Any = Follower
         unwatched.watching = lambda _: contextlib.nullcontext()
-        unwatched.take = lambda *_: {}
+        unwatched.take = lambda *_: ({}, ())
     project = Project.at(ROOT)
     plan = Plan(project, Recipes(project).open(recipe))
-    export(plan, lambda _: None)
+    carry_out(plan, "export", lambda _: None)
     kinds = Counter(
         found[0]
         for label, _ in plan.export().fingerprint.entries

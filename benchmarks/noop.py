@@ -22,13 +22,14 @@ import tempfile
 from pathlib import Path
 
 from partition_core.build.dependencies.labels import in_order
-from partition_core.build.exports import EXPORT
 from partition_core.build.forms import REFERS
-from partition_core.build.plan import PROOF, Plan
+from partition_core.build.plan import Plan
 from partition_core.build.project import Project
 from partition_core.build.publish import publish
 from partition_core.build.recipes import Recipes
 from partition_core.build.run import chosen_recipes
+from partition_core.build.steps import EXPORT
+from partition_core.build.steps.prove import PROOF
 from partition_core.store.entry import Origin
 
 ROOT = Path(__file__).parents[1]
@@ -153,7 +154,7 @@ def fill(plan: Plan) -> None:
             result = plan.project.store.keep(
                 step.key, files, notes, Origin(plan.recipe, step.name, 1.0)
             )
-        plan.found(step, result)
+        plan.remember(step, result)
 
 
 def cpu(project: Path) -> float:

@@ -12,14 +12,11 @@ from partition_core.base.identity import MISSING
 from partition_core.base.missing import missing_file
 from partition_core.build.dependencies import labels
 from partition_core.build.dependencies.installed import installed_names
-from partition_core.build.project import Project
-from partition_core.recipe.file import RecipeFile
+from partition_core.build.step import StepJob
 from partition_core.recipe.values import DependsOn
 
 
-def declared_inputs(
-    project: Project, file: RecipeFile, depends_on: DependsOn | None
-) -> Iterator[tuple[str, str]]:
+def declared_inputs(job: StepJob, depends_on: DependsOn | None) -> Iterator[tuple[str, str]]:
     """Yield the declared files and packages with what stands for them.
 
     Raises BuildError for a pattern without a file, and for a package that is not installed.
@@ -28,29 +25,29 @@ def declared_inputs(
         return
     told: dict[str, str] = {}
     for index, pattern in enumerate(depends_on.files):
-        found = list(_files(project, pattern))
+        found = list(_files(job, pattern))
         if not found:
-            place = file.place(f"model.depends_on.files[{index}]")
-            raise BuildError(problem(place, *missing_file(project.root, pattern)))
+            place = job.file.place(f"model.depends_on.files[{index}]")
+            raise BuildError(problem(place, *missing_file(job.root, pattern)))
         for path in found:
-            label = f"{labels.FILE} {labels.path_text(path, project.root)}"
-            told[label] = project.around.text(label)
+            label = f"{labels.FILE} {labels.path_text(path, job.root)}"
+            told[label] = job.project.around.text(label)
     for index, name in enumerate(depends_on.packages):
         label = f"{labels.PACKAGE} {name}"
-        told[label] = project.around.text(label)
+        told[label] = job.project.around.text(label)
         if told[label] == MISSING:
-            place = file.place(f"model.depends_on.packages[{index}]")
-            near = suggestion(name, installed_names(project.around.search))
+            place = job.file.place(f"model.depends_on.packages[{index}]")
+            near = suggestion(name, installed_names(job.project.around.search))
             raise BuildError(problem(place, f"no package '{name}' is installed", "", near))
     yield from told.items()
 
 
-def _files(project: Project, pattern: str) -> Iterator[str]:
+def _files(job: StepJob, pattern: str) -> Iterator[str]:
     """Yield the files that a path or a pattern means, sorted."""
-    full = str(project.root / pattern)
+    full = str(job.root / pattern)
     if glob.has_magic(pattern):
         for folder in _folders(full):
-            project.digests.look(Path(folder))
+            job.digests.look(Path(folder))
     yield from (
         os.path.abspath(path)
         for path in sorted(glob.iglob(full, recursive=True))

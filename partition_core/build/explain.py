@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from partition_core.base.fingerprint import Fingerprint, changes
 from partition_core.base.folders import MANIFEST
 from partition_core.base.outside_files import json_in
-from partition_core.build.plan import Plan, Step
+from partition_core.build.plan import Plan
 from partition_core.build.publish import is_published
+from partition_core.build.step import Step
 
 _LONGEST = 6
 

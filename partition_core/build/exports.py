@@ -13,16 +13,10 @@ from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import MANIFEST
 from partition_core.base.outside_files import json_in
 from partition_core.build.dependencies.labels import parsed
-from partition_core.build.fingerprint_entries import export_inputs
-from partition_core.build.project import Project
-from partition_core.recipe.file import RecipeFile
+from partition_core.build.step import Entries, StepJob
+from partition_core.build.steps import EXPORT, module_of
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names, entry_of, merged
-
-EXPORT = "export"
-"""The name of the step."""
-
-Entries = tuple[tuple[str, str], ...]
 
 _LISTED = "what exports read"
 
@@ -34,18 +28,17 @@ class Exports:
     that would be if they appeared. Raises PartitionError for one that is missing or wrong.
     """
 
-    def __init__(self, project: Project, file: RecipeFile) -> None:
-        self._project = project
-        self._file = file
-        with project.digests.watched() as seen:
-            self.known: Entries = tuple(export_inputs(project, file))
+    def __init__(self, job: StepJob) -> None:
+        self.job = job
+        with job.digests.watched() as seen:
+            self.known: Entries = tuple(module_of(EXPORT).entries(job, ""))
         self.paths: Collection[str] = tuple(seen)
         self._learnt: tuple[Names, ...] = ()
 
     @property
     def is_followed(self) -> bool:
         """Whether the export runs code of the user, so that it must be seen what that reads."""
-        return self._file.recipe.model.is_traced
+        return self.job.recipe.model.is_traced
 
     @functools.cached_property
     def key(self) -> str:
@@ -65,11 +58,11 @@ class Exports:
         """Return the lists that are known here, and those that others have now."""
         if not self.is_followed:
             return ((),)
-        afar = self._project.store.lists_afar(self.key)
+        afar = self.job.store.lists_afar(self.key)
         return self._usable(merged(self._known_here(), afar))
 
     def _known_here(self) -> tuple[Names, ...]:
-        here = self._project.store.lists(self.key)
+        here = self.job.store.lists(self.key)
         return merged(self._published(), self._learnt, here)
 
     def learn(self, lists: tuple[Names, ...]) -> None:
@@ -79,7 +72,7 @@ class Exports:
     def keep(self, fingerprint: Fingerprint) -> None:
         """Keep the list of an export whose fingerprint turned out to be this."""
         if self.is_followed:
-            self._project.store.add_lists(self.key, self.entry([self.names_of(fingerprint)]))
+            self.job.store.add_lists(self.key, self.entry([self.names_of(fingerprint)]))
 
     def names_of(self, fingerprint: Fingerprint) -> Names:
         """Return the list of labels of an export with this fingerprint."""
@@ -87,12 +80,12 @@ class Exports:
 
     def entry(self, lists: Iterable[Names]) -> Result:
         """Return the entry of the store that has these lists."""
-        return entry_of(self._file.recipe.name, _LISTED, lists)
+        return entry_of(self.job.recipe.name, _LISTED, lists)
 
     def entries_of(self, names: Names) -> Entries:
         """Return the labels of a list with what stands for their subjects now."""
         known = dict(self.known)
-        return self._project.around.entries(name for name in names if name not in known)
+        return self.job.project.around.entries(name for name in names if name not in known)
 
     @staticmethod
     def _usable(lists: tuple[Names, ...]) -> tuple[Names, ...]:
@@ -102,7 +95,7 @@ class Exports:
     def _published(self) -> tuple[Names, ...]:
         """Return the list of the export that is in the build folder, if there is one."""
         try:
-            path = self._project.build_folder(self._file.recipe.name) / MANIFEST
+            path = self.job.project.build_folder(self.job.recipe.name) / MANIFEST
             entries = json_in(path)["fingerprints"][EXPORT]["entries"]
             labels = [str(label) for label, _ in entries]
         except (OSError, ValueError, KeyError, TypeError):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from partition_core.base.errors import problem
-from partition_core.base.fingerprint import Fingerprint, changes
 from partition_core.base.wording import warn
 from partition_core.build.dependencies.deducing import Followed, Known, deduced
 from partition_core.build.dependencies.installed import normalized, owners
@@ -15,74 +13,61 @@ from partition_core.build.dependencies.notes import Watch
 from partition_core.build.dependencies.remembered import forget_results
 from partition_core.build.dependencies.used_modules import Code
 from partition_core.build.dependencies.watching import watched
+from partition_core.build.exports import Exports
 from partition_core.build.forms import NOT_FOLLOWED
-from partition_core.build.plan import Plan, Step
-from partition_core.build.work import changed_meanwhile
+from partition_core.build.step import Entries, Notes, StepJob, changed_meanwhile
+from partition_core.sources.source import source_module
 from partition_core.store.lists import LISTED_AT
-
-ROOTS = ("partition_core.sources.traced",)
-"""Where an export starts: what these modules import is used by each."""
 
 
 class Follower:
-    """Follows one export of a plan; its methods are called in the order in which they are here."""
+    """Follows one export; its methods are called in the order in which they are here."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._followed = Followed((), (), ())
+    def __init__(self, job: StepJob) -> None:
+        self._job = job
+        self._exports = Exports(job)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """See what is read until the end."""
-        forget_results(Code(owners(self._plan.project.around.search)))
+        forget_results(Code(owners(self._job.project.around.search)))
         with watched() as watch:
             yield
         self._watch = watch
 
-    def take(self, classes: Collection[str]) -> dict[str, Any]:
-        """Find out what was read, and return it as notes; `classes` are the model's modules.
+    def take(self, classes: Collection[str]) -> tuple[Notes, Entries]:
+        """Return what was read, as notes and as entries; `classes` are the model's modules.
 
         Tells, once for a result, what cannot be followed. Raises BuildError for what changed
         while it was read.
         """
-        self._followed = self._found(self._watch, classes)
-        outside = list(self._followed.outside)
-        if outside and not self._is_declared():
-            warn(_told(self._plan, outside))
-        return {LISTED_AT: self._plan.exports.key, **({NOT_FOLLOWED: outside} if outside else {})}
-
-    def step(self) -> Step:
-        """Return the export with all it depends on; raises BuildError if what was known changed."""
-        exports = self._plan.exports
-        now = self._plan.afresh().exports.known
-        if now != exports.known:
-            raise changed_meanwhile("export", changes(Fingerprint(exports.known), Fingerprint(now)))
-        return self._plan.export_with(self._followed.entries)
+        followed = self._found(self._watch, classes)
+        outside = list(followed.outside)
+        if outside and not self._job.recipe.model.depends_on:
+            warn(_not_followed(self._job, outside))
+        notes = {LISTED_AT: self._exports.key, **({NOT_FOLLOWED: outside} if outside else {})}
+        return notes, followed.entries
 
     def _found(self, watch: Watch, classes: Collection[str]) -> Followed:
-        plan = self._plan
-        project, exports = plan.project, plan.exports
+        project, exports = self._job.project, self._exports
         stores = (str(tier.folder.parent) for tier in project.store.tiers)
         known = Known(
             frozenset(exports.paths),
             frozenset(normalized(label.removeprefix("package ")) for label, _ in exports.known),
             (str(project.state), *stores),
-            ROOTS,
+            # Where an export starts: what this module imports is used by each.
+            (f"partition_core.{source_module(self._job)}",),
         )
         found = deduced(watch, project.around, known, classes)
         if found.changed:
             raise changed_meanwhile("export", [f"{label} changed" for label in found.changed])
         return found
 
-    def _is_declared(self) -> bool:
-        return bool(self._plan.file.recipe.model.depends_on)
 
-
-def _told(plan: Plan, outside: list[str]) -> str:
-    place = plan.file.place("model")
+def _not_followed(job: StepJob, outside: list[str]) -> str:
     return str(
         problem(
-            place,
+            job.file.place("model"),
             f"the model depends on what cannot be followed: {', '.join(outside)}",
             "a change of that will not be noticed",
             "name files or packages that stand for it in 'model.depends_on'",

@@ -10,30 +10,20 @@ import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import partition_core
 
-Kind = Literal["export", "mark", "cut", "prove", "measure", "report", "read"]
-"""The kinds of work whose results are kept; `read` is the reading of a recipe."""
-
 PACKAGE = Path(partition_core.__file__).parent
 
-_ENTRIES: Mapping[Kind, str] = {
-    "export": "build.steps.export",
-    "mark": "build.steps.mark",
-    "cut": "build.steps.cut",
-    "prove": "build.steps.prove",
-    "measure": "build.steps.measure",
-    "report": "build.steps.report",
-    "read": "recipe.reader",
-}
-"""The module that does the work of each kind."""
+READING = "recipe.reader"
+"""The module that reads recipes."""
+MEASURING = "build.measurements"
+"""The module that measures models."""
 
 ASIDE: Mapping[str, str] = {
-    "build.plan": "what it says of a step is an entry of the step's key",
     "build.exports": "looks up which entries the key of an export has",
     "build.fingerprint_entries": "makes these entries",
+    "build.fitting": "whether a stored result is believed",
     "build.project": "folders and stores, whose content is known by its digest",
     "base.progress": "bars for people",
     "store": "bytes by their digest, verified whenever they are read",
@@ -53,23 +43,28 @@ _OWN = re.compile(r"partition_core((?:\.\w+)*)(?: import (\([^)]*\)|.+))?")
 _NAME = re.compile(r"\w+")
 
 
+def work_of(kind: str) -> str:
+    """Return the module that does the work of a kind of step."""
+    return f"build.steps.{kind}"
+
+
 @functools.cache
-def code_files(kind: Kind, package: Path = PACKAGE) -> Mapping[str, Path]:
-    """Return the files that work of a kind depends on, by their paths in the folder `package`."""
+def code_files(*modules: str, package: Path = PACKAGE) -> Mapping[str, Path]:
+    """Return the files that `modules` consist of, by their paths in the folder `package`."""
     files = _modules(package)
-    closure = modules_of(kind, package)
+    closure = closure_of(*modules, package=package)
     found = [files[name] for name in closure]
     for folder in {_DATA[name] for name in closure if name in _DATA}:
         found += (_label(path, package) for path in (package / folder).rglob("*.*"))
     return {label: package / label for label in sorted(found)}
 
 
-def modules_of(kind: Kind, package: Path = PACKAGE) -> frozenset[str]:
-    """Return the modules that work of a kind depends on, by their dotted names in the package.
+def closure_of(*modules: str, package: Path = PACKAGE) -> frozenset[str]:
+    """Return `modules` and what they import, by their dotted names in the package.
 
     The name of the package itself is empty.
     """
-    pending = [_ENTRIES[kind]]
+    pending = list(modules)
     found: set[str] = set()
     while pending:
         name = pending.pop()

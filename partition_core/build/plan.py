@@ -1,48 +1,27 @@
 """What a recipe's build consists of: steps with their fingerprints, and what is known of them.
 
-Nothing is carried out here; `work` does that.
+Nothing is carried out here; `carry_out` does that.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import END2END, MANIFEST, REFERENCE, REPORT
-from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.exports import EXPORT, Entries, Exports
-from partition_core.build.fingerprint_entries import cut_inputs, proof_inputs, report_inputs
-from partition_core.build.forms import REFERS, fits
+from partition_core.base.folders import END2END, MANIFEST, REPORT
+from partition_core.base.progress import Say
+from partition_core.build.exports import Exports
+from partition_core.build.fitting import fits
 from partition_core.build.project import Project
-from partition_core.graph.stored_models import StoredModel, stored_model, weights_file
+from partition_core.build.step import Entries, Step, StepJob, job_of, models_in
+from partition_core.build.steps import EXPORT, StepName, module_of, steps_of
+from partition_core.graph.stored_models import StoredModel, weights_file
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.values import Segment, WeightsForm, canonical_json
-from partition_core.sources.job import Job
+from partition_core.recipe.values import Segment
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names
-
-PROOF = "proof.json"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One unit of work: its name in messages, its fingerprint and the files it must give."""
-
-    name: str
-    fingerprint: Fingerprint
-    files: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """The key of the step's result in the store."""
-        return self.fingerprint.key
-
-    def fits(self, result: Result) -> bool:
-        """Return whether `result` is what the step gives, as far as it can be told."""
-        return fits(self.name, self.key, result, self.files)
 
 
 @dataclass
@@ -51,7 +30,7 @@ class Plan:
 
     A step is None as long as the results that it starts from are not known. What was found out
     is remembered for the life of the plan, and so is `is_all_published`, that there was nothing
-    left to do; `found` takes the result of a step just carried out.
+    left to do; `remember` takes the result of a step just carried out.
     """
 
     project: Project
@@ -63,7 +42,7 @@ class Plan:
     @functools.cached_property
     def exports(self) -> Exports:
         """What is known of the recipe's export; raises PartitionError for a wrong input."""
-        return Exports(self.project, self.file)
+        return Exports(job_of(self.project, self.file))
 
     @property
     def recipe(self) -> str:
@@ -71,23 +50,9 @@ class Plan:
         return self.file.recipe.name
 
     @property
-    def job(self) -> Job:
-        """What the recipe's source is given."""
-        return Job(self.project.root, self.file, self.project.store)
-
-    @property
     def segments(self) -> tuple[Segment, ...]:
         """The recipe's segments, in order."""
         return self.file.recipe.partition.segments
-
-    def segment(self, save_file: str) -> Segment:
-        """Return the segment that is saved as `save_file`, which must be one of them."""
-        return next(segment for segment in self.segments if segment.save_file == save_file)
-
-    @property
-    def weights(self) -> WeightsForm:
-        """Where the weights of the recipe's models are."""
-        return self.file.recipe.export.weights
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -100,16 +65,26 @@ class Plan:
         report = (REPORT,) if self.project.settings.report else ()
         return (*self.model_names, MANIFEST, *report)
 
+    @functools.cached_property
+    def names(self) -> Mapping[str, StepName]:
+        """The steps by name, in the order of the work."""
+        steps = steps_of([segment.save_file for segment in self.segments], self.artifacts)
+        return {str(step): step for step in steps}
+
     def result(self, step: Step | None) -> Result | None:
         """Return what is known on this machine of a step, or None; its files may be gone."""
         if step is None:
             return None
         if step.name not in self._results:
-            result = self.project.store.find(step.key, step.fits)
+            result = self.project.store.find(step.key, self.fitting(step))
             if result is None:
                 return None
-            self.found(step, result)
+            self.remember(step, result)
         return self._results[step.name]
+
+    def result_of(self, name: str) -> Result | None:
+        """Return what is known on this machine of the step called `name`, or None."""
+        return self.result(self.step(name))
 
     def is_done(self, step: Step | None) -> bool:
         """Return whether the result of a step is here with all its files, fetched if need be."""
@@ -117,15 +92,20 @@ class Plan:
             return False
         if step.name == EXPORT:
             return self.fetch_export()
-        result = self.project.store.fetch(step.key, step.fits)
+        result = self.project.store.fetch(step.key, self.fitting(step))
         if result is not None:
-            self.found(step, result)
+            self.remember(step, result)
         return result is not None
 
     def is_offered(self, step: Step) -> bool:
-        """Return whether others have the result of a step, as far as can be told."""
+        """Return whether others have the result of a step, as far as can be known."""
         steps = self._exports_by(self.exports.lists_everywhere()) if step.name == EXPORT else [step]
-        return any(self.project.store.offers(one.key, one.fits) for one in steps)
+        return any(self.project.store.offers(each.key, self.fitting(each)) for each in steps)
+
+    @staticmethod
+    def fitting(step: Step) -> Callable[[Result], bool]:
+        """Return the function whether a result is what `step` gives, as far as can be known."""
+        return lambda result: fits(step.name, step.key, result, step.files)
 
     def alternatives(self, step: Step) -> list[Step]:
         """Return a step and, if it is the export, what it may depend on otherwise."""
@@ -133,7 +113,7 @@ class Plan:
             return [step]
         return self._exports_by(self.exports.lists_here())
 
-    def found(self, step: Step, result: Result) -> None:
+    def remember(self, step: Step, result: Result) -> None:
         """Take a step and its result: it was carried out just now, here or in another process."""
         self._steps[step.name] = step
         self._results[step.name] = result
@@ -145,23 +125,23 @@ class Plan:
         """
         plan = Plan(self.project, self.file)
         if EXPORT in self._results and plan.exports.known == self.exports.known:
-            plan.found(self._steps[EXPORT], self._results[EXPORT])
+            plan.remember(self._steps[EXPORT], self._results[EXPORT])
         return plan
 
     def export(self) -> Step:
         """Return the export; raises PartitionError for an input that is missing or wrong.
 
         With all that it depends on, if a result of that is on this machine. Otherwise with what
-        the last one depended on, as far as that is known: what it depends on now is known when it
-        has run, here or in another process.
+        the last export depended on, as far as that is known: what it depends on now is known when
+        it has run, here or in another process.
         """
         if EXPORT in self._results:
             return self._steps[EXPORT]
         candidates = self._exports_by(self.exports.lists_here())
         for step in candidates:
-            result = self.project.store.find(step.key, step.fits)
+            result = self.project.store.find(step.key, self.fitting(step))
             if result is not None:
-                self.found(step, result)
+                self.remember(step, result)
                 return step
         return candidates[0]
 
@@ -169,110 +149,87 @@ class Plan:
         """Return whether the export's result is here with all its files, fetched if need be."""
         store = self.project.store
         for step in self._exports_by(self.exports.lists_here()):
-            result = store.find(step.key, step.fits)
+            result = store.find(step.key, self.fitting(step))
             if result is not None and store.is_complete(result):
-                self.found(step, result)
+                self.remember(step, result)
                 return True
         for step in self._exports_by(self.exports.lists_everywhere()):
-            result = store.fetch(step.key, step.fits)
+            result = store.fetch(step.key, self.fitting(step))
             if result is not None:
-                self.found(step, result)
+                self.remember(step, result)
                 self.exports.keep(step.fingerprint)
                 return True
         return False
 
     def export_with(self, followed: Entries) -> Step:
         """Return the export that depends on what was known, and on what was followed."""
-        files = (*self._files_of(END2END, weights_file(self.weights, END2END)), REFERENCE)
+        files = module_of(EXPORT).files(self.exports.job, "")
         return Step(EXPORT, Fingerprint((*self.exports.known, *followed)), files)
 
     def _exports_by(self, lists: Iterable[Names]) -> list[Step]:
         """Return the exports that depend on the subjects of `lists` as they are now."""
         return [self.export_with(self.exports.entries_of(names)) for names in lists]
 
-    def cut(self, segment: Segment) -> Step | None:
-        """Return the cut of a segment."""
-        name = f"cut {segment.save_file}"
-        exported = self.result(self.export())
-        if name in self._steps or exported is None:
-            return self._steps.get(name)
-        entries = (
-            ("recipe segment", canonical_json(segment)),
-            ("recipe weights", self.weights),
-            *digests_of(END2END, self._model(exported, END2END, exported)),
-            *cut_inputs(self.project),
-        )
-        files = self._files_of(segment.save_file, self.own_weights(segment.save_file))
-        self._steps[name] = Step(name, Fingerprint(entries), files)
+    def step(self, name: str) -> Step | None:
+        """Return the step called `name`, which must be one of `names`."""
+        if name == EXPORT:
+            return self.export()
+        if name not in self._steps:
+            needed, earlier = self.names[name].row.needs, []
+            for other, each in self.names.items():
+                if other == name:
+                    break
+                if each.row.kind in needed and self.result_of(other) is None:
+                    return None
+                earlier.append(other)
+            if any(self.step(other) is None for other in earlier):
+                return None
+            self._steps[name] = self._made(name)
         return self._steps[name]
 
-    def prove(self) -> Step | None:
-        """Return the proof of the whole partition."""
-        files = self.models()
-        exported = self.result(self.export())
-        if "prove" in self._steps or files is None or exported is None:
-            return self._steps.get("prove")
-        entries = (
-            ("recipe segments", canonical_json(self.segments)),
-            ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
-            *(entry for name, model in files.items() for entry in digests_of(name, model)),
-            (REFERENCE, exported.files[REFERENCE].digest),
-            ("detects", canonical_json(exported.notes.get("detects"))),
-            ("compared with", canonical_json(exported.notes.get("compared_with"))),
-            ("assumptions", canonical_json(assumptions(exported))),
-            ("kinds of samples", canonical_json(exported.notes.get("probes", {}))),
-            # The proof's line names them, and a range that is written out gives the same samples.
-            ("inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))),
-            *proof_inputs(self.project),
-        )
-        self._steps["prove"] = Step("prove", Fingerprint(entries), (PROOF,))
-        return self._steps["prove"]
+    def _made(self, name: str) -> Step:
+        kind, subject = self.names[name].row.kind, self.names[name].subject
+        job, module = self.job(name), module_of(kind)
+        entries = tuple(module.entries(job, subject))
+        return Step(name, Fingerprint(entries), module.files(job, subject))
 
-    def report(self) -> Step | None:
-        """Return the report. Its figures vary, so nothing else depends on what it gives."""
-        proof = self.prove()
-        files = self.models()
-        if "report" not in self._steps and proof is not None and files is not None:
-            cuts = [step for step in map(self.cut, self.segments) if step is not None]
-            entries = (
-                ("recipe", canonical_json(self.file.recipe)),
-                *((f"step {step.name}", step.key) for step in (self.export(), *cuts, proof)),
-                *(entry for name, model in files.items() for entry in digests_of(name, model)),
-                *report_inputs(self.project, self.file),
-            )
-            self._steps["report"] = Step("report", Fingerprint(entries), (REPORT,))
-        return self._steps.get("report")
+    def job(self, name: str = "", say: Say = print) -> StepJob:
+        """Return what the step called `name` is given: what is known of the steps before it.
+
+        For no name, what was found out so far of all steps.
+        """
+        names = list(self.names)
+        earlier = names[: names.index(name)] if name else names
+        for each in earlier if name else ():
+            self.result_of(each)
+        return job_of(
+            self.project,
+            self.file,
+            say=say,
+            steps={each: self._steps[each] for each in earlier if each in self._steps},
+            results={each: self._results[each] for each in earlier if each in self._results},
+        )
 
     def steps(self) -> Iterator[tuple[str, Step | None]]:
         """Yield each step with its name, in the order of the work.
 
         A step is looked up when it is its turn, so what was found meanwhile counts.
         """
-        yield EXPORT, self.export()
-        for segment in self.segments:
-            yield f"cut {segment.save_file}", self.cut(segment)
-        yield "prove", self.prove()
-        if self.project.settings.report:
-            yield "report", self.report()
-
-    def step(self, name: str) -> Step | None:
-        """Return the step called `name`, which must be one of `steps`."""
-        return next(step for known, step in self.steps() if known == name)
-
-    def own_weights(self, save_file: str) -> str:
-        """Return the name, among the files of its cut, of a segment's own weights, or nothing."""
-        return weights_file(self.weights, save_file) if self.weights == "external" else ""
+        for name in self.names:
+            yield name, self.step(name)
 
     def files_of(self, artifact: str) -> set[str]:
         """Return the names that the files of an artifact have in the results of the steps.
 
         The step that makes it must be done.
         """
-        if artifact in (MANIFEST, REPORT):
-            return {PROOF if artifact == MANIFEST else REPORT}
-        if self.models_made()[artifact].weights is None:
-            return {artifact}
-        return {artifact, weights_file(self.weights, artifact)}
+        step = next(step for step in self.names.values() if step.artifact == artifact)
+        made = module_of(step.row.kind).files(self.job(str(step)), step.subject)
+        model = self.models_made().get(artifact)
+        if model is None:
+            return set(made)
+        weights = weights_file(self.file.recipe.export.weights, artifact)
+        return {artifact} if model.weights is None else {artifact, weights}
 
     def models(self) -> Mapping[str, StoredModel] | None:
         """Return the stored end2end model and segments by name, or None if one is not made yet."""
@@ -281,35 +238,7 @@ class Plan:
 
     def models_made(self) -> Mapping[str, StoredModel]:
         """Return, of the end2end model and the segments, those that are made, by name."""
-        exported = self.result(self.export())
-        if exported is None:
-            return {}
-        files = {END2END: self._model(exported, END2END, exported)}
-        for segment in self.segments:
-            made = self.result(self.cut(segment))
-            if made is not None:
-                files[segment.save_file] = self._model(made, segment.save_file, exported)
-        return files
-
-    def _model(self, made: Result, name: str, exported: Result) -> StoredModel:
-        weights = weights_file(self.weights, name)
-        if not made.notes.get(REFERS, True):
-            return StoredModel(made.files[name])
-        holder = exported if self.weights == "shared" else made
-        return stored_model(made.files[name], holder.files.get(weights), weights)
-
-    @staticmethod
-    def _files_of(model: str, weights: str) -> tuple[str, ...]:
-        return (model, weights) if weights else (model,)
-
-
-def assumptions(exported: Result) -> list[Any]:
-    """Return the decisions of an export that rest on a user's word, as plain data."""
-    return [each for each in exported.notes.get("decisions", ()) if each["assumed"]]
-
-
-def digests_of(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:
-    """Yield the entries of a fingerprint that stand for a model."""
-    yield name, model.file.digest
-    if model.weights is not None:
-        yield f"{name} weights", model.weights.digest
+        for name, step in self.names.items():
+            if step.artifact in self.model_names:
+                self.result_of(name)
+        return models_in(self._results, self.file.recipe.export.weights)

@@ -13,10 +13,12 @@ from partition_core.base.errors import BuildError, Place, problem
 from partition_core.base.folders import BUILD, MANIFEST, REPORT
 from partition_core.base.outside_files import json_in
 from partition_core.build.forms import FINGERPRINT
-from partition_core.build.plan import PROOF, Plan, Step
+from partition_core.build.plan import Plan
+from partition_core.build.steps import EXPORT, PROVE, REPORT_STEP
+from partition_core.build.steps.prove import PROOF
 from partition_core.graph.stored_models import StoredModel, published_weights
 from partition_core.recipe.values import canonical_json
-from partition_core.store.entry import Result, StoredFile
+from partition_core.store.entry import StoredFile
 from partition_core.store.lists import LISTED_AT
 
 _OF_THE_STORE = (FINGERPRINT, LISTED_AT)
@@ -27,12 +29,12 @@ def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder holds exactly the artifact that the recipe gives now."""
     path = plan.project.build_folder(plan.recipe) / artifact
     digest = plan.project.digests.of(path) if is_readable_file(path) else None
-    proof = plan.result(plan.prove())
+    proof = plan.result_of(PROVE)
     models = plan.models()
     if digest is None or proof is None or models is None:
         return False
     if artifact == REPORT:
-        report = plan.result(plan.report())
+        report = plan.result_of(REPORT_STEP)
         return report is not None and report.files[REPORT].digest == digest
     if artifact != MANIFEST:
         return models[artifact].file.digest == digest and _has_weights(plan, models[artifact])
@@ -113,13 +115,13 @@ def _make_way(target: Path, name: str) -> None:
 
 def _proven(plan: Plan) -> Mapping[str, StoredModel]:
     models = plan.models()
-    if models is None or plan.result(plan.prove()) is None:
+    if models is None or plan.result_of(PROVE) is None:
         raise BuildError(problem(plan.recipe, "is not proven yet", "", "build again"))
     return models
 
 
 def _report(plan: Plan) -> StoredFile:
-    result = plan.result(plan.report())
+    result = plan.result_of(REPORT_STEP)
     if result is None:
         raise BuildError(problem(plan.recipe, "its report is not written yet", "", "build again"))
     return result.files[REPORT]
@@ -148,9 +150,9 @@ def manifest_text(plan: Plan) -> str:
     models = _proven(plan)
     steps = {name: step for name, step in plan.steps() if step is not None}
     # The report tells of all this, and its figures vary: the manifest has its key and no more.
-    results = {name: _result(plan, step) for name, step in steps.items() if name != "report"}
-    proof = results["prove"].files[PROOF]
-    proven = _stored_json(plan, proof)
+    job = plan.job()
+    proof = job.result(PROVE)
+    proven = json.loads(job.path(proof.files[PROOF]).read_bytes())
     content = {
         "format": 1,
         "recipe": json.loads(canonical_json(plan.file.recipe)),
@@ -158,8 +160,8 @@ def manifest_text(plan: Plan) -> str:
             name: {**_told(model.file), **_told_weights(model)} for name, model in models.items()
         },
         **proven,
-        "export": {k: v for k, v in results["export"].notes.items() if k not in _OF_THE_STORE},
-        "summary": results["prove"].notes["summary"],
+        "export": {k: v for k, v in job.result(EXPORT).notes.items() if k not in _OF_THE_STORE},
+        "summary": proof.notes["summary"],
         "fingerprints": {
             name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}
             for name, step in steps.items()
@@ -176,18 +178,3 @@ def _told_weights(model: StoredModel) -> dict[str, Any]:
     if model.weights is None:
         return {}
     return {"weights": {"file": model.weights_name, **_told(model.weights)}}
-
-
-def _result(plan: Plan, step: Step) -> Result:
-    result = plan.result(step)
-    if result is None:
-        raise BuildError(problem(step.name, "its result left the store", "", "build again"))
-    return result
-
-
-def _stored_json(plan: Plan, file: StoredFile) -> dict[str, Any]:
-    path = plan.project.store.path_of(file)
-    if path is None:
-        raise BuildError(problem("store", "the proof was removed", "", "build again"))
-    content: dict[str, Any] = json.loads(path.read_bytes())
-    return content

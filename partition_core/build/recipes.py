@@ -11,7 +11,7 @@ from partition_core.base.disk import digest_of, write_memory
 from partition_core.base.errors import PartitionError, Place
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.outside_files import memory_in, memory_text
-from partition_core.build.fingerprint_entries import reading_inputs
+from partition_core.build.fingerprint_entries import reading_entries
 from partition_core.build.project import Project
 from partition_core.recipe.file import RecipeFile
 
@@ -23,7 +23,7 @@ class Recipes:
         self._project = project
         self._memory = project.state / "recipes.json"
         self._known = _read(self._memory)
-        self._checker = Fingerprint(tuple(reading_inputs(project))).key
+        self._checker = Fingerprint(tuple(reading_entries(project))).key
         self._new = False
 
     def open(self, name: str) -> RecipeFile:

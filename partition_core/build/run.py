@@ -21,9 +21,9 @@ from partition_core.base.errors import (
     problem,
     suggestion,
 )
-from partition_core.base.folders import BUILD, END2END, RECIPES, REFERENCE, REPORT, STATE
-from partition_core.base.progress import phase
+from partition_core.base.folders import BUILD, END2END, RECIPES, REFERENCE, STATE
 from partition_core.base.wording import counted, warn
+from partition_core.build.steps import EXPORT, StepName, steps_of
 from partition_core.build.up_to_date import Outline, Settled
 from partition_core.recipe.names import overlooked, recipe_names
 
@@ -115,13 +115,18 @@ class RecipeBuild:
         )
 
     @functools.cached_property
+    def steps(self) -> tuple[StepName, ...]:
+        """The steps of the recipe, in the order of the work."""
+        return tuple(steps_of(self.outline.segments, self.outline.artifacts))
+
+    @functools.cached_property
     def plan(self) -> Plan:
         """The plan of the recipe; raises PartitionError for a recipe or an input that is wrong."""
         from partition_core.build.plan import Plan
 
         with self.run.project.digests.watched() as files:
             plan = Plan(self.run.project, self.run.recipes.open(self.name))
-            is_known = plan.result(plan.export()) is not None
+            is_known = plan.result_of(EXPORT) is not None
         # Without a result nobody knew which files to ask for.
         self._files = files if is_known else {}
         return plan
@@ -131,17 +136,11 @@ class RecipeBuild:
 
         An ONNX file and files with inputs are compared with it, unless it was exported already.
         """
-        if self.is_settled or self.plan.result(self.plan.export()) is not None:
+        if self.is_settled or self.plan.result_of(EXPORT) is not None:
             return
-        recipe = self.plan.file.recipe
-        if not recipe.model.is_traced:
-            from partition_core.sources.onnx.given_file import check_source
+        from partition_core.sources.source import form_of
 
-            check_source(self.plan.job)
-        elif recipe.proof.inputs:
-            from partition_core.sources.samples import given_inputs
-
-            given_inputs(recipe, self.plan.project.root, self.plan.file.place)
+        form_of(self.plan.exports.job).check(self.plan.exports.job)
 
     def settled_files(self) -> dict[str, str]:
         """Return the identities of all files that tell that nothing is to be done; else none."""
@@ -169,33 +168,14 @@ class RecipeBuild:
 
         return is_published(self.plan, artifact)
 
-    def export(self, say: Say) -> bool:
-        """Export the model, and return whether that was necessary; raises PartitionError."""
-        if not self.plan.file.recipe.model.is_traced:
-            from partition_core.build.steps.mark import mark
+    def carry_out(self, step: str, say: Say) -> bool:
+        """Do the work of the step called `step`, and return whether that was necessary.
 
-            return mark(self.plan, say)
-        from partition_core.build.steps.export import export
+        Raises PartitionError.
+        """
+        from partition_core.build.carry_out import carry_out
 
-        return export(self.plan, say)
-
-    def cut(self, save_file: str, say: Say) -> bool:
-        """Cut one segment, and return whether that was necessary; raises PartitionError."""
-        from partition_core.build.steps.cut import cut
-
-        return cut(self.plan, self.plan.segment(save_file), say)
-
-    def prove(self, say: Say) -> bool:
-        """Prove the partition, and return whether that was necessary; raises PartitionError."""
-        from partition_core.build.steps.prove import prove
-
-        return prove(self.plan, say)
-
-    def report(self, say: Say) -> bool:
-        """Write the report, and return whether that was necessary; raises PartitionError."""
-        from partition_core.build.steps.report import report
-
-        return report(self.plan, say)
+        return carry_out(self.plan, step, say)
 
     def publish(self, artifact: str, say: Say) -> bool:
         """Put one artifact into the build folder and return True; raises PartitionError.
@@ -205,12 +185,8 @@ class RecipeBuild:
         from partition_core.build.publish import publish
 
         if self.is_settled:
-            self.export(say)
-            for save_file in self.outline.segments:
-                self.cut(save_file, say)
-            self.prove(say)
-            if REPORT in self.outline.artifacts:
-                self.report(say)
+            for step in self.plan.names:
+                self.carry_out(step, say)
         return publish(self.plan, artifact)
 
     def advice(self, given: Mapping[str, str], say: Say) -> Iterator[str]:
@@ -218,38 +194,38 @@ class RecipeBuild:
 
         Raises PartitionError.
         """
-        from partition_core.build.work import laid_out, lost, stored
+        from partition_core.build.step import laid_out
         from partition_core.suggest.advice import advice, measured_model
         from partition_core.suggest.wishes import Wanted
 
         wanted = Wanted.of(given)
         if self.is_settled:
-            self.export(say)  # its result may have left the store
-        plan = self.plan
-        exported = plan.result(plan.export())
-        if exported is None:
-            raise lost(END2END)
-        with (
-            laid_out(plan, [END2END]) as (models, scratch),
-            phase(f"{self.name}: suggest: measure the model", say),
-        ):
+            self.carry_out(EXPORT, say)  # its result may have left the store
+        self.plan.result_of(EXPORT)
+        job = self.plan.job(say=say)
+        with laid_out(job, [END2END]) as (models, scratch), job.phase("suggest: measure the model"):
             measured = measured_model(
                 models[END2END],
-                stored(plan, exported.files[REFERENCE]),
+                job.path(job.result(EXPORT).files[REFERENCE]),
                 scratch,
                 wanted.unsupported,
                 wanted.measures,
             )
-        return advice(measured, plan.file, wanted, plan.project.build_folder(self.name), say)
+        return advice(measured, job.file, wanted, job.project.build_folder(self.name), say)
 
     def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         """Return a function from the model's inputs to the arrays at its marks, in PyTorch.
 
-        Raises PartitionError.
+        Raises PartitionError, as for a recipe whose model is an ONNX file.
         """
-        from partition_core.build.eager import marked_arrays
+        from partition_core.build.steps.export import packages_of
+        from partition_core.sources.fetching import pinned_file
+        from partition_core.sources.source import source_of
 
-        return marked_arrays(self.plan)
+        job = self.plan.exports.job
+        pinned = pinned_file(job)
+        with packages_of(job):
+            return source_of(job).record(job, pinned)
 
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from partition_core.base.errors import BuildError, Place, one_of, problem, suggestion
 from partition_core.base.folders import BUILD, REPORT, SETTINGS
 from partition_core.base.wording import warn
-from partition_core.build.exports import EXPORT
-from partition_core.build.plan import Plan, Step
+from partition_core.build.plan import Plan
 from partition_core.build.publish import publish
 from partition_core.build.settings import REMOTE_VARIABLE
+from partition_core.build.step import Step
+from partition_core.build.steps import EXPORT
 from partition_core.store.entry import Result
 from partition_core.store.lists import merged
 from partition_core.store.shared import RemoteError, SharedStore
@@ -58,14 +59,14 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
 
     def entry(step: Step) -> tuple[Step, Result]:
         for one in plan.alternatives(step):
-            result = plan.result(one) or shared.entry(one.key, one.fits)
+            result = plan.result(one) or shared.entry(one.key, plan.fitting(one))
             if result is not None:
-                plan.found(one, result)
+                plan.remember(one, result)
                 return one, result
         raise _not_there(plan, place, f"result of '{step.name}'")
 
     with _told(place):
-        if plan.exports.is_followed and plan.result(plan.export()) is None:
+        if plan.exports.is_followed and plan.result_of(EXPORT) is None:
             plan.exports.learn(shared.lists_at(plan.exports.key))
         for step, result, files in _parcels(plan, chosen, entry):
             moved = [name for name in files if _brought(plan, shared, place, result, name)]
@@ -104,7 +105,7 @@ def _parcels(
     """
     found = []
     for name, step in plan.steps():
-        if name == "report" and REPORT not in chosen:
+        if plan.names[name].artifact == REPORT and REPORT not in chosen:
             continue
         if step is None:
             raise _not_built(plan)

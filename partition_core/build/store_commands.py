@@ -13,7 +13,7 @@ from partition_core.base.errors import BuildError, problem, suggestion
 from partition_core.base.folders import BUILD, MANIFEST
 from partition_core.base.outside_files import json_in
 from partition_core.base.wording import counted, size_text
-from partition_core.build.forms import fingerprint_of, fits
+from partition_core.build.fitting import fingerprint_of, fits
 from partition_core.build.project import Project
 from partition_core.store import upkeep
 from partition_core.store.entry import is_digest

@@ -21,9 +21,10 @@ if is_run_by_doit():  # before the rest, so that loading it can be interrupted
     end_orderly()
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.folders import BUILD, MANIFEST, RECIPES, REPORT
+from partition_core.base.folders import BUILD, MANIFEST, RECIPES
 from partition_core.base.wording import warn
 from partition_core.build.run import RecipeBuild, Run
+from partition_core.build.steps import PROVE, STEPS, Row
 from partition_core.cli.actions import attempt, say, say_all
 from partition_core.cli.command_line import commands, paths_in_full, scope
 from partition_core.cli.doit_database import MEMORY, Database
@@ -38,16 +39,12 @@ __all__ = [
     "DOIT_CONFIG",
     "task_build",
     "task_calibrate",
-    "task_cut",
     "task_detect",
-    "task_export",
     "task_import_mmdeploy",
     "task_origin",
-    "task_prove",
     "task_prune",
     "task_pull",
     "task_push",
-    "task_report",
     "task_store",
     "task_suggest",
     "task_verify",
@@ -99,7 +96,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
         "name": build.name,
         "doc": build.outline.doc,
         "actions": None,
-        "task_dep": names if build.is_settled else [*_steps(build), *names],
+        "task_dep": names if build.is_settled else [*_steps(build, STEPS[-1]), *names],
         "clean": [_Removal(build)],
     }
     for artifact, name in zip(build.outline.artifacts, names, strict=True):
@@ -120,69 +117,38 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
 
 def _before(build: RecipeBuild, artifact: str, names: list[str]) -> list[str]:
     """Return the tasks that come before the publishing of an artifact, one of `names`."""
-    if artifact == REPORT:
-        return [f"report:{build.name}"]
+    order = [step.row.kind for step in build.steps]
+    made = [step.artifact for step in build.steps].index(artifact)
+    last = max(made, order.index(PROVE))  # nothing is published before it is proven
     # The manifest names the models, so it is published after them.
     models = names[: build.outline.artifacts.index(artifact)] if artifact == MANIFEST else []
-    return [f"prove:{build.name}", *models]
+    return [build.steps[last].task(build.name), *models]
 
 
-def task_export() -> Iterator[Task]:
-    """Export the model of `recipe=…`, or all, to ONNX, with its marks (into the store)."""
-    for build in _builds():
-        yield _task(
-            build,
-            build.name,
-            f"Export the model of '{build.name}' to ONNX.",
-            functools.partial(build.export, say),
-            "export",
-            build.is_done,
-            [],
-        )
+def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
+    """Return what yields the tasks of a kind of step, for doit to call."""
+
+    def tasks() -> Iterator[Task]:
+        for build in _builds():
+            for step in (step for step in build.steps if step.row is row):
+                yield _task(
+                    build,
+                    step.task(build.name).removeprefix(f"{row.kind}:"),
+                    row.title.format(recipe=build.name, subject=step.subject),
+                    functools.partial(build.carry_out, str(step), say),
+                    str(step),
+                    build.is_done,
+                    _steps(build, before=row),
+                )
+
+    tasks.__doc__ = row.summary
+    return tasks
 
 
-def task_cut() -> Iterator[Task]:
-    """Cut the segments of `recipe=…`, or all, out of the exported model (into the store)."""
-    for build in _builds():
-        for save_file in build.outline.segments:
-            yield _task(
-                build,
-                f"{build.name}:{save_file}",
-                f"Cut {save_file} out of the model of '{build.name}'.",
-                functools.partial(build.cut, save_file, say),
-                f"cut {save_file}",
-                build.is_done,
-                [f"export:{build.name}"],
-            )
-
-
-def task_prove() -> Iterator[Task]:
-    """Prove for `recipe=…`, or all, that segments equal the whole, and that PyTorch."""
-    for build in _builds():
-        yield _task(
-            build,
-            build.name,
-            f"Prove the segments of '{build.name}'.",
-            functools.partial(build.prove, say),
-            "prove",
-            build.is_done,
-            _steps(build)[:-1],
-        )
-
-
-def task_report() -> Iterator[Task]:
-    """Measure the models of recipes and write their reports."""
-    for build in _builds():
-        if REPORT in build.outline.artifacts:
-            yield _task(
-                build,
-                build.name,
-                f"Write the report of '{build.name}'.",
-                functools.partial(build.report, say),
-                "report",
-                build.is_done,
-                _steps(build),
-            )
+_STEP_TASKS = {f"task_{row.kind}": _step_tasks(row) for row in STEPS}
+# doit takes tasks by the names that a project's dodo.py imports.
+globals().update(_STEP_TASKS)
+__all__ += [f"task_{row.kind}" for row in STEPS]
 
 
 def task_suggest() -> Iterator[Task]:
@@ -249,14 +215,14 @@ def task_pull() -> Task:
     return transfer_task("pull", _builds, doit_cmd.get_var("artifact"))
 
 
-def _steps(build: RecipeBuild) -> list[str]:
-    """Return the tasks of the steps, in the recipe's order.
+def _steps(build: RecipeBuild, before: Row) -> list[str]:
+    """Return the tasks of the steps of kinds before one, in the order of the work.
 
     doit starts tasks in the order in which another one asks for them, but those that had to wait
     in any order: so whoever needs a cut asks for the export first.
     """
-    cuts = [f"cut:{build.name}:{save_file}" for save_file in build.outline.segments]
-    return [f"export:{build.name}", *cuts, f"prove:{build.name}"]
+    kinds = STEPS[: STEPS.index(before)]
+    return [step.task(build.name) for step in build.steps if step.row in kinds]
 
 
 def _task(

@@ -9,6 +9,7 @@ from doit.reporter import ConsoleReporter
 
 from partition_core.base.folders import BUILD
 from partition_core.base.wording import columns, counted, size_text
+from partition_core.build.steps import PROVE
 from partition_core.cli.actions import MADE, SECONDS
 
 if TYPE_CHECKING:
@@ -123,10 +124,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
 
     def _step(self, build: RecipeBuild, artifact: str) -> str:
         """Return the task whose work gives an artifact."""
-        if artifact in build.outline.segments:
-            return f"cut:{build.name}:{artifact}"
-        models = build.plan.models() or {}
-        return f"export:{build.name}" if artifact in models else f"prove:{build.name}"
+        return next(step.task(build.name) for step in build.steps if step.artifact == artifact)
 
 
 def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
@@ -151,5 +149,5 @@ def _recipe(task: Any) -> str:
 
 
 def _proof(build: RecipeBuild) -> str:
-    result = build.plan.result(build.plan.prove())
+    result = build.plan.result_of(PROVE)
     return str(result.notes["summary"]) if result else "not proven"

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from partition_core.base.digests import Digests
+from partition_core.base.progress import Say, phase
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Recipe
 from partition_core.store.tiers import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A recipe with its file, for the lines of messages; the folder `root` that its relative paths
-    start from; and the store, which keeps what is fetched and gives private folders."""
+    start from; the store, which keeps what is fetched and gives private folders; the known digests
+    of files; and what takes lines for the user."""
 
     root: Path
     file: RecipeFile
     store: Store
+    digests: Digests
+    say: Say = print
 
     @property
     def recipe(self) -> Recipe:
         """The recipe."""
         return self.file.recipe
+
+    def phase(self, part: str) -> AbstractContextManager[None]:
+        """Announce a part of the work that takes long, and afterwards how long it took."""
+        return phase(f"{self.recipe.name}: {part}", self.say)

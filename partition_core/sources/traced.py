@@ -12,7 +12,11 @@ import torch
 
 from partition_core.base.errors import ExportError, PlaceOf
 from partition_core.graph.as_asked import Form, input_differences
+from partition_core.graph.files import save_traced
+from partition_core.graph.stored_models import EXPORT_FORMS
 from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
+from partition_core.sources.job import Job
+from partition_core.sources.source import Exported, Pinned
 from partition_core.trace.arrays import as_array
 from partition_core.trace.checkpoint import load_state
 from partition_core.trace.exporter import Export, Phase, export_subject
@@ -21,11 +25,26 @@ from partition_core.trace.subject import Subject, run_model
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-_ROOMS = {
-    "mmdet": "partition_core.sources.mmdet.source",
-    "torch": "partition_core.sources.torch.source",
-}
-"""The module with the `load` of each source, imported by name: a torch model needs no mmdet."""
+
+def export(job: Job, pinned: Pinned | None) -> Exported:
+    """Return the model of a job's recipe, exported by PyTorch; raises PartitionError."""
+    recipe, checkpoint = job.recipe, pinned[0] if pinned else None
+    made = export_recipe(
+        recipe, job.root, job.file.place, checkpoint, lambda part: job.phase(f"export: {part}")
+    )
+    form = EXPORT_FORMS[recipe.export.weights]
+    digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
+    return Exported(
+        lambda path: save_traced(made.model, path, form),
+        made.reference,
+        {**made.notes, **digest},
+        made.classes,
+    )
+
+
+def record(job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
+    """Return a function from the inputs of a job's model to the arrays at its marks, in PyTorch."""
+    return marked_arrays(job.recipe, job.root, job.file.place, pinned[0] if pinned else None)
 
 
 def export_recipe(
@@ -76,7 +95,7 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     source = recipe.model
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
-    room = importlib.import_module(_ROOMS[source.source])
+    room = importlib.import_module(f"{__package__}.{source.source}.source")
     subject: Subject = room.load(recipe, source, root, place_of)
     _check_samples(subject, place_of)
     match source.weights:

@@ -14,9 +14,9 @@ import pytest
 from partition_core.base.errors import BuildError
 from partition_core.build.project import Project
 from partition_core.build.recipes import Recipes
+from partition_core.build.step import job_of
 from partition_core.sources import fetching
 from partition_core.sources.fetching import pinned_file
-from partition_core.sources.job import Job
 from tests.projects import Scratch
 
 from .file_server import FileServer, serving
@@ -40,7 +40,7 @@ def project(fresh: Scratch, server: FileServer, monkeypatch: pytest.MonkeyPatch)
 def fetched(project: Scratch, recipe: str = "tiny") -> bytes:
     """Return the bytes of the recipe's checkpoint, whose digest must be told."""
     here = Project.at(project.folder)
-    found = pinned_file(Job(here.root, Recipes(here).open(recipe), here.store))
+    found = pinned_file(job_of(here, Recipes(here).open(recipe)))
     assert found is not None
     path, digest = found
     content = path.read_bytes()

@@ -57,15 +57,17 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 def test_every_dependency_that_can_change_an_artifact_is_pinned() -> None:
-    from partition_core.build import fingerprint_entries as inputs
+    from partition_core.base import packages as named
+    from partition_core.build.steps import report
+    from partition_core.sources.mmdet import form
 
     pinned = {
         re.sub(r"[-_.]+", "-", line.split("==")[0]).lower()
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if "==" in line
     }
-    packages = {*inputs._TORCH_PACKAGES, *inputs._MMDET_PACKAGES, *inputs._REPORT_PACKAGES}
-    others = {"mmcv", *inputs._CV2[1:], *inputs._ONNXRUNTIME[1:]}  # in the place of a pinned one
+    packages = {*form.PACKAGES, *report._PACKAGES}
+    others = {"mmcv", *named.CV2[1:], *named.ONNXRUNTIME[1:]}  # in the place of a pinned one
     assert packages - pinned == others
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
 

@@ -201,12 +201,14 @@ def test_an_export_has_the_same_bytes_in_processes_with_other_hash_seeds(tmp_pat
     code = """
 import sys, hashlib, pathlib
 from tests.export.support import *
-from partition_core.trace.files import save_export
+from partition_core.base.recording import save_reference
+from partition_core.graph.files import save_traced
 from partition_core.recipe.values import Seed
 import tests.export.test_exported_graph as t
 folder = pathlib.Path(sys.argv[1]); folder.mkdir()
 exported = export(torch_recipe("Net", IMAGE, *t.MARKS, weights=Seed(3)))
-save_export(exported, folder / "model", folder / "reference")
+save_traced(exported.model, folder / "model", "inline")
+save_reference(exported.reference, folder / "reference")
 print([hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model", "reference")])
 """
     one = in_new_process(code, str(tmp_path / "one"), PYTHONHASHSEED="1")

@@ -161,10 +161,8 @@ def _change(seed: int) -> None:
 
 def _built() -> None:
     (build,) = Run(folder(), ["x"]).builds
-    build.export(quiet)
-    for segment in build.plan.segments:
-        build.cut(segment.save_file, quiet)
-    build.prove(quiet)
+    for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+        build.carry_out(step, quiet)
     list(build.advice({}, quiet))
 
 

@@ -68,18 +68,14 @@ def make(path: Path) -> dict[str, bytes]:
     (build,) = run.builds
     if not build.is_settled:
         plan = build.plan
-        if not build.is_done("export"):
-            build.export(quiet)
-        for segment in plan.segments:
-            if not build.is_done(f"cut {segment.save_file}"):
-                build.cut(segment.save_file, quiet)
-        if not build.is_done("prove"):
-            build.prove(quiet)
+        for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+            if not build.is_done(step):
+                build.carry_out(step, quiet)
         for artifact in plan.model_names:
             publish(plan, artifact)
         publish(plan, "manifest.json")
         list(build.explanation())
-        assert build.plan.result(build.plan.prove())
+        assert build.plan.result_of("prove")
     run.finish()
     return {one.name: one.read_bytes() for one in (path / "build" / "x").iterdir()}
 

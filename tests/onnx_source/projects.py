@@ -81,10 +81,8 @@ class Project(Scratch):
     def make(self, name: str = "x") -> dict[str, onnx.ModelProto]:
         """Carry out the steps of a build in this process; return end2end and the segments."""
         (build,) = Run(self.folder, [name]).builds
-        build.export(_say_nothing)
-        for segment in build.plan.segments:
-            build.cut(segment.save_file, _say_nothing)
-        build.prove(_say_nothing)
+        for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+            build.carry_out(step, _say_nothing)
         made = {}
         for file, stored in (build.plan.models() or {}).items():
             path = build.plan.project.store.path_of(stored.file)
@@ -96,7 +94,7 @@ class Project(Scratch):
         """Build; return the line and the figures of the proof."""
         self.make(name)
         plan = Run(self.folder, [name]).builds[0].plan
-        result = plan.result(plan.prove())
+        result = plan.result_of("prove")
         assert result is not None
         path = plan.project.store.path_of(result.files["proof.json"])
         assert path is not None
@@ -112,7 +110,7 @@ class Project(Scratch):
     def reference(self, name: str = "x") -> dict[str, Any]:
         """Return the arrays that the export of a recipe left for the proof."""
         plan = Run(self.folder, [name]).builds[0].plan
-        result = plan.result(plan.export())
+        result = plan.result_of("export")
         assert result is not None
         path = plan.project.store.path_of(result.files["reference.npz"])
         assert path is not None

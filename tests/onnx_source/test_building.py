@@ -214,10 +214,8 @@ def test_a_file_above_2_gb_is_built_with_its_weights_outside(
     np.savez(project.folder / "others.npz", ids=np.array([1, rows - 1, 3, rows - 2]))
     project.recipe(BIG.replace("WEIGHTS", weights))
     (build,) = Run(project.folder, ["x"]).builds
-    build.export(print)
-    for segment in build.plan.segments:
-        build.cut(segment.save_file, print)
-    build.prove(print)
+    for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+        build.carry_out(step, print)
     models = build.plan.models()
     assert models is not None
     assert all(one.weights is not None and one.weights.size > 2**31 for one in models.values())
@@ -307,7 +305,7 @@ def test_an_export_that_another_build_finishes_meanwhile_is_taken(project: Proje
     project.recipe(TWO)
     one, other = (Run(project.folder, ["x"]).builds[0] for _ in range(2))
     step = one.plan.export()
-    other.export(lambda _: None)
+    other.carry_out("export", lambda _: None)
     assert one.plan.result(step) is not None
     assert one.plan.export() == step
     assert other.plan.export() == step

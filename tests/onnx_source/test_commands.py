@@ -118,7 +118,7 @@ def test_advice_on_a_file_ends_in_yaml_that_builds(
     else:
         project.recipe(TWO if source == "a marked recipe" else LINE)
     (build,) = Run(project.folder, ["x"]).builds
-    build.export(lambda _: None)
+    build.carry_out("export", lambda _: None)
     for number in (None, "1"):
         told: list[str] = []
         wishes = {"parts": str(parts), "max_bytes": "1MB"} | ({"cut": number} if number else {})

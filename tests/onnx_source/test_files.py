@@ -14,7 +14,7 @@ from partition_core.graph.file.byte_range import content_of
 from partition_core.graph.file.graph import Model
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.marks import MarkedTensor
-from partition_core.sources.onnx import given_file as onnx_source
+from partition_core.sources.onnx import source as onnx_source
 from tests.cutting.chains import equal, run
 
 from .chaining import LINE, chained, parsed, two, written

@@ -18,7 +18,7 @@ from partition_core.base.errors import BuildError, PartitionError, disk_problem
 from partition_core.base.recording import save_reference
 from partition_core.build.run import Run
 from partition_core.graph import files
-from partition_core.sources.onnx import given_file as onnx_source
+from partition_core.sources.onnx import source as onnx_source
 
 from .projects import Project
 
@@ -137,10 +137,10 @@ def test_a_build_folder_that_cannot_be_written_is_found_before_the_work(
     else:
         small_disk(folder, "ro")
     (build,) = Run(project.folder, ["x"]).builds
-    monkeypatch.setattr(onnx_source, "mark_source", lambda *_: pytest.fail("it was exported"))
+    monkeypatch.setattr(onnx_source, "export", lambda *_: pytest.fail("it was exported"))
     before = sorted(project.folder.rglob("*"))
     with pytest.raises(BuildError) as error:
-        build.export(lambda _: None)
+        build.carry_out("export", lambda _: None)
     told = str(error.value)
     assert told.startswith(f"build/x: cannot be written: {REFUSING[kind]}; expected ")
     rest = HELPS if kind == "a full disk" else f"let '{folder}' be a folder that you may write to"

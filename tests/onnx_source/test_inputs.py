@@ -52,8 +52,8 @@ def text_file(text: str = TEXT) -> onnx.ModelProto:
 def exported(project: Project) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Export recipe `x`; return its reference and its notes."""
     (build,) = Run(project.folder, ["x"]).builds
-    build.export(lambda _: None)
-    result = build.plan.result(build.plan.export())
+    build.carry_out("export", lambda _: None)
+    result = build.plan.result_of("export")
     assert result is not None
     path = build.plan.project.store.path_of(result.files[REFERENCE])
     assert path is not None

@@ -15,8 +15,8 @@ import pytest
 from partition_core.base.disk import digest_of
 from partition_core.base.errors import BuildError
 from partition_core.build import store_commands as upkeep
-from partition_core.build.plan import Step
 from partition_core.build.run import Run
+from partition_core.build.step import Step
 from partition_core.store.local import LocalStore
 
 from .projects import TWO, Project

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from partition_core.base.disk import file_digest
+from partition_core.base import packages
+from partition_core.base.disk import digest_of, file_digest
 from partition_core.build import fingerprint_entries as inputs
-from partition_core.build.own_code import ASIDE, PACKAGE, Kind, code_files, modules_of
+from partition_core.build import steps
+from partition_core.build.own_code import ASIDE, PACKAGE, closure_of, code_files
+from partition_core.build.plan import Plan
 from partition_core.build.project import Project
+from partition_core.build.step import Step, job_of
 from partition_core.build.steps import report
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Recipe
+from partition_core.sources.mmdet import form as mmdet
+from partition_core.sources.onnx import form as onnx
+from partition_core.sources.source import source_module
+from partition_core.store.entry import Origin, Result, StoredFile
 
+from .kinds import EXPORTS, KINDS
 from .recipes import RECIPES
 from .sources import distributions, foreign_imports, own_imports
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
 STEPS = tuple(kind for kind in KINDS if kind != "read")
 
 
@@ -31,11 +38,10 @@ def module_of(file: Path) -> str:
 MODULES = {module_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 
 
-def closure(kind: Kind) -> set[str]:
-    """Return what `modules_of` does, by Python's own parser."""
-    start = "recipe.reader" if kind == "read" else f"build.steps.{kind}"
+def closure(kind: str) -> set[str]:
+    """Return what `closure_of` does, by Python's own parser."""
     found: set[str] = set()
-    pending = [start, *_packages(start)]
+    pending = [name for start in KINDS[kind] for name in (start, *_packages(start))]
     while pending:
         name = pending.pop()
         if name not in found and not _is_aside(name):
@@ -54,20 +60,20 @@ def _is_aside(name: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_step_imports_is_found_as_python_would_find_it(kind: Kind) -> None:
-    assert modules_of(kind) == closure(kind)
+def test_what_a_step_imports_is_found_as_python_would_find_it(kind: str) -> None:
+    assert closure_of(*KINDS[kind]) == closure(kind)
 
 
 def test_each_module_of_a_step_is_where_the_fingerprint_of_a_kind_starts() -> None:
     files = (PACKAGE / "build" / "steps").glob("[!_]*.py")
-    assert {file.stem for file in files} == set(STEPS)
+    assert {file.stem for file in files} == {row.kind for row in steps.STEPS}
 
 
 def test_what_is_set_aside_is_there_and_would_be_found() -> None:
     met = {
         name
         for kind in STEPS
-        for module in (*modules_of(kind), *(name for name in ASIDE if name in MODULES))
+        for module in (*closure_of(*KINDS[kind]), *(name for name in ASIDE if name in MODULES))
         for name in own_imports(MODULES[module], PACKAGE)
     }
     assert set(ASIDE) <= met
@@ -78,15 +84,18 @@ FILES = {
     "report/composing.py": {"report"},
     "report/overview.py": {"report"},
     "graph/file/graph_writer.py": set(STEPS),
-    "graph/stored_models.py": {"export", "mark", "cut"},
-    "sources/onnx/given_file.py": {"mark"},
-    "base/recording.py": {"export", "mark", "prove", "measure", "report"},
-    "trace/to_onnx.py": {"export"},
-    "trace/decorator.py": {"export"},
-    "proof/comparison.py": {"mark", "prove", "measure", "report"},
+    "graph/stored_models.py": {*EXPORTS, "cut", "prove", "measure", "report"},
+    "sources/onnx/given_file.py": {"export onnx"},
+    "base/recording.py": {*EXPORTS, "prove", "measure", "report"},
+    "trace/to_onnx.py": {"export mmdet", "export torch"},
+    "trace/decorator.py": {"export mmdet", "export torch"},
+    "proof/comparison.py": {"export onnx", "prove", "measure", "report"},
     "backends/onnxruntime/measured_run.py": {"measure", "report"},
-    "sources/onnx/recording.py": {"mark"},
-    "build/work.py": set(STEPS),
+    "sources/onnx/recording.py": {"export onnx"},
+    "sources/mmdet/detector.py": {"export mmdet"},
+    "sources/torch/source.py": {"export torch"},
+    "build/step.py": set(STEPS),
+    "build/carry_out.py": set(),
     "recipe/yaml_text.py": {"read"},
     "schema/recipe.schema.json": {"read"},
     "policies/marks/mmdet.yaml": {"read"},
@@ -126,8 +135,11 @@ def test_a_changed_file_changes_the_steps_that_run_it_and_no_other(
 
 def digests(package: Path) -> dict[str, dict[str, str]]:
     return {
-        kind: {label: file_digest(path) for label, path in code_files(kind, package).items()}
-        for kind in KINDS
+        kind: {
+            label: file_digest(path)
+            for label, path in code_files(*modules, package=package).items()
+        }
+        for kind, modules in KINDS.items()
     }
 
 
@@ -139,7 +151,10 @@ def test_every_file_without_code_belongs_to_what_reads_it() -> None:
         if path.is_file() and path.suffix not in (".py", ".pyc", ".typed")
     }
     assert data == {
-        label for kind in KINDS for label in code_files(kind) if not label.endswith(".py")
+        label
+        for modules in KINDS.values()
+        for label in code_files(*modules)
+        if not label.endswith(".py")
     }
 
 
@@ -176,8 +191,8 @@ class Holder:
     "folder/__init__.py": "import partition_core.of_the_folder\n",
     "deep/__init__.py": "",
     "deep/deeper/__init__.py": "",
-    "build/plan.py": "import partition_core.beyond\n",
-    "plain.py": "from partition_core.build.plan import x\nfrom partition_core.chain import y\n",
+    "build/project.py": "import partition_core.beyond\n",
+    "plain.py": "from partition_core.build.project import x\nfrom partition_core.chain import y\n",
     **dict.fromkeys(
         (
             *("above.py", "folder/module.py", "types.py", "types_too.py", "after.py", "inside.py"),
@@ -193,27 +208,38 @@ def test_every_way_to_import_is_followed_but_for_types_and_what_is_aside(tmp_pat
     for name, text in PIECES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    left = {"types.py", "types_too.py", "build/plan.py", "beyond.py", "unused.py"}
-    assert set(code_files("cut", tmp_path)) == set(PIECES) - left
+    left = {"types.py", "types_too.py", "build/project.py", "beyond.py", "unused.py"}
+    assert set(code_files("build.steps.cut", package=tmp_path)) == set(PIECES) - left
 
 
 @pytest.fixture
-def fingerprints(tmp_path: Path) -> dict[str, set[str]]:
-    """Return the labels of the entries of each kind of work, for an mmdet model and a file."""
+def fingerprints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Return the labels of the entries of each kind of work."""
+    (tmp_path / "pack-1.0.dist-info").mkdir()
+    (tmp_path / "pack-1.0.dist-info" / "METADATA").write_text("Name: pack\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     project = Project.at(tmp_path)
     for name in ("small.py", "a.jpg", "a.npz"):
         (tmp_path / name).write_text("")
-    detector, file = recipe_file(RECIPES["seed"]), recipe_file(RECIPES["onnx"])
-    entries = {
-        "export": inputs.export_inputs(project, detector),
-        "mark": inputs.export_inputs(project, file),
-        "cut": inputs.cut_inputs(project),
-        "prove": inputs.proof_inputs(project),
-        "measure": inputs.measuring_inputs(project),
-        "report": inputs.report_inputs(project, detector),
-        "read": inputs.reading_inputs(project),
+    plans = {
+        "mmdet": Plan(project, recipe_file(RECIPES["seed"])),
+        "torch": Plan(project, recipe_file(RECIPES["torch"])),
+        "onnx": Plan(project, recipe_file(RECIPES["onnx"])),
     }
-    return {kind: {label for label, _ in found} for kind, found in entries.items()}
+    found = {f"export {source}": tuple(plan.exports.known) for source, plan in plans.items()}
+    for name, step in plans["onnx"].steps():
+        assert step is not None
+        plans["onnx"].remember(step, result_of(step))
+        if name != "export":
+            found[name.partition(" ")[0]] = step.fingerprint.entries
+    found["measure"] = tuple(inputs.measuring_entries(plans["onnx"].job()))
+    found["read"] = tuple(inputs.reading_entries(project))
+    return {kind: {label for label, _ in entries} for kind, entries in found.items()}
+
+
+def result_of(step: Step) -> Result:
+    files = {name: StoredFile(digest_of(b""), 1) for name in step.files}
+    return Result(files, {"detects": False}, Origin("tiny", step.name, 0.0))
 
 
 def recipe_file(recipe: Recipe) -> RecipeFile:
@@ -222,13 +248,15 @@ def recipe_file(recipe: Recipe) -> RecipeFile:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fingerprint_has_the_files_and_every_package_that_they_import(
-    fingerprints: dict[str, set[str]], kind: Kind
+    fingerprints: dict[str, set[str]], kind: str
 ) -> None:
     labels = fingerprints[kind]
-    assert {f"code partition_core/{label}" for label in code_files(kind)} <= labels
+    assert {f"code partition_core/{label}" for label in code_files(*KINDS[kind])} <= labels
     assert {"python", "partition-core"} <= labels
     imported = {
-        name for module in modules_of(kind) for name in foreign_imports(MODULES[module], PACKAGE)
+        name
+        for module in closure_of(*KINDS[kind])
+        for name in foreign_imports(MODULES[module], PACKAGE)
     }
     assert {name for name in imported if not distributions(name) & labels} == set()
 
@@ -236,32 +264,27 @@ def test_a_fingerprint_has_the_files_and_every_package_that_they_import(
 def test_a_report_depends_on_every_version_that_it_shows(
     fingerprints: dict[str, set[str]],
 ) -> None:
-    assert set(report._PACKAGES) <= fingerprints["report"]
+    assert set(report._SHOWN) <= fingerprints["report"]
 
 
 def test_a_package_that_is_another_than_usual_has_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = {"onnxruntime-gpu": "9.9", "opencv-python-headless": "8.8"}
-    monkeypatch.setattr(inputs, "_version", installed.get)
-    project = Project.at(tmp_path)
-    assert ("onnxruntime-gpu", "9.9") in list(inputs.proof_inputs(project))
-    for name in ("small.py", "a.jpg", "a.npz"):
-        (tmp_path / name).write_text("")
-    entries = list(inputs.export_inputs(project, recipe_file(RECIPES["seed"])))
-    assert ("opencv-python-headless", "8.8") in entries
+    monkeypatch.setattr(packages, "version_of", installed.get)
+    assert ("onnxruntime-gpu", "9.9") in list(packages.versions(onnx.PACKAGES))
+    assert ("opencv-python-headless", "8.8") in list(packages.versions(mmdet.PACKAGES))
 
 
-def test_an_export_is_followed_from_where_every_source_is_reached() -> None:
-    """What a second recipe of a run loads no more is found from these modules."""
-    from partition_core.build.followed import ROOTS
-
-    pending = [root.removeprefix("partition_core.") for root in ROOTS]
-    assert set(pending) <= own_imports(MODULES["build.steps.export"], PACKAGE)
+@pytest.mark.parametrize("source", ["mmdet", "torch"])
+def test_an_export_is_followed_from_the_module_of_its_source(source: str, tmp_path: Path) -> None:
+    """What a second recipe of a run loads no more is found from there."""
+    recipe = recipe_file(RECIPES["seed" if source == "mmdet" else "torch"])
+    pending = [source_module(job_of(Project.at(tmp_path), recipe))]
     found: set[str] = set()
     while pending:
         name = pending.pop()
         if name not in found:
             found.add(name)
             pending += own_imports(MODULES[name], PACKAGE)
-    assert {"sources.mmdet.source", "sources.torch.source", "trace.exporter"} <= found
+    assert {f"sources.{source}.source", "sources.traced", "trace.exporter"} <= found

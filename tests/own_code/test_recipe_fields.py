@@ -11,10 +11,11 @@ import pytest
 
 from partition_core.base.disk import digest_of
 from partition_core.base.folders import END2END, REFERENCE
-from partition_core.build import fingerprint_entries as inputs
-from partition_core.build.plan import Plan, Step
+from partition_core.build.plan import Plan
 from partition_core.build.project import Project
 from partition_core.build.settings import Settings
+from partition_core.build.step import Step
+from partition_core.build.steps import export
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import (
     Model,
@@ -156,7 +157,7 @@ def keys(project: Project, of: Recipe, **notes: object) -> dict[str, list[str]]:
     for name, step in plan.steps():
         assert step is not None
         found.setdefault(name.partition(" ")[0], []).append(step.key)
-        plan.found(step, result(step, notes))
+        plan.remember(step, result(step, notes))
     return found
 
 
@@ -205,7 +206,7 @@ def test_a_field_that_no_fingerprint_has_is_noticed(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = next(one for one in changes(RECIPES["seed"]) if one.path == "export.opset")
-    monkeypatch.setattr(inputs, "canonical_json", lambda _: "")
+    monkeypatch.setattr(export, "canonical_json", lambda _: "")
     assert changed_steps(project, "seed", change) == {"report"}
     with pytest.raises(AssertionError, match=r"no step is known for proof\.seconds"):
         _steps("proof.seconds")

@@ -14,7 +14,7 @@ from partition_core.base.errors import ExportError
 from partition_core.build.run import Run
 from partition_core.graph.file.value_type import tensor_info
 from partition_core.recipe.values import Export
-from partition_core.sources.onnx import given_file as onnx_source
+from partition_core.sources.onnx import source as onnx_source
 from partition_core.sources.torch import source as sources
 from partition_core.trace import exporter
 from partition_core.trace.subject import Sample
@@ -47,7 +47,7 @@ def refusal(project: Scratch, name: str = "tiny") -> list[str]:
     for _ in range(2):
         (build,) = Run(project.folder, [name]).builds
         with pytest.raises(ExportError) as error:
-            build.export(lambda _: None)
+            build.carry_out("export", lambda _: None)
     assert not (project.folder / "build" / name).exists()
     assert kept(project) == []
     return str(error.value).splitlines()
@@ -132,5 +132,5 @@ SHAPE = [1, 3, 16, 16]
 def test_the_recipe_itself_is_as_asked(project: Scratch) -> None:
     assert "shape: [1, 3, 32, 32]" in RECIPE
     (build,) = Run(project.folder, ["tiny"]).builds
-    assert build.export(lambda _: None)
+    assert build.carry_out("export", lambda _: None)
     assert len(kept(project)) == 1

@@ -281,7 +281,7 @@ def test_what_was_settled_is_looked_at_again_after_its_code_or_where_it_is_chang
 @pytest.mark.parametrize(
     ("kind", "package", "built", "file"),
     [
-        ("scratch", "onnx", ALL, "sources/onnx/given_file.py"),
+        ("scratch", "onnx", ALL, "sources/onnx/source.py"),
         pytest.param("torch_scratch", "onnxscript", ["export"], "trace/to_onnx.py", marks=thorough),
     ],
 )

@@ -1,1 +1,105 @@
-"""The steps of a build, a module each: what is imported to carry one out decides what it gives."""
+"""The steps of a build, in their order: a row for each here, and a module of its name.
+
+A new step is a file and a row. Tasks, the report at the end, the dry run and what is published
+follow this table, which imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from partition_core.base.folders import END2END, MANIFEST, REPORT
+
+if TYPE_CHECKING:
+    from partition_core.build.step import StepModule
+
+EXPORT = "export"
+PROVE = "prove"
+REPORT_STEP = "report"
+"""The kinds of steps that have rules of their own."""
+
+
+class Row(NamedTuple):
+    """A kind of step.
+
+    `summary` and `title` are what `doit list` shows, of all its tasks and of one. A step needs the
+    results of the kinds `needs`. `artifact` is published from its result; empty where there is a
+    step for each segment, whose file that is.
+    """
+
+    kind: str
+    needs: tuple[str, ...]
+    artifact: str
+    summary: str
+    title: str
+
+    def subjects(self, segments: Sequence[str]) -> tuple[str, ...]:
+        """Return what the steps of this kind are about, of a recipe with these segments."""
+        return ("",) if self.artifact else tuple(segments)
+
+
+STEPS = (
+    Row(
+        EXPORT,
+        (),
+        END2END,
+        "Export the model of `recipe=…`, or all, to ONNX, with its marks (into the store).",
+        "Export the model of '{recipe}' to ONNX.",
+    ),
+    Row(
+        "cut",
+        (EXPORT,),
+        "",
+        "Cut the segments of `recipe=…`, or all, out of the exported model (into the store).",
+        "Cut {subject} out of the model of '{recipe}'.",
+    ),
+    Row(
+        PROVE,
+        (EXPORT, "cut"),
+        MANIFEST,
+        "Prove for `recipe=…`, or all, that segments equal the whole, and that PyTorch.",
+        "Prove the segments of '{recipe}'.",
+    ),
+    Row(
+        REPORT_STEP,
+        (EXPORT, "cut"),
+        REPORT,
+        "Measure the models of recipes and write their reports.",
+        "Write the report of '{recipe}'.",
+    ),
+)
+
+
+class StepName(NamedTuple):
+    """A step of a recipe: its kind, and its segment if there is one for each."""
+
+    row: Row
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.row.kind} {self.subject}".rstrip()
+
+    def task(self, recipe: str) -> str:
+        """Return the name of the task of doit that carries it out for a recipe."""
+        return ":".join(filter(None, (self.row.kind, recipe, self.subject)))
+
+    @property
+    def artifact(self) -> str:
+        """The artifact that is published from its result."""
+        return self.row.artifact or self.subject
+
+
+def steps_of(segments: Sequence[str], artifacts: Sequence[str]) -> Iterator[StepName]:
+    """Yield the steps of a recipe with these segments and artifacts, in the order of the work."""
+    for row in STEPS:
+        for subject in row.subjects(segments):
+            step = StepName(row, subject)
+            if step.artifact in artifacts:
+                yield step
+
+
+def module_of(kind: str) -> StepModule:
+    """Return the module of a kind of step, which is imported when it is needed."""
+    return cast("StepModule", importlib.import_module(f"{__name__}.{kind}"))

@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.base import packages
 from partition_core.base.folders import END2END
-from partition_core.base.progress import Say, phase
-from partition_core.build.forms import REFERS
-from partition_core.build.plan import Plan
-from partition_core.build.work import Notes, carry_out, known, laid_out
-from partition_core.graph.stored_models import take
+from partition_core.build.fingerprint_entries import surroundings
+from partition_core.build.forms import REFERS, is_truth
+from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
+from partition_core.graph.stored_models import take, weights_file
 from partition_core.recipe.places import in_recipe
-from partition_core.recipe.values import Segment, WeightsForm
+from partition_core.recipe.values import Segment, WeightsForm, canonical_json
 
 if TYPE_CHECKING:
     from partition_core.graph.files import Form
 
-_CUT_FORMS: Mapping[WeightsForm, Form] = {
+NOTES = {REFERS: is_truth}
+
+_FORMS: Mapping[WeightsForm, Form] = {
     "inline": "inline",
     "external": "external",
     "shared": "referred",
 }
 
 
-def cut(plan: Plan, segment: Segment, say: Say) -> bool:
-    """Cut one segment out of the exported model; return whether that was necessary.
+def files(job: StepJob, subject: str) -> tuple[str, ...]:
+    """Return the segment, and its weights if they are in a file of their own."""
+    weights = _own_weights(job, subject)
+    return (subject, weights) if weights else (subject,)
 
-    Raises CutError with the recipe's lines.
-    """
-    step = known(plan.cut(segment), f"cut {segment.save_file}")
 
-    def work(folder: Path) -> Notes:
+def entries(job: StepJob, subject: str) -> Iterator[tuple[str, str]]:
+    """Yield the segment as the recipe says it, and the model it is cut from."""
+    yield "recipe segment", canonical_json(_segment(job, subject))
+    yield "recipe weights", job.weights
+    yield from digests_of(END2END, job.models[END2END])
+    yield from surroundings(job, "cut", packages.ONNX)
+
+
+def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
+    """Return what cuts the segment; it raises CutError with the recipe's lines."""
+
+    def write(folder: Path) -> Outcome:
         from partition_core.graph.files import cut_file, weights_files
 
-        at = f"partition.segments[{plan.segments.index(segment)}]"
+        segment = _segment(job, subject)
+        at = f"partition.segments[{job.segments.index(segment)}]"
         with (
-            phase(f"{plan.recipe}: cut {segment.save_file}", say),
-            in_recipe(plan.file),
-            laid_out(plan, [END2END]) as (models, scratch),
+            job.phase(f"cut {subject}"),
+            in_recipe(job.file),
+            laid_out(job, [END2END]) as (models, scratch),
         ):
-            target = (scratch if plan.weights == "shared" else folder) / segment.save_file
-            form = _CUT_FORMS[plan.weights]
+            target = (scratch if job.weights == "shared" else folder) / subject
+            form = _FORMS[job.weights]
             written = cut_file(models[END2END], segment, target, at=at, weights=form)
-            take(written, folder, plan.own_weights(segment.save_file))
-        return {REFERS: bool(weights_files(folder / segment.save_file))}
+            take(written, folder, _own_weights(job, subject))
+        return Outcome({REFERS: bool(weights_files(folder / subject))})
 
-    return carry_out(plan, step, work)
+    return write
+
+
+def _segment(job: StepJob, subject: str) -> Segment:
+    return next(segment for segment in job.segments if segment.save_file == subject)
+
+
+def _own_weights(job: StepJob, subject: str) -> str:
+    return weights_file(job.weights, subject) if job.weights == "external" else ""

@@ -1,63 +1,175 @@
-"""The export of a recipe's model, which is traced in PyTorch."""
+"""The export of a recipe's model, or an ONNX file that gets the recipe's marks."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from partition_core.base.errors import BuildError, ExportError, problem
 from partition_core.base.folders import END2END, REFERENCE
-from partition_core.base.progress import Say, phase
-from partition_core.build.asked import check_as_asked
-from partition_core.build.plan import Plan
-from partition_core.build.work import Notes, carry_out, packages_of
-from partition_core.graph.stored_models import EXPORT_FORMS, take, weights_file
+from partition_core.base.index_ranges import ZERO_OR_ONE
+from partition_core.build.declared import declared_inputs
+from partition_core.build.dependencies.local_modules import local_modules
+from partition_core.build.fingerprint_entries import (
+    digest_of,
+    pinned_entry,
+    proof_files,
+    surroundings,
+)
+from partition_core.build.forms import (
+    NOT_FOLLOWED,
+    is_text,
+    is_truth,
+    list_of,
+    map_of,
+    optional,
+    pair_of,
+)
+from partition_core.build.forms import is_number as number
+from partition_core.build.step import Entries, Notes, Outcome, StepJob
+from partition_core.chain.picture import PictureInput
+from partition_core.graph.stored_models import take, weights_file
+from partition_core.recipe.values import canonical_json
+from partition_core.sources.source import Exported, form_of, source_module, source_of
+from partition_core.store.lists import LISTED_AT
 
-if TYPE_CHECKING:
-    from partition_core.trace.exporter import Export
+
+def _is_decision(value: Any) -> bool:
+    texts = ("source", "question", "reason", "code")
+    return (
+        isinstance(value, dict)
+        and all(is_text(value.get(name)) for name in texts)
+        and all(is_truth(value.get(name)) for name in ("answer", "assumed"))
+    )
 
 
-def export(plan: Plan, say: Say) -> bool:
-    """Export the recipe's model in PyTorch, and return whether that was necessary.
+def _is_picture(value: Any) -> bool:
+    try:
+        PictureInput.of(value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
-    Raises PartitionError.
-    """
-    from partition_core.build.followed import Follower
 
-    follower = Follower(plan)
+NOTES = {
+    "detects": is_truth,
+    "inputs": optional(list_of(is_text)),
+    "compared_with": optional(is_text),
+    "model_sha256": optional(is_text),
+    "checkpoint_sha256": optional(is_text),
+    "decisions": optional(list_of(_is_decision)),
+    "probes": optional(map_of(is_text)),
+    ZERO_OR_ONE: optional(list_of(is_text)),
+    "index_ranges": optional(map_of(pair_of(number))),
+    "dynamic_axes": optional(lambda value: isinstance(value, dict)),
+    "picture": optional(_is_picture),
+    "picture_unknown": optional(is_text),
+    "classes": optional(list_of(is_text)),
+    LISTED_AT: optional(is_text),
+    NOT_FOLLOWED: optional(list_of(is_text)),
+}
+
+
+def files(job: StepJob, _: str = "") -> tuple[str, ...]:
+    """Return the end2end model, its weights if they are in a file of their own, and the original
+    results that it must reproduce."""
+    weights = weights_file(job.weights, END2END)
+    return (END2END, *([weights] if weights else []), REFERENCE)
+
+
+def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what the export depends on, as far as that is known before it runs."""
+    recipe = job.recipe
+    yield "recipe name", recipe.name
+    yield "recipe model", canonical_json(recipe.model)
+    yield "recipe export", canonical_json(recipe.export)
+    if recipe.model.is_traced:
+        yield "recipe marks", canonical_json(recipe.marks)
+    yield from proof_files(job)
+    yield from pinned_entry(job)
+    yield from declared_inputs(job, recipe.model.depends_on)
+    form = form_of(job)
+    for label, path, at in form.files(job):
+        yield label, digest_of(job, path, at)
+    modules, missing = local_modules(_dotted_names(job), job.root)
+    for path in missing:
+        job.digests.look(path)
+    for path in modules:
+        label = path.relative_to(job.root).as_posix()
+        yield f"code {label}", digest_of(job, path, "model")
+    yield from surroundings(job, "export", form.PACKAGES, source_module(job))
+
+
+def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
+    """Return what writes the exported model; it raises PartitionError."""
 
     @functools.cache  # a disk that refuses the files costs another write, and no other export
-    def exported() -> tuple[Export, Notes]:
-        from partition_core.sources.fetching import pinned_file
+    def exported() -> tuple[Exported, Notes, Entries]:
+        return _followed(job) if job.recipe.model.is_traced else (*_plain(job), ())
 
-        found = pinned_file(plan.job)
-        with packages_of(plan), follower.watching():
-            from partition_core.sources.traced import export_recipe
+    def write(folder: Path) -> Outcome:
+        from partition_core.base.recording import save_reference
 
-            made = export_recipe(
-                plan.file.recipe,
-                plan.project.root,
-                plan.file.place,
-                found[0] if found else None,
-                lambda part: phase(f"{plan.recipe}: export: {part}", say),
+        made, notes, followed = exported()
+        written = made.write(folder / END2END)
+        _check_as_asked(job, folder / END2END)
+        take(written, folder, weights_file(job.weights, END2END))
+        save_reference(made.reference, folder / REFERENCE)
+        return Outcome(notes, followed)
+
+    return write
+
+
+def _plain(job: StepJob) -> tuple[Exported, Notes]:
+    from partition_core.sources.fetching import pinned_file
+
+    made = source_of(job).export(job, pinned_file(job))
+    return made, made.notes
+
+
+def _followed(job: StepJob) -> tuple[Exported, Notes, Entries]:
+    """Export a model of a user's code; return also what that turned out to depend on."""
+    from partition_core.build.followed import Follower
+    from partition_core.sources.fetching import pinned_file
+
+    follower = Follower(job)
+    pinned = pinned_file(job)
+    with packages_of(job), follower.watching():
+        made = source_of(job).export(job, pinned)
+    notes, followed = follower.take(made.classes)
+    return made, {**made.notes, **notes}, followed
+
+
+def _check_as_asked(job: StepJob, end2end: Path) -> None:
+    """Raise ExportError for everything in which `end2end.onnx` is not what the recipe asks for."""
+    from partition_core.graph.as_asked import differences
+    from partition_core.graph.file.graph_reader import read_model
+
+    wrong = differences(read_model(end2end), job.recipe, job.file.place)
+    if wrong:
+        raise ExportError(*wrong)
+
+
+@contextlib.contextmanager
+def packages_of(job: StepJob) -> Iterator[None]:
+    """Tell a package that is missing, or that a library of the system is missing for."""
+    source = job.recipe.model.source
+    try:
+        yield
+    except ImportError as error:
+        raise BuildError(
+            problem(
+                job.file.place("model.source"),
+                f"source '{source}' needs a package that cannot be imported: {error}",
+                f"it is installed with `pip install 'partition-core[{source}]'`",
+                "for 'libGL.so.1' install the system's package libgl1",
             )
-        pinned = {"checkpoint_sha256": found[1]} if found else {}
-        return made, {**made.notes, **pinned, **follower.take(made.classes)}
+        ) from error
 
-    def work(folder: Path) -> Notes:
-        made, notes = exported()
-        from partition_core.trace.files import save_export
 
-        form = EXPORT_FORMS[plan.weights]
-        written = save_export(made, folder / END2END, folder / REFERENCE, form)
-        check_as_asked(plan, folder / END2END)
-        take(written, folder, weights_file(plan.weights, END2END))
-        return notes
-
-    is_followed = plan.exports.is_followed
-    done = carry_out(plan, plan.export(), work, follower.step if is_followed else None)
-    exported.cache_clear()
-    # A traced program refers to itself: its weights would stay beside those that the proof loads.
-    gc.collect()
-    return done
+def _dotted_names(job: StepJob) -> list[str]:
+    names = [name for mark in job.recipe.marks for name in (mark.on, *mark.any_of) if name]
+    return [*names, *job.recipe.model.factories]

@@ -4,31 +4,54 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partition_core.base import packages
 from partition_core.base.folders import END2END, REFERENCE
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.base.progress import Say, phase
-from partition_core.build.plan import PROOF, Plan, assumptions
-from partition_core.build.work import Notes, carry_out, known, laid_out, lost, stored
+from partition_core.build.fingerprint_entries import surroundings
+from partition_core.build.forms import is_text
+from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
 from partition_core.recipe.places import in_recipe
+from partition_core.recipe.values import canonical_json
 from partition_core.store.entry import Result
 
 if TYPE_CHECKING:
     from partition_core.graph.file.graph import Model
     from partition_core.proof.chained import Chain
 
+PROOF = "proof.json"
+NOTES = {"summary": is_text}
 
-def prove(plan: Plan, say: Say) -> bool:
-    """Prove the partition; return whether that was necessary.
 
-    Raises ProofError, and then nothing of it is published.
-    """
-    step = known(plan.prove(), "prove")
+def files(_job: StepJob, _subject: str = "") -> tuple[str, ...]:
+    """Return the file with the figures of the proof."""
+    return (PROOF,)
 
-    def work(folder: Path) -> Notes:
+
+def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the models, the original results, and what decides how closely they are compared."""
+    exported = job.result("export")
+    yield "recipe segments", canonical_json(job.segments)
+    yield "recipe tolerance", canonical_json(job.recipe.proof.tolerance)
+    for name, model in job.models.items():
+        yield from digests_of(name, model)
+    yield REFERENCE, exported.files[REFERENCE].digest
+    yield "detects", canonical_json(exported.notes.get("detects"))
+    yield "compared with", canonical_json(exported.notes.get("compared_with"))
+    yield "assumptions", canonical_json(_assumptions(exported))
+    yield "kinds of samples", canonical_json(exported.notes.get("probes", {}))
+    # The proof's line names them, and a range that is written out gives the same samples.
+    yield "inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))
+    yield from surroundings(job, "prove", (*packages.ONNX, *packages.ONNXRUNTIME))
+
+
+def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
+    """Return what proves the partition; it raises ProofError, and then nothing is published."""
+
+    def write(folder: Path) -> Outcome:
         from partition_core.base.recording import load_reference
         from partition_core.graph.boundaries import coverage
         from partition_core.graph.file.graph_reader import read_model
@@ -37,27 +60,24 @@ def prove(plan: Plan, say: Say) -> bool:
         from partition_core.proof.reasons import half_dtype
         from partition_core.proof.summary import summary
 
-        exported = _exported(plan)
-        with (
-            phase(f"{plan.recipe}: prove", say),
-            laid_out(plan, plan.model_names) as (models, scratch),
-        ):
+        exported = job.result("export")
+        with job.phase("prove"), laid_out(job, job.model_names) as (models, scratch):
             model = read_model(models[END2END])
-            with in_recipe(plan.file):
-                chain = chain_of(plan, model, models)
-                covered = coverage(model, plan.segments)
-                again = [str(one) for one in recomputed(model, plan.segments)]
+            with in_recipe(job.file):
+                chain = chain_of(job, model, models)
+                covered = coverage(model, job.segments)
+                again = [str(one) for one in recomputed(model, job.segments)]
             figures = prove_chain(
                 models[END2END],
                 model,
                 chain,
-                load_reference(stored(plan, exported.files[REFERENCE])),
-                tolerance=plan.file.recipe.proof.tolerance_for(half_dtype(model)),
+                load_reference(job.path(exported.files[REFERENCE])),
+                tolerance=job.recipe.proof.tolerance_for(half_dtype(model)),
                 detects=bool(exported.notes["detects"]),
                 against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
                 kinds=exported.notes.get("probes", {}),
-                assumptions=assumptions(exported),
+                assumptions=_assumptions(exported),
             )
         content = _plain(
             {
@@ -68,14 +88,13 @@ def prove(plan: Plan, say: Say) -> bool:
             }
         )
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
-        untried = exported.notes.get(ZERO_OR_ONE, ())
-        told = summary(figures, len(covered.uncovered), untried)
-        return {"summary": "; ".join([told, *again])}
+        line = summary(figures, len(covered.uncovered), exported.notes.get(ZERO_OR_ONE, ()))
+        return Outcome({"summary": "; ".join([line, *again])})
 
-    return carry_out(plan, step, work)
+    return write
 
 
-def chain_of(plan: Plan, model: Model, models: Mapping[str, Path]) -> Chain:
+def chain_of(job: StepJob, model: Model, models: Mapping[str, Path]) -> Chain:
     """Return the segments among the files `models`, and how they hang together in `model`.
 
     `model` is the end2end model. Raises CutError.
@@ -84,17 +103,15 @@ def chain_of(plan: Plan, model: Model, models: Mapping[str, Path]) -> Chain:
     from partition_core.proof.chained import Chain
 
     return Chain(
-        {segment.save_file: models[segment.save_file] for segment in plan.segments},
-        boundaries(model, plan.segments),
-        edges(model, plan.segments),
+        {segment.save_file: models[segment.save_file] for segment in job.segments},
+        boundaries(model, job.segments),
+        edges(model, job.segments),
     )
 
 
-def _exported(plan: Plan) -> Result:
-    exported = plan.result(plan.export())
-    if exported is None:
-        raise lost(END2END)
-    return exported
+def _assumptions(exported: Result) -> list[Any]:
+    """Return the decisions of an export that rest on a user's word, as plain data."""
+    return [each for each in exported.notes.get("decisions", ()) if each["assumed"]]
 
 
 def _plain(value: Any) -> Any:

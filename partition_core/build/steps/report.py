@@ -1,130 +1,140 @@
-"""The step of the report: every model is measured, once, then the page is written."""
+"""The report: every model is measured, once, then the page is written."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base.errors import BuildError, problem
-from partition_core.base.folders import END2END, REFERENCE, REPORT
-from partition_core.base.progress import Say, phase
+from partition_core.base import packages
+from partition_core.base.folders import END2END, RECIPES, REFERENCE, REPORT
+from partition_core.base.packages import versions
 from partition_core.base.wording import warn
-from partition_core.build.fingerprint_entries import versions
-from partition_core.build.plan import PROOF, Plan, Step
-from partition_core.build.steps.measure import measure_model
-from partition_core.build.steps.prove import chain_of
-from partition_core.build.work import Notes, carry_out, known, laid_out, stored
-from partition_core.store.entry import Result
+from partition_core.build.fingerprint_entries import surroundings
+from partition_core.build.measurements import measure_model
+from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
+from partition_core.build.steps.prove import PROOF, chain_of
+from partition_core.recipe.values import canonical_json
 
 if TYPE_CHECKING:
+    from partition_core.build.forms import Form
     from partition_core.graph.file.graph import Model
     from partition_core.proof.observed import Arrays
     from partition_core.report.measuring import Figures
     from partition_core.report.source import Source
 
-_PACKAGES = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
+NOTES: Mapping[str, Form] = {}
+
+_SHOWN = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
+"""The packages whose versions a page shows."""
+_PACKAGES = (
+    *("jinja2", "markupsafe", "pillow", "pygraphviz"),
+    *(*packages.ONNX, *packages.ONNXRUNTIME),
+    *("torch", "mmdet", "mmengine"),
+)
 _REMEDY = "check that `import pygraphviz` works, then build again"
 
 
-def report(plan: Plan, say: Say) -> bool:
-    """Write the report of a recipe; return whether that was necessary.
+def files(_job: StepJob, _subject: str = "") -> tuple[str, ...]:
+    """Return the page."""
+    return (REPORT,)
 
-    Where Graphviz cannot be used, the report has no map and says so. Raises BuildError if it
-    can, but not for this map.
+
+def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the recipe with its text, the models, and the keys of the other steps.
+
+    The figures vary, so nothing else depends on what a report gives.
+    """
+    from partition_core.report.layout import obstacle
+
+    yield "recipe", canonical_json(job.recipe)
+    yield from ((f"step {name}", step.key) for name, step in job.steps.items())
+    for name, model in job.models.items():
+        yield from digests_of(name, model)
+    for path in job.file.sources:
+        yield f"text {path.name}", job.digests.of(path) or ""
+    # Of equal inputs, a report with its map and one without are not the same.
+    yield "map", "left out" if obstacle() else "drawn"
+    yield from surroundings(job, "report", _PACKAGES)
+
+
+def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
+    """Return what writes the page.
+
+    Where Graphviz cannot be used, it has no map and says so; BuildError is raised if it can, but
+    not for this map.
     """
 
-    def work(folder: Path) -> Notes:
+    def write(folder: Path) -> Outcome:
         from partition_core.report.composing import compose
         from partition_core.report.layout import obstacle
         from partition_core.report.map import partition_map
         from partition_core.report.writing import page
 
-        source = _source(plan, say)
-        with phase(f"{plan.recipe}: report", say):
+        source = _source(job)
+        with job.phase("report"):
             drawn = "" if obstacle() else partition_map(source.overview)
-            version = dict(versions(_PACKAGES)).get("partition-core", "")
+            version = dict(versions(_SHOWN)).get("partition-core", "")
             text = page(compose(source), drawn, version, obstacle())
             (folder / REPORT).write_text(text, encoding="utf-8")
         if not drawn:
-            warn(f"{plan.recipe}: the report has no map: {obstacle()}; {_REMEDY}")
-        return {}
+            warn(f"{job.recipe.name}: the report has no map: {obstacle()}; {_REMEDY}")
+        return Outcome({})
 
-    return carry_out(plan, known(plan.report(), "report"), work)
+    return write
 
 
-def _figures(
-    plan: Plan, model: Model, reference: Arrays, proof: Mapping[str, Any], say: Say
-) -> Figures:
+def _figures(job: StepJob, model: Model, reference: Arrays, proof: Mapping[str, Any]) -> Figures:
     from partition_core.report.measuring import measure
 
     random = {(one["segment"], one["output"]) for one in proof["unproven"]}
-    run = functools.partial(measure_model, plan, say)
-    with laid_out(plan, plan.model_names) as (models, _):
-        chain = chain_of(plan, model, models)
+    run = functools.partial(measure_model, job)
+    with laid_out(job, job.model_names) as (models, _):
+        chain = chain_of(job, model, models)
         return measure(models[END2END], chain, reference, random, run)
 
 
-def _source(plan: Plan, say: Say) -> Source:
+def _source(job: StepJob) -> Source:
     from partition_core.base.recording import load_reference
+    from partition_core.graph.file.graph_reader import read_model
     from partition_core.graph.marks import marks_of
     from partition_core.report.overview import overview, sizes_in
     from partition_core.report.source import Source
 
-    exported, proven = plan.export(), plan.prove()
-    model = _model(plan)
-    reference = load_reference(_file(plan, exported, REFERENCE))
+    exported, proven = job.result("export"), job.result("prove")
+    model = read_model(job.path(exported.files[END2END]))
+    reference = load_reference(job.path(exported.files[REFERENCE]))
     start = "0/mark/"
     shapes = {
         key.removeprefix(start): value.shape
         for key, value in reference.items()
         if key.startswith(start) and not isinstance(value, list)
     }
-    proof = json.loads(_file(plan, proven, PROOF).read_bytes())
-    figures = _figures(plan, model, reference, proof["proof"], say)
+    proof = json.loads(job.path(proven.files[PROOF]).read_bytes())
+    figures = _figures(job, model, reference, proof["proof"])
+    recipe_path = job.root / RECIPES / f"{job.recipe.name}.yaml"
     return Source(
-        recipe=plan.file.recipe,
-        recipe_file=plan.file.file,
-        recipe_text=plan.project.recipe_path(plan.recipe).read_text(encoding="utf-8"),
-        overview=overview(model, plan.segments, sizes_in(model, shapes)),
-        models={name: model.file.size for name, model in (plan.models() or {}).items()},
+        recipe=job.recipe,
+        recipe_file=job.file.file,
+        recipe_text=recipe_path.read_text(encoding="utf-8"),
+        overview=overview(model, job.segments, sizes_in(model, shapes)),
+        models={name: model.file.size for name, model in job.models.items()},
         proven=proof,
-        summary=str(_result(plan, proven).notes["summary"]),
-        export=_result(plan, exported).notes,
+        summary=str(proven.notes["summary"]),
+        export=exported.notes,
         reference=reference,
         figures=figures,
         marks=[str(tensor) for tensor in marks_of(model).tensors],
-        provenance=list(_provenance(plan)),
+        provenance=list(_provenance(job)),
     )
 
 
-def _provenance(plan: Plan) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _provenance(job: StepJob) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield tables for the page: digests, versions, and all that each step depends on."""
-    models = plan.models() or {}
-    yield "Files", [(name, f"sha256 {model.file.digest}") for name, model in models.items()]
-    yield "Versions", list(versions(_PACKAGES))
-    for name, step in plan.steps():
-        if step is not None and name != "report":
-            entries = [*step.fingerprint.entries, ("key", step.key)]
-            yield f"What the result of “{name}” depends on", entries
-
-
-def _model(plan: Plan) -> Model:
-    from partition_core.graph.file.graph_reader import read_model
-
-    return read_model(_file(plan, plan.export(), END2END))
-
-
-def _file(plan: Plan, step: Step | None, name: str) -> Path:
-    return stored(plan, _result(plan, step).files[name])
-
-
-def _result(plan: Plan, step: Step | None) -> Result:
-    result = plan.result(step)
-    if result is None:
-        raise BuildError(
-            problem("report", "what it tells of is not in the store any more", "", "build again")
-        )
-    return result
+    yield "Files", [(name, f"sha256 {model.file.digest}") for name, model in job.models.items()]
+    yield "Versions", list(versions(_SHOWN))
+    for name, step in job.steps.items():
+        entries = [*step.fingerprint.entries, ("key", step.key)]
+        yield f"What the result of “{name}” depends on", entries

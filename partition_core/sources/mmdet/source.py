@@ -25,7 +25,10 @@ from partition_core.sources.mmdet.pictures import (
 from partition_core.sources.mmdet.preparation import picture_notes
 from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
 from partition_core.sources.mmdet.replacements import mmdet_rules
+from partition_core.sources.traced import export, record
 from partition_core.trace.subject import Subject
+
+__all__ = ["export", "load", "record"]
 
 ALL_TRANSLATIONS: dict[Any, Any] = {
     **TRANSLATIONS,

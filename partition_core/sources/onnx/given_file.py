@@ -10,28 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, CutError, Problem, ProofError, problem
-from partition_core.base.folders import END2END, REFERENCE
 from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.graph_writer import write_model
 from partition_core.graph.file.weights import Inline
-from partition_core.graph.files import LARGEST, check_model, save
+from partition_core.graph.files import LARGEST
 from partition_core.graph.index_reads import index_ranges
 from partition_core.graph.inference import read_too_early
-from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.marks import MarkedTensor, MarkTable, marks_of
 from partition_core.graph.model_inputs import (
     IN_THE_FILE,
     check_inputs,
     drawn_inputs,
     expected_inputs,
-    inputs_of,
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
-from partition_core.graph.operators import check_functions
 from partition_core.graph.scope import scope_of
-from partition_core.graph.stored_models import EXPORT_FORMS, take, weights_file
+from partition_core.graph.stored_models import EXPORT_FORMS
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -54,7 +50,6 @@ if TYPE_CHECKING:
 Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
 
-COMPARED_WITH = "the ONNX file"
 _SIDES: Mapping[str, tuple[Side, ...]] = {
     "tensors": ("input", "output"),
     "inputs": ("input",),
@@ -63,111 +58,19 @@ _SIDES: Mapping[str, tuple[Side, ...]] = {
 _IN_ONE_LINE = {"inputs": "partition.from", "outputs": "partition.to"}
 
 
-def external_files(root: Path, file: RecipeFile) -> list[Path]:
-    """Return the files with external data of a recipe's ONNX file; none if that has a URL.
-
-    Raises BuildError for a file that is no ONNX, and for external data that is not there.
-    """
-    pinned = pinned_by(file)
-    if pinned is None or pinned.is_url:
-        return []
-    path = root / pinned.location
-    model = _opened(file, path)
-    return [path.parent / location for location in locations(model)]
-
-
-def check_source(job: Job) -> None:
-    """Raise PartitionError with what is wrong between a recipe and its ONNX file.
-
-    Nothing is run and nothing is written. A file that has to be fetched is not looked at.
-    """
-    pinned = pinned_by(job.file)
-    if pinned is not None and not pinned.is_url:
-        source = _marked_by(job, job.root / pinned.location)
-        _samples(job, source.model)
-
-
 @dataclass(frozen=True)
-class MarkedSource:
-    """The model of the ONNX file at `path` with Mark nodes, and the notes of its export.
+class GivenFile:
+    """An ONNX file, the tensors that a recipe marks in it, and the tensor of each reference."""
 
-    `reference` is what the file gives as it is (`recording.reference_of`).
-    """
-
-    path: Path
-    model: Model
-    reference: Mapping[str, Any]
-    notes: dict[str, Any]
-
-
-def mark_source(job: Job, phase: Phase, found: tuple[Path, str] | None) -> MarkedSource:
-    """Put Mark nodes into the recipe's ONNX file and run it; raises PartitionError.
-
-    `found` are the file and its digest.
-    """
-    if found is None:
-        raise ValueError("the recipe names no ONNX file")
-    path, digest = found
-    with phase("read the ONNX file"):
-        source = _marked_by(job, path)
-        with _about(job.file, path):
-            _check_order(source.model, path.name)
-            check_functions(source.model)
-    with phase("run it as it is"):
-        from partition_core.sources.onnx.recording import (
-            check_runs,
-            reference_of,
-            runs_on,
-            without_links,
-        )
-        from partition_core.sources.samples import range_notes, usable_ranges
-
-        samples = _samples(job, source.model)
-        with _about(job.file, path), job.store.private_folder() as scratch:
-            given = without_links(path, source.model, scratch)
-            check_runs(given, source.model, samples[0].arrays(), scratch)
-            runs = runs_on(given, source.model, scratch)
-            ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
-            drawn = [one.ranged(ranges).arrays() for one in samples]
-            reference = reference_of(given, source.model, source.marks, drawn, scratch)
-    with phase("put the marks in"), _about(job.file, path):
-        model = put_marks(source.model, source.added)
-        check_model(model, path.name)
-    notes = {
-        "detects": False,
-        "compared_with": COMPARED_WITH,
-        "model_sha256": digest,
-        "inputs": list(inputs_of(source.model)),
-        **range_notes(samples, ranges),
-    }
-    return MarkedSource(path, model, reference, notes)
-
-
-def save_marked(job: Job, marked: MarkedSource, folder: Path) -> dict[str, Any]:
-    """Write `end2end.onnx` and `reference.npz` to `folder`; return the notes of the export.
-
-    Raises PartitionError, and OSError if the disk refuses.
-    """
-    from partition_core.base.recording import save_reference
-
-    with _about(job.file, marked.path):
-        written = save(marked.model, folder / END2END, EXPORT_FORMS[job.recipe.export.weights])
-        take(written, folder, weights_file(job.recipe.export.weights, END2END))
-    save_reference(marked.reference, folder / REFERENCE)
-    return marked.notes
-
-
-@dataclass(frozen=True)
-class _Source:
-    # An ONNX file, the tensors that the recipe marks in it, and the tensor of each reference.
     model: Model
     added: tuple[MarkedTensor, ...]
     marks: dict[str, str]
 
 
-def _marked_by(job: Job, path: Path) -> _Source:
-    model = _opened(job.file, path)
-    with _about(job.file, path):
+def marked_by(job: Job, path: Path) -> GivenFile:
+    """Return the ONNX file at `path` with the marks of a job's recipe; raises PartitionError."""
+    model = opened(job.file, path)
+    with about(job.file, path):
         _check_size(model, path.name, job.recipe.export.weights)
         own = marks_of(model).tensors
     with in_recipe(job.file):
@@ -177,11 +80,12 @@ def _marked_by(job: Job, path: Path) -> _Source:
         _check_segments(job, model, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
-    return _Source(model, added, {str(t.reference): t.seen.name for t in reachable})
+    return GivenFile(model, added, {str(t.reference): t.seen.name for t in reachable})
 
 
-def _opened(file: RecipeFile, path: Path) -> Model:
-    with _about(file, path):
+def opened(file: RecipeFile, path: Path) -> Model:
+    """Return the ONNX file at `path`; raises BuildError for one that is not whole."""
+    with about(file, path):
         model = read_model(path)
         pinned = pinned_by(file)
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
@@ -202,7 +106,8 @@ def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
         raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}", remedy))
 
 
-def _check_order(model: Model, name: str) -> None:
+def check_order(model: Model, name: str) -> None:
+    """Raise CutError for a node that comes before one whose tensor it reads."""
     # onnxruntime sorts the nodes; onnx would tell it of the tensors behind the marks.
     if late := read_too_early(model.graph):
         raise CutError(problem(name, late, "", "sort the nodes, as ONNX asks"))
@@ -272,7 +177,8 @@ def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
         raise CutError(*problems)
 
 
-def _samples(job: Job, model: Model) -> list[Sample]:
+def samples_for(job: Job, model: Model) -> list[Sample]:
+    """Return the inputs that the file runs on; raises PartitionError for files that do not fit."""
     from partition_core.sources.samples import Sample, given_arrays, samples_of
 
     recipe = job.recipe
@@ -309,7 +215,8 @@ def _check_shapes(given: Sequence[Mapping[str, Any]], entries: Sequence[FileInpu
         raise CutError(*problems)
 
 
-def _ranges(model: Model, samples: list[Sample]) -> Ranges:
+def ranges_for(model: Model, samples: list[Sample]) -> Ranges:
+    """Return the ranges of the inputs of which nothing is said and that index tables."""
     from partition_core.sources.samples import undetermined
 
     if not undetermined(samples):
@@ -328,7 +235,7 @@ def _model(recipe: Recipe) -> OnnxModel:
 
 
 @contextlib.contextmanager
-def _about(file: RecipeFile, path: Path) -> Iterator[None]:
+def about(file: RecipeFile, path: Path) -> Iterator[None]:
     """Give the problems of the ONNX file at `path` the place where the recipe names it."""
     try:
         yield

@@ -18,10 +18,13 @@ from partition_core.sources.samples import (
     typical_sample,
 )
 from partition_core.sources.torch.samples import in_order, read_ranges, resized_sample
+from partition_core.sources.traced import export, record
 from partition_core.trace.callables import factory_error, imported
 from partition_core.trace.calling import called
 from partition_core.trace.refusals import check_followed
 from partition_core.trace.subject import Sample, Subject
+
+__all__ = ["export", "load", "record"]
 
 
 def load(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:

@@ -16,21 +16,22 @@ from recording import FOLDER, Recording
 
 from partition_core.base.folders import END2END, REFERENCE
 from partition_core.base.recording import load_reference
-from partition_core.build import work
-from partition_core.build.fingerprint_entries import measuring_inputs
+from partition_core.build.fingerprint_entries import measuring_entries
 from partition_core.build.own_code import ASIDE
 from partition_core.build.plan import Plan
-from partition_core.build.run import RecipeBuild, Run
+from partition_core.build.run import Run
+from partition_core.build.step import laid_out
 
 
 def main(root: str, recipe: str, step: str, folder: str, what: str) -> None:
     """Write the fingerprint of the step and the files that it runs into the folder."""
     (build,) = Run(Path(root), [recipe]).builds
     if step == "measure":
-        entries, body = tuple(measuring_inputs(build.plan.project)), _measuring(build.plan)
+        entries, body = tuple(measuring_entries(build.plan.job())), _measuring(build.plan)
     else:
-        entries = work.known(build.plan.step(step), step).fingerprint.entries
-        body = _carrying_out(build, step)
+        planned = build.plan.step(step)
+        assert planned is not None
+        entries, body = planned.fingerprint.entries, functools.partial(build.carry_out, step, print)
     (Path(folder) / "entries").write_text(json.dumps(entries), encoding="utf-8")
     os.environ[FOLDER] = folder
     aside = [name.replace(".", "/") for name in ASIDE]
@@ -39,24 +40,18 @@ def main(root: str, recipe: str, step: str, folder: str, what: str) -> None:
     recording.write()
 
 
-def _carrying_out(build: RecipeBuild, step: str) -> Callable[[], object]:
-    """Return what carries out a step; the module of the step is not imported yet."""
-    name, _, segment = step.partition(" ")
-    return functools.partial(getattr(build, name), *([segment] if segment else []), print)
-
-
 def _measuring(plan: Plan) -> Callable[[], object]:
-    exported = plan.result(plan.export())
-    assert exported is not None
-    reference = load_reference(work.stored(plan, exported.files[REFERENCE]))
+    assert plan.result_of("export") is not None
+    job = plan.job()
+    reference = load_reference(job.path(job.result("export").files[REFERENCE]))
     start = "0/input/"
     sample = {key.removeprefix(start): a for key, a in reference.items() if key.startswith(start)}
 
     def measure() -> object:
-        from partition_core.build.steps.measure import measure_model
+        from partition_core.build.measurements import measure_model
 
-        with work.laid_out(plan, [END2END]) as (models, _):
-            return measure_model(plan, print, END2END, models[END2END], [sample])
+        with laid_out(job, [END2END]) as (models, _):
+            return measure_model(job, END2END, models[END2END], [sample])
 
     return measure
 

@@ -1,0 +1,31 @@
+"""What is known of a detector of mmdet without loading it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from partition_core.base import packages
+from partition_core.sources.job import Job
+from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
+from partition_core.sources.source import InputFile
+from partition_core.sources.source import check_given_inputs as check
+
+if TYPE_CHECKING:
+    from partition_core.recipe.values import MmdetModel
+
+__all__ = ["PACKAGES", "check", "files"]
+
+PACKAGES = (
+    *packages.TORCH,
+    *("mmdet", "mmengine", "mmcv", "mmcv-lite", "matplotlib"),
+    *packages.CV2,
+)
+
+
+def files(job: Job) -> Iterator[InputFile]:
+    """Yield the config of the model and those that it inherits from."""
+    at, config = "model.config", cast("MmdetModel", job.recipe.model).config
+    job.digests.look(job.root / config)  # would go before a shipped one
+    for path in config_closure(find_config(config, job.root, job.file.place(at))):
+        yield InputFile(f"config {config_label(path)}", path, at)

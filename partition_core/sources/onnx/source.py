@@ -1,0 +1,79 @@
+"""An ONNX file as a source: it is run as it is, and gets the recipe's marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partition_core.base.errors import BuildError, problem
+from partition_core.graph.files import check_model, save
+from partition_core.graph.mark_nodes import put_marks
+from partition_core.graph.model_inputs import inputs_of
+from partition_core.graph.operators import check_functions
+from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.sources.job import Job
+from partition_core.sources.onnx.given_file import (
+    about,
+    check_order,
+    marked_by,
+    ranges_for,
+    samples_for,
+)
+from partition_core.sources.onnx.recording import check_runs, reference_of, runs_on, without_links
+from partition_core.sources.samples import range_notes, usable_ranges
+from partition_core.sources.source import Exported
+
+if TYPE_CHECKING:
+    from partition_core.sources.source import Arrays, Pinned
+
+COMPARED_WITH = "the ONNX file"
+
+
+def export(job: Job, pinned: Pinned | None) -> Exported:
+    """Put Mark nodes into the recipe's ONNX file and run it; raises PartitionError."""
+    if pinned is None:
+        raise ValueError("the recipe names no ONNX file")
+    path, digest = pinned
+    with job.phase("export: read the ONNX file"):
+        source = marked_by(job, path)
+        with about(job.file, path):
+            check_order(source.model, path.name)
+            check_functions(source.model)
+    with job.phase("export: run it as it is"):
+        samples = samples_for(job, source.model)
+        with about(job.file, path), job.store.private_folder() as scratch:
+            given = without_links(path, source.model, scratch)
+            check_runs(given, source.model, samples[0].arrays(), scratch)
+            runs = runs_on(given, source.model, scratch)
+            ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
+            drawn = [one.ranged(ranges).arrays() for one in samples]
+            reference = reference_of(given, source.model, source.marks, drawn, scratch)
+    with job.phase("export: put the marks in"), about(job.file, path):
+        model = put_marks(source.model, source.added)
+        check_model(model, path.name)
+
+    def write(target: Path) -> list[Path]:
+        with about(job.file, path):
+            return save(model, target, EXPORT_FORMS[job.recipe.export.weights])
+
+    notes = {
+        "detects": False,
+        "compared_with": COMPARED_WITH,
+        "model_sha256": digest,
+        "inputs": list(inputs_of(source.model)),
+        **range_notes(samples, ranges),
+    }
+    return Exported(write, reference, notes)
+
+
+def record(job: Job, _: Pinned | None) -> Callable[[Arrays], Arrays]:
+    """Raise BuildError: PyTorch does not run an ONNX file."""
+    raise BuildError(
+        problem(
+            job.file.place("model.source"),
+            "the model is an ONNX file, which PyTorch does not run",
+            "expected source 'mmdet' or 'torch'",
+            "leave 'from=pytorch' out",
+        )
+    )

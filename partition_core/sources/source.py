@@ -1,0 +1,97 @@
+"""What every source of models has: a light module `form`, and a module `source` that exports.
+
+Both are imported by the name of the source, so that a torch model needs no mmdet.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from partition_core.base.disk import Digest
+from partition_core.sources.job import Job
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+Pinned = tuple[Path, Digest]
+"""The file that a recipe pins, verified and here, and its digest."""
+
+
+class InputFile(NamedTuple):
+    """A file that an export reads: its label in the fingerprint, and the recipe's key it is for."""
+
+    label: str
+    path: Path
+    at: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export gives.
+
+    `write` writes the end2end model with its Mark nodes to a path and returns the files written,
+    those of the weights first. `reference` is what the model gave before it was exported, `notes`
+    is plain data for the manifest, and `classes` are the modules in which the classes of a traced
+    model are written.
+    """
+
+    write: Callable[[Path], list[Path]]
+    reference: Mapping[str, Any]
+    notes: dict[str, Any]
+    classes: tuple[str, ...] = ()
+
+
+class Form(Protocol):
+    """The module `form` of a source: what is known without loading the model."""
+
+    PACKAGES: tuple[str, ...]
+    """The packages whose versions decide what an export gives."""
+
+    def files(self, job: Job) -> Iterator[InputFile]:
+        """Yield the files that an export reads besides those that any recipe may name.
+
+        Raises PartitionError for one that is missing or wrong.
+        """
+
+    def check(self, job: Job) -> None:
+        """Raise PartitionError with what is wrong that can be known before the export."""
+
+
+class Source(Protocol):
+    """The module `source` of a source: what loads and runs the model."""
+
+    def export(self, job: Job, pinned: Pinned | None) -> Exported:
+        """Return the exported model; raises PartitionError."""
+
+    def record(self, job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
+        """Return a function from the model's inputs to the arrays at its marks, as PyTorch has
+        them; raises PartitionError."""
+
+
+def form_of(job: Job) -> Form:
+    """Return the light module of the source of a job's recipe."""
+    return cast("Form", importlib.import_module(f"{__package__}.{job.recipe.model.source}.form"))
+
+
+def source_of(job: Job) -> Source:
+    """Return the module that exports the model of a job's recipe."""
+    return cast("Source", importlib.import_module(f"partition_core.{source_module(job)}"))
+
+
+def source_module(job: Job) -> str:
+    """Return the name, in this package, of the module that `source_of` returns."""
+    return f"sources.{job.recipe.model.source}.source"
+
+
+def check_given_inputs(job: Job) -> None:
+    """Raise ProofError for files of inputs that do not fit what a traced model is given."""
+    if job.recipe.proof.inputs:
+        from partition_core.sources.samples import given_inputs
+
+        given_inputs(job.recipe, job.root, job.file.place)

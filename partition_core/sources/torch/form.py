@@ -1,0 +1,19 @@
+"""What is known of a module that a user's factory returns, without loading it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from partition_core.base import packages
+from partition_core.sources.job import Job
+from partition_core.sources.source import InputFile
+from partition_core.sources.source import check_given_inputs as check
+
+__all__ = ["PACKAGES", "check", "files"]
+
+PACKAGES = packages.TORCH
+
+
+def files(_: Job) -> Iterator[InputFile]:
+    """Yield nothing: what a factory reads is followed while it runs."""
+    yield from ()
