@@ -91,11 +91,9 @@ _NEEDED: Mapping[str, Mapping[str, Form]] = {
 
 _POSSIBLE: Mapping[str, Form] = {
     "inputs": _list_of(_is_text),
-    "compared_with": _is_text,
     "model_sha256": _is_text,
     "checkpoint_sha256": _is_text,
     "decisions": _list_of(_is_decision),
-    "probes": _map_of(_is_text),
     ZERO_OR_ONE: _list_of(_is_text),
     "index_ranges": _map_of(_is_pair(_is_number)),
     "dynamic_axes": lambda value: isinstance(value, dict),

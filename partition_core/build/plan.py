@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import END2END, MANIFEST, REFERENCE, REPORT
+from partition_core.base.folders import END2END, MANIFEST, RECORDING, REPORT
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.exports import EXPORT, Entries, Exports
 from partition_core.build.fingerprint_entries import cut_inputs, proof_inputs, report_inputs
@@ -183,7 +183,7 @@ class Plan:
 
     def export_with(self, followed: Entries) -> Step:
         """Return the export that depends on what was known, and on what was followed."""
-        files = (*self._files_of(END2END, weights_file(self.weights, END2END)), REFERENCE)
+        files = (*self._files_of(END2END, weights_file(self.weights, END2END)), RECORDING)
         return Step(EXPORT, Fingerprint((*self.exports.known, *followed)), files)
 
     def _exports_by(self, lists: Iterable[Names]) -> list[Step]:
@@ -216,11 +216,9 @@ class Plan:
             ("recipe segments", canonical_json(self.segments)),
             ("recipe tolerance", canonical_json(self.file.recipe.proof.tolerance)),
             *(entry for name, model in files.items() for entry in digests_of(name, model)),
-            (REFERENCE, exported.files[REFERENCE].digest),
+            (RECORDING, exported.files[RECORDING].digest),
             ("detects", canonical_json(exported.notes.get("detects"))),
-            ("compared with", canonical_json(exported.notes.get("compared_with"))),
             ("assumptions", canonical_json(assumptions(exported))),
-            ("kinds of samples", canonical_json(exported.notes.get("probes", {}))),
             # The proof's line names them, and a range that is written out gives the same samples.
             ("inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))),
             *proof_inputs(self.project),

@@ -21,7 +21,7 @@ from partition_core.base.errors import (
     problem,
     suggestion,
 )
-from partition_core.base.folders import BUILD, END2END, RECIPES, REFERENCE, REPORT, STATE
+from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, REPORT, STATE
 from partition_core.base.progress import phase
 from partition_core.base.wording import counted, warn
 from partition_core.build.up_to_date import Outline, Settled
@@ -235,7 +235,7 @@ class RecipeBuild:
         ):
             measured = measured_model(
                 models[END2END],
-                stored(plan, exported.files[REFERENCE]),
+                stored(plan, exported.files[RECORDING]),
                 scratch,
                 wanted.unsupported,
                 wanted.measures,

@@ -62,13 +62,13 @@ def test_a_network_is_float16_from_its_inputs_to_its_outputs(tmp_path: Path, kee
     ]
     assert node.attributes["dtype"].as_int() == HALF
     for number in (0, 1):
-        inputs = sample(exported, "input", number)
+        inputs = sample(exported, number).inputs
         assert inputs["image"].dtype == (np.float32 if keep else np.float16)
         (given,) = run(saved(model, tmp_path), inputs).values()
-        (expected,) = sample(exported, "output", number).values()
+        (expected,) = sample(exported, number).outputs.values()
         assert given.dtype == expected.dtype == inputs["image"].dtype
         assert close(given, expected)
-    assert {array.dtype for array in sample(exported, "mark").values()} == {np.dtype(np.float16)}
+    assert {array.dtype for array in sample(exported).marks.values()} == {np.dtype(np.float16)}
 
 
 def test_what_decides_is_float32_down_to_the_last_weights(tmp_path: Path) -> None:
@@ -77,12 +77,12 @@ def test_what_decides_is_float32_down_to_the_last_weights(tmp_path: Path) -> Non
     assert dtypes(exported.model, "Conv", "Mark") == {HALF}
     assert dtypes(exported.model, "TopK", "Add") == {FLOAT}
     for number in (0, 1):
-        given = run(saved(exported.model, tmp_path), sample(exported, "input", number))
-        expected = sample(exported, "output", number)
+        given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
+        expected = sample(exported, number).outputs
         assert (expected["output.1"] > 2048).all()
         assert (expected["output.1"] % 2 == 1).any()
         # The scores that PyTorch gives in float32 tie in float16 now and then.
-        image = sample(exported, "input", number)["image"].astype(np.float32)
+        image = sample(exported, number).inputs["image"].astype(np.float32)
         weights = {
             name: value.const_value for name, value in exported.model.graph.initializers.items()
         }
@@ -102,8 +102,8 @@ def test_constants_that_float16_has_not_stay_float32(tmp_path: Path) -> None:
     held = [weights[name].dtype for name in weights if weights[name].dtype in (HALF, FLOAT)]
     assert set(held) == {HALF, FLOAT}
     for number in (0, 1):
-        given = run(saved(exported.model, tmp_path), sample(exported, "input", number))
-        for name, expected in sample(exported, "output", number).items():
+        given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
+        for name, expected in sample(exported, number).outputs.items():
             assert np.isfinite(given[name]).all()
             assert close(given[name], expected)
 
@@ -114,11 +114,10 @@ def test_bodies_of_a_branch_stay_float32_and_read_float16_from_outside(tmp_path:
     (branch,) = [node for node in exported.model.graph if node.op_type == "If"]
     assert branch.outputs[0].dtype == FLOAT
     assert dtypes(exported.model, "Gemm", "MatMul") == {HALF}
-    numbers = {key.partition("/")[0] for key in exported.reference}
-    assert len(numbers) > 2  # both sides of the branch
-    for number in map(int, numbers):
-        given = run(saved(exported.model, tmp_path), sample(exported, "input", number))
-        for name, expected in sample(exported, "output", number).items():
+    assert len(exported.recording.samples) > 2  # both sides of the branch
+    for number in range(len(exported.recording.samples)):
+        given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
+        for name, expected in sample(exported, number).outputs.items():
             assert close(given[name], expected)
 
 
@@ -133,7 +132,7 @@ def test_a_value_that_float16_has_not_is_refused(marks: tuple[Mark, ...]) -> Non
         assert "in sample " in line
         assert "float16 has none beyond 65504; remove 'precision', or let the" in line
     kept = export(half("Large", {"image": (4, 8)}, keep=True))
-    assert sample(kept, "output")["output"].dtype == np.float32
+    assert sample(kept).outputs["output"].dtype == np.float32
 
 
 def test_two_exports_have_the_same_bytes(tmp_path: Path) -> None:
@@ -151,6 +150,6 @@ def test_places_in_a_map_are_float32_down_to_the_last_weights(tmp_path: Path) ->
     assert dtypes(exported.model, "Conv") == {HALF}
     # They are multiplied and shifted in float32: rounded again, they would be as coarse as before.
     assert dtypes(exported.model, "Mul", "Add") == {FLOAT}
-    given = run(saved(exported.model, tmp_path), sample(exported, "input"))
-    for name, expected in sample(exported, "output").items():
+    given = run(saved(exported.model, tmp_path), sample(exported).inputs)
+    for name, expected in sample(exported).outputs.items():
         assert close(given[name], expected)

@@ -7,7 +7,7 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.progress import Say, phase
 from partition_core.build.asked import check_as_asked
 from partition_core.build.plan import Plan
@@ -50,7 +50,7 @@ def export(plan: Plan, say: Say) -> bool:
         from partition_core.trace.files import save_export
 
         form = EXPORT_FORMS[plan.weights]
-        written = save_export(made, folder / END2END, folder / REFERENCE, form)
+        written = save_export(made, folder / END2END, folder / RECORDING, form)
         check_as_asked(plan, folder / END2END)
         take(written, folder, weights_file(plan.weights, END2END))
         return notes

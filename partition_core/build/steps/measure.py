@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 def measure_model(
     plan: Plan, say: Say, name: str, path: Path, samples: Sequence[Arrays]
-) -> tuple[Measured, list[Arrays]]:
+) -> tuple[Measured, Sequence[Arrays]]:
     """Measure a model on some samples, unless the store knows what that gave."""
-    from partition_core.report.measuring import Measured, load_samples, measured, save_samples
+    from partition_core.base.array_sets import load_sets, save_sets
+    from partition_core.report.measuring import Measured, measured
 
     store = plan.project.store
     with store.private_folder() as folder:
-        save_samples(samples, folder / "samples.npz")
+        save_sets(samples, folder / "samples.npz")
         entries = (
             *digests_of("model", plan.models_made()[name]),
             ("samples", file_digest(folder / "samples.npz")),
@@ -41,11 +42,11 @@ def measure_model(
         if known is not None:
             told = known.notes
             figures = Measured(told["load"], tuple(told["runs"]), told["peak"], told["where"])
-            return figures, load_samples(stored(plan, known.files[OUTPUTS]))
+            return figures, load_sets(stored(plan, known.files[OUTPUTS]))
         start = time.monotonic()
         with phase(f"{plan.recipe}: measure {name}", say):
             figures, given = measured(name, path, samples, folder)
-        save_samples(given, folder / OUTPUTS)
+        save_sets(given, folder / OUTPUTS)
         origin = Origin(plan.recipe, f"{MEASURE} {name}", round(time.monotonic() - start, 1))
         store.keep(key, {OUTPUTS: folder / OUTPUTS}, dataclasses.asdict(figures), origin)
         return figures, given

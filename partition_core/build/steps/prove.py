@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.base.progress import Say, phase
 from partition_core.build.plan import PROOF, Plan, assumptions
@@ -29,7 +29,7 @@ def prove(plan: Plan, say: Say) -> bool:
     step = known(plan.prove(), "prove")
 
     def work(folder: Path) -> Notes:
-        from partition_core.base.recording import load_reference
+        from partition_core.base.recording import load_recording
         from partition_core.graph.boundaries import coverage
         from partition_core.graph.file.graph_reader import read_model
         from partition_core.graph.recomputed import recomputed
@@ -51,12 +51,10 @@ def prove(plan: Plan, say: Say) -> bool:
                 models[END2END],
                 model,
                 chain,
-                load_reference(stored(plan, exported.files[REFERENCE])),
+                load_recording(stored(plan, exported.files[RECORDING])),
                 tolerance=plan.file.recipe.proof.tolerance_for(half_dtype(model)),
                 detects=bool(exported.notes["detects"]),
-                against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
-                kinds=exported.notes.get("probes", {}),
                 assumptions=assumptions(exported),
             )
         content = _plain(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, problem
-from partition_core.base.folders import END2END, REFERENCE, REPORT
+from partition_core.base.folders import END2END, RECORDING, REPORT
 from partition_core.base.progress import Say, phase
 from partition_core.base.wording import warn
 from partition_core.build.fingerprint_entries import versions
@@ -20,8 +20,8 @@ from partition_core.build.work import Notes, carry_out, known, laid_out, stored
 from partition_core.store.entry import Result
 
 if TYPE_CHECKING:
+    from partition_core.base.recording import Recording
     from partition_core.graph.file.graph import Model
-    from partition_core.proof.observed import Arrays
     from partition_core.report.measuring import Figures
     from partition_core.report.source import Source
 
@@ -56,7 +56,7 @@ def report(plan: Plan, say: Say) -> bool:
 
 
 def _figures(
-    plan: Plan, model: Model, reference: Arrays, proof: Mapping[str, Any], say: Say
+    plan: Plan, model: Model, recording: Recording, proof: Mapping[str, Any], say: Say
 ) -> Figures:
     from partition_core.report.measuring import measure
 
@@ -64,26 +64,25 @@ def _figures(
     run = functools.partial(measure_model, plan, say)
     with laid_out(plan, plan.model_names) as (models, _):
         chain = chain_of(plan, model, models)
-        return measure(models[END2END], chain, reference, random, run)
+        return measure(models[END2END], chain, recording, random, run)
 
 
 def _source(plan: Plan, say: Say) -> Source:
-    from partition_core.base.recording import load_reference
+    from partition_core.base.recording import load_recording
     from partition_core.graph.marks import marks_of
     from partition_core.report.overview import overview, sizes_in
     from partition_core.report.source import Source
 
     exported, proven = plan.export(), plan.prove()
     model = _model(plan)
-    reference = load_reference(_file(plan, exported, REFERENCE))
-    start = "0/mark/"
+    recording = load_recording(_file(plan, exported, RECORDING))
     shapes = {
-        key.removeprefix(start): value.shape
-        for key, value in reference.items()
-        if key.startswith(start) and not isinstance(value, list)
+        name: value.shape
+        for name, value in recording.samples[0].marks.items()
+        if not isinstance(value, list)
     }
     proof = json.loads(_file(plan, proven, PROOF).read_bytes())
-    figures = _figures(plan, model, reference, proof["proof"], say)
+    figures = _figures(plan, model, recording, proof["proof"], say)
     return Source(
         recipe=plan.file.recipe,
         recipe_file=plan.file.file,
@@ -93,7 +92,7 @@ def _source(plan: Plan, say: Say) -> Source:
         proven=proof,
         summary=str(_result(plan, proven).notes["summary"]),
         export=_result(plan, exported).notes,
-        reference=reference,
+        recording=recording,
         figures=figures,
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(plan)),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, CutError, Problem, ProofError, problem
-from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.folders import END2END, RECORDING
 from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
@@ -49,12 +49,12 @@ from partition_core.sources.pinned import pinned_by
 
 if TYPE_CHECKING:
     from partition_core.base.index_ranges import Ranges
+    from partition_core.base.recording import Recording
     from partition_core.sources.samples import Sample
 
 Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
 
-COMPARED_WITH = "the ONNX file"
 _SIDES: Mapping[str, tuple[Side, ...]] = {
     "tensors": ("input", "output"),
     "inputs": ("input",),
@@ -91,12 +91,12 @@ def check_source(job: Job) -> None:
 class MarkedSource:
     """The model of the ONNX file at `path` with Mark nodes, and the notes of its export.
 
-    `reference` is what the file gives as it is (`recording.reference_of`).
+    `recording` is what the file gives as it is.
     """
 
     path: Path
     model: Model
-    reference: Mapping[str, Any]
+    recording: Recording
     notes: dict[str, Any]
 
 
@@ -116,7 +116,7 @@ def mark_source(job: Job, phase: Phase, found: tuple[Path, str] | None) -> Marke
     with phase("run it as it is"):
         from partition_core.sources.onnx.recording import (
             check_runs,
-            reference_of,
+            recording_of,
             runs_on,
             without_links,
         )
@@ -129,31 +129,30 @@ def mark_source(job: Job, phase: Phase, found: tuple[Path, str] | None) -> Marke
             runs = runs_on(given, source.model, scratch)
             ranges = usable_ranges(_ranges(source.model, samples), samples, runs)
             drawn = [one.ranged(ranges).arrays() for one in samples]
-            reference = reference_of(given, source.model, source.marks, drawn, scratch)
+            recording = recording_of(given, source.model, source.marks, drawn, scratch)
     with phase("put the marks in"), _about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
     notes = {
         "detects": False,
-        "compared_with": COMPARED_WITH,
         "model_sha256": digest,
         "inputs": list(inputs_of(source.model)),
         **range_notes(samples, ranges),
     }
-    return MarkedSource(path, model, reference, notes)
+    return MarkedSource(path, model, recording, notes)
 
 
 def save_marked(job: Job, marked: MarkedSource, folder: Path) -> dict[str, Any]:
-    """Write `end2end.onnx` and `reference.npz` to `folder`; return the notes of the export.
+    """Write `end2end.onnx` and `recording.npz` to `folder`; return the notes of the export.
 
     Raises PartitionError, and OSError if the disk refuses.
     """
-    from partition_core.base.recording import save_reference
+    from partition_core.base.recording import save_recording
 
     with _about(job.file, marked.path):
         written = save(marked.model, folder / END2END, EXPORT_FORMS[job.recipe.export.weights])
         take(written, folder, weights_file(job.recipe.export.weights, END2END))
-    save_reference(marked.reference, folder / REFERENCE)
+    save_recording(marked.recording, folder / RECORDING)
     return marked.notes
 
 

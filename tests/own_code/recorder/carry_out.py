@@ -14,8 +14,8 @@ from pathlib import Path
 
 from recording import FOLDER, Recording
 
-from partition_core.base.folders import END2END, REFERENCE
-from partition_core.base.recording import load_reference
+from partition_core.base.folders import END2END, RECORDING
+from partition_core.base.recording import load_recording
 from partition_core.build import work
 from partition_core.build.fingerprint_entries import measuring_inputs
 from partition_core.build.own_code import ASIDE
@@ -48,9 +48,8 @@ def _carrying_out(build: RecipeBuild, step: str) -> Callable[[], object]:
 def _measuring(plan: Plan) -> Callable[[], object]:
     exported = plan.result(plan.export())
     assert exported is not None
-    reference = load_reference(work.stored(plan, exported.files[REFERENCE]))
-    start = "0/input/"
-    sample = {key.removeprefix(start): a for key, a in reference.items() if key.startswith(start)}
+    path = work.stored(plan, exported.files[RECORDING])
+    sample = load_recording(path).samples[0].inputs
 
     def measure() -> object:
         from partition_core.build.steps.measure import measure_model
