@@ -11,8 +11,11 @@ import onnx_ir as ir
 import pytest
 
 from partition_core.base.errors import ExportError
+from partition_core.base.recording import load_recording, save_recording
 from partition_core.recipe.values import Mark, Recipe
+from partition_core.trace.probes import probes
 from tests.export.support import export, mark, run, sample, saved, torch_recipe
+from tests.proving.support import Subject, segment
 
 MODELS = "tests.export.half_models"
 HALF, FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
@@ -119,6 +122,22 @@ def test_bodies_of_a_branch_stay_float32_and_read_float16_from_outside(tmp_path:
         given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
         for name, expected in sample(exported, number).outputs.items():
             assert close(given[name], expected)
+
+
+def test_inputs_that_are_too_large_for_float16_go_and_the_others_keep_their_kinds(
+    tmp_path: Path,
+) -> None:
+    """In the recording, in its file and in the proof, though their numbers are other ones."""
+    exported = export(half("Steep", {"image": (4, 8)}, mark("whole", f"{MODELS}.Steep.forward")))
+    kinds = [one.kind for one in exported.recording.samples]
+    large = {kind for kind, each in probes({"x": np.ones(2)}).items() if each["x"].max() >= 100}
+    assert kinds == ["", "", *(kind for kind in probes({}) if kind not in large)]
+    assert 2 < len(kinds) < 10
+    save_recording(exported.recording, tmp_path / "recording.npz")
+    again = load_recording(tmp_path / "recording.npz")
+    part = segment("all.onnx", "whole:input", "whole:output")
+    proven = Subject(saved(exported.model, tmp_path), again, (part,), False).prove(tolerance=1e-2)
+    assert [one.get("kind", "") for one in proven["samples"]] == kinds
 
 
 @pytest.mark.parametrize("marks", [(), (mark("wide", f"{MODELS}.wide", outputs=()),)])
