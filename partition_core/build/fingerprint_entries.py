@@ -99,7 +99,7 @@ def cut_inputs(project: Project) -> Entries:
 
 
 def proof_inputs(project: Project) -> Entries:
-    """Yield what every proof depends on, besides the models and the reference."""
+    """Yield what every proof depends on, besides the models and the recording."""
     yield from _salt(project)
     yield from versions(_RUNNING_PACKAGES)
     yield from own_code(project, "prove")
