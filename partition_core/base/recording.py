@@ -1,64 +1,65 @@
-"""Files of named arrays, such as the eager results that an export leaves for the proof; no code
-in them."""
+"""What a model gave before anything was made of it: what end2end must give again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from partition_core.base.disk_errors import writing
-from partition_core.base.rare_dtypes import named_dtype, rare_dtype
-
-Array = np.ndarray[Any, Any]
-_FORMS = "__forms__"
+from partition_core.base.array_sets import Arrays, load_sets, save_sets
 
 
-def save_reference(arrays: Mapping[str, Any], target: Path) -> None:
-    """Write `arrays` to `target` by name; equal arrays give equal bytes.
+@dataclass(frozen=True, eq=False)
+class RecordedSample:
+    """What went into the original model and came out of it, and the marked tensors by reference.
 
-    A value may be a list of arrays, and have a dtype that numpy's format lacks.
+    The changes are the largest differences to another run (infinite for another shape) of those
+    outputs and marked tensors that are not the same in each. `kind` is empty, or what messages call
+    a sample that only searches for an input which takes another branch.
     """
-    members: dict[str, Array] = {}
-    forms: dict[str, Any] = {}
-    for name, value in arrays.items():
-        items = value if isinstance(value, list) else [value]
-        rare = [rare_dtype(np.asarray(item).dtype) for item in items]
-        if isinstance(value, list) or any(rare):
-            forms[name] = [isinstance(value, list), [one.name if one else "" for one in rare]]
-            for index, (item, one) in enumerate(zip(items, rare, strict=True)):
-                members[f"{name}/{index}"] = item.view(one.raw) if one else item
-        else:
-            members[name] = value
-    if forms:
-        members[_FORMS] = np.frombuffer(json.dumps(forms).encode(), np.uint8)
-    with writing(target), target.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **members)
+
+    inputs: Arrays
+    marks: Arrays
+    outputs: Arrays
+    mark_changes: Mapping[str, float] = field(default_factory=dict)
+    output_changes: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
 
 
-def load_reference(path: Path) -> dict[str, Any]:
-    """Return what `save_reference` wrote to the file at `path`, in the order it was saved."""
-    with np.load(path, allow_pickle=False) as arrays:
-        if _FORMS not in arrays.files:
-            return {name: arrays[name] for name in arrays.files}
-        forms = json.loads(arrays[_FORMS].tobytes())
-        found: dict[str, Any] = {}
-        for member in arrays.files:
-            name = member.rpartition("/")[0]
-            if member == _FORMS or name in found:
-                continue
-            if name not in forms:
-                found[member] = arrays[member]
-                continue
-            is_list, dtypes = forms[name]
-            items = [_typed(arrays[f"{name}/{index}"], one) for index, one in enumerate(dtypes)]
-            found[name] = items if is_list else items[0]
-        # A list without arrays has no member.
-        return {**found, **{name: [] for name, (is_list, _) in forms.items() if name not in found}}
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What the original model gave for each sample.
+
+    `is_traced` tells that it is a model of PyTorch that was traced, and not a given ONNX file.
+    """
+
+    samples: tuple[RecordedSample, ...]
+    is_traced: bool
 
 
-def _typed(array: Array, dtype: str) -> Array:
-    return array.view(named_dtype(dtype).numpy()) if dtype else array
+def save_recording(recording: Recording, target: Path) -> None:
+    """Write a recording to `target`; equal ones give equal bytes."""
+    sets: list[Arrays] = [
+        {
+            "is_traced": np.array(recording.is_traced),
+            "kinds": np.array([sample.kind for sample in recording.samples], str),
+        }
+    ]
+    for one in recording.samples:
+        sets += one.inputs, one.marks, one.outputs, one.mark_changes, one.output_changes
+    save_sets(sets, target)
+
+
+def load_recording(path: Path) -> Recording:
+    """Return what `save_recording` wrote to the file at `path`."""
+    about, *sets = load_sets(path)
+    rest = iter(sets)
+    samples = []
+    for kind in about["kinds"]:
+        inputs, marks, outputs, *changes = islice(rest, 5)
+        moved, given = ({name: float(one) for name, one in each.items()} for each in changes)
+        samples.append(RecordedSample(inputs, marks, outputs, moved, given, str(kind)))
+    return Recording(tuple(samples), bool(about["is_traced"]))

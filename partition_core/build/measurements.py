@@ -32,12 +32,13 @@ OUTPUTS = "outputs.npz"
 
 def measure_model(
     job: StepJob, name: str, path: Path, samples: Sequence[Arrays]
-) -> tuple[Measured, list[Arrays]]:
+) -> tuple[Measured, Sequence[Arrays]]:
     """Measure a model on some samples, unless the store knows what that gave."""
-    from partition_core.report.measuring import Measured, load_samples, measured, save_samples
+    from partition_core.base.array_sets import load_sets, save_sets
+    from partition_core.report.measuring import Measured, measured
 
     with job.store.private_folder() as folder:
-        save_samples(samples, folder / "samples.npz")
+        save_sets(samples, folder / "samples.npz")
         entries = (
             *digests_of("model", job.models[name]),
             ("samples", file_digest(folder / "samples.npz")),
@@ -48,11 +49,11 @@ def measure_model(
         if known is not None:
             notes = known.notes
             figures = Measured(notes["load"], tuple(notes["runs"]), notes["peak"], notes["where"])
-            return figures, load_samples(job.path(known.files[OUTPUTS]))
+            return figures, load_sets(job.path(known.files[OUTPUTS]))
         start = time.monotonic()
         with job.phase(step):
             figures, given = measured(name, path, samples, folder)
-        save_samples(given, folder / OUTPUTS)
+        save_sets(given, folder / OUTPUTS)
         origin = Origin(job.recipe.name, step, round(time.monotonic() - start, 1))
         job.store.keep(key, {OUTPUTS: folder / OUTPUTS}, dataclasses.asdict(figures), origin)
         return figures, given

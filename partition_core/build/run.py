@@ -21,7 +21,7 @@ from partition_core.base.errors import (
     problem,
     suggestion,
 )
-from partition_core.base.folders import BUILD, END2END, RECIPES, REFERENCE, STATE
+from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
 from partition_core.build.steps import EXPORT, StepName, steps_of
 from partition_core.build.up_to_date import Outline, Settled
@@ -206,7 +206,7 @@ class RecipeBuild:
         with laid_out(job, [END2END]) as (models, scratch), job.phase("suggest: measure the model"):
             measured = measured_model(
                 models[END2END],
-                job.path(job.result(EXPORT).files[REFERENCE]),
+                job.path(job.result(EXPORT).files[RECORDING]),
                 scratch,
                 wanted.unsupported,
                 wanted.measures,

@@ -1,4 +1,4 @@
-"""end2end beside PyTorch: tensor by tensor, and detections one by one."""
+"""end2end beside the original: tensor by tensor, and detections one by one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from partition_core.base.errors import Problem, problem
+from partition_core.base.recording import RecordedSample
 from partition_core.proof.comparison import (
     Array,
     Detections,
@@ -19,24 +20,24 @@ from partition_core.proof.comparison import (
     same_detections,
 )
 from partition_core.proof.masks import mask_difference, unequal_masks
-from partition_core.proof.observed import Arrays, Eager, Whole
+from partition_core.proof.observed import Arrays, Whole
 
 DETECTIONS = ("dets", "labels")
 MASKS = "masks"
 PANOPTIC = "panoptic"
 
 
-def against_eager(
+def compared_tensors(
     sample: str,
     whole: Whole,
-    eager: Eager,
+    original: RecordedSample,
     tolerance: float,
     left_out: frozenset[str],
     names: tuple[str, str],
     reason: Callable[[str], str],
     problems: list[Problem],
 ) -> dict[str, Any]:
-    """Compare end2end with PyTorch tensor by tensor, in the order of the calls.
+    """Compare end2end with the original tensor by tensor, in the order of the calls.
 
     Left out are `left_out`: what is random, and the detections of a detector and what its choices
     give, since near ties order their rows differently and `detections` compares what becomes of
@@ -53,12 +54,12 @@ def against_eager(
     # A marked tensor that nothing reads is not part of the exported model.
     marks = {
         name: close("mark", name, whole.marks[name], array)
-        for name, array in eager.marks.items()
+        for name, array in original.marks.items()
         if name not in left_out and name in whole.marks
     }
     outputs = {
         name: close("output", name, whole.outputs[name], array)
-        for name, array in eager.outputs.items()
+        for name, array in original.outputs.items()
         if name not in left_out
     }
     return {"marks": marks, "outputs": outputs}
@@ -82,16 +83,16 @@ def _compared(
     return figures, [problem(where, what, expected if allowed else "expected no difference")]
 
 
-def most_detections(samples: Sequence[Eager]) -> int:
+def most_detections(samples: Sequence[RecordedSample]) -> int:
     """Return the most detections of a picture: what a limit on their number is at least."""
-    counts = [(eager.outputs["labels"] >= 0).sum(axis=-1) for eager in samples]
+    counts = [(original.outputs["labels"] >= 0).sum(axis=-1) for original in samples]
     return max((int(count.max(initial=0)) for count in counts), default=0)
 
 
 def detections(
     sample: str,
     whole: Whole,
-    eager: Eager,
+    original: RecordedSample,
     tolerance: float,
     limit: int,
     is_half: bool,
@@ -101,8 +102,8 @@ def detections(
 
     `tolerance`, `limit` and `is_half` are those of `match_detections`.
     """
-    names = [*DETECTIONS, *([MASKS] if MASKS in eager.outputs else [])]
-    if odd := [_form(name, whole, eager) for name in names if _form(name, whole, eager)]:
+    names = [*DETECTIONS, *([MASKS] if MASKS in original.outputs else [])]
+    if odd := [_form(name, whole, original) for name in names if _form(name, whole, original)]:
         problems.append(
             problem(
                 f"detections, sample {sample}",
@@ -112,7 +113,7 @@ def detections(
         )
         return []
     found = []
-    columns = [given.outputs[name] for given in (eager, whole) for name in DETECTIONS]
+    columns = [given.outputs[name] for given in (original, whole) for name in DETECTIONS]
     for picture, (dets, labels, our_dets, our_labels) in enumerate(zip(*columns, strict=True)):
         theirs, ours = Detections.of(dets, labels), Detections.of(our_dets, our_labels)
         match = match_detections(theirs, ours, tolerance, limit, is_half)
@@ -129,9 +130,8 @@ def detections(
                 )
             )
         if MASKS in names:
-            found[-1] |= _masks(
-                sample, picture, (eager.outputs, whole.outputs), (theirs, ours), tolerance, problems
-            )
+            runs = (original.outputs, whole.outputs)
+            found[-1] |= _masks(sample, picture, runs, (theirs, ours), tolerance, problems)
     return found
 
 
@@ -161,13 +161,15 @@ def _masks(
     return {"mask_difference": mask_difference(theirs, ours)}
 
 
-def unequal_maps(sample: str, whole: Whole, eager: Eager, tolerance: float) -> list[Problem]:
+def unequal_maps(
+    sample: str, whole: Whole, original: RecordedSample, tolerance: float
+) -> list[Problem]:
     """Compare panoptic maps, whose places may fall on either side of an edge."""
-    if PANOPTIC not in eager.outputs:
+    if PANOPTIC not in original.outputs:
         return []
-    if odd := _form(PANOPTIC, whole, eager):
+    if odd := _form(PANOPTIC, whole, original):
         return [problem(f"panoptic map, sample {sample}", odd)]
-    theirs, ours = eager.outputs[PANOPTIC], whole.outputs[PANOPTIC]
+    theirs, ours = original.outputs[PANOPTIC], whole.outputs[PANOPTIC]
     if unequal_masks(theirs, ours, tolerance) == 0:
         return []
     return [
@@ -179,9 +181,9 @@ def unequal_maps(sample: str, whole: Whole, eager: Eager, tolerance: float) -> l
     ]
 
 
-def _form(name: str, whole: Whole, eager: Eager) -> str:
+def _form(name: str, whole: Whole, original: RecordedSample) -> str:
     """Return how the dtype or shape of an output differs (empty if not; dim 1 is their number)."""
-    ours, theirs = whole.outputs[name], eager.outputs[name]
+    ours, theirs = whole.outputs[name], original.outputs[name]
     fixed = [array.shape[:1] + array.shape[2:] for array in (ours, theirs)]
     if ours.dtype == theirs.dtype and ours.ndim == theirs.ndim and fixed[0] == fixed[1]:
         return ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from partition_core.base.errors import Problem, problem
+from partition_core.base.recording import RecordedSample
 from partition_core.graph.file.graph import Model
 from partition_core.graph.walk import dependents
 from partition_core.proof.comparison import emptiness, same_bits
-from partition_core.proof.observed import Arrays, Eager, Whole
+from partition_core.proof.observed import Whole
 
 
 def fixed_outputs(model: Model) -> frozenset[str]:
@@ -17,14 +20,20 @@ def fixed_outputs(model: Model) -> frozenset[str]:
 
 
 def vacuous(
-    sample: str, whole: Whole, eager: Eager, detects: bool, fixed: frozenset[str], remedy: str
+    sample: str,
+    whole: Whole,
+    original: RecordedSample,
+    detects: bool,
+    fixed: frozenset[str],
+    remedy: str,
 ) -> list[Problem]:
     """Return why a sample proves nothing: no detection survives, or an output holds nothing.
 
     The outputs `fixed` need not hold anything; `remedy` is what to do about the others.
     """
     if detects:
-        none = [k for k, labels in enumerate(eager.outputs["labels"]) if not (labels >= 0).any()]
+        found = enumerate(original.outputs["labels"])
+        none = [k for k, labels in found if not (labels >= 0).any()]
         return [
             problem(
                 f"detections, sample {sample}, picture {picture}",
@@ -47,23 +56,20 @@ def vacuous(
 
 
 def unmoved(
-    reference: Arrays,
+    samples: Sequence[RecordedSample],
     random: frozenset[str],
     fixed: frozenset[str],
     chain_moves: bool,
     remedy: str,
 ) -> list[Problem]:
-    """Return a problem if the outputs are the same for the first two, different, samples.
+    """Return a problem if the outputs are the same for the first two of `samples`, which differ.
 
     The outputs `random` differ from run to run and show nothing. Where there are some,
     `chain_moves`, that a proven output of a segment is not the same for both, is enough. Where
     all are `fixed`, no input can change them, and one sample shows all that there is.
     """
-    pairs = {
-        name: (array, reference[f"1/output/{name}"])
-        for key, array in reference.items()
-        if key.startswith("0/output/") and (name := key.split("/", 2)[2]) not in random
-    }
+    first, second = (sample.outputs for sample in samples[:2])
+    pairs = {name: (array, second[name]) for name, array in first.items() if name not in random}
     if (random and chain_moves) or (pairs and fixed.issuperset(pairs)):
         return []
     if all(same_bits(left, right) for left, right in pairs.values()):

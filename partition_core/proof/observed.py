@@ -1,4 +1,4 @@
-"""What is compared: the end2end model with its inner tensors visible, and what PyTorch gave."""
+"""What end2end computes: its outputs, and its inner tensors made visible."""
 
 from __future__ import annotations
 
@@ -16,36 +16,6 @@ from partition_core.proof.random_operators import random_operators
 
 Arrays = Mapping[str, Array]
 _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
-
-
-@dataclass(frozen=True)
-class Eager:
-    """What PyTorch gave for one sample: outputs by name, marked tensors by reference.
-
-    `varies` has the largest difference of two runs for those that are not the same in both, by
-    `output/<name>` and `mark/<reference>`.
-    """
-
-    outputs: Arrays
-    marks: Arrays
-    varies: Arrays
-
-    def varying(self, kind: str) -> list[str]:
-        """Return which outputs, or marks, as `kind` says, are not the same in two runs."""
-        start = f"{kind}/"
-        return [name.removeprefix(start) for name in self.varies if name.startswith(start)]
-
-
-def samples_of(reference: Arrays) -> list[tuple[Arrays, Eager]]:
-    """Return the inputs of each sample of an export, and what PyTorch gave for them."""
-    split: dict[str, dict[str, dict[str, Array]]] = {}
-    for key, array in reference.items():
-        number, kind, name = key.split("/", 2)
-        kinds = split.setdefault(number, {"input": {}, "mark": {}, "output": {}, "varies": {}})
-        kinds[kind][name] = array
-    return [
-        (one["input"], Eager(one["output"], one["mark"], one["varies"])) for one in split.values()
-    ]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The proof of a build: segments chained = end2end, bit for bit, and end2end = eager PyTorch.
+"""The proof of a build: segments chained = end2end, bit for bit, and end2end = the original.
 
 Both on every sample of the export, and refused where the samples would prove nothing.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from partition_core.base.errors import Problem, ProofError, problem
+from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.file.graph import Model
 from partition_core.proof.against_original import (
     DETECTIONS,
     MASKS,
     PANOPTIC,
-    against_eager,
+    compared_tensors,
     detections,
     most_detections,
     unequal_maps,
@@ -25,7 +25,7 @@ from partition_core.proof.against_original import (
 from partition_core.proof.chained import Chain, Unproven, run_chain
 from partition_core.proof.comparison import is_rounded, magnitude, same_bits
 from partition_core.proof.meaningful import fixed_outputs, unmoved, vacuous
-from partition_core.proof.observed import Arrays, Eager, Observed, Whole, samples_of
+from partition_core.proof.observed import Observed, Whole
 from partition_core.proof.random_operators import (
     NOT_DETERMINISTIC,
     REMEDY,
@@ -37,8 +37,8 @@ from partition_core.proof.random_operators import (
 from partition_core.proof.reasons import half_dtype, reasons, rounding_by_marks, tensors_by_name
 
 PYTORCH = "PyTorch"
+ONNX_FILE = "the ONNX file"
 END2END = "end2end"
-_NONE: Mapping[str, str] = MappingProxyType({})
 _DRAW_OUTSIDE = "draw the numbers outside the model and take them as an input"
 _AS_IT_IS = "end2end as it is"
 _OBSERVED = "end2end, with its marks as outputs,"
@@ -48,41 +48,35 @@ def prove(
     end2end: Path,
     model: Model,
     chain: Chain,
-    reference: Arrays,
+    recording: Recording,
     *,
     tolerance: float,
     detects: bool,
     scratch: Path,
-    against: str = PYTORCH,
-    kinds: Mapping[str, str] = _NONE,
     assumptions: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
-    `model` is the graph of the file `end2end`; `reference` is what the export gave
-    (`exporter.Export.reference`); `tolerance` is relative to each tensor's largest magnitude;
-    `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch` is an
-    empty folder; `against` is what messages call that which gave the reference.
-
-    `kinds` has what messages call the samples, by number, that only search for an input which
-    takes another branch, and need not prove anything else. `assumptions` are the answers of a
-    user that the model rests on (`questions.Decision`, as plain data).
+    `model` is the graph of the file `end2end`; `tolerance` is relative to each tensor's largest
+    magnitude; `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch`
+    is an empty folder. `assumptions` are the answers of a user that the model rests on
+    (`questions.Decision`, as plain data). A sample that has a kind need not prove anything else.
 
     What is random is not compared, and is told: `not_compared` are outputs and marks of end2end,
     `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
     end2end instead. A partition of which nothing can be proven is refused.
     """
-    given = samples_of(reference)
-    inputs, eagers = [sample for sample, _ in given], [eager for _, eager in given]
+    originals, is_traced = recording.samples, recording.is_traced
+    against = PYTORCH if is_traced else ONNX_FILE
+    inputs = [original.inputs for original in originals]
     observed = Observed.of(end2end, model)
     wholes = observed.runs(inputs, scratch)
-    varying = _varying(eagers, "mark")
+    varying = frozenset(name for original in originals for name in original.mark_changes)
     chained = run_chain(chain, wholes, inputs, varying, lambda: rounding_by_marks(model))
     operators = random_operators(model)
-    random = _random(eagers, tolerance)
+    random = _random(originals, tolerance)
     chooses = detects or PANOPTIC in wholes[0].outputs
     matched = frozenset({*observed.chosen, *DETECTIONS, MASKS, PANOPTIC} if chooses else ())
-    is_traced = against == PYTORCH
     remedy = "" if is_traced else "name other inputs in 'proof.inputs'"
     quiet = _DRAW_OUTSIDE if is_traced else REMEDY
     # After a trace an output that no input reaches may be a mistake of the trace.
@@ -90,7 +84,7 @@ def prove(
     judge = _Judge(
         tolerance,
         detects,
-        most_detections(eagers) if detects else 0,
+        most_detections(originals) if detects else 0,
         bool(half_dtype(model)),
         matched,
         random,
@@ -99,19 +93,19 @@ def prove(
     )
     problems = [*chained.problems, *_unexplained(model, operators, random, against)]
     samples = []
-    for number, (whole, eager) in enumerate(zip(wholes, eagers, strict=True)):
-        kind = kinds.get(str(number), "")
+    for number, (whole, original) in enumerate(zip(wholes, originals, strict=True)):
+        kind = original.kind
         sample = f"{number} ({kind})" if kind else str(number)
         found: list[Problem] = []
-        figures = judge.figures(sample, whole, eager, found)
+        figures = judge.figures(sample, whole, original, found)
         problems += [_refuting(one, assumptions) for one in found]
         if not kind:
-            problems += vacuous(sample, whole, eager, detects, fixed, remedy)
+            problems += vacuous(sample, whole, original, detects, fixed, remedy)
         samples.append({**figures, "nms": whole.suppressions, **({"kind": kind} if kind else {})})
-    varying = _varying(eagers, "output")
+    varying = frozenset(name for original in originals for name in original.output_changes)
     proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
     if proven or chained.problems:
-        problems += unmoved(reference, varying, fixed, chained.moves, remedy)
+        problems += unmoved(originals, varying, fixed, chained.moves, remedy)
     elif not problems:
         problems += _nothing_proven(chained.unproven, quiet)
     if problems:
@@ -138,7 +132,7 @@ def prove(
 
 @dataclass(frozen=True)
 class _Judge:
-    """Compares end2end with what the export gave, which messages call `against`.
+    """Compares end2end with the original, which messages call `against`.
 
     Not compared one by one are what is `matched` as detections, and what is `random`.
     """
@@ -153,7 +147,7 @@ class _Judge:
     reason: Callable[[str], str]
 
     def figures(
-        self, sample: str, whole: Whole, eager: Eager, problems: list[Problem]
+        self, sample: str, whole: Whole, original: RecordedSample, problems: list[Problem]
     ) -> dict[str, Any]:
         """Return the figures of a sample, with the outputs that the model gives as it is.
 
@@ -161,59 +155,63 @@ class _Judge:
         `observed` has the figures of those, and as `changes` how much they differ.
         """
         if all(same_bits(array, whole.plain[name]) for name, array in whole.outputs.items()):
-            return self._compared(sample, whole, eager, END2END, problems)
+            return self._compared(sample, whole, original, END2END, problems)
         as_it_is = replace(whole, outputs=whole.plain, marks={})
-        figures = self._compared(sample, as_it_is, eager, END2END, problems)
-        observed = self._compared(sample, whole, eager, _OBSERVED, problems)
+        figures = self._compared(sample, as_it_is, original, END2END, problems)
+        observed = self._compared(sample, whole, original, _OBSERVED, problems)
         figures["marks"] = observed.pop("marks")
         observed["changes"] = self._changes(sample, whole, problems)
         return {**figures, "observed": observed}
 
     def _changes(self, sample: str, whole: Whole, problems: list[Problem]) -> dict[str, Any]:
-        own = Eager(whole.plain, {}, {})
-        # What is not random is compared with what the export gave, which says more.
+        own = RecordedSample(inputs={}, marks={}, outputs=whole.plain)
+        # What is not random is compared with the original, which says more.
         steady, names = frozenset(whole.outputs) - self.random, (_OBSERVED, _AS_IT_IS)
         told = self._against(sample, whole, own, self.random, names, [])
         judged = self._against(sample, whole, own, steady, names, problems)
         return {**told["outputs"], **judged["outputs"]}
 
     def _compared(
-        self, sample: str, whole: Whole, eager: Eager, called: str, problems: list[Problem]
+        self,
+        sample: str,
+        whole: Whole,
+        original: RecordedSample,
+        called: str,
+        problems: list[Problem],
     ) -> dict[str, Any]:
         names = (called, self.against)
-        figures = self._against(sample, whole, eager, self.random, names, problems)
+        figures = self._against(sample, whole, original, self.random, names, problems)
         if self.detects:
             found = detections(
-                sample, whole, eager, self.tolerance, self.limit, self.is_half, problems
+                sample, whole, original, self.tolerance, self.limit, self.is_half, problems
             )
             figures["detections"] = found
-        problems += unequal_maps(sample, whole, eager, self.tolerance)
+        problems += unequal_maps(sample, whole, original, self.tolerance)
         return figures
 
     def _against(
         self,
         sample: str,
         whole: Whole,
-        eager: Eager,
+        original: RecordedSample,
         left_out: frozenset[str],
         names: tuple[str, str],
         problems: list[Problem],
     ) -> dict[str, Any]:
         out = self.matched | left_out
-        return against_eager(
-            sample, whole, eager, self.tolerance, out, names, self.reason, problems
+        return compared_tensors(
+            sample, whole, original, self.tolerance, out, names, self.reason, problems
         )
 
 
-def _random(samples: Sequence[Eager], tolerance: float) -> frozenset[str]:
+def _random(samples: Sequence[RecordedSample], tolerance: float) -> frozenset[str]:
     """Return the outputs and mark references that differ from run to run by more than allowed."""
     return frozenset(
         name
-        for eager in samples
-        for kind, arrays in (("output", eager.outputs), ("mark", eager.marks))
-        for name, array in arrays.items()
-        if (apart := eager.varies.get(f"{kind}/{name}")) is not None
-        and apart > (tolerance * magnitude(array) if is_rounded(array) else 0.0)
+        for one in samples
+        for arrays, changes in ((one.outputs, one.output_changes), (one.marks, one.mark_changes))
+        for name, apart in changes.items()
+        if apart > (tolerance * magnitude(arrays[name]) if is_rounded(arrays[name]) else 0.0)
     )
 
 
@@ -224,10 +222,6 @@ def _refuting(difference: Problem, assumptions: Sequence[Mapping[str, Any]]) -> 
     answer = "the answer" if len(assumptions) == 1 else "one of the answers"
     what = f"{answer} for {lines} in 'export.answers' does not hold for this input"
     return replace(difference, remedy=what)
-
-
-def _varying(samples: Sequence[Eager], kind: str) -> frozenset[str]:
-    return frozenset(name for eager in samples for name in eager.varying(kind))
 
 
 def _unexplained(

@@ -60,11 +60,9 @@ def compose(source: Source) -> Report:
 
 
 def _about(source: Source) -> str:
-    start = "0/input/"
     inputs = ", ".join(
-        f"{name.removeprefix(start)} {array.dtype} {dims_text(array.shape)}"
-        for name, array in source.reference.items()
-        if name.startswith(start)
+        f"{name} {array.dtype} {dims_text(array.shape)}"
+        for name, array in source.recording.samples[0].inputs.items()
     )
     return f"{source.recipe.model.title}, {inputs}; partition {source.recipe.partition.type}"
 

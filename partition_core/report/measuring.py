@@ -12,16 +12,15 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from partition_core.backends.onnxruntime.session import reason_of
+from partition_core.base.array_sets import load_sets, save_sets
 from partition_core.base.errors import BuildError, problem
 from partition_core.base.folders import END2END
-from partition_core.base.recording import load_reference, save_reference
+from partition_core.base.recording import Recording
 from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.proof.chained import Chain
 from partition_core.proof.observed import Arrays
@@ -66,20 +65,19 @@ def machine() -> str:
     return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
 
 
-Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, list[Arrays]]]
+Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, Sequence[Arrays]]]
 """Runs the model of a name and a path on every sample; see `measured`."""
 
 
 def measure(
-    end2end: Path, chain: Chain, reference: Arrays, random: Collection[tuple[str, str]], run: Run
+    end2end: Path, chain: Chain, recording: Recording, random: Collection[tuple[str, str]], run: Run
 ) -> Figures:
-    """Run the end2end model and the segments in their order on every sample of the export.
+    """Run the end2end model and the segments in their order on every sample of `recording`.
 
-    `reference` is what the export gave; from it come the inputs that no segment gives, or that are
-    among `random`, pairs of a segment and its output that is another one in each run.
+    From it come the inputs that no segment gives, or that are among `random`, pairs of a segment
+    and its output that is another one in each run.
     """
-    samples = [dict(_kind(reference, number, "input")) for number in _numbers(reference)]
-    marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
+    samples = [recorded.inputs for recorded in recording.samples]
     models: dict[str, Measured] = {}
     models[END2END], whole = run(END2END, end2end, samples)
     made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
@@ -95,10 +93,10 @@ def measure(
             {
                 tensor.name: there[source[tensor.name]]
                 if tensor.name in source
-                else lent[tensor.reference]
+                else recorded.marks[tensor.reference]
                 for tensor in boundary.inputs
             }
-            for there, lent in zip(made, marks, strict=True)
+            for there, recorded in zip(made, recording.samples, strict=True)
         ]
         name = boundary.save_file
         models[name], given = run(name, chain.files[name], fed)
@@ -111,15 +109,15 @@ def measure(
 
 def measured(
     called: str, model: Path, samples: Sequence[Arrays], scratch: Path
-) -> tuple[Measured, list[Arrays]]:
+) -> tuple[Measured, Sequence[Arrays]]:
     """Run a model on every sample in a process of its own; return figures and outputs.
 
     Raises BuildError if it cannot be run, with `called` for its name.
     """
     fed, given = scratch / "fed.npz", scratch / "given.npz"
-    save_samples(samples, fed)
+    save_sets(samples, fed)
     paths = [str(path) for path in (model, fed, given)]
-    command = [sys.executable, "-P", "-m", _RUNNER, *paths, str(len(samples))]
+    command = [sys.executable, "-P", "-m", _RUNNER, *paths]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
     )
@@ -127,39 +125,8 @@ def measured(
         last = reason_of(" ".join(run.stderr.strip().splitlines()[-1:]), model)
         raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
     told = json.loads(run.stdout.splitlines()[-1])
-    split = load_samples(given)
     where = f"{datetime.date.today().isoformat()}, {machine()}"
-    return Measured(told["load"], tuple(told["runs"]), told["peak"], where), split
-
-
-def save_samples(samples: Sequence[Arrays], target: Path) -> None:
-    """Write the arrays of some samples to `target`."""
-    arrays = {f"{k}/{name}": a for k, sample in enumerate(samples) for name, a in sample.items()}
-    save_reference(arrays, target)
-
-
-def load_samples(source: Path) -> list[Arrays]:
-    """Return the arrays that `save_samples` wrote, or that a run of a model did."""
-    arrays = load_reference(source)
-    return [
-        {key.partition("/")[2]: array for key, array in arrays.items() if _of(key) == number}
-        for number in _numbers(arrays)
-    ]
-
-
-def _of(key: str) -> int:
-    return int(key.partition("/")[0])
-
-
-def _numbers(reference: Arrays) -> list[int]:
-    return sorted({_of(key) for key in reference})
-
-
-def _kind(reference: Arrays, number: int, kind: str) -> Iterator[tuple[str, np.ndarray]]:
-    start = f"{number}/{kind}/"
-    for key, array in reference.items():
-        if key.startswith(start):
-            yield key.removeprefix(start), array
+    return Measured(told["load"], tuple(told["runs"]), told["peak"], where), load_sets(given)
 
 
 def _processor() -> str:

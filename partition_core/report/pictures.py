@@ -27,16 +27,16 @@ def pictures(source: Source) -> Iterator[Picture]:
     if not source.export.get("detects"):
         return
     names = source.export.get("classes") or []
-    for number in range(len(source.figures.whole)):
-        inputs = [a for k, a in source.reference.items() if k.startswith(f"{number}/input/")]
+    recorded, figures = source.recording.samples, source.figures
+    for sample, whole, chained in zip(recorded, figures.whole, figures.chained, strict=True):
+        inputs = [*sample.inputs.values()]
         if len(inputs) != 1 or inputs[0].ndim != 4 or inputs[0].shape[1] not in PICTURE_CHANNELS:
             return
         pixels = _pixels(inputs[0][0], source.export.get("picture") or {})
-        eager = {name: source.reference[f"{number}/output/{name}"] for name in ("dets", "labels")}
         ways = {
-            "PyTorch, eager": eager,
-            "end2end.onnx": source.figures.whole[number],
-            "segments in a chain": source.figures.chained[number],
+            "PyTorch, eager": sample.outputs,
+            "end2end.onnx": whole,
+            "segments in a chain": chained,
         }
         given = tuple(
             Given(way, tuple(_detections(found, names)))

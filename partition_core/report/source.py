@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partition_core.proof.observed import Arrays
+from partition_core.base.recording import Recording
 from partition_core.recipe.values import Recipe
 from partition_core.report.measuring import Figures
 from partition_core.report.overview import Overview
@@ -17,8 +17,8 @@ class Source:
     """A build: `recipe_text` is its file `recipe_file` as it was written.
 
     `models` has the bytes of each file; `proven` is the content of the proof, with `segments`,
-    `edges` and `coverage`; `export` are the notes of the export. `reference` is what the export
-    gave, `figures` what was measured. `marks` are all marked tensors.
+    `edges` and `coverage`; `export` are the notes of the export. `recording` is what the original
+    model gave, `figures` what was measured. `marks` are all marked tensors.
     `provenance` are tables of names and texts, by their titles.
     """
 
@@ -30,7 +30,7 @@ class Source:
     proven: Mapping[str, Any]
     summary: str
     export: Mapping[str, Any]
-    reference: Arrays
+    recording: Recording
     figures: Figures
     marks: Sequence[str]
     provenance: Sequence[tuple[str, Sequence[tuple[str, str]]]]

@@ -17,6 +17,8 @@ from partition_core.sources.job import Job
 if TYPE_CHECKING:
     import numpy as np
 
+    from partition_core.base.recording import Recording
+
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 Pinned = tuple[Path, Digest]
@@ -36,13 +38,13 @@ class Exported:
     """What an export gives.
 
     `write` writes the end2end model with its Mark nodes to a path and returns the files written,
-    those of the weights first. `reference` is what the model gave before it was exported, `notes`
+    those of the weights first. `recording` is what the model gave before it was exported, `notes`
     is plain data for the manifest, and `classes` are the modules in which the classes of a traced
     model are written.
     """
 
     write: Callable[[Path], list[Path]]
-    reference: Mapping[str, Any]
+    recording: Recording
     notes: dict[str, Any]
     classes: tuple[str, ...] = ()
 

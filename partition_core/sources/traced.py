@@ -36,7 +36,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
     return Exported(
         lambda path: save_traced(made.model, path, form),
-        made.reference,
+        made.recording,
         {**made.notes, **digest},
         made.classes,
     )

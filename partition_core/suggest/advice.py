@@ -12,7 +12,7 @@ from partition_core.base.disk import write_whole
 from partition_core.base.errors import BuildError, CutError, Problem, one_of, problem, suggestion
 from partition_core.base.folders import BUILD
 from partition_core.base.progress import Say, phase
-from partition_core.base.recording import Array, load_reference
+from partition_core.base.recording import load_recording
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.scope import scope_of
@@ -41,14 +41,14 @@ class MeasuredModel:
 
 
 def measured_model(
-    path: Path, reference: Path, scratch: Path, unsupported: Collection[str], measures: bool
+    path: Path, recording: Path, scratch: Path, unsupported: Collection[str], measures: bool
 ) -> MeasuredModel:
-    """Run the end2end model at `path` on the first sample of its `reference`; seconds on demand.
+    """Run the end2end model at `path` on the first sample of its `recording`; seconds on demand.
 
     `scratch` is an empty folder. Raises BuildError for an operator of `unsupported` that the model
     does not have.
     """
-    inputs = _first_sample(reference)
+    inputs = load_recording(recording).samples[0].inputs
     model = read_model(path)
     _check_operators(model, unsupported)
     flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
@@ -106,12 +106,6 @@ def _words(recipe: Recipe, model: Model, flow: Flow) -> Words:
     if recipe.model.is_traced:
         return words_of(model, flow, recipe.model.whole_mark)
     return words_of_file(model, flow)
-
-
-def _first_sample(reference: Path) -> dict[str, Array]:
-    arrays = load_reference(reference)
-    start = "0/input/"
-    return {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
 
 
 def _own_parts(recipe: Recipe, model: Model, flow: Flow) -> Parts | None:

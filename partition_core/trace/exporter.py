@@ -1,18 +1,20 @@
-"""The export step: a recipe becomes `end2end.onnx` and the eager results it must reproduce."""
+"""The export step: a recipe becomes `end2end.onnx` and the recording that it must reproduce."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 
+from partition_core.base.array_sets import Arrays
 from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.files import LARGEST
 from partition_core.recipe.policy_masks import check_masks, check_outputs
 from partition_core.recipe.values import Recipe
@@ -22,7 +24,7 @@ from partition_core.trace.dynamic_axes import checked_sizes, other_shapes
 from partition_core.trace.probes import probes
 from partition_core.trace.questions import Answers
 from partition_core.trace.repeatability import check_repeats
-from partition_core.trace.rounded import as_exported, check_range, rounded, too_large
+from partition_core.trace.rounded import as_exported, rounded
 from partition_core.trace.structure import tensors
 from partition_core.trace.subject import Sample, Subject, run_model
 from partition_core.trace.to_onnx import trace, translate
@@ -31,7 +33,6 @@ from partition_core.trace.tracing import has_branches
 Phase = Callable[[str], AbstractContextManager[None]]
 """Announces a part of the work that takes long, and afterwards how long it took."""
 
-Arrays = dict[str, np.ndarray[Any, Any]]
 _Tensors = dict[str, torch.Tensor]
 
 
@@ -39,14 +40,13 @@ _Tensors = dict[str, torch.Tensor]
 class Export:
     """What an export gives.
 
-    `model` is the end2end model. `reference` holds, for sample k, the inputs as
-    `k/input/<name>`, what eager PyTorch saw at each mark as `k/mark/<reference>` and its
-    outputs as `k/output/<name>`. `notes` is plain data for the manifest. `classes` are the
-    modules in which the classes of the model's modules are written.
+    `model` is the end2end model, `recording` what eager PyTorch saw and gave. `notes` is plain data
+    for the manifest. `classes` are the modules in which the classes of the model's modules are
+    written.
     """
 
     model: ir.Model
-    reference: Arrays
+    recording: Recording
     notes: dict[str, Any]
     classes: tuple[str, ...]
 
@@ -65,10 +65,11 @@ def export_subject(
         if subject.detects:
             check_masks(recipe, place_of)
     inputs = subject.inputs
-    reference: Arrays = {}
+    recorded: list[RecordedSample] = []
     with phase("run it in PyTorch"):
-        for number, sample in enumerate(subject.samples):
-            names = _run_eager(recipe, subject, sample, number, reference, place_of)
+        for sample in subject.samples:
+            recorded.append(_recorded(recipe, subject, sample, place_of, repeats=not recorded))
+            names = list(recorded[-1].outputs)
             if subject.detects:
                 check_outputs(recipe, names, place_of)
     with phase("trace it"), subject.placed(recipe.marks, place_of, traced=True):
@@ -85,13 +86,10 @@ def export_subject(
         with phase("run it in PyTorch at other sizes"):
             for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes, place_of)):
                 sample = subject.resized(shapes, number)
-                _run_eager(
-                    recipe, subject, sample, len(subject.samples) + number, reference, place_of
-                )
-    tried = {}
+                recorded.append(_recorded(recipe, subject, sample, place_of))
     if has_branches(program) or any(decision.assumed for decision in decisions):
         with phase("run it in PyTorch on inputs of other kinds"):
-            tried = _run_probes(recipe, subject, reference, place_of)
+            recorded += _run_probes(recipe, subject, place_of)
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
@@ -106,34 +104,15 @@ def export_subject(
             subject.translations,
             around,
         )
-    reference = _in_its_dtypes(model, reference, tried, place_of)
+    recording = Recording(as_exported(recorded, model, place_of), is_traced=True)
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
-        "probes": tried,
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
         **subject.notes,
     }
     classes = sorted({type(module).__module__ for module in subject.own.modules()})
-    return Export(model, reference, notes, tuple(classes))
-
-
-def _in_its_dtypes(
-    model: ir.Model, reference: Arrays, tried: dict[str, str], place_of: PlaceOf
-) -> Arrays:
-    """Return `reference` in the dtypes of `model`; a kind in `tried` that these cannot hold goes.
-
-    Raises ExportError if they cannot hold a sample.
-    """
-    exported = as_exported(reference, model)
-    wrong = too_large(reference, exported)
-    beyond = {key.partition("/")[0] for key in wrong} & tried.keys()
-    for number in beyond:
-        del tried[number]
-    check_range(
-        {key: most for key, most in wrong.items() if key.partition("/")[0] not in beyond}, place_of
-    )
-    return {key: array for key, array in exported.items() if key.partition("/")[0] not in beyond}
+    return Export(model, recording, notes, tuple(classes))
 
 
 def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
@@ -167,18 +146,18 @@ def _dynamic_axes(recipe: Recipe, subject: Subject) -> tuple[dict[int, Any], ...
     )
 
 
-def _run_eager(
+def _recorded(
     recipe: Recipe,
     subject: Subject,
     sample: Sample,
-    number: int,
-    reference: Arrays,
     place_of: PlaceOf,
-) -> list[str]:
-    """Run PyTorch on a sample, note what it gives in `reference`; return the outputs' names."""
+    kind: str = "",
+    repeats: bool = False,
+) -> RecordedSample:
+    """Run PyTorch on a sample, again if it must show that it `repeats`; return what it gives."""
     sample = tuple(rounded(tensor, recipe.export) for tensor in sample)
     outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
-    if number == 0:
+    if repeats:
         check_repeats(
             _by_kind(outputs, marks),
             lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
@@ -187,13 +166,12 @@ def _run_eager(
             subject.own,
             place_of("model"),
         )
-    for spec, tensor in zip(subject.inputs, sample, strict=True):
-        reference[f"{number}/input/{spec.name}"] = as_array(tensor)
-    for reference_name, tensor in marks.items():
-        reference[f"{number}/mark/{reference_name}"] = as_array(tensor)
-    for name, tensor in outputs.items():
-        reference[f"{number}/output/{name}"] = as_array(tensor)
-    return list(outputs)
+    inputs = {spec.name: tensor for spec, tensor in zip(subject.inputs, sample, strict=True)}
+    return RecordedSample(_as_arrays(inputs), _as_arrays(marks), _as_arrays(outputs), kind=kind)
+
+
+def _as_arrays(tensors: _Tensors) -> Arrays:
+    return {name: as_array(tensor) for name, tensor in tensors.items()}
 
 
 def _eager_tensors(
@@ -220,28 +198,16 @@ def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
     }
 
 
-def _run_probes(
-    recipe: Recipe, subject: Subject, reference: Arrays, place_of: PlaceOf
-) -> dict[str, str]:
-    """Run PyTorch on inputs of other kinds; return the kind of each sample that this adds.
-
-    A kind that the model itself refuses is left out.
-    """
+def _run_probes(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> Iterator[RecordedSample]:
+    """Run PyTorch on inputs of other kinds; a kind that the model itself refuses is left out."""
     given = {
         spec.name: as_array(rounded(tensor, recipe.export))
         for spec, tensor in zip(subject.inputs, subject.samples[0], strict=True)
     }
-    first = 1 + max(int(key.partition("/")[0]) for key in reference)
-    tried: dict[str, str] = {}
     for kind, arrays in probes(given).items():
         sample = tuple(torch.from_numpy(arrays[spec.name]) for spec in subject.inputs)
-        number = first + len(tried)
-        try:
-            _run_eager(recipe, subject, sample, number, reference, place_of)
-        except ExportError:
-            continue
-        tried[str(number)] = kind
-    return tried
+        with contextlib.suppress(ExportError):
+            yield _recorded(recipe, subject, sample, place_of, kind)
 
 
 _OUTPUT = "output"

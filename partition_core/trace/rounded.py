@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
-from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.base.array_sets import Arrays
+from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.base.recording import RecordedSample
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import Export
 from partition_core.trace.float16_values import LARGEST
 from partition_core.trace.mark_op import is_mark
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def rounded(tensor: torch.Tensor, export: Export) -> torch.Tensor:
@@ -26,52 +25,73 @@ def rounded(tensor: torch.Tensor, export: Export) -> torch.Tensor:
     return tensor.to(torch.float16).to(tensor.dtype)
 
 
-def as_exported(reference: Arrays, model: ir.Model) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the `reference` of an `exporter.Export` in the dtypes of `model`."""
-    with np.errstate(over="ignore"):  # `too_large` tells
-        halves = _halves(model)
+def as_exported(
+    samples: Sequence[RecordedSample], model: ir.Model, place_of: PlaceOf
+) -> tuple[RecordedSample, ...]:
+    """Return `samples` in the dtypes of `model`, without those with a kind that these cannot hold.
+
+    Raises ExportError if they cannot hold another one.
+    """
+    halves = _halves(model)
+    made: list[RecordedSample] = []
+    problems: list[Problem] = []
+    for number, sample in enumerate(samples):
+        exported = RecordedSample(
+            _halved(sample.inputs, halves["input"]),
+            _halved(sample.marks, halves["mark"]),
+            _halved(sample.outputs, halves["output"]),
+            kind=sample.kind,
+        )
+        wrong = list(_too_large(number, sample, exported, place_of))
+        if wrong and sample.kind:
+            continue
+        problems += wrong
+        made.append(exported)
+    if problems:
+        raise ExportError(*problems)
+    return tuple(made)
+
+
+def _halved(arrays: Arrays, names: Collection[str]) -> Arrays:
+    with np.errstate(over="ignore"):  # `_too_large` tells
         return {
-            key: array.astype(np.float16) if key.partition("/")[2] in halves else array
-            for key, array in reference.items()
+            name: array.astype(np.float16) if name in names else array
+            for name, array in arrays.items()
         }
 
 
-def too_large(reference: Arrays, exported: Arrays) -> dict[str, float]:
-    """Return the largest value of each array that float16 cannot hold, by its key."""
-    return {
-        key: float(np.abs(array[np.isfinite(array)]).max())
-        for key, array in reference.items()
-        if exported[key].dtype != array.dtype
-        and (np.isfinite(array) & ~np.isfinite(exported[key])).any()
-    }
-
-
-def check_range(wrong: Mapping[str, float], place_of: PlaceOf) -> None:
-    """Raise ExportError for tensors of samples that float16 cannot hold (`too_large`)."""
-    if wrong:
-        raise ExportError(
-            *(
-                problem(
-                    place_of("export.precision"),
-                    f"{kind} '{name}' has the value {most:.3g} in sample {number}",
-                    f"float16 has none beyond {LARGEST:g}",
-                    "remove 'precision', or let the model compute smaller values there",
-                )
-                for key, most in wrong.items()
-                for number, kind, name in (key.split("/", 2),)
+def _too_large(
+    number: int, sample: RecordedSample, exported: RecordedSample, place_of: PlaceOf
+) -> Iterator[Problem]:
+    kinds = (
+        ("input", sample.inputs, exported.inputs),
+        ("mark", sample.marks, exported.marks),
+        ("output", sample.outputs, exported.outputs),
+    )
+    for kind, arrays, halved in kinds:
+        for name, array in arrays.items():
+            if halved[name] is array or not (np.isfinite(array) & ~np.isfinite(halved[name])).any():
+                continue
+            yield problem(
+                place_of("export.precision"),
+                f"{kind} '{name}' has the value {np.abs(array[np.isfinite(array)]).max():.3g} "
+                f"in sample {number}",
+                f"float16 has none beyond {LARGEST:g}",
+                "remove 'precision', or let the model compute smaller values there",
             )
-        )
 
 
-def _halves(model: ir.Model) -> set[str]:
-    return {name for name, value in _named(model) if value.dtype == ir.DataType.FLOAT16}
-
-
-def _named(model: ir.Model) -> Iterator[tuple[str, ir.Value]]:
-    for kind, values in (("input", model.graph.inputs), ("output", model.graph.outputs)):
-        yield from ((f"{kind}/{value.name}", value) for value in values)
-    for node in filter(is_mark, model.graph):
-        yield f"mark/{_reference(node)}", node.outputs[0]
+def _halves(model: ir.Model) -> dict[str, set[str]]:
+    """Return the names of the inputs, marks and outputs that are float16, by kind."""
+    named: dict[str, list[tuple[object, ir.Value]]] = {
+        "input": [(value.name, value) for value in model.graph.inputs],
+        "mark": [(_reference(node), node.outputs[0]) for node in model.graph if is_mark(node)],
+        "output": [(value.name, value) for value in model.graph.outputs],
+    }
+    return {
+        kind: {str(name) for name, value in values if value.dtype == ir.DataType.FLOAT16}
+        for kind, values in named.items()
+    }
 
 
 def _reference(mark: ir.Node) -> MarkReference:

@@ -93,6 +93,13 @@ class Branching(nn.Module):
         return self.layer(chosen)
 
 
+class Steep(Branching):
+    """A branch in the graph, and values that float16 cannot hold for inputs of about 100."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image) + image**3
+
+
 class Sampling(nn.Module):
     """A map that is read at places which a convolution gives."""
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from partition_core.base.errors import Place
+from partition_core.base.recording import RecordedSample
 from partition_core.graph.files import save_traced
 from partition_core.recipe.values import (
     Answer,
@@ -120,13 +121,8 @@ def run(model: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(None, dict(inputs)), strict=True))
 
 
-def sample(exported: Exported, kind: str, number: int = 0) -> dict[str, np.ndarray]:
-    start = f"{number}/{kind}/"
-    return {
-        key.removeprefix(start): array
-        for key, array in exported.reference.items()
-        if key.startswith(start)
-    }
+def sample(exported: Exported, number: int = 0) -> RecordedSample:
+    return exported.recording.samples[number]
 
 
 def in_new_process(code: str, *arguments: str, **environment: str) -> str:

@@ -74,7 +74,7 @@ CALLS: dict[str, tuple[Recipe, Any]] = {
 def test_the_exported_model_computes_what_the_call_does(case: str, tmp_path: Path) -> None:
     given, call = CALLS[case]
     exported = export(given)
-    feeds = sample(exported, "input", 0)
+    feeds = sample(exported, 0).inputs
     assert set(feeds) == {spec.name for spec in given.export.inputs}
     found = run(saved(exported.model, tmp_path), feeds)
     model = getattr(called_models, given.model.factory.partition(":")[2])()  # type: ignore[union-attr]
@@ -157,12 +157,8 @@ def test_what_python_could_not_bind_is_told(case: str) -> None:
 def test_a_mark_hands_on_what_is_given_by_name(tmp_path: Path) -> None:
     given = called("Outer", {"x": ROW}, Mark("inner", None, "inner", None, None))
     exported = export(given)
-    marks = [name for name in exported.reference if name.startswith("0/mark/")]
-    assert marks == [
-        "0/mark/inner:input.x",
-        "0/mark/inner:input.mask",
-        "0/mark/inner:output.output",
-    ]
+    marks = list(sample(exported).marks)
+    assert marks == ["inner:input.x", "inner:input.mask", "inner:output.output"]
 
 
 def test_a_mark_may_be_on_the_whole_model() -> None:
@@ -170,7 +166,7 @@ def test_a_mark_may_be_on_the_whole_model() -> None:
         exported = export(
             called("Cached", {"x": ROW, "cache.0.0": ROW, "cache.0.1": ROW}, whole, cache=CACHE)
         )
-        marks = {name.partition("m:")[2] for name in exported.reference if "/mark/" in name}
+        marks = {name.removeprefix("m:") for name in sample(exported).marks}
         assert marks == {"input.x", "input.cache.0.0", "input.cache.0.1", "output.output"}
 
 
@@ -184,7 +180,7 @@ def test_names_of_a_mark_are_parameters_where_the_function_has_them() -> None:
     ):
         exported = export(called("Optional", inputs, mark("m", body, inputs=names)))
         for name, parameter in expected.items():
-            seen = exported.reference[f"0/mark/m:input.{name}"]
-            np.testing.assert_array_equal(seen, exported.reference[f"0/input/{parameter}"])
+            seen = exported.recording.samples[0].marks[f"m:input.{name}"]
+            np.testing.assert_array_equal(seen, exported.recording.samples[0].inputs[parameter])
     with pytest.raises(ExportError, match="names parameter 'x' twice, as 'picture', 'x'"):
         export(called("Optional", inputs, mark("m", body, inputs=("picture", "x"))))

@@ -87,12 +87,12 @@ def test_calls_of_one_mark_are_told_apart_by_func_id() -> None:
 def test_bounds_of_one_tensor_that_torch_calls_alike_are_all_in_the_model(tmp_path: Path) -> None:
     bounded = recipe("Bounded", {"x": (4, 8)}, output_names=("first", "second", "third"))
     exported = export(bounded)
-    found = run(saved(exported.model, tmp_path), sample(exported, "input"))
+    found = run(saved(exported.model, tmp_path), sample(exported).inputs)
     for name, (low, high) in zip(
         ("first", "second", "third"), ((-0.1, 0.5), (-0.2, 0.6), (-0.3, 0.9)), strict=True
     ):
         np.testing.assert_allclose((found[name].min(), found[name].max()), (low, high))
-        np.testing.assert_allclose(found[name], exported.reference[f"0/output/{name}"], atol=1e-6)
+        np.testing.assert_allclose(found[name], sample(exported).outputs[name], atol=1e-6)
 
 
 def test_a_mark_tells_an_integer_tensor_and_a_free_dim() -> None:
@@ -108,15 +108,15 @@ def test_a_mark_tells_an_integer_tensor_and_a_free_dim() -> None:
 
 def test_the_marked_model_gives_what_pytorch_gives(exported: Export, file: Path) -> None:
     for number in (0, 1):
-        found = run(file, sample(exported, "input", number))
-        expected = sample(exported, "output", number)
+        found = run(file, sample(exported, number).inputs)
+        expected = sample(exported, number).outputs
         assert list(found) == list(expected) == ["output"]
         np.testing.assert_allclose(found["output"], expected["output"], atol=1e-6)
 
 
 def test_the_model_and_its_unmarked_twin_give_the_same_bits(exported: Export, file: Path) -> None:
     plain = saved(export(recipe("Net", IMAGE, weights=Seed(3))).model, file.parent / "..")
-    inputs = sample(exported, "input")
+    inputs = sample(exported).inputs
     np.testing.assert_array_equal(run(plain, inputs)["output"], run(file, inputs)["output"])
 
 
@@ -179,8 +179,8 @@ def test_every_supported_opset_gives_a_valid_model_that_runs(opset: int, tmp_pat
     path = saved(exported.model, tmp_path)
     imports = {one.domain: one.version for one in onnx.load(path).opset_import}
     assert imports == {"": opset, "partition": 1}
-    found = run(path, sample(exported, "input"))["output"]
-    np.testing.assert_allclose(found, sample(exported, "output")["output"], atol=1e-6)
+    found = run(path, sample(exported).inputs)["output"]
+    np.testing.assert_allclose(found, sample(exported).outputs["output"], atol=1e-6)
 
 
 @pytest.mark.parametrize("opset", [18, 19, 20, 21])
@@ -201,15 +201,15 @@ def test_an_export_has_the_same_bytes_in_processes_with_other_hash_seeds(tmp_pat
     code = """
 import sys, hashlib, pathlib
 from tests.export.support import *
-from partition_core.base.recording import save_reference
+from partition_core.base.recording import save_recording
 from partition_core.graph.files import save_traced
 from partition_core.recipe.values import Seed
 import tests.export.test_exported_graph as t
 folder = pathlib.Path(sys.argv[1]); folder.mkdir()
 exported = export(torch_recipe("Net", IMAGE, *t.MARKS, weights=Seed(3)))
 save_traced(exported.model, folder / "model", "inline")
-save_reference(exported.reference, folder / "reference")
-print([hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model", "reference")])
+save_recording(exported.recording, folder / "recording")
+print([hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model", "recording")])
 """
     one = in_new_process(code, str(tmp_path / "one"), PYTHONHASHSEED="1")
     assert one == in_new_process(code, str(tmp_path / "other"), PYTHONHASHSEED="77")

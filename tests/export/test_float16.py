@@ -11,8 +11,11 @@ import onnx_ir as ir
 import pytest
 
 from partition_core.base.errors import ExportError
+from partition_core.base.recording import load_recording, save_recording
 from partition_core.recipe.values import Mark, Recipe
+from partition_core.trace.probes import probes
 from tests.export.support import export, mark, run, sample, saved, torch_recipe
+from tests.proving.support import Subject, segment
 
 MODELS = "tests.export.half_models"
 HALF, FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
@@ -62,13 +65,13 @@ def test_a_network_is_float16_from_its_inputs_to_its_outputs(tmp_path: Path, kee
     ]
     assert node.attributes["dtype"].as_int() == HALF
     for number in (0, 1):
-        inputs = sample(exported, "input", number)
+        inputs = sample(exported, number).inputs
         assert inputs["image"].dtype == (np.float32 if keep else np.float16)
         (given,) = run(saved(model, tmp_path), inputs).values()
-        (expected,) = sample(exported, "output", number).values()
+        (expected,) = sample(exported, number).outputs.values()
         assert given.dtype == expected.dtype == inputs["image"].dtype
         assert close(given, expected)
-    assert {array.dtype for array in sample(exported, "mark").values()} == {np.dtype(np.float16)}
+    assert {array.dtype for array in sample(exported).marks.values()} == {np.dtype(np.float16)}
 
 
 def test_what_decides_is_float32_down_to_the_last_weights(tmp_path: Path) -> None:
@@ -77,12 +80,12 @@ def test_what_decides_is_float32_down_to_the_last_weights(tmp_path: Path) -> Non
     assert dtypes(exported.model, "Conv", "Mark") == {HALF}
     assert dtypes(exported.model, "TopK", "Add") == {FLOAT}
     for number in (0, 1):
-        given = run(saved(exported.model, tmp_path), sample(exported, "input", number))
-        expected = sample(exported, "output", number)
+        given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
+        expected = sample(exported, number).outputs
         assert (expected["output.1"] > 2048).all()
         assert (expected["output.1"] % 2 == 1).any()
         # The scores that PyTorch gives in float32 tie in float16 now and then.
-        image = sample(exported, "input", number)["image"].astype(np.float32)
+        image = sample(exported, number).inputs["image"].astype(np.float32)
         weights = {
             name: value.const_value for name, value in exported.model.graph.initializers.items()
         }
@@ -102,8 +105,8 @@ def test_constants_that_float16_has_not_stay_float32(tmp_path: Path) -> None:
     held = [weights[name].dtype for name in weights if weights[name].dtype in (HALF, FLOAT)]
     assert set(held) == {HALF, FLOAT}
     for number in (0, 1):
-        given = run(saved(exported.model, tmp_path), sample(exported, "input", number))
-        for name, expected in sample(exported, "output", number).items():
+        given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
+        for name, expected in sample(exported, number).outputs.items():
             assert np.isfinite(given[name]).all()
             assert close(given[name], expected)
 
@@ -114,12 +117,27 @@ def test_bodies_of_a_branch_stay_float32_and_read_float16_from_outside(tmp_path:
     (branch,) = [node for node in exported.model.graph if node.op_type == "If"]
     assert branch.outputs[0].dtype == FLOAT
     assert dtypes(exported.model, "Gemm", "MatMul") == {HALF}
-    numbers = {key.partition("/")[0] for key in exported.reference}
-    assert len(numbers) > 2  # both sides of the branch
-    for number in map(int, numbers):
-        given = run(saved(exported.model, tmp_path), sample(exported, "input", number))
-        for name, expected in sample(exported, "output", number).items():
+    assert len(exported.recording.samples) > 2  # both sides of the branch
+    for number in range(len(exported.recording.samples)):
+        given = run(saved(exported.model, tmp_path), sample(exported, number).inputs)
+        for name, expected in sample(exported, number).outputs.items():
             assert close(given[name], expected)
+
+
+def test_inputs_that_are_too_large_for_float16_go_and_the_others_keep_their_kinds(
+    tmp_path: Path,
+) -> None:
+    """In the recording, in its file and in the proof, though their numbers are other ones."""
+    exported = export(half("Steep", {"image": (4, 8)}, mark("whole", f"{MODELS}.Steep.forward")))
+    kinds = [one.kind for one in exported.recording.samples]
+    large = {kind for kind, each in probes({"x": np.ones(2)}).items() if each["x"].max() >= 100}
+    assert kinds == ["", "", *(kind for kind in probes({}) if kind not in large)]
+    assert 2 < len(kinds) < 10
+    save_recording(exported.recording, tmp_path / "recording.npz")
+    again = load_recording(tmp_path / "recording.npz")
+    part = segment("all.onnx", "whole:input", "whole:output")
+    proven = Subject(saved(exported.model, tmp_path), again, (part,), False).prove(tolerance=1e-2)
+    assert [one.get("kind", "") for one in proven["samples"]] == kinds
 
 
 @pytest.mark.parametrize("marks", [(), (mark("wide", f"{MODELS}.wide", outputs=()),)])
@@ -133,7 +151,7 @@ def test_a_value_that_float16_has_not_is_refused(marks: tuple[Mark, ...]) -> Non
         assert "in sample " in line
         assert "float16 has none beyond 65504; remove 'precision', or let the" in line
     kept = export(half("Large", {"image": (4, 8)}, keep=True))
-    assert sample(kept, "output")["output"].dtype == np.float32
+    assert sample(kept).outputs["output"].dtype == np.float32
 
 
 def test_two_exports_have_the_same_bytes(tmp_path: Path) -> None:
@@ -151,6 +169,6 @@ def test_places_in_a_map_are_float32_down_to_the_last_weights(tmp_path: Path) ->
     assert dtypes(exported.model, "Conv") == {HALF}
     # They are multiplied and shifted in float32: rounded again, they would be as coarse as before.
     assert dtypes(exported.model, "Mul", "Add") == {FLOAT}
-    given = run(saved(exported.model, tmp_path), sample(exported, "input"))
-    for name, expected in sample(exported, "output").items():
+    given = run(saved(exported.model, tmp_path), sample(exported).inputs)
+    for name, expected in sample(exported).outputs.items():
         assert close(given[name], expected)

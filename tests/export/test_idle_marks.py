@@ -51,7 +51,7 @@ def test_it_is_in_the_graph_if_the_tensor_is_read_again_and_else_is_not(exported
     ]
     assert named == ["scores", "labels", "kept"]
     # PyTorch sees all of them.
-    assert {"best:input.unused", "best:input.labels"} <= sample(exported, "mark").keys()
+    assert {"best:input.unused", "best:input.labels"} <= sample(exported).marks.keys()
 
 
 def test_what_comes_behind_the_function_starts_at_its_inputs(
@@ -63,10 +63,10 @@ def test_what_comes_behind_the_function_starts_at_its_inputs(
         "tail.onnx", (MarkReference("best", "input"),), (MarkReference("whole", "output"),)
     )
     cut_file(whole, segment, tmp_path / "tail.onnx")
-    image = sample(exported, "input")["image"]
-    marks = sample(exported, "mark")
+    image = sample(exported).inputs["image"]
+    marks = sample(exported).marks
     given = {name: marks[f"best:input.{name}"] for name in ("scores", "labels")}
     (chosen,) = run(tmp_path / "tail.onnx", given).values()
     (expected,) = run(whole, {"image": image}).values()
     np.testing.assert_allclose(chosen, expected, rtol=1e-5)
-    np.testing.assert_allclose(chosen, sample(exported, "output")["output"], rtol=1e-5)
+    np.testing.assert_allclose(chosen, sample(exported).outputs["output"], rtol=1e-5)

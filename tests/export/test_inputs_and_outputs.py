@@ -51,7 +51,7 @@ def test_inputs_stand_in_the_order_of_forward_and_keep_their_dtypes(tmp_path: Pa
 
 def test_samples_of_integer_inputs_index_the_whole_table_and_differ() -> None:
     exported = export(recipe("Inputs", {**TWO, "index": ((40,), "int64")}, output_names=("a", "b")))
-    first, second = (sample(exported, "input", number)["index"] for number in (0, 1))
+    first, second = (sample(exported, number).inputs["index"] for number in (0, 1))
     assert set(first) == set(second) == {0, 1, 2, 3}
     assert (first != second).any()
     assert exported.notes["index_ranges"] == {"index": [0, 3]}
@@ -78,10 +78,10 @@ def test_outputs_are_named_by_their_path_or_by_the_recipe(tmp_path: Path) -> Non
     by_path = export(recipe("Nested", {"x": (2, 4)}))
     names = ["output.0", "output.1.0", "output.1.1"]
     assert [value.name for value in by_path.model.graph.outputs] == names
-    assert list(sample(by_path, "output")) == names
+    assert list(sample(by_path).outputs) == names
     exported = export(recipe("Nested", {"x": (2, 4)}, output_names=("a", "b", "c")))
-    found = run(saved(exported.model, tmp_path), sample(exported, "input"))
-    np.testing.assert_array_equal(found["c"], sample(exported, "input")["x"] * 3)
+    found = run(saved(exported.model, tmp_path), sample(exported).inputs)
+    np.testing.assert_array_equal(found["c"], sample(exported).inputs["x"] * 3)
 
 
 def test_too_few_output_names_tell_what_the_model_returns() -> None:

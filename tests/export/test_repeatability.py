@@ -55,17 +55,18 @@ def test_a_model_that_is_not_the_same_again_is_refused(name: str) -> None:
 def test_a_model_that_is_the_same_again_is_proven(name: str, tmp_path: Path) -> None:
     exported = export(recipe(name))
     parts = (segment("all.onnx", "whole:input", "whole:output"),)
-    figures = Subject(saved(exported.model, tmp_path), exported.reference, parts, False).prove()
+    figures = Subject(saved(exported.model, tmp_path), exported.recording, parts, False).prove()
     assert figures["unproven"] == []
-    given = exported.reference["0/input/image"].astype(np.float64)
+    recorded = exported.recording.samples[0]
+    given = recorded.inputs["image"].astype(np.float64)
     moved = given + 1 if name == "Overwriting" else given
-    np.testing.assert_allclose(exported.reference["0/output/output"], np.sin(moved), atol=1e-5)
+    np.testing.assert_allclose(recorded.outputs["output"], np.sin(moved), atol=1e-5)
 
 
 def test_a_seed_that_the_graph_does_not_have_is_told_by_the_proof(tmp_path: Path) -> None:
     exported = export(recipe("Reseeded"))
     parts = (segment("all.onnx", "whole:input", "whole:output"),)
-    subject = Subject(saved(exported.model, tmp_path), exported.reference, parts, False)
+    subject = Subject(saved(exported.model, tmp_path), exported.recording, parts, False)
     told = subject.refused().splitlines()
     assert any(
         line.startswith("output 'output', sample 0: end2end differs from PyTorch by ")

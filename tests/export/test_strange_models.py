@@ -28,8 +28,8 @@ def test_what_torch_export_takes_in_another_form_computes_the_same(
     name: str, tmp_path: Path
 ) -> None:
     exported = export(strange(name))
-    found = run(saved(exported.model, tmp_path), sample(exported, "input", 1))
-    expected = sample(exported, "output", 1)
+    found = run(saved(exported.model, tmp_path), sample(exported, 1).inputs)
+    expected = sample(exported, 1).outputs
     assert found.keys() == expected.keys()
     for output, array in expected.items():
         np.testing.assert_allclose(found[output], array, atol=1e-6)
@@ -38,7 +38,7 @@ def test_what_torch_export_takes_in_another_form_computes_the_same(
 @pytest.mark.parametrize("name", ["Halves", "BrainWeights"])
 def test_a_bfloat16_is_exported(name: str) -> None:
     exported = export(strange(name))
-    output = exported.reference["0/output/output"]
+    output = exported.recording.samples[0].outputs["output"]
     assert output.dtype == (ml_dtypes.bfloat16 if name == "Halves" else np.float32)
 
 

@@ -26,7 +26,7 @@ PLACE = Place("recipes/x.yaml", 4, "model.config")
 
 def photographs(built: Built) -> list[np.ndarray]:
     """Return the prepared pictures of the proof, and variations that move every feature."""
-    found = [built.exported.reference[f"{number}/input/input"] for number in (0, 1)]
+    found = [built.exported.recording.samples[number].inputs["input"] for number in (0, 1)]
     random = np.random.default_rng(3)
     noise = random.standard_normal(found[0].shape).astype(np.float32) * 0.05
     return [*found, found[0][..., ::-1].copy(), found[1][:, :, ::-1].copy(), found[0] + noise]

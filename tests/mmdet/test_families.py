@@ -75,7 +75,7 @@ def family(folder: Path, config: str, overrides: dict[str, Any]) -> Family:
         warnings.simplefilter("ignore")
         patch.setattr(traced, "load_subject", keep)
         exported = export_recipe(recipe, folder, place_of, None, quietly)
-    first, second = (exported.reference[f"{number}/input/input"] for number in (0, 1))
+    first, second = (exported.recording.samples[number].inputs["input"] for number in (0, 1))
     pictures = (first, second, first[..., ::-1].copy(), second[:, :, ::-1].copy())
     return Family(subjects[0], saved(exported.model, folder), pictures)
 

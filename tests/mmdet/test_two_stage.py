@@ -58,12 +58,12 @@ def from_both(
 
 def test_both_pictures_give_many_detections_with_scores_of_their_own(mask_rcnn: MaskRcnn) -> None:
     for picture in (0, 1):
-        scores = mask_rcnn.reference[f"{picture}/output/dets"][0, :, 4]
-        labels = mask_rcnn.reference[f"{picture}/output/labels"]
+        scores = mask_rcnn.recording.samples[picture].outputs["dets"][0, :, 4]
+        labels = mask_rcnn.recording.samples[picture].outputs["labels"]
         assert len(np.unique(scores)) == LIMIT
         assert scores.max() > 0.5
         assert len(np.unique(labels)) >= 4
-        assert mask_rcnn.reference[f"{picture}/output/masks"].std() > 0.05
+        assert mask_rcnn.recording.samples[picture].outputs["masks"].std() > 0.05
 
 
 def test_what_mmdet_pastes_are_these_masks(mask_rcnn: MaskRcnn) -> None:
@@ -72,14 +72,14 @@ def test_what_mmdet_pastes_are_these_masks(mask_rcnn: MaskRcnn) -> None:
 
     from .two_stage import META
 
-    picture = torch.from_numpy(mask_rcnn.reference["0/input/input"])
+    picture = torch.from_numpy(mask_rcnn.recording.samples[0].inputs["input"])
     own = mask_rcnn.subject.own
     (sample,) = own.predict(picture, [DetDataSample(metainfo=META)], rescale=False)  # type: ignore[operator]
     theirs = sample.pred_instances
-    dets = torch.from_numpy(mask_rcnn.reference["0/output/dets"][0])
+    dets = torch.from_numpy(mask_rcnn.recording.samples[0].outputs["dets"][0])
     torch.testing.assert_close(theirs.bboxes, dets[:, :4])
     torch.testing.assert_close(theirs.scores, dets[:, 4])
-    masks = torch.from_numpy(mask_rcnn.reference["0/output/masks"][0])
+    masks = torch.from_numpy(mask_rcnn.recording.samples[0].outputs["masks"][0])
     pasted, _ = _do_paste_mask(masks[:, None], dets[:, :4], SIDE, SIDE, skip_empty=False)
     assert theirs.masks.dtype == torch.bool
     assert theirs.masks.any()

@@ -160,7 +160,7 @@ def test_a_part_that_asks_nothing_leaves_mmdets_questions_to_mmdets_answers(fold
 
 def test_a_user_may_answer_for_their_own_part(folder: Path) -> None:
     at = f"asking_parts.py:{line('if few:')}"
-    notes = exported(folder, Answer(at, False, "scores are the same"), head="AskingHead").notes
-    assumed = [decision for decision in notes["decisions"] if decision["assumed"]]
+    made = exported(folder, Answer(at, False, "scores are the same"), head="AskingHead")
+    assumed = [decision for decision in made.notes["decisions"] if decision["assumed"]]
     assert [(each["source"], each["answer"]) for each in assumed] == [(at, False)]
-    assert len(notes["probes"]) == 8
+    assert sum(bool(one.kind) for one in made.recording.samples) == 8

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from partition_core.base.recording import Recording
 from partition_core.graph.files import cut_file
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
@@ -97,16 +98,17 @@ class MaskRcnn:
     """The PyTorch model, what eager PyTorch saw and gave, and the folder of the exported parts."""
 
     subject: Subject
-    reference: Arrays
+    recording: Recording
     folder: Path
 
     def feats(self) -> Arrays:
-        return {f"output.{k}": self.reference[f"0/mark/feats:output.output.{k}"] for k in range(4)}
+        marks = self.recording.samples[0].marks
+        return {f"output.{k}": marks[f"feats:output.output.{k}"] for k in range(4)}
 
     def maps(self) -> Arrays:
         """Return the maps of the region proposals that PyTorch saw for the first picture."""
-        start = "0/mark/rpn:input."
-        found = self.reference.items()
+        start = "rpn:input."
+        found = self.recording.samples[0].marks.items()
         return {k.removeprefix(start): array.copy() for k, array in found if k.startswith(start)}
 
     def exported(self, part: str, **given: np.ndarray) -> Arrays:
@@ -164,4 +166,4 @@ def build(folder: Path) -> MaskRcnn:
     whole = saved(exported.model, folder)
     for segment in SEGMENTS:
         cut_file(whole, segment, folder / segment.save_file)
-    return MaskRcnn(subjects[0], exported.reference, folder)
+    return MaskRcnn(subjects[0], exported.recording, folder)

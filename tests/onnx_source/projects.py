@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.recording import load_reference
+from partition_core.base.folders import RECORDING
+from partition_core.base.recording import Recording, load_recording
 from partition_core.build.run import Run
 from tests.projects import ROOT, Scratch
 
@@ -107,14 +108,14 @@ class Project(Scratch):
         assert not (self.folder / "build" / name).exists()
         return str(error.value)
 
-    def reference(self, name: str = "x") -> dict[str, Any]:
-        """Return the arrays that the export of a recipe left for the proof."""
+    def recording(self, name: str = "x") -> Recording:
+        """Return what the export of a recipe left for the proof."""
         plan = Run(self.folder, [name]).builds[0].plan
         result = plan.result_of("export")
         assert result is not None
-        path = plan.project.store.path_of(result.files["reference.npz"])
+        path = plan.project.store.path_of(result.files[RECORDING])
         assert path is not None
-        return load_reference(path)
+        return load_recording(path)
 
     def told(self, name: str = "x") -> list[str]:
         """Return what is told before a task starts: a mistake, that leaves no file."""

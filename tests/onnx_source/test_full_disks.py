@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from partition_core.base import disk
+from partition_core.base.array_sets import save_sets
 from partition_core.base.errors import BuildError, PartitionError, disk_problem
-from partition_core.base.recording import save_reference
 from partition_core.build.run import Run
 from partition_core.graph import files
 from partition_core.sources.onnx import source as onnx_source
@@ -167,7 +167,7 @@ def test_a_build_folder_that_is_not_there_yet_is_not_made_for_a_look(project: Pr
 
 WRITERS: dict[str, Callable[[Path], object]] = {
     "a model": lambda target: files.save(files.read_model(wide().SerializeToString()), target),
-    "arrays": lambda target: save_reference({"x": np.zeros(100_000)}, target),
+    "arrays": lambda target: save_sets([{"x": np.zeros(100_000)}], target),
     "whole files": lambda target: disk.write_whole(target, bytes(500_000)),
     "copies": lambda target: disk.copy_verified(
         _large(target), target, disk.file_digest(_large(target))

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from partition_core.base.folders import REFERENCE
-from partition_core.base.recording import load_reference
+from partition_core.base.folders import RECORDING
+from partition_core.base.recording import RecordedSample, load_recording
 from partition_core.build.run import Run
 
 from .projects import Project
@@ -49,15 +49,15 @@ def text_file(text: str = TEXT) -> onnx.ModelProto:
     return model
 
 
-def exported(project: Project) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Export recipe `x`; return its reference and its notes."""
+def exported(project: Project) -> tuple[tuple[RecordedSample, ...], dict[str, object]]:
+    """Export recipe `x`; return its samples and its notes."""
     (build,) = Run(project.folder, ["x"]).builds
     build.carry_out("export", lambda _: None)
     result = build.plan.result_of("export")
     assert result is not None
-    path = build.plan.project.store.path_of(result.files[REFERENCE])
+    path = build.plan.project.store.path_of(result.files[RECORDING])
     assert path is not None
-    return load_reference(path), dict(result.notes)
+    return load_recording(path).samples, dict(result.notes)
 
 
 @pytest.fixture
@@ -73,17 +73,17 @@ def export_with(inputs: str) -> str:
 
 def test_the_tables_of_a_file_tell_what_its_indexes_are_drawn_from(text: Project) -> None:
     text.recipe(export_with(f"{SHAPES}, rate: {{value: 16000}}"))
-    reference, notes = exported(text)
+    samples, notes = exported(text)
     assert notes["index_ranges"] == {"ids": [0, 499], "kinds": [0, 2]}
     assert "drawn_from_0_and_1" not in notes
-    for number in (0, 1):
-        ids, gain = (reference[f"{number}/input/{name}"] for name in ("ids", "gain"))
+    for one in samples:
+        ids, gain = (one.inputs[name] for name in ("ids", "gain"))
         assert {0, 499} < set(ids.flat) and len(set(ids.flat)) > 9
-        assert set(reference[f"{number}/input/kinds"].flat) == {0, 1, 2}
-        assert reference[f"{number}/input/rate"].shape == ()
-        assert reference[f"{number}/input/rate"] == 16000
+        assert set(one.inputs["kinds"].flat) == {0, 1, 2}
+        assert one.inputs["rate"].shape == ()
+        assert one.inputs["rate"] == 16000
         assert (gain.min(), gain.max()) == (0.5, 2)
-    assert (reference["0/input/ids"] != reference["1/input/ids"]).any()
+    assert (samples[0].inputs["ids"] != samples[1].inputs["ids"]).any()
 
 
 def test_what_no_table_tells_is_0_and_1_and_the_build_says_so(project: Project) -> None:
@@ -121,11 +121,11 @@ def test_an_index_that_another_read_cannot_have_leaves_the_file_running(text: Pr
     )
     text.save(text_file(squared), "text.onnx")
     text.recipe(export_with(f"{SHAPES}, rate: {{value: 3}}"))
-    reference, notes = exported(text)
+    samples, notes = exported(text)
     # Either alone runs beside zeros and ones, or at most one of them.
     assert set(notes.get("index_ranges", {})) < {"ids", "kinds"}
     assert notes["drawn_from_0_and_1"]
-    product = reference["0/input/ids"] * reference["0/input/kinds"]
+    product = samples[0].inputs["ids"] * samples[0].inputs["kinds"]
     assert product.max() < 3
 
 
@@ -139,13 +139,12 @@ def test_files_may_give_some_inputs_and_tell_the_sizes_of_the_others(
     text.recipe(
         f"{export_with('rate: {range: [5, 90]}')}proof: {{inputs: [a.npz, '{elsewhere}']}}\n"
     )
-    reference, notes = exported(text)
-    for number in (0, 1):
-        np.testing.assert_array_equal(reference[f"{number}/input/ids"], ids[number])
+    samples, notes = exported(text)
+    for one, expected in zip(samples, ids, strict=True):
+        np.testing.assert_array_equal(one.inputs["ids"], expected)
         for name in ("kinds", "gain"):
-            assert reference[f"{number}/input/{name}"].shape == ids[number].shape
-    assert reference["0/input/rate"] == 7
-    assert reference["1/input/rate"] == 5
+            assert one.inputs[name].shape == expected.shape
+    assert [one.inputs["rate"] for one in samples] == [7, 5]
     assert notes["index_ranges"] == {"kinds": [0, 2]}
     labels = [label for label, _ in notes["fingerprint"]]  # type: ignore[attr-defined]
     assert {"inputs a.npz", "inputs 1 b.npz"} < set(labels)

@@ -103,8 +103,8 @@ FILES: dict[str, Any] = {
     "none": {},
     "another name": {"other.onnx": ["0" * 64, 5]},
     "another size": None,
-    "a size below 0": {"end2end.onnx": ["0" * 64, -5], "reference.npz": ["0" * 64, 1]},
-    "a digest of nothing": {"end2end.onnx": ["0" * 64, 5], "reference.npz": ["0" * 64, 1]},
+    "a size below 0": {"end2end.onnx": ["0" * 64, -5], "recording.npz": ["0" * 64, 1]},
+    "a digest of nothing": {"end2end.onnx": ["0" * 64, 5], "recording.npz": ["0" * 64, 1]},
 }
 
 

@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 
 from partition_core.backends.onnxruntime.values import run
+from partition_core.base.array_sets import load_sets, save_sets
 from partition_core.base.errors import ProofError
 from partition_core.base.rare_dtypes import RARE
-from partition_core.base.recording import load_reference, save_reference
 from partition_core.proof import chained
 from partition_core.proof.comparison import (
     change,
@@ -71,11 +71,12 @@ def test_a_model_is_cut_and_proven_at_a_tensor_that_numpy_lacks(
     project.recipe(CUT)
     told, figures = project.proven()
     assert "bit for bit (3 boundary tensors)" in told
-    seen = project.reference()
-    assert seen["0/mark/rare:input.h"].dtype == RARE[dtype].numpy()
-    exact = (seen["0/input/x"] * np.float32(3)).astype(RARE[dtype].numpy())
+    seen = project.recording().samples[0]
+    marked = seen.marks["rare:input.h"]
+    assert marked.dtype == RARE[dtype].numpy()
+    exact = (seen.inputs["x"] * np.float32(3)).astype(RARE[dtype].numpy())
     if dtype.endswith("fnuz") or not dtype.startswith("float8"):  # others saturate differently
-        near = np.abs(exact.astype(np.float32) - seen["0/mark/rare:input.h"].astype(np.float32))
+        near = np.abs(exact.astype(np.float32) - marked.astype(np.float32))
         assert near.max() <= 1
     assert figures["samples"][0]["outputs"]["y"]["largest_value"] > 0
 
@@ -130,7 +131,7 @@ def test_a_sequence_may_be_a_boundary_and_an_output(project: Project) -> None:
     )
     told, figures = project.proven()
     assert "bit for bit (3 boundary tensors)" in told
-    assert len(project.reference()["0/mark/parts:input.parts"]) == 3
+    assert len(project.recording().samples[0].marks["parts:input.parts"]) == 3
     assert figures["samples"][0]["outputs"]["rows"]["largest_difference"] == 0
     project.environment["PARTITION_CORE_REPORT"] = "1"
     assert "report.html" in project.built("build", "recipe=x")
@@ -172,9 +173,9 @@ def test_every_bit_goes_through_a_runtime_and_a_file(
     array = np.asarray(bits).astype(rare.raw).view(rare.numpy())
     assert same_bits(run(session, {"x": array})["y"], array)
     values = {"a": array, "b/c": [array, np.ones(2)], "d": [], "e": np.zeros(3)}
-    save_reference(values, tmp_path / "x.npz")
-    found = load_reference(tmp_path / "x.npz")
-    assert list(found) == ["a", "b/c", "e", "d"]
+    save_sets([values], tmp_path / "x.npz")
+    (found,) = load_sets(tmp_path / "x.npz")
+    assert list(found) == list(values)
     assert all(same_bits(found[name], value) for name, value in values.items())
 
 

@@ -86,6 +86,7 @@ FILES = {
     "graph/file/graph_writer.py": set(STEPS),
     "graph/stored_models.py": {*EXPORTS, "cut", "prove", "measure", "report"},
     "sources/onnx/given_file.py": {"export onnx"},
+    "base/array_sets.py": {*EXPORTS, "prove", "measure", "report"},
     "base/recording.py": {*EXPORTS, "prove", "measure", "report"},
     "trace/to_onnx.py": {"export mmdet", "export torch"},
     "trace/decorator.py": {"export mmdet", "export torch"},

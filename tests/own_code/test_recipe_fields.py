@@ -10,7 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from partition_core.base.disk import digest_of
-from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.folders import END2END, RECORDING
+from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.plan import Plan
 from partition_core.build.project import Project
 from partition_core.build.settings import Settings
@@ -163,7 +164,7 @@ def keys(project: Project, of: Recipe, **notes: object) -> dict[str, list[str]]:
 
 def result(step: Step, notes: dict[str, object]) -> Result:
     """Return what a step gives: notes, and files whose bytes only tell which model they are."""
-    kinds = {END2END: "whole", REFERENCE: "reference"}
+    kinds = {END2END: "whole", RECORDING: "recording"}
     files = {name: StoredFile(digest_of(kinds.get(name, "").encode()), 1) for name in step.files}
     return Result(files, {"detects": False, **notes}, Origin("tiny", step.name, 0.0))
 
@@ -212,7 +213,7 @@ def test_a_field_that_no_fingerprint_has_is_noticed(
         _steps("proof.seconds")
 
 
-@pytest.mark.parametrize("notes", [{"detects": True}, {"compared_with": "the ONNX file"}])
+@pytest.mark.parametrize("notes", [{"detects": True}, {ZERO_OR_ONE: ["ids"]}])
 def test_what_the_export_tells_the_proof_is_in_the_key_of_the_proof(
     project: Project, notes: dict[str, object]
 ) -> None:

@@ -13,7 +13,7 @@ from tests.proving.support import Subject, segment
 def yolo(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp("yolo")
     built = build(folder, pictures=2, **{"model.test_cfg.max_per_img": "20"})
-    return Subject(built.file, built.exported.reference, SEGMENTS, True)
+    return Subject(built.file, built.exported.recording, SEGMENTS, True)
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         segment("body.onnx", "whole:input", "decode:input"),
         segment("decode.onnx", "decode:input", "whole:output"),
     )
-    return Subject(file, exported.reference, segments, False)
+    return Subject(file, exported.recording, segments, False)
 
 
 @pytest.fixture(autouse=True)

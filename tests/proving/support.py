@@ -1,4 +1,4 @@
-"""Exported models whose reference, segments or partition a test changes before they are proven."""
+"""Exported models whose recording, segments or partition a test changes before they are proven."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from partition_core.base.errors import ProofError
+from partition_core.base.recording import Recording
 from partition_core.graph.boundaries import boundaries, edges
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
@@ -23,7 +24,9 @@ from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from partition_core.recipe.values import Segment
 from tests.export.support import run
 
-Arrays = dict[str, np.ndarray]
+Key = tuple[int, str, str]
+"""The number of a sample, `inputs`, `marks` or `outputs`, and a name there."""
+Arrays = dict[Key, np.ndarray]
 _TURNED = {"maps.0": "maps.1", "maps.1": "maps.0"}
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -38,12 +41,21 @@ def segment(file: str, start: str, end: str) -> Segment:
     return Segment(file, (reference_of(start),), (reference_of(end),))
 
 
+def changed(recording: Recording, changes: Mapping[Key, Any]) -> Recording:
+    """Return `recording` with other arrays in the places of `changes`."""
+    samples = list(recording.samples)
+    for (number, kind, name), array in changes.items():
+        arrays = {**getattr(samples[number], kind), name: array}
+        samples[number] = replace(samples[number], **{kind: arrays})
+    return replace(recording, samples=tuple(samples))
+
+
 @dataclass(frozen=True)
 class Subject:
     """An exported model, as the proof gets it, and the segments of its recipe."""
 
     file: Path
-    reference: Arrays
+    recording: Recording
     segments: Sequence[Segment]
     detects: bool
     cuts: dict[str, Path] = field(default_factory=dict)
@@ -63,7 +75,7 @@ class Subject:
 
     def prove(
         self,
-        changes: Mapping[str, Any] | None = None,
+        changes: Mapping[Key, Any] | None = None,
         *,
         segments: Sequence[Segment] | None = None,
         files: Mapping[str, Path] | None = None,
@@ -88,13 +100,13 @@ class Subject:
                 end2end or self.file,
                 self.model,
                 chain,
-                {**self.reference, **(changes or {})},
+                changed(self.recording, changes or {}),
                 tolerance=tolerance,
                 detects=self.detects,
                 scratch=Path(scratch),
             )
 
-    def refused(self, changes: Mapping[str, Any] | None = None, **more: Any) -> str:
+    def refused(self, changes: Mapping[Key, Any] | None = None, **more: Any) -> str:
         """Return the problems, one a line, of a proof that must fail (empty if it holds)."""
         try:
             self.prove(changes, **more)
@@ -102,21 +114,24 @@ class Subject:
             return str(error)
         return ""
 
-    def keys(self, start: str) -> list[str]:
-        return [key for key in self.reference if key.startswith(start)]
+    def __getitem__(self, key: Key) -> np.ndarray:
+        number, kind, name = key
+        array: np.ndarray = getattr(self.recording.samples[number], kind)[name]
+        return array
 
     def maps(self, number: int, change: Change) -> Arrays:
         """Return what eager PyTorch would give if `change` were done to its maps, and no mark.
 
         The post-processing of the changed maps is what the segment computes.
         """
-        start = f"{number}/mark/yolo_head:input."
+        start = "yolo_head:input."
         fed = {
-            key.removeprefix(start): np.ascontiguousarray(change(self.reference[key]))
-            for key in self.keys(start)
+            name.removeprefix(start): np.ascontiguousarray(change(array))
+            for name, array in self.recording.samples[number].marks.items()
+            if name.startswith(start)
         }
         made = run(self.cut(self.segments[1]), fed)
-        return {f"{number}/output/{name}": array for name, array in made.items()}
+        return {(number, "outputs", name): array for name, array in made.items()}
 
 
 def with_node(source: Path, target: Path, output: str, kind: str, *operands: np.ndarray) -> Path:

@@ -13,8 +13,8 @@ from partition_core.proof.summary import summary
 from tests.export.support import run
 from tests.proving.support import Arrays, Change, Subject, with_node
 
-DETS, LABELS = "0/output/dets", "0/output/labels"
-MAP = "0/mark/yolo_head:input.pred_maps.0"
+DETS, LABELS = (0, "outputs", "dets"), (0, "outputs", "labels")
+MAP = (0, "marks", "yolo_head:input.pred_maps.0")
 
 MAPS: dict[str, Change] = {
     "scaled by 0.99": lambda one: one * np.float32(0.99),
@@ -26,54 +26,54 @@ MAPS: dict[str, Change] = {
 }
 
 
-def rows(reference: Arrays, picture: int, order: list[int]) -> Arrays:
+def rows(yolo: Subject, picture: int, order: list[int]) -> Arrays:
     """Give one picture of sample 0 its detections in another order, or others of them."""
-    dets, labels = reference[DETS].copy(), reference[LABELS].copy()
+    dets, labels = yolo[DETS].copy(), yolo[LABELS].copy()
     dets[picture], labels[picture] = dets[picture][order], labels[picture][order]
     return {DETS: dets, LABELS: labels}
 
 
-def missing(reference: Arrays) -> Arrays:
-    changes = rows(reference, 1, [*range(5), *range(6, 20), 5])
+def missing(yolo: Subject) -> Arrays:
+    changes = rows(yolo, 1, [*range(5), *range(6, 20), 5])
     changes[DETS][1, 19], changes[LABELS][1, 19] = 0, -1
     return changes
 
 
-def label_of_one(reference: Arrays) -> Arrays:
-    labels = reference[LABELS].copy()
+def label_of_one(yolo: Subject) -> Arrays:
+    labels = yolo[LABELS].copy()
     labels[1, 19] = (labels[1, 19] + 1) % 80
     return {LABELS: labels}
 
 
-def boxes_moved(reference: Arrays) -> Arrays:
-    dets = reference[DETS].copy()
+def boxes_moved(yolo: Subject) -> Arrays:
+    dets = yolo[DETS].copy()
     dets[1, :, :4] += 0.5
     return {DETS: dets}
 
 
-def one_box_moved(reference: Arrays) -> Arrays:
-    dets = reference[DETS].copy()
+def one_box_moved(yolo: Subject) -> Arrays:
+    dets = yolo[DETS].copy()
     dets[1, 7, 2] += 0.1
     return {DETS: dets}
 
 
-def one_score_lower(reference: Arrays) -> Arrays:
-    dets = reference[DETS].copy()
+def one_score_lower(yolo: Subject) -> Arrays:
+    dets = yolo[DETS].copy()
     dets[1, 19, 4] -= 2e-4
     return {DETS: dets}
 
 
-def not_a_number(reference: Arrays) -> Arrays:
-    dets = reference[DETS].copy()
+def not_a_number(yolo: Subject) -> Arrays:
+    dets = yolo[DETS].copy()
     dets[1, 3, 0] = np.nan
     return {DETS: dets}
 
 
-WRONG: dict[str, Callable[[Arrays], Arrays]] = {
+WRONG: dict[str, Callable[[Subject], Arrays]] = {
     "one missing": missing,
-    "one doubled": lambda reference: rows(reference, 1, [0, *range(19)]),
-    "two swapped": lambda reference: rows(reference, 1, [0, 9, *range(2, 9), 1, *range(10, 20)]),
-    "worst first": lambda reference: rows(reference, 1, list(range(20))[::-1]),
+    "one doubled": lambda yolo: rows(yolo, 1, [0, *range(19)]),
+    "two swapped": lambda yolo: rows(yolo, 1, [0, 9, *range(2, 9), 1, *range(10, 20)]),
+    "worst first": lambda yolo: rows(yolo, 1, list(range(20))[::-1]),
     "label of the last one": label_of_one,
     "boxes moved by half a pixel": boxes_moved,
     "one coordinate moved by a tenth of a pixel": one_box_moved,
@@ -95,16 +95,16 @@ def test_the_proof_of_a_detector_holds_and_records_what_it_compared(yolo: Subjec
 def test_the_figures_are_the_measured_ones(yolo: Subject) -> None:
     figures = yolo.prove()
     for number, sample in enumerate(figures["samples"]):
-        picture = {"input": yolo.reference[f"{number}/input/input"]}
+        picture = {"input": yolo[number, "inputs", "input"]}
         maps = run(yolo.cut(yolo.segments[0]), picture)
         for name, ours in maps.items():
-            eager = yolo.reference[f"{number}/mark/yolo_head:input.{name}"].astype(np.float64)
+            eager = yolo[number, "marks", f"yolo_head:input.{name}"].astype(np.float64)
             assert sample["marks"][f"yolo_head:input.{name}"] == {
                 "largest_difference": np.abs(eager - ours).max(),
                 "largest_value": np.abs(eager).max(),
             }
         dets = run(yolo.file, picture)["dets"]
-        eager = yolo.reference[f"{number}/output/dets"].astype(np.float64)
+        eager = yolo[number, "outputs", "dets"].astype(np.float64)
         apart = np.abs(eager - dets)
         for index, found in enumerate(sample["detections"]):
             assert found["moved"] == found["cut"] == found["different"] == 0
@@ -148,7 +148,7 @@ def test_detections_of_other_maps_are_refused(yolo: Subject, name: str) -> None:
 
 @pytest.mark.parametrize("name", MAPS)
 def test_other_maps_are_refused(yolo: Subject, name: str) -> None:
-    maps = {MAP: np.ascontiguousarray(MAPS[name](yolo.reference[MAP]))}
+    maps = {MAP: np.ascontiguousarray(MAPS[name](yolo[MAP]))}
     told = yolo.refused(maps)
     assert told.startswith("mark 'yolo_head:input.pred_maps.0', sample 0: end2end differs")
     assert len(told.splitlines()) == 1
@@ -158,14 +158,14 @@ def test_other_maps_are_refused(yolo: Subject, name: str) -> None:
 def test_other_detections_of_one_picture_are_refused_for_that_picture(
     yolo: Subject, name: str
 ) -> None:
-    told = yolo.refused(WRONG[name](yolo.reference)).splitlines()
+    told = yolo.refused(WRONG[name](yolo)).splitlines()
     assert len(told) == 1
     assert told[0].startswith("detections, sample 0, picture 1: ")
     assert "differ between end2end (20) and PyTorch" in told[0]
 
 
 def test_results_of_other_pictures_are_refused(yolo: Subject) -> None:
-    other = {f"0/output/{name}": yolo.reference[f"1/output/{name}"] for name in ("dets", "labels")}
+    other = {key: yolo[1, "outputs", key[2]] for key in (DETS, LABELS)}
     told = yolo.refused(other)
     assert "detections, sample 0, picture 0: " in told
     assert "detections, sample 0, picture 1: " in told
@@ -174,7 +174,7 @@ def test_results_of_other_pictures_are_refused(yolo: Subject) -> None:
 
 def test_only_detections_whose_scores_tie_may_swap(yolo: Subject) -> None:
     order = [0, 1, 3, 2, *range(4, 20)]
-    swapped = rows(yolo.reference, 1, order)
+    swapped = rows(yolo, 1, order)
     assert "picture 1: 2 differ" in yolo.refused(swapped, tolerance=0.01)
     swapped[DETS][1, 2:4, 4] = swapped[DETS][1, 2:4, 4].mean()
     assert yolo.refused(swapped, tolerance=0.01) == ""
@@ -182,12 +182,12 @@ def test_only_detections_whose_scores_tie_may_swap(yolo: Subject) -> None:
 
 def test_a_detection_less_than_another_picture_has_was_not_cut_off(yolo: Subject) -> None:
     """In a full picture another last detection of the same score passes, here it must not."""
-    dets, labels = yolo.reference[DETS].copy(), yolo.reference[LABELS]
+    dets, labels = yolo[DETS].copy(), yolo[LABELS]
     dets[1, 19, :4] = [-900, -900, -890, -890]
     assert yolo.refused({DETS: dets}) == ""
     more = {
-        "1/output/dets": np.pad(yolo.reference["1/output/dets"], ((0, 0), (0, 1), (0, 0))),
-        "1/output/labels": np.pad(yolo.reference["1/output/labels"], ((0, 0), (0, 1))),
+        (1, "outputs", "dets"): np.pad(yolo[1, "outputs", "dets"], ((0, 0), (0, 1), (0, 0))),
+        (1, "outputs", "labels"): np.pad(yolo[1, "outputs", "labels"], ((0, 0), (0, 1))),
     }
     told = yolo.refused({DETS: dets, LABELS: labels, **more})
     assert "sample 0, picture 1: 2 differ" in told
@@ -207,15 +207,15 @@ def test_a_detection_less_than_another_picture_has_was_not_cut_off(yolo: Subject
 def test_detections_of_another_form_are_refused(
     yolo: Subject, name: str, change: Change, told: str
 ) -> None:
-    key = f"0/output/{name}"
-    line = yolo.refused({key: change(yolo.reference[key])})
+    key = (0, "outputs", name)
+    line = yolo.refused({key: change(yolo[key])})
     assert line.startswith(
         f"detections, sample 0: end2end and PyTorch give different tensors; '{name}': {told}"
     )
 
 
 def test_exchanged_outputs_are_refused(yolo: Subject) -> None:
-    exchanged = {DETS: yolo.reference[LABELS], LABELS: yolo.reference[DETS]}
+    exchanged = {DETS: yolo[LABELS], LABELS: yolo[DETS]}
     assert "end2end and PyTorch give different tensors" in yolo.refused(exchanged)
 
 
@@ -235,7 +235,8 @@ def test_no_detection_in_both_proves_nothing_either(yolo: Subject, tmp_path: Pat
     """end2end and PyTorch agree here, and still nothing is proven."""
     thousand = np.array(1000, np.int64)
     end2end = with_node(yolo.file, tmp_path / "none.onnx", "labels", "Sub", thousand)
-    none = {key: yolo.reference[key] - 1000 for key in yolo.keys("") if key.endswith("/labels")}
+    keys = [(number, "outputs", "labels") for number in (0, 1)]
+    none = {key: yolo[key] - 1000 for key in keys}
     told = yolo.refused(none, end2end=end2end, segments=yolo.segments[:1]).splitlines()
     assert len(told) == 4
     assert all("none survives" in line for line in told)

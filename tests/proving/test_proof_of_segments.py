@@ -9,9 +9,9 @@ import pytest
 
 from partition_core.proof.summary import summary
 from tests.export.support import run
-from tests.proving.support import Change, Subject, segment, with_node
+from tests.proving.support import Arrays, Change, Key, Subject, segment, with_node
 
-OUT = "0/output/output"
+OUT = (0, "outputs", "output")
 STEM = segment("stem.onnx", "whole:input", "stem:output")
 BODY = segment("body.onnx", "whole:input", "decode:input")
 REST_AGAIN = segment("again.onnx", "stem:output", "decode:input")
@@ -35,30 +35,34 @@ def test_the_proof_holds_and_every_tensor_is_compared(net: Subject) -> None:
     figures = net.prove()
     assert figures["given_by_end2end"] == figures["matched_as_detections"] == []
     for number, sample in enumerate(figures["samples"]):
-        given = run(net.file, {"image": net.reference[f"{number}/input/image"]})["output"]
-        eager = net.reference[f"{number}/output/output"].astype(np.float64)
+        given = run(net.file, {"image": net[number, "inputs", "image"]})["output"]
+        eager = net[number, "outputs", "output"].astype(np.float64)
         assert sample["outputs"]["output"] == {
             "largest_difference": np.abs(eager - given).max(),
             "largest_value": np.abs(eager).max(),
         }
-        assert [f"{number}/mark/{name}" for name in sample["marks"]] == net.keys(f"{number}/mark")
+        assert list(sample["marks"]) == list(net.recording.samples[number].marks)
 
 
-@pytest.mark.parametrize("key", [OUT, "1/output/output", "1/mark/decode:input.maps.1"])
+@pytest.mark.parametrize(
+    "key", [OUT, (1, "outputs", "output"), (1, "marks", "decode:input.maps.1")]
+)
 @pytest.mark.parametrize("name", WRONG)
-def test_another_result_is_refused_and_named(net: Subject, key: str, name: str) -> None:
-    number, kind, tensor = key.split("/")
-    told = net.refused({key: WRONG[name](net.reference[key])})
-    assert told.startswith(f"{kind} '{tensor}', sample {number}: end2end differs from PyTorch by ")
+def test_another_result_is_refused_and_named(net: Subject, key: Key, name: str) -> None:
+    number, kind, tensor = key
+    told = net.refused({key: WRONG[name](net[key])})
+    assert told.startswith(
+        f"{kind[:-1]} '{tensor}', sample {number}: end2end differs from PyTorch by "
+    )
     assert len(told.splitlines()) == 1
 
 
 @pytest.mark.parametrize("times", [0.9, 1.1])
 def test_the_tolerance_is_relative_to_the_largest_value(net: Subject, times: float) -> None:
-    eager = net.reference[OUT].astype(np.float64)
-    ours = run(net.file, {"image": net.reference["0/input/image"]})["output"]
+    eager = net[OUT].astype(np.float64)
+    ours = run(net.file, {"image": net[0, "inputs", "image"]})["output"]
     place = np.unravel_index(np.abs(ours).argmin(), ours.shape)
-    changed = net.reference[OUT].copy()
+    changed = net[OUT].copy()
     changed[place] = ours[place] + times * 1e-2 * np.abs(eager).max()
     told = net.refused({OUT: changed}, tolerance=1e-2)
     assert bool(told) == (times > 1)
@@ -73,21 +77,21 @@ def test_the_tolerance_is_relative_to_the_largest_value(net: Subject, times: flo
     ],
 )
 def test_another_form_is_refused(net: Subject, change: Change, found: str) -> None:
-    assert net.refused({OUT: change(net.reference[OUT])}) == (
+    assert net.refused({OUT: change(net[OUT])}) == (
         "output 'output', sample 0: end2end and PyTorch give different tensors; "
         f"found float32[1, 6, 128], {found}"
     )
 
 
 def test_exchanged_tensors_of_one_form_are_refused(net: Subject) -> None:
-    first, second = "0/mark/decode:input.maps.0", "0/mark/decode:input.maps.1"
-    told = net.refused({first: net.reference[second], second: net.reference[first]})
+    first, second = ((0, "marks", f"decode:input.maps.{place}") for place in (0, 1))
+    told = net.refused({first: net[second], second: net[first]})
     assert "mark 'decode:input.maps.0', sample 0" in told
     assert "mark 'decode:input.maps.1', sample 0" in told
 
 
 def test_results_of_another_input_are_refused(net: Subject) -> None:
-    told = net.refused({OUT: net.reference["1/output/output"]})
+    told = net.refused({OUT: net[1, "outputs", "output"]})
     assert "output 'output', sample 0: end2end differs" in told
     assert "outputs: they are the same for two different inputs, which proves nothing" in told
 
@@ -102,16 +106,14 @@ def test_results_of_another_input_are_refused(net: Subject) -> None:
 def test_an_output_without_meaning_proves_nothing_though_it_is_equal(
     net: Subject, tmp_path: Path, kind: str, operand: float, value: float, reason: str
 ) -> None:
-    number = np.array(operand, np.float32)
-    end2end = with_node(net.file, tmp_path / "constant.onnx", "output", kind, number)
-    outputs = {key: np.full_like(net.reference[key], value) for key in net.keys("")}
-    outputs = {key: array for key, array in outputs.items() if "/output/" in key}
-    marks = {
-        key: np.full_like(net.reference[key], value)
-        for key in net.keys("")
-        if "whole:output" in key
+    other = np.array(operand, np.float32)
+    end2end = with_node(net.file, tmp_path / "constant.onnx", "output", kind, other)
+    changes = {
+        key: np.full_like(net[key], value)
+        for number in (0, 1)
+        for key in ((number, "outputs", "output"), (number, "marks", "whole:output.output"))
     }
-    told = net.refused({**outputs, **marks}, end2end=end2end, segments=[BODY]).splitlines()
+    told = net.refused(changes, end2end=end2end, segments=[BODY]).splitlines()
     assert told == [
         f"output 'output', sample {number}: {reason}, which proves nothing; "
         "expected values that depend on the input"
@@ -122,14 +124,14 @@ def test_an_output_without_meaning_proves_nothing_though_it_is_equal(
     ]
 
 
-def whole_numbers(net: Subject, target: Path) -> tuple[Path, dict[str, np.ndarray]]:
+def whole_numbers(net: Subject, target: Path) -> tuple[Path, Arrays]:
     """The network with whole numbers around 100,000 as its output, and what PyTorch would give."""
     large = with_node(net.file, target, "output", "Mul", np.array(1e5, np.float32))
     end2end = with_node(large, target, "output", "CastLike", np.zeros(1, np.int64))
     results = {
-        f"{number}/{key}": run(end2end, {"image": net.reference[f"{number}/input/image"]})["output"]
+        (number, *key): run(end2end, {"image": net[number, "inputs", "image"]})["output"]
         for number in (0, 1)
-        for key in ("output/output", "mark/whole:output.output")
+        for key in (("outputs", "output"), ("marks", "whole:output.output"))
     }
     return end2end, results
 

@@ -56,7 +56,7 @@ def subject_of(exported: Exported, folder: Path, wrong: slice | None = None) -> 
     file = saved(exported.model, folder)
     if wrong is not None:
         file = with_wrong_rows(file, folder / "wrong.onnx", wrong)
-    return Subject(file, exported.reference, (part,), False)
+    return Subject(file, exported.recording, (part,), False)
 
 
 def with_wrong_rows(file: Path, target: Path, rows: slice) -> Path:
@@ -93,22 +93,22 @@ def test_words_places_and_segments_come_from_their_tables(text: Exported) -> Non
     }
     assert text.notes["drawn_from_0_and_1"] == ["present"]
     for number in (0, 1):
-        drawn = sample(text, "input", number)
+        drawn = sample(text, number).inputs
         assert {0, 499} < set(drawn["ids"].flat)
         assert set(drawn["positions"].flat) == set(range(32))
         assert set(drawn["segments"].flat) == {0, 1, 2}
         assert set(drawn["present"].flat) == {0, 1}
-    read = {one for number in (0, 1) for one in sample(text, "input", number)["ids"].flat}
+    read = {one for number in (0, 1) for one in sample(text, number).inputs["ids"].flat}
     assert len(read) > 50
-    assert (sample(text, "input", 0)["ids"] != sample(text, "input", 1)["ids"]).any()
+    assert (sample(text, 0).inputs["ids"] != sample(text, 1).inputs["ids"]).any()
 
 
 def test_other_sizes_have_samples_of_their_own_from_the_same_tables(tmp_path: Path) -> None:
     names = ("ids", "positions", "segments", "present")
     exported = export(text_recipe(*(DynamicAxis(name, 1, "length") for name in names)))
-    lengths = [sample(exported, "input", k)["ids"].shape[1] for k in range(4)]
+    lengths = [sample(exported, k).inputs["ids"].shape[1] for k in range(4)]
     assert lengths[:2] == [16, 16] and 16 not in lengths[2:]
-    ids = [sample(exported, "input", number)["ids"] for number in range(4)]
+    ids = [sample(exported, number).inputs["ids"] for number in range(4)]
     assert all({0, 499} < set(one.flat) for one in ids)
     assert len({one.tobytes() for one in ids}) == 4
 
@@ -122,7 +122,7 @@ def test_places_in_an_input_of_free_length_fit_every_length() -> None:
     exported = export(recipe)
     assert exported.notes["index_ranges"] == {"places": [0, 7]}
     for number in range(4):
-        inputs = sample(exported, "input", number)
+        inputs = sample(exported, number).inputs
         assert inputs["places"].max() == inputs["states"].shape[1] - 1
 
 
@@ -137,15 +137,15 @@ def test_what_files_give_is_proven_and_fits_other_sizes(tmp_path: Path) -> None:
     files = ("a.npz", str(tmp_path / "b.npz"))
     exported = export(replace(recipe, proof=replace(recipe.proof, inputs=files)), tmp_path)
     for number in (0, 1):
-        np.testing.assert_array_equal(sample(exported, "input", number)["ids"], ids[number])
-        assert set(sample(exported, "input", number)["positions"].flat) == set(range(32))
-    np.testing.assert_array_equal(sample(exported, "input", 0)["present"], present)
-    assert set(sample(exported, "input", 1)["present"].flat) == {0, 1}
+        np.testing.assert_array_equal(sample(exported, number).inputs["ids"], ids[number])
+        assert set(sample(exported, number).inputs["positions"].flat) == set(range(32))
+    np.testing.assert_array_equal(sample(exported, 0).inputs["present"], present)
+    assert set(sample(exported, 1).inputs["present"].flat) == {0, 1}
     assert exported.notes["index_ranges"] == {"positions": [0, 31], "segments": [0, 2]}
     assert exported.notes["drawn_from_0_and_1"] == ["present"]
     # At other lengths what was given is cut or repeated, and every word was given.
     for number in (2, 3):
-        other = sample(exported, "input", number)["ids"]
+        other = sample(exported, number).inputs["ids"]
         assert other.shape[1] != 16
         np.testing.assert_array_equal(other[0, :12], ids[number - 2][0, :12])
         assert set(other.flat) <= set(ids[number - 2].flat)
@@ -170,17 +170,17 @@ def test_a_rate_has_its_value_and_a_gain_its_range(tmp_path: Path) -> None:
     )
     gains = set()
     for number in (0, 1):
-        inputs = sample(exported, "input", number)
+        inputs = sample(exported, number).inputs
         assert inputs["rate"].shape == () and inputs["rate"] == 16000
         assert (inputs["wave"].min(), inputs["wave"].max()) == (-0.5, 0.5)
         assert 1.5 < inputs["gain"] < 8
         gains.add(float(inputs["gain"]))
         # A logarithm of a normal number would be nan: with a range it is not.
-        assert np.isfinite(sample(exported, "output", number)["output"]).all()
+        assert np.isfinite(sample(exported, number).outputs["output"]).all()
     assert len(gains) == 2
     assert not exported.notes.keys() & {"index_ranges", "drawn_from_0_and_1"}
     whole = segment("whole.onnx", "whole:input", "whole:output")
-    subject = Subject(saved(exported.model, tmp_path), exported.reference, (whole,), False)
+    subject = Subject(saved(exported.model, tmp_path), exported.recording, (whole,), False)
     assert len(subject.prove()["samples"]) == 2
 
 

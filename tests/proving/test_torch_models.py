@@ -71,9 +71,9 @@ def test_an_encoder_of_texts_is_proven_at_three_batches_and_lengths(
         segment("first.onnx", "whole:input", "first:output"),
         Segment("rest.onnx", rest_start, (reference_of("whole:output"),)),
     )
-    subject = Subject(saved(encoder.model, tmp_path), encoder.reference, parts, False)
+    subject = Subject(saved(encoder.model, tmp_path), encoder.recording, parts, False)
     figures = subject.prove()
-    assert [encoder.reference[f"{k}/input/tokens"].shape for k in range(4)] == [
+    assert [encoder.recording.samples[k].inputs["tokens"].shape for k in range(4)] == [
         (2, 8),
         (2, 8),
         (1, 10),
@@ -81,7 +81,7 @@ def test_an_encoder_of_texts_is_proven_at_three_batches_and_lengths(
     ]
     assert len(figures["samples"]) == 4
     assert figures["given_by_end2end"] == []
-    assert encoder.reference["3/output/logits"].std() > 0.01
+    assert encoder.recording.samples[3].outputs["logits"].std() > 0.01
     first, rest = (dims(subject.cut(one)) for one in parts)
     assert first["states"] == rest["states"] == ["batch", "length", 16]
     assert rest["logits"] == ["batch", "length", 40]
@@ -108,9 +108,9 @@ def test_a_unet_is_proven_at_three_sizes_and_tells_which_it_takes(
         segment("encoder.onnx", "whole:input", "decoder:input"),
         segment("decoder.onnx", "decoder:input", "whole:output"),
     )
-    subject = Subject(saved(unet.model, tmp_path), unet.reference, parts, False)
+    subject = Subject(saved(unet.model, tmp_path), unet.recording, parts, False)
     assert len(subject.prove()["samples"]) == 4
-    shapes = [unet.reference[f"{k}/input/image"].shape for k in (2, 3)]
+    shapes = [unet.recording.samples[k].inputs["image"].shape for k in (2, 3)]
     assert shapes == [(1, 3, 40, 24), (3, 3, 24, 40)]
     notes = unet.notes["dynamic_axes"]
     assert any("height" in condition for condition in notes["conditions"])
@@ -149,12 +149,12 @@ def test_what_float16_rounds_is_told_and_judged(tmp_path: Path) -> None:
         segment("later.onnx", "later:input", "whole:output"),
     )
     file = saved(exported.model, tmp_path)
-    subject = Subject(file, exported.reference, parts, False)
+    subject = Subject(file, exported.recording, parts, False)
     figures = subject.prove(tolerance=0.01)
     apart = []
     for number, sample in enumerate(figures["samples"]):
-        given = run(file, {"values": exported.reference[f"{number}/input/values"]})["output"]
-        eager = exported.reference[f"{number}/output/output"].astype(np.float64)
+        given = run(file, {"values": exported.recording.samples[number].inputs["values"]})["output"]
+        eager = exported.recording.samples[number].outputs["output"].astype(np.float64)
         assert sample["outputs"]["output"]["largest_difference"] == np.abs(eager - given).max()
         runs = (sample, sample["observed"])
         apart += [one["outputs"]["output"]["largest_difference"] for one in runs]

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from partition_core.base.recording import load_recording
 from partition_core.proof.masks import unequal_masks
 from tests.projects import Scratch
 
@@ -58,11 +59,10 @@ def manifest(project: Scratch, name: str = "mask") -> dict:  # type: ignore[type
     return json.loads(Path(project.folder / "build" / name / "manifest.json").read_text())
 
 
-def references(project: Scratch) -> Iterator[dict[str, np.ndarray]]:
+def recorded_masks(project: Scratch) -> Iterator[np.ndarray]:
     for path in (project.store / "v1").rglob("*"):
         if path.is_file() and path.read_bytes()[:2] == b"PK":
-            with np.load(path) as arrays:
-                yield dict(arrays)
+            yield load_recording(path).samples[0].outputs["masks"]
 
 
 def test_the_proof_matches_every_detection_and_its_mask(project: Scratch) -> None:
@@ -77,11 +77,7 @@ def test_the_proof_matches_every_detection_and_its_mask(project: Scratch) -> Non
 
 
 def test_the_comparison_tells_these_masks_apart(project: Scratch) -> None:
-    (masks,) = (
-        arrays["0/output/masks"][0]
-        for arrays in references(project)
-        if arrays["0/output/masks"].dtype == np.float32
-    )
+    (masks,) = (masks[0] for masks in recorded_masks(project) if masks.dtype == np.float32)
     assert masks.shape == (20, 28, 28)
     assert unequal_masks(masks, masks[::-1], 1e-4) == 20
     assert unequal_masks(masks, np.roll(masks, 1, axis=2), 1e-4) == 20
@@ -107,11 +103,7 @@ def test_pasted_masks_equal_those_of_mmdets_own_pasting(project: Scratch) -> Non
         (picture,) = sample["detections"]
         assert picture["pairs"] == picture["pytorch"] == picture["end2end"] == 20
         assert picture["mask_difference"] < 1e-3
-    (masks,) = (
-        arrays["0/output/masks"]
-        for arrays in references(project)
-        if arrays["0/output/masks"].dtype == bool
-    )
+    (masks,) = (masks for masks in recorded_masks(project) if masks.dtype == bool)
     assert masks.shape == (1, 20, 128, 128)
     inside = masks[0].reshape(20, -1).mean(axis=1)
     assert (inside > 0).sum() >= 15 and (inside < 1).all() and len(set(inside)) >= 10

@@ -24,7 +24,7 @@ def test_what_is_pushed_is_pulled_elsewhere(
     with serving(CacheServer()) as empty:
         configure(colleague, empty.url)  # without `remote_write`: it is asked for
         assert colleague.built("push", "recipe=tiny").splitlines() == [
-            "tiny: export: sent end2end.onnx, reference.npz",
+            "tiny: export: sent end2end.onnx, recording.npz",
             "tiny: cut body.onnx: sent body.onnx",
             "tiny: cut tail.onnx: sent tail.onnx",
             "tiny: prove: sent proof.json",
@@ -34,7 +34,7 @@ def test_what_is_pushed_is_pulled_elsewhere(
         other = project_in(tmp_path / "other")
         configure(other, empty.url)
         assert other.built("pull", "recipe=tiny").splitlines() == [
-            "tiny: export: got end2end.onnx, reference.npz",
+            "tiny: export: got end2end.onnx, recording.npz",
             "tiny: cut body.onnx: got body.onnx",
             "tiny: cut tail.onnx: got tail.onnx",
             "tiny: prove: got proof.json",

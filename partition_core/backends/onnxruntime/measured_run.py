@@ -1,8 +1,8 @@
 """Runs one model in a process of its own and measures it: `python -m` this module.
 
-Its arguments are the model, a file of arrays `<sample>/<name>` to read, one to write, and the
-number of samples, of which some may have no array. It prints its figures as JSON: seconds to load,
-seconds of each run, and the peak in bytes.
+Its arguments are the model, a file with the inputs of each sample to read, and one to write with
+what it gives. It prints its figures as JSON: seconds to load, seconds of each run, and the peak in
+bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import onnxruntime
 
 from partition_core.backends.onnxruntime.values import run
-from partition_core.base.recording import load_reference, save_reference
+from partition_core.base.array_sets import load_sets, save_sets
 
 _ENOUGH = 0.5  # seconds of runs
 _RUNS = 30
@@ -27,32 +27,21 @@ _LARGE = 64 << 10
 Sample = dict[str, Any]
 
 
-def main(model: str, inputs: str, outputs: str, count: str) -> None:
+def main(model: str, inputs: str, outputs: str) -> None:
     """Measure memory, then run every sample and the first one again and again for the time."""
-    samples = _samples(inputs, int(count))
-    first = samples["0"]
+    samples = load_sets(Path(inputs))
+    first = samples[0]
     peak = _peak(model, first)
     start = time.perf_counter()
     session = _session(model)
     loaded = time.perf_counter() - start
     run(session, first)
     times: list[float] = []
-    made: Sample = {}
-    for number, sample in samples.items():
-        results = _timed(session, sample, times)
-        made.update((f"{number}/{name}", one) for name, one in results.items())
+    made = [_timed(session, sample, times) for sample in samples]
     while len(times) < _RUNS and sum(times) < _ENOUGH:
         _timed(session, first, times)
-    save_reference(made, Path(outputs))
+    save_sets(made, Path(outputs))
     print(json.dumps({"load": loaded, "runs": times, "peak": peak}))
-
-
-def _samples(inputs: str, count: int) -> dict[str, Sample]:
-    samples: dict[str, Sample] = {str(number): {} for number in range(count)}
-    for key, array in load_reference(Path(inputs)).items():
-        number, name = key.split("/", 1)
-        samples[number][name] = array
-    return samples
 
 
 def _session(model: str, arena: bool = True) -> Any:

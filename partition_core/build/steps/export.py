@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.base.errors import BuildError, ExportError, problem
-from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.declared import declared_inputs
 from partition_core.build.dependencies.local_modules import local_modules
@@ -57,11 +57,9 @@ def _is_picture(value: Any) -> bool:
 NOTES = {
     "detects": is_truth,
     "inputs": optional(list_of(is_text)),
-    "compared_with": optional(is_text),
     "model_sha256": optional(is_text),
     "checkpoint_sha256": optional(is_text),
     "decisions": optional(list_of(_is_decision)),
-    "probes": optional(map_of(is_text)),
     ZERO_OR_ONE: optional(list_of(is_text)),
     "index_ranges": optional(map_of(pair_of(number))),
     "dynamic_axes": optional(lambda value: isinstance(value, dict)),
@@ -74,10 +72,10 @@ NOTES = {
 
 
 def files(job: StepJob, _: str = "") -> tuple[str, ...]:
-    """Return the end2end model, its weights if they are in a file of their own, and the original
-    results that it must reproduce."""
+    """Return the end2end model, its weights if they are in a file of their own, and the recording
+    that it must reproduce."""
     weights = weights_file(job.weights, END2END)
-    return (END2END, *([weights] if weights else []), REFERENCE)
+    return (END2END, *([weights] if weights else []), RECORDING)
 
 
 def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
@@ -111,13 +109,13 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
         return _followed(job) if job.recipe.model.is_traced else (*_plain(job), ())
 
     def write(folder: Path) -> Outcome:
-        from partition_core.base.recording import save_reference
+        from partition_core.base.recording import save_recording
 
         made, notes, followed = exported()
         written = made.write(folder / END2END)
         _check_as_asked(job, folder / END2END)
         take(written, folder, weights_file(job.weights, END2END))
-        save_reference(made.reference, folder / REFERENCE)
+        save_recording(made.recording, folder / RECORDING)
         return Outcome(notes, followed)
 
     return write

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base import packages
-from partition_core.base.folders import END2END, REFERENCE
+from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.fingerprint_entries import surroundings
 from partition_core.build.forms import is_text
@@ -32,17 +32,15 @@ def files(_job: StepJob, _subject: str = "") -> tuple[str, ...]:
 
 
 def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the models, the original results, and what decides how closely they are compared."""
+    """Yield the models, the recording, and what decides how closely they are compared."""
     exported = job.result("export")
     yield "recipe segments", canonical_json(job.segments)
     yield "recipe tolerance", canonical_json(job.recipe.proof.tolerance)
     for name, model in job.models.items():
         yield from digests_of(name, model)
-    yield REFERENCE, exported.files[REFERENCE].digest
+    yield RECORDING, exported.files[RECORDING].digest
     yield "detects", canonical_json(exported.notes.get("detects"))
-    yield "compared with", canonical_json(exported.notes.get("compared_with"))
     yield "assumptions", canonical_json(_assumptions(exported))
-    yield "kinds of samples", canonical_json(exported.notes.get("probes", {}))
     # The proof's line names them, and a range that is written out gives the same samples.
     yield "inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))
     yield from surroundings(job, "prove", (*packages.ONNX, *packages.ONNXRUNTIME))
@@ -52,7 +50,7 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
     """Return what proves the partition; it raises ProofError, and then nothing is published."""
 
     def write(folder: Path) -> Outcome:
-        from partition_core.base.recording import load_reference
+        from partition_core.base.recording import load_recording
         from partition_core.graph.boundaries import coverage
         from partition_core.graph.file.graph_reader import read_model
         from partition_core.graph.recomputed import recomputed
@@ -71,12 +69,10 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
                 models[END2END],
                 model,
                 chain,
-                load_reference(job.path(exported.files[REFERENCE])),
+                load_recording(job.path(exported.files[RECORDING])),
                 tolerance=job.recipe.proof.tolerance_for(half_dtype(model)),
                 detects=bool(exported.notes["detects"]),
-                against=str(exported.notes.get("compared_with", "PyTorch")),
                 scratch=scratch,
-                kinds=exported.notes.get("probes", {}),
                 assumptions=_assumptions(exported),
             )
         content = _plain(

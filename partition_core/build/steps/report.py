@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base import packages
-from partition_core.base.folders import END2END, RECIPES, REFERENCE, REPORT
+from partition_core.base.folders import END2END, RECIPES, RECORDING, REPORT
 from partition_core.base.packages import versions
 from partition_core.base.wording import warn
 from partition_core.build.fingerprint_entries import surroundings
@@ -19,9 +19,9 @@ from partition_core.build.steps.prove import PROOF, chain_of
 from partition_core.recipe.values import canonical_json
 
 if TYPE_CHECKING:
+    from partition_core.base.recording import Recording
     from partition_core.build.forms import Form
     from partition_core.graph.file.graph import Model
-    from partition_core.proof.observed import Arrays
     from partition_core.report.measuring import Figures
     from partition_core.report.source import Source
 
@@ -86,18 +86,18 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
     return write
 
 
-def _figures(job: StepJob, model: Model, reference: Arrays, proof: Mapping[str, Any]) -> Figures:
+def _figures(job: StepJob, model: Model, recording: Recording, proof: Mapping[str, Any]) -> Figures:
     from partition_core.report.measuring import measure
 
     random = {(one["segment"], one["output"]) for one in proof["unproven"]}
     run = functools.partial(measure_model, job)
     with laid_out(job, job.model_names) as (models, _):
         chain = chain_of(job, model, models)
-        return measure(models[END2END], chain, reference, random, run)
+        return measure(models[END2END], chain, recording, random, run)
 
 
 def _source(job: StepJob) -> Source:
-    from partition_core.base.recording import load_reference
+    from partition_core.base.recording import load_recording
     from partition_core.graph.file.graph_reader import read_model
     from partition_core.graph.marks import marks_of
     from partition_core.report.overview import overview, sizes_in
@@ -105,15 +105,14 @@ def _source(job: StepJob) -> Source:
 
     exported, proven = job.result("export"), job.result("prove")
     model = read_model(job.path(exported.files[END2END]))
-    reference = load_reference(job.path(exported.files[REFERENCE]))
-    start = "0/mark/"
+    recording = load_recording(job.path(exported.files[RECORDING]))
     shapes = {
-        key.removeprefix(start): value.shape
-        for key, value in reference.items()
-        if key.startswith(start) and not isinstance(value, list)
+        name: value.shape
+        for name, value in recording.samples[0].marks.items()
+        if not isinstance(value, list)
     }
     proof = json.loads(job.path(proven.files[PROOF]).read_bytes())
-    figures = _figures(job, model, reference, proof["proof"])
+    figures = _figures(job, model, recording, proof["proof"])
     recipe_path = job.root / RECIPES / f"{job.recipe.name}.yaml"
     return Source(
         recipe=job.recipe,
@@ -124,7 +123,7 @@ def _source(job: StepJob) -> Source:
         proven=proof,
         summary=str(proven.notes["summary"]),
         export=exported.notes,
-        reference=reference,
+        recording=recording,
         figures=figures,
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(job)),

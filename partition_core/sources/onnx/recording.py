@@ -1,4 +1,4 @@
-"""What an ONNX file computes, as it was given: the reference for what is made of it."""
+"""What an ONNX file computes, as it was given: the recording that what is made of it must equal."""
 
 from __future__ import annotations
 
@@ -7,37 +7,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from partition_core.backends.onnxruntime.session import SEEDS, Session, with_outputs
 from partition_core.base.apart import DiedError, RaisedError, run_apart
 from partition_core.base.disk import link_or_copy
 from partition_core.base.errors import ProofError, problem
+from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.external import locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.inference import ended_by
 from partition_core.graph.mark_nodes import mark_definitions, mark_functions
 from partition_core.proof.comparison import change, is_numeric, same_bits
 from partition_core.proof.random_operators import RandomOperator, random_operators
-from partition_core.sources.samples import Array, Arrays
+from partition_core.sources.samples import Arrays
 
 _Runs = list[Arrays]
 _Changes = dict[str, float]
 
 
-def reference_of(
+def recording_of(
     source: Path,
     model: Model,
     marks: Mapping[str, str],
     samples: Sequence[Arrays],
     scratch: Path,
-) -> Arrays:
+) -> Recording:
     """Return what the file `source`, whose graph is `model`, gives for `samples`.
 
-    For sample k, the inputs as `k/input/<name>`, the outputs as `k/output/<name>`, the tensors
-    that `marks` maps references to as `k/mark/<reference>`, and as `k/varies/output/<name>` and
-    `k/varies/mark/<reference>` the largest difference to another run of those that differ from
-    run to run (infinite for another shape).
+    `marks` maps references to tensors; what has no numbers is left out.
 
     The outputs are those of the bytes of the file as they are. For the marked tensors they run
     again with the names of these joined to them as outputs, which may change what onnxruntime
@@ -51,24 +47,21 @@ def reference_of(
     plain = given.runs(())
     _check_comparable(plain[0], outputs)
     seen, changes = _observed(given, list(wanted.values()), plain)
-    reference: dict[str, Array] = {}
-    for index, (sample, untouched, tensors, apart) in enumerate(
-        zip(samples, plain, seen, changes, strict=True)
-    ):
-        kinds = {
-            "input": sample,
-            "mark": {name: tensors[tensor] for name, tensor in wanted.items()},
-            "output": {name: untouched[name] for name in outputs},
-            "varies": {
-                **{f"output/{name}": np.array(apart[name]) for name in outputs if name in apart},
-                **{f"mark/{name}": np.array(apart[t]) for name, t in wanted.items() if t in apart},
-            },
-        }
-        for kind, arrays in kinds.items():
-            for name, array in arrays.items():
-                if is_numeric(array):
-                    reference[f"{index}/{kind}/{name}"] = array
-    return reference
+    recorded = [
+        RecordedSample(
+            _numeric(sample),
+            _numeric({name: tensors[tensor] for name, tensor in wanted.items()}),
+            _numeric({name: untouched[name] for name in outputs}),
+            {name: apart[tensor] for name, tensor in wanted.items() if tensor in apart},
+            {name: apart[name] for name in outputs if name in apart},
+        )
+        for sample, untouched, tensors, apart in zip(samples, plain, seen, changes, strict=True)
+    ]
+    return Recording(tuple(recorded), is_traced=False)
+
+
+def _numeric(arrays: Arrays) -> Arrays:
+    return {name: array for name, array in arrays.items() if is_numeric(array)}
 
 
 def without_links(source: Path, model: Model, scratch: Path) -> Path:

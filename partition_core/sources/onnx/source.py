@@ -20,14 +20,12 @@ from partition_core.sources.onnx.given_file import (
     ranges_for,
     samples_for,
 )
-from partition_core.sources.onnx.recording import check_runs, reference_of, runs_on, without_links
+from partition_core.sources.onnx.recording import check_runs, recording_of, runs_on, without_links
 from partition_core.sources.samples import range_notes, usable_ranges
 from partition_core.sources.source import Exported
 
 if TYPE_CHECKING:
     from partition_core.sources.source import Arrays, Pinned
-
-COMPARED_WITH = "the ONNX file"
 
 
 def export(job: Job, pinned: Pinned | None) -> Exported:
@@ -48,7 +46,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             runs = runs_on(given, source.model, scratch)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             drawn = [one.ranged(ranges).arrays() for one in samples]
-            reference = reference_of(given, source.model, source.marks, drawn, scratch)
+            recording = recording_of(given, source.model, source.marks, drawn, scratch)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
@@ -59,12 +57,11 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
 
     notes = {
         "detects": False,
-        "compared_with": COMPARED_WITH,
         "model_sha256": digest,
         "inputs": list(inputs_of(source.model)),
         **range_notes(samples, ranges),
     }
-    return Exported(write, reference, notes)
+    return Exported(write, recording, notes)
 
 
 def record(job: Job, _: Pinned | None) -> Callable[[Arrays], Arrays]:

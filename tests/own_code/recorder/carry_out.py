@@ -14,8 +14,8 @@ from pathlib import Path
 
 from recording import FOLDER, Recording
 
-from partition_core.base.folders import END2END, REFERENCE
-from partition_core.base.recording import load_reference
+from partition_core.base.folders import END2END, RECORDING
+from partition_core.base.recording import load_recording
 from partition_core.build.fingerprint_entries import measuring_entries
 from partition_core.build.own_code import ASIDE
 from partition_core.build.plan import Plan
@@ -43,9 +43,8 @@ def main(root: str, recipe: str, step: str, folder: str, what: str) -> None:
 def _measuring(plan: Plan) -> Callable[[], object]:
     assert plan.result_of("export") is not None
     job = plan.job()
-    reference = load_reference(job.path(job.result("export").files[REFERENCE]))
-    start = "0/input/"
-    sample = {key.removeprefix(start): a for key, a in reference.items() if key.startswith(start)}
+    recording = load_recording(job.path(job.result("export").files[RECORDING]))
+    sample = recording.samples[0].inputs
 
     def measure() -> object:
         from partition_core.build.measurements import measure_model
