@@ -10,11 +10,10 @@ import functools
 from collections.abc import Collection, Iterable
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import MANIFEST
-from partition_core.base.outside_files import json_in
 from partition_core.build.dependencies.labels import parsed
 from partition_core.build.fingerprint_entries import export_inputs
 from partition_core.build.project import Project
+from partition_core.chain.manifest import former_manifest
 from partition_core.recipe.file import RecipeFile
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names, entry_of, merged
@@ -101,11 +100,9 @@ class Exports:
 
     def _published(self) -> tuple[Names, ...]:
         """Return the list of the export that is in the build folder, if there is one."""
-        try:
-            path = self._project.build_folder(self._file.recipe.name) / MANIFEST
-            entries = json_in(path)["fingerprints"][EXPORT]["entries"]
-            labels = [str(label) for label, _ in entries]
-        except (OSError, ValueError, KeyError, TypeError):
+        former = former_manifest(self._project.build_folder(self._file.recipe.name))
+        if EXPORT not in former.fingerprints:
             return ()
+        labels = [label for label, _ in former.fingerprints[EXPORT].entries]
         known = dict(self.known)
         return (tuple(label for label in labels if parsed(label) and label not in known),)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from partition_core.backends.backend import backend
 from partition_core.base.errors import BuildError, problem
 from partition_core.base.missing import missing_file
 from partition_core.base.outside_files import opened
+from partition_core.base.packages import installed
 from partition_core.build.declared import declared_inputs
 from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.own_code import Kind, code_files
@@ -24,16 +24,11 @@ Entries = Iterator[tuple[str, str]]
 
 # A module may come from one of several packages: whichever is installed has an entry.
 _CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
-_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 _ONNX = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
 _TORCH_PACKAGES = ("torch", "onnxscript", "sympy", *_ONNX)
 _MMDET_PACKAGES = ("mmdet", "mmengine", "mmcv", "mmcv-lite", "matplotlib", *_CV2)
-_RUNNING_PACKAGES = (*_ONNX, *_ONNXRUNTIME)
 _SHOWN_PACKAGES = ("torch", "mmdet", "mmengine")  # by a report, beside those that write it
-_REPORT_PACKAGES = (
-    *("jinja2", "markupsafe", "pillow", "pygraphviz"),
-    *(*_RUNNING_PACKAGES, *_SHOWN_PACKAGES),
-)
+_REPORT_PACKAGES = ("jinja2", "markupsafe", "pillow", "pygraphviz", *_SHOWN_PACKAGES)
 _READING_PACKAGES = ("jsonschema", "pyyaml", "referencing")
 
 
@@ -77,7 +72,7 @@ def _marking_inputs(project: Project, file: RecipeFile) -> Entries:
         label = path.relative_to(folder).as_posix()
         yield f"external data {label}", _digest(project, path, "model.path", file)
     yield from _proof_files(project, file)
-    yield from versions(_RUNNING_PACKAGES)
+    yield from _running()
     yield from own_code(project, "mark")
 
 
@@ -101,14 +96,14 @@ def cut_inputs(project: Project) -> Entries:
 def proof_inputs(project: Project) -> Entries:
     """Yield what every proof depends on, besides the models and the reference."""
     yield from _salt(project)
-    yield from versions(_RUNNING_PACKAGES)
+    yield from _running()
     yield from own_code(project, "prove")
 
 
 def measuring_inputs(project: Project) -> Entries:
     """Yield what measuring depends on, besides model and inputs; the machine is no part of it."""
     yield from _salt(project)
-    yield from versions(_RUNNING_PACKAGES)
+    yield from _running()
     yield from own_code(project, "measure")
 
 
@@ -120,7 +115,8 @@ def report_inputs(project: Project, file: RecipeFile) -> Entries:
         yield f"text {path.name}", project.digests.of(path) or ""
     # Of equal inputs, a report with its map and one without are not the same.
     yield "map", "left out" if obstacle() else "drawn"
-    yield from versions(_REPORT_PACKAGES)
+    yield from _running()
+    yield from installed(_REPORT_PACKAGES)
     yield from own_code(project, "report")
 
 
@@ -130,6 +126,11 @@ def reading_inputs(project: Project) -> Entries:
     yield from own_code(project, "read")
 
 
+def _running() -> Entries:
+    yield from versions(_ONNX)
+    yield from backend("onnxruntime").entries()
+
+
 def _salt(project: Project) -> Entries:
     if project.settings.salt:
         yield "salt", project.settings.salt
@@ -137,9 +138,7 @@ def _salt(project: Project) -> Entries:
 
 def own_code(project: Project, kind: Kind) -> Entries:
     """Yield the version of this package, and the digests of its files that a kind of work runs."""
-    version = _version("partition-core")
-    if version is not None:
-        yield "partition-core", version
+    yield from installed(("partition-core",))
     for label, path in code_files(kind).items():
         yield f"code partition_core/{label}", project.digests.of(path) or ""
 
@@ -147,18 +146,7 @@ def own_code(project: Project, kind: Kind) -> Entries:
 def versions(packages: tuple[str, ...]) -> Entries:
     """Yield the versions of Python and of the `packages` that are installed."""
     yield "python", f"{sys.version_info.major}.{sys.version_info.minor}"
-    for package in packages:
-        version = _version(package)
-        if version is not None:
-            yield package, version
-
-
-@functools.cache
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    yield from installed(packages)
 
 
 def _pinned_entry(project: Project, file: RecipeFile) -> Entries:

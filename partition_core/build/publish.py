@@ -11,9 +11,9 @@ from typing import Any
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place, problem
 from partition_core.base.folders import BUILD, MANIFEST, REPORT
-from partition_core.base.outside_files import json_in
 from partition_core.build.forms import FINGERPRINT
 from partition_core.build.plan import PROOF, Plan, Step
+from partition_core.chain.manifest import Files, composed, former_manifest
 from partition_core.graph.stored_models import StoredModel, published_weights
 from partition_core.recipe.values import canonical_json
 from partition_core.store.entry import Result, StoredFile
@@ -130,12 +130,7 @@ def _remove_former(plan: Plan, manifest: Path) -> None:
     for path in published_weights(manifest.parent):
         if path.name not in current:
             path.unlink(missing_ok=True)
-    try:
-        former = json_in(manifest)["artifacts"]
-        names = [str(name) for name in former]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name in names:
+    for name in former_manifest(manifest.parent).artifacts:
         if name not in plan.artifacts and Path(name).name == name:
             (manifest.parent / name).unlink(missing_ok=True)
 
@@ -151,31 +146,19 @@ def manifest_text(plan: Plan) -> str:
     results = {name: _result(plan, step) for name, step in steps.items() if name != "report"}
     proof = results["prove"].files[PROOF]
     proven = _stored_json(plan, proof)
-    content = {
-        "format": 1,
-        "recipe": json.loads(canonical_json(plan.file.recipe)),
-        "artifacts": {
-            name: {**_told(model.file), **_told_weights(model)} for name, model in models.items()
-        },
-        **proven,
-        "export": {k: v for k, v in results["export"].notes.items() if k not in _OF_THE_STORE},
-        "summary": results["prove"].notes["summary"],
-        "fingerprints": {
-            name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}
-            for name, step in steps.items()
-        },
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return composed(
+        recipe=json.loads(canonical_json(plan.file.recipe)),
+        artifacts={name: _files(name, model) for name, model in models.items()},
+        proven=proven,
+        export={k: v for k, v in results["export"].notes.items() if k not in _OF_THE_STORE},
+        summary=results["prove"].notes["summary"],
+        fingerprints={name: step.fingerprint for name, step in steps.items()},
+    )
 
 
-def _told(file: StoredFile) -> dict[str, Any]:
-    return {"sha256": file.digest, "bytes": file.size}
-
-
-def _told_weights(model: StoredModel) -> dict[str, Any]:
-    if model.weights is None:
-        return {}
-    return {"weights": {"file": model.weights_name, **_told(model.weights)}}
+def _files(name: str, model: StoredModel) -> Files:
+    weights = {} if model.weights is None else {model.weights_name: model.weights}
+    return {file: (one.digest, one.size) for file, one in {name: model.file, **weights}.items()}
 
 
 def _result(plan: Plan, step: Step) -> Result:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from partition_core.base.errors import Problem, RunError, one_of, problem, suggestion
-from partition_core.chain.manifest import Tensor
+from partition_core.chain.pieces import Tensor
 
 Array = np.ndarray[Any, Any]
 Sizes = dict[str, tuple[int, str]]

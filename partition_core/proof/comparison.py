@@ -34,6 +34,27 @@ def same_bits(left: Value, right: Value) -> bool:
     return bool(left.tobytes() == right.tobytes())
 
 
+def agrees(ours: Value, theirs: Value, relative_l2: float) -> bool:
+    """Return whether a value is `theirs` bit for bit, or floats that differ by no more than that.
+
+    `relative_l2` is the length of the difference by that of the finite values of `theirs`; what is
+    not finite must be the same.
+    """
+    if same_bits(ours, theirs) or not relative_l2 or form(ours) != form(theirs):
+        return same_bits(ours, theirs)
+    if isinstance(theirs, list):
+        return all(agrees(*pair, relative_l2) for pair in zip(ours, theirs, strict=True))
+    if not is_float(theirs.dtype):
+        return False
+    wide, expected = ours.astype(np.float64), theirs.astype(np.float64)
+    finite = np.isfinite(expected)
+    apart = np.linalg.norm(wide[finite] - expected[finite])
+    return bool(
+        np.array_equal(wide[~finite], expected[~finite], equal_nan=True)
+        and apart <= relative_l2 * np.linalg.norm(expected[finite])
+    )
+
+
 def largest_difference(left: Value, right: Value) -> float:
     """Return the largest absolute difference of two values of one form (0 if they are empty).
 

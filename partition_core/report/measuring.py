@@ -1,4 +1,4 @@
-"""How fast models run in onnxruntime and how much memory they take, each in its own process.
+"""How fast models run and how much memory they take, each in its own process.
 
 Not for proving: onnxruntime optimizes here, as it does for whoever deploys the models.
 """
@@ -18,15 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from partition_core.backends.onnxruntime.session import reason_of
+from partition_core.backends.backend import Backend
+from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.errors import BuildError, problem
 from partition_core.base.folders import END2END
 from partition_core.base.recording import load_reference, save_reference
-from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
-from partition_core.proof.chained import Chain
+from partition_core.base.wording import one_line
+from partition_core.chain.pieces import MODEL_OUTPUT, Chain, SegmentBoundary, Tensor
+from partition_core.chain.run import feeds_of, run_segments
+from partition_core.proof.comparison import Array
 from partition_core.proof.observed import Arrays
 
-_RUNNER = "partition_core.backends.onnxruntime.measured_run"
+_ENGINE = OnnxRuntime()
+_RUNNER = "partition_core.backends.measured_run"
 
 
 @dataclass(frozen=True)
@@ -82,50 +86,52 @@ def measure(
     marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
     models: dict[str, Measured] = {}
     models[END2END], whole = run(END2END, end2end, samples)
-    made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
-    for boundary in chain.boundaries:
-        source = {
-            edge.input: (edge.producer, edge.output)
-            for edge in chain.edges
-            if edge.consumer == boundary.save_file
-            and edge.producer
-            and (edge.producer, edge.output) not in random
-        }
-        fed = [
-            {
-                tensor.name: there[source[tensor.name]]
-                if tensor.name in source
-                else lent[tensor.reference]
-                for tensor in boundary.inputs
-            }
-            for there, lent in zip(made, marks, strict=True)
-        ]
-        name = boundary.save_file
-        models[name], given = run(name, chain.files[name], fed)
-        for there, outputs in zip(made, given, strict=True):
-            there.update(((name, output), array) for output, array in outputs.items())
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
-    chained = [{edge.input: there[edge.producer, edge.output] for edge in ends} for there in made]
+    chained: list[dict[str, Array]] = [{} for _ in samples]
+
+    def measured_segment(segment: SegmentBoundary, fed: Sequence[Arrays]) -> list[Arrays]:
+        file = segment.save_file
+        models[file], given = run(file, chain.files[file], fed)
+        mine = [edge for edge in ends if edge.producer == file]
+        for there, outputs in zip(chained, given, strict=True):
+            there.update((edge.input, outputs[edge.output]) for edge in mine)
+        return [
+            {name: array for name, array in outputs.items() if (file, name) not in random}
+            for outputs in given
+        ]
+
+    def recorded(number: int, tensor: Tensor) -> Array:
+        return marks[number][tensor.reference]
+
+    feeds = feeds_of(chain.edges)
+    for _ in run_segments(chain.boundaries, feeds, samples, measured_segment, recorded):
+        pass
     return Figures(models, whole, chained)
 
 
 def measured(
-    called: str, model: Path, samples: Sequence[Arrays], scratch: Path
+    called: str,
+    model: Path,
+    samples: Sequence[Arrays],
+    scratch: Path,
+    engine: Backend = _ENGINE,
 ) -> tuple[Measured, list[Arrays]]:
     """Run a model on every sample in a process of its own; return figures and outputs.
 
-    Raises BuildError if it cannot be run, with `called` for its name.
+    `engine` runs it as it is set by itself; `scratch` is a folder for what it converts. Raises
+    BuildError if it cannot be run, with `called` for its name.
     """
     fed, given = scratch / "fed.npz", scratch / "given.npz"
     save_samples(samples, fed)
-    paths = [str(path) for path in (model, fed, given)]
-    command = [sys.executable, "-P", "-m", _RUNNER, *paths, str(len(samples))]
+    files = engine.convert(model, scratch)
+    given_to = (engine.name, fed, given, len(samples), *files)
+    command = [sys.executable, "-P", "-m", _RUNNER, *map(str, given_to)]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
     )
     if run.returncode != 0:
-        last = reason_of(" ".join(run.stderr.strip().splitlines()[-1:]), model)
-        raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
+        last = one_line(" ".join(run.stderr.strip().splitlines()[-1:]), model.parent)
+        raise BuildError(problem(called, f"it could not be measured in {engine.name}: {last}"))
     told = json.loads(run.stdout.splitlines()[-1])
     split = load_samples(given)
     where = f"{datetime.date.today().isoformat()}, {machine()}"

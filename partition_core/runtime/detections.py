@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partition_core.base.errors import RunError, problem
-from partition_core.chain.manifest import MODEL_OUTPUT
+from partition_core.chain.pieces import MODEL_OUTPUT
 
 if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from partition_core.base import packages
 from partition_core.base.disk import file_digest
 from partition_core.build import fingerprint_entries as inputs
 from partition_core.build.own_code import ASIDE, PACKAGE, Kind, code_files, modules_of
@@ -77,14 +78,15 @@ FILES = {
     "report/page/report.css": {"report"},
     "report/composing.py": {"report"},
     "report/overview.py": {"report"},
-    "graph/file/graph_writer.py": set(STEPS),
+    "graph/file/graph_writer.py": {"export", "mark", "cut", "prove", "report"},
     "graph/stored_models.py": {"export", "mark", "cut"},
     "sources/onnx/given_file.py": {"mark"},
     "base/recording.py": {"export", "mark", "prove", "measure", "report"},
     "trace/to_onnx.py": {"export"},
     "trace/decorator.py": {"export"},
     "proof/comparison.py": {"mark", "prove", "measure", "report"},
-    "backends/onnxruntime/measured_run.py": {"measure", "report"},
+    "backends/measured_run.py": {"measure", "report"},
+    "backends/onnxruntime/session.py": {"mark", "prove", "measure", "report"},
     "sources/onnx/recording.py": {"mark"},
     "build/work.py": set(STEPS),
     "recipe/yaml_text.py": {"read"},
@@ -243,7 +245,7 @@ def test_a_package_that_is_another_than_usual_has_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = {"onnxruntime-gpu": "9.9", "opencv-python-headless": "8.8"}
-    monkeypatch.setattr(inputs, "_version", installed.get)
+    monkeypatch.setattr(packages, "version_of", installed.get)
     project = Project.at(tmp_path)
     assert ("onnxruntime-gpu", "9.9") in list(inputs.proof_inputs(project))
     for name in ("small.py", "a.jpg", "a.npz"):

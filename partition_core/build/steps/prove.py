@@ -17,8 +17,8 @@ from partition_core.recipe.places import in_recipe
 from partition_core.store.entry import Result
 
 if TYPE_CHECKING:
+    from partition_core.chain.pieces import Chain
     from partition_core.graph.file.graph import Model
-    from partition_core.proof.chained import Chain
 
 
 def prove(plan: Plan, say: Say) -> bool:
@@ -80,8 +80,8 @@ def chain_of(plan: Plan, model: Model, models: Mapping[str, Path]) -> Chain:
 
     `model` is the end2end model. Raises CutError.
     """
+    from partition_core.chain.pieces import Chain
     from partition_core.graph.boundaries import boundaries, edges
-    from partition_core.proof.chained import Chain
 
     return Chain(
         {segment.save_file: models[segment.save_file] for segment in plan.segments},
