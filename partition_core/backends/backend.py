@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from partition_core.base.errors import RunError, one_of, problem, suggestion
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -25,13 +27,13 @@ BACKENDS = ("onnxruntime",)
 class Agreement:
     """How closely a segment's outputs are those of the end2end model in onnxruntime.
 
-    `relative_l2` is the length of the difference, by the length of what end2end gives.
+    `relative_l2` is the L2 norm of the difference, by that of what end2end gives.
     """
 
     relative_l2: float = 0.0
 
     def __str__(self) -> str:
-        within = f"within {self.relative_l2:g} of its length"
+        within = f"within a relative L2 of {self.relative_l2:g}"
         return within if self.relative_l2 else "bit for bit"
 
 
@@ -66,6 +68,11 @@ class Backend(Protocol):
 
 
 def backend(name: str) -> Backend:
-    """Return the backend of a room, as it is set by itself."""
+    """Return the backend of a room, as it is set by itself; raises RunError for another name."""
+    if name not in BACKENDS:
+        what = "there is none of that name"
+        raise RunError(
+            problem(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
+        )
     made: Backend = importlib.import_module(f"{__package__}.{name}.backend").BACKEND()
     return made

@@ -13,6 +13,8 @@ Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
 Source = tuple[str, str]
 """A segment and its output; `MODEL_INPUT` and the name of a tensor that is given."""
+Made = list[dict[Source, Array]]
+"""What is known of each sample, while the segments run."""
 
 
 def feeds_of(edges: Iterable[Edge]) -> dict[str, dict[str, Source]]:
@@ -24,33 +26,36 @@ def feeds_of(edges: Iterable[Edge]) -> dict[str, dict[str, Source]]:
     return feeds
 
 
-def run_segments(
+def made_of(samples: Iterable[Arrays]) -> Made:
+    """Return what is known of samples before the first segment: the inputs of end2end."""
+    return [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
+
+
+def add(made: Made, segment: SegmentBoundary, given: Sequence[Arrays]) -> None:
+    """Let those behind a segment know what it gave for each sample."""
+    for known, outputs in zip(made, given, strict=True):
+        known.update(((segment.save_file, name), array) for name, array in outputs.items())
+
+
+def walk(
     segments: Iterable[SegmentBoundary],
     feeds: Mapping[str, Mapping[str, Source]],
-    samples: Sequence[Arrays],
-    run: Callable[[SegmentBoundary, Sequence[Arrays]], Sequence[Arrays]],
+    made: Made,
     lent: Callable[[int, Tensor], Array] | None = None,
-) -> Iterator[tuple[SegmentBoundary, Sequence[Arrays], Sequence[Arrays]]]:
-    """Run the segments in their order on some samples; yield each with what it took and gave.
+) -> Iterator[tuple[SegmentBoundary, list[dict[str, Array]]]]:
+    """Yield the segments in their order, each with what enters it for each sample.
 
-    `feeds` tells where a segment takes its inputs from, and `samples` has what `MODEL_INPUT` gives.
-    `run` runs a segment on what enters it for each sample and returns what goes on of its outputs.
-    `lent` returns, for the number of a sample, an input that none of these gives.
+    `feeds` tells where that comes from; whoever runs a segment adds what it gave to `made`. `lent`
+    returns, for the number of a sample, an input of which nothing is known.
     """
-    made: list[dict[Source, Array]] = [
-        {(MODEL_INPUT, name): array for name, array in sample.items()} for sample in samples
-    ]
     for segment in segments:
         sources = feeds.get(segment.save_file, {})
         fed = [
             {name: known[source] for name, source in sources.items() if source in known}
             for known in made
         ]
-        for number, taken in enumerate(fed):
-            if lent is not None:
-                lacking = [one for one in segment.inputs if one.name not in taken]
+        if lent is not None:
+            for number, taken in enumerate(fed):
+                lacking = [tensor for tensor in segment.inputs if tensor.name not in taken]
                 taken.update((tensor.name, lent(number, tensor)) for tensor in lacking)
-        given = run(segment, fed)
-        yield segment, fed, given
-        for known, outputs in zip(made, given, strict=True):
-            known.update(((segment.save_file, name), array) for name, array in outputs.items())
+        yield segment, fed

@@ -10,7 +10,7 @@ from partition_core.backends.backend import Agreement, Backend
 from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.errors import CutError, Problem, ProofError, problem
 from partition_core.chain.pieces import Chain, SegmentBoundary, Tensor
-from partition_core.chain.run import feeds_of, run_segments
+from partition_core.chain.run import add, feeds_of, made_of, walk
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.proof.comparison import Array, agrees, difference, same_bits, same_kind
@@ -70,17 +70,19 @@ def run_chain(
     the tensors that may differ from run to run, and `remedy` returns what to do about another
     difference. One segment at a time is in memory; `scratch` is a folder for converted ones.
     """
-    run, feeds = ChainRun(), feeds_of(chain.edges)
+    run, feeds, made = ChainRun(), feeds_of(chain.edges), made_of(inputs)
 
-    def proven(boundary: SegmentBoundary, fed: Sequence[Arrays]) -> Sequence[Arrays]:
-        unproven = {(one.segment, one.output) for one in run.unproven}
+    def recorded(number: int, tensor: Tensor) -> Array:
+        return wholes[number].marks[tensor.reference]
+
+    for boundary, fed in walk(chain.boundaries, feeds, made, recorded):
+        file = boundary.save_file
         run.recorded += [
-            f"{boundary.save_file}: {name}"
-            for name, source in feeds.get(boundary.save_file, {}).items()
-            if source in unproven
+            f"{file}: {name}"
+            for name, source in feeds.get(file, {}).items()
+            if source not in made[0]
         ]
-        file = chain.files[boundary.save_file]
-        segment = _Segment.of(file, boundary, fed, scratch, backend_of)
+        segment = _Segment.of(chain.files[file], boundary, fed, scratch, backend_of)
         given = segment.runs()
         unequal = _unequal(boundary, given, wholes, segment.agreement)
         varying = segment.varying(given, unequal)
@@ -92,22 +94,15 @@ def run_chain(
         run.problems += _wrong(boundary, given, wholes, unequal, segment.agreement, remedy)
         run.problems += _misformed(boundary, given, wholes, drawn)
         if run.problems:
-            return ()
+            return run
         run.unproven += [
-            Unproven(boundary.save_file, tensor.name, tensor.reference, drawn[tensor])
+            Unproven(file, tensor.name, tensor.reference, drawn[tensor])
             for tensor in boundary.outputs
             if tensor in drawn
         ]
-        names = [tensor.name for tensor in boundary.outputs if tensor not in drawn]
-        run.moves = run.moves or any(_moves(given, name) for name in names)
-        return [{name: outputs[name] for name in names} for outputs in given]
-
-    def recorded(number: int, tensor: Tensor) -> Array:
-        return wholes[number].marks[tensor.reference]
-
-    for _ in run_segments(chain.boundaries, feeds, inputs, proven, recorded):
-        if run.problems:
-            break
+        proven = [tensor.name for tensor in boundary.outputs if tensor not in drawn]
+        run.moves = run.moves or any(_moves(given, name) for name in proven)
+        add(made, boundary, [{name: outputs[name] for name in proven} for outputs in given])
     return run
 
 

@@ -37,7 +37,7 @@ def same_bits(left: Value, right: Value) -> bool:
 def agrees(ours: Value, theirs: Value, relative_l2: float) -> bool:
     """Return whether a value is `theirs` bit for bit, or floats that differ by no more than that.
 
-    `relative_l2` is the length of the difference by that of the finite values of `theirs`; what is
+    `relative_l2` is the L2 norm of the difference by that of the finite values of `theirs`; what is
     not finite must be the same.
     """
     if same_bits(ours, theirs) or not relative_l2 or form(ours) != form(theirs):

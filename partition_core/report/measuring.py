@@ -24,8 +24,8 @@ from partition_core.base.errors import BuildError, problem
 from partition_core.base.folders import END2END
 from partition_core.base.recording import load_reference, save_reference
 from partition_core.base.wording import one_line
-from partition_core.chain.pieces import MODEL_OUTPUT, Chain, SegmentBoundary, Tensor
-from partition_core.chain.run import feeds_of, run_segments
+from partition_core.chain.pieces import MODEL_OUTPUT, Chain, Tensor
+from partition_core.chain.run import add, feeds_of, made_of, walk
 from partition_core.proof.comparison import Array
 from partition_core.proof.observed import Arrays
 
@@ -86,26 +86,18 @@ def measure(
     marks = [dict(_kind(reference, number, "mark")) for number in _numbers(reference)]
     models: dict[str, Measured] = {}
     models[END2END], whole = run(END2END, end2end, samples)
-    ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
-    chained: list[dict[str, Array]] = [{} for _ in samples]
-
-    def measured_segment(segment: SegmentBoundary, fed: Sequence[Arrays]) -> list[Arrays]:
-        file = segment.save_file
-        models[file], given = run(file, chain.files[file], fed)
-        mine = [edge for edge in ends if edge.producer == file]
-        for there, outputs in zip(chained, given, strict=True):
-            there.update((edge.input, outputs[edge.output]) for edge in mine)
-        return [
-            {name: array for name, array in outputs.items() if (file, name) not in random}
-            for outputs in given
-        ]
+    feeds = feeds_of(edge for edge in chain.edges if (edge.producer, edge.output) not in random)
+    made = made_of(samples)
 
     def recorded(number: int, tensor: Tensor) -> Array:
         return marks[number][tensor.reference]
 
-    feeds = feeds_of(chain.edges)
-    for _ in run_segments(chain.boundaries, feeds, samples, measured_segment, recorded):
-        pass
+    for segment, fed in walk(chain.boundaries, feeds, made, recorded):
+        name = segment.save_file
+        models[name], given = run(name, chain.files[name], fed)
+        add(made, segment, given)
+    ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
+    chained = [{edge.input: there[edge.producer, edge.output] for edge in ends} for there in made]
     return Figures(models, whole, chained)
 
 

@@ -14,7 +14,7 @@ from partition_core.base.folders import END2END
 from partition_core.chain.check import Sizes, check
 from partition_core.chain.manifest import read_manifest
 from partition_core.chain.pieces import SegmentBoundary, Tensor
-from partition_core.chain.run import Array, Arrays, run_segments
+from partition_core.chain.run import Array, add, made_of, walk
 from partition_core.chain.wiring import wiring
 
 if TYPE_CHECKING:
@@ -178,13 +178,11 @@ class Pipeline:
         """Run the chain; yield each segment's file, its inputs and its outputs, once it has run."""
         given = {**(inputs or {}), **named}
         self.check_inputs(given)
-
-        def run(boundary: SegmentBoundary, samples: Sequence[Arrays]) -> list[dict[str, Array]]:
-            return [self._segments[boundary.save_file](fed) for fed in samples]
-
-        walk = run_segments(self.manifest.segments, self._wiring.feeds, [given], run)
-        for boundary, (fed,), (outputs,) in walk:
-            yield boundary.save_file, dict(fed), dict(outputs)
+        made = made_of([given])
+        for boundary, (fed,) in walk(self.manifest.segments, self._wiring.feeds, made):
+            outputs = self._segments[boundary.save_file](fed)
+            add(made, boundary, [outputs])
+            yield boundary.save_file, fed, outputs
 
     def end2end(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs of `end2end.onnx`, which `engine` loads at the first call.
