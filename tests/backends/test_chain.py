@@ -77,7 +77,7 @@ PARTS: dict[str, Any] = {
     "fingerprints": {"cut": Fingerprint((("python", "3.11"),))},
 }
 FORMER = {
-    "artifacts": dict.fromkeys(PARTS["artifacts"], {}),
+    "artifacts": {name: {} for name in PARTS["artifacts"]},
     "export": {"checkpoint_sha256": "ef"},
     "fingerprints": {"cut": {"key": "one", "entries": [["python", "3.11"]]}},
 }
@@ -185,7 +185,7 @@ def test_the_proof_the_measuring_and_a_pipeline_fill_a_gap_in_the_same_way(
 def test_a_pipeline_asks_for_what_no_segment_gives(gap: Build) -> None:
     pipeline = Pipeline(gap.folder)
     assert dict(pipeline.gaps) == {"y": "b.onnx"}
-    with pytest.raises(RunError, match="input 'y': segment 'b.onnx' needs it and no segment"):
+    with pytest.raises(RunError, match=r"input 'y': segment 'b.onnx' needs it and no segment"):
         pipeline(SAMPLES[0])
 
 
