@@ -30,6 +30,7 @@ import torch
 from processes import ROOT
 
 from partition_core import Pipeline
+from partition_core.base.arrays import Array
 from partition_core.recipe.reader import read_recipe
 from partition_core.runtime.detections import Detection, in_picture
 from partition_core.runtime.preprocessing import Frame
@@ -41,7 +42,6 @@ SIZES = (
     *((512, 600), (600, 512), (333, 217), (217, 333), (641, 97)),
     *((97, 641), (320, 320), (37, 53), (799, 301), (255, 511)),
 )
-Array = np.ndarray[Any, Any]
 
 
 CONFIGS = {

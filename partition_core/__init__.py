@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from partition_core.backends.onnxruntime.runner import OnnxRuntime
+    from partition_core.backends.onnxruntime.backend import OnnxRuntime
     from partition_core.base.errors import PartitionError, RunError
     from partition_core.graph.files import cut_between
     from partition_core.recipe.reader import read_recipe
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CalibrationReader": "runtime.calibration",
-    "OnnxRuntime": "backends.onnxruntime.runner",
+    "OnnxRuntime": "backends.onnxruntime.backend",
     "PartitionError": "base.errors",
     "Pipeline": "runtime.pipeline",
     "RunError": "base.errors",

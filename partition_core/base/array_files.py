@@ -13,9 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from partition_core.base.arrays import Array
 from partition_core.base.outside_files import opened
-
-Array = np.ndarray[Any, Any]
 
 FREE = 256 << 20
 """Bytes that arrays may have whatever the size of their file."""

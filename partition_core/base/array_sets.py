@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from partition_core.base.arrays import Array
 from partition_core.base.disk_errors import writing
-from partition_core.base.rare_dtypes import Array, named_dtype, rare_dtype
+from partition_core.base.rare_dtypes import named_dtype, rare_dtype
 
-Arrays = Mapping[str, Any]
-"""Arrays by name; a list of arrays is a sequence of ONNX."""
+ArraySet = Mapping[str, Any]
+"""ArraySet by name; a list of arrays is a sequence of ONNX."""
 
 
-def save_sets(sets: Sequence[Arrays], target: Path) -> None:
+def save_sets(sets: Sequence[ArraySet], target: Path) -> None:
     """Write `sets` to `target`; equal sets give equal bytes.
 
     An array may have a dtype that numpy's format lacks, a list and a set may be empty, and a name

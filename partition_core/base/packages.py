@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # A module may come from one of several packages: whichever is installed has an entry.
 CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
-ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 ONNX = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
 TORCH = ("torch", "onnxscript", "sympy", *ONNX)
 
 
-def versions(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the versions of Python and of the `packages` that are installed."""
     yield "python", f"{sys.version_info.major}.{sys.version_info.minor}"
+    yield from installed(packages)
+
+
+def installed(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield those of the `packages` that are installed, each with its version."""
     for package in packages:
         version = version_of(package)
         if version is not None:

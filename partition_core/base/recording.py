@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partition_core.base.array_sets import Arrays, load_sets, save_sets
+from partition_core.base.array_sets import ArraySet, load_sets, save_sets
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,9 @@ class RecordedSample:
     a sample that only searches for an input which takes another branch.
     """
 
-    inputs: Arrays
-    marks: Arrays
-    outputs: Arrays
+    inputs: ArraySet
+    marks: ArraySet
+    outputs: ArraySet
     mark_changes: Mapping[str, float] = field(default_factory=dict)
     output_changes: Mapping[str, float] = field(default_factory=dict)
     kind: str = ""
@@ -42,7 +42,7 @@ class Recording:
 
 def save_recording(recording: Recording, target: Path) -> None:
     """Write a recording to `target`; equal ones give equal bytes."""
-    sets: list[Arrays] = [
+    sets: list[ArraySet] = [
         {
             "is_traced": np.array(recording.is_traced),
             "kinds": np.array([sample.kind for sample in recording.samples], str),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from partition_core.base.errors import BuildError, problem
 
@@ -20,6 +22,14 @@ def size_text(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count} B"
+
+
+def one_line(text: str, folder: Path) -> str:
+    """Return a text on one line, without the path of `folder` in front of names.
+
+    That may be one of the store's, in which nothing is left when somebody reads of it.
+    """
+    return " ".join(text.split()).replace(f"{folder}{os.sep}", "")
 
 
 def bytes_in(text: str, where: str = "down-to") -> int:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from partition_core.base.fingerprint import Fingerprint, changes
-from partition_core.base.folders import MANIFEST
-from partition_core.base.outside_files import json_in
 from partition_core.build.plan import Plan
 from partition_core.build.publish import is_published
 from partition_core.build.step import Step
+from partition_core.chain.manifest import former_manifest
 
 _LONGEST = 6
 
 
 def explanation(plan: Plan) -> Iterator[str]:
     """Yield, for each step and artifact, whether it is up to date, restored or built, and why."""
-    former = _former(plan)
+    former = former_manifest(plan.project.build_folder(plan.recipe)).fingerprints
     waiting = ""
     for name, step in plan.steps():
         verdict = _verdict(plan, name, step, former, waiting)
@@ -28,7 +27,7 @@ def explanation(plan: Plan) -> Iterator[str]:
 
 
 def _verdict(
-    plan: Plan, name: str, step: Step | None, former: dict[str, Fingerprint], waiting: str
+    plan: Plan, name: str, step: Step | None, former: Mapping[str, Fingerprint], waiting: str
 ) -> str:
     if step is None:
         return f"build if the {waiting} gives something new"
@@ -57,16 +56,3 @@ def _artifact_verdict(plan: Plan, artifact: str, waiting: str) -> str:
         return "up to date"
     there = (plan.project.build_folder(plan.recipe) / artifact).exists()
     return f"restore: the file {'is another one' if there else 'is missing'}"
-
-
-def _former(plan: Plan) -> dict[str, Fingerprint]:
-    """Return the fingerprints in the manifest of the last build, by step; none without one."""
-    try:
-        path = plan.project.build_folder(plan.recipe) / MANIFEST
-        steps = json_in(path)["fingerprints"]
-        return {
-            name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
-            for name, step in steps.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

@@ -10,11 +10,10 @@ import functools
 from collections.abc import Collection, Iterable
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import MANIFEST
-from partition_core.base.outside_files import json_in
 from partition_core.build.dependencies.labels import parsed
 from partition_core.build.step import Entries, StepJob
 from partition_core.build.steps import EXPORT, module_of
+from partition_core.chain.manifest import former_manifest
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names, entry_of, merged
 
@@ -94,11 +93,9 @@ class Exports:
 
     def _published(self) -> tuple[Names, ...]:
         """Return the list of the export that is in the build folder, if there is one."""
-        try:
-            path = self.job.project.build_folder(self.job.recipe.name) / MANIFEST
-            entries = json_in(path)["fingerprints"][EXPORT]["entries"]
-            labels = [str(label) for label, _ in entries]
-        except (OSError, ValueError, KeyError, TypeError):
+        former = former_manifest(self.job.project.build_folder(self.job.recipe.name))
+        if EXPORT not in former.fingerprints:
             return ()
+        labels = [label for label, _ in former.fingerprints[EXPORT].entries]
         known = dict(self.known)
         return (tuple(label for label in labels if parsed(label) and label not in known),)

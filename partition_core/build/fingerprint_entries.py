@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from partition_core.backends.backend import backend
 from partition_core.base.errors import BuildError, problem
 from partition_core.base.missing import missing_file
 from partition_core.base.outside_files import opened
-from partition_core.base.packages import ONNX, ONNXRUNTIME, version_of, versions
+from partition_core.base.packages import ONNX, installed, versions
 from partition_core.build.own_code import MEASURING, READING, code_files, work_of
 from partition_core.build.project import Project
 from partition_core.build.step import StepJob
@@ -20,23 +21,30 @@ Entries = Iterator[tuple[str, str]]
 _READING_PACKAGES = ("jsonschema", "pyyaml", "referencing")
 
 
-def surroundings(job: StepJob, kind: str, packages: tuple[str, ...], *modules: str) -> Entries:
-    """Yield what every result of a kind of work depends on: settings, versions, our own code.
+def surroundings(job: StepJob, kind: str, found: Entries, *modules: str) -> Entries:
+    """Yield what every result of a kind of step depends on: settings, versions, our own code.
 
-    `modules` are those that the work imports by their name, besides its own.
+    `found` are the versions, and `modules` those that the work imports by their name besides its
+    own.
     """
-    yield from _of_module(job, work_of(kind), packages, *modules)
+    yield from _of_module(job, work_of(kind), found, *modules)
+
+
+def running_versions() -> Entries:
+    """Yield the versions of what runs and reads ONNX models."""
+    yield from versions(ONNX)
+    yield from backend("onnxruntime").entries()
 
 
 def measuring_entries(job: StepJob) -> Entries:
     """Yield what measuring depends on, besides model and inputs; the machine is no part of it."""
-    yield from _of_module(job, MEASURING, (*ONNX, *ONNXRUNTIME))
+    yield from _of_module(job, MEASURING, running_versions())
 
 
-def _of_module(job: StepJob, module: str, packages: tuple[str, ...], *more: str) -> Entries:
+def _of_module(job: StepJob, module: str, found: Entries, *more: str) -> Entries:
     if job.project.settings.salt:
         yield "salt", job.project.settings.salt
-    yield from versions(packages)
+    yield from found
     yield from own_code(job.project, module, *more)
 
 
@@ -48,9 +56,7 @@ def reading_entries(project: Project) -> Entries:
 
 def own_code(project: Project, *modules: str) -> Entries:
     """Yield the version of this package, and the digests of its files that `modules` consist of."""
-    version = version_of("partition-core")
-    if version is not None:
-        yield "partition-core", version
+    yield from installed(("partition-core",))
     for label, path in code_files(*modules).items():
         yield f"code partition_core/{label}", project.digests.of(path) or ""
 

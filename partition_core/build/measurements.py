@@ -17,7 +17,7 @@ from partition_core.build.step import StepJob, digests_of
 from partition_core.store.entry import Origin
 
 if TYPE_CHECKING:
-    from partition_core.proof.observed import Arrays
+    from partition_core.base.arrays import Arrays
     from partition_core.report.measuring import Measured
 
 NOTES = {

@@ -6,16 +6,15 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place, problem
 from partition_core.base.folders import BUILD, MANIFEST, REPORT
-from partition_core.base.outside_files import json_in
 from partition_core.build.forms import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.steps import EXPORT, PROVE, REPORT_STEP
 from partition_core.build.steps.prove import PROOF
+from partition_core.chain.manifest import Files, composed, former_manifest
 from partition_core.graph.stored_models import StoredModel, published_weights
 from partition_core.recipe.values import canonical_json
 from partition_core.store.entry import StoredFile
@@ -132,12 +131,7 @@ def _remove_former(plan: Plan, manifest: Path) -> None:
     for path in published_weights(manifest.parent):
         if path.name not in current:
             path.unlink(missing_ok=True)
-    try:
-        former = json_in(manifest)["artifacts"]
-        names = [str(name) for name in former]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name in names:
+    for name in former_manifest(manifest.parent).artifacts:
         if name not in plan.artifacts and Path(name).name == name:
             (manifest.parent / name).unlink(missing_ok=True)
 
@@ -152,29 +146,18 @@ def manifest_text(plan: Plan) -> str:
     # The report tells of all this, and its figures vary: the manifest has its key and no more.
     job = plan.job()
     proof = job.result(PROVE)
-    proven = json.loads(job.path(proof.files[PROOF]).read_bytes())
-    content = {
-        "format": 1,
-        "recipe": json.loads(canonical_json(plan.file.recipe)),
-        "artifacts": {
-            name: {**_told(model.file), **_told_weights(model)} for name, model in models.items()
-        },
-        **proven,
-        "export": {k: v for k, v in job.result(EXPORT).notes.items() if k not in _OF_THE_STORE},
-        "summary": proof.notes["summary"],
-        "fingerprints": {
-            name: {"key": step.key, "entries": [list(entry) for entry in step.fingerprint.entries]}
-            for name, step in steps.items()
-        },
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    notes = job.result(EXPORT).notes
+    return composed(
+        recipe=json.loads(canonical_json(plan.file.recipe)),
+        artifacts={name: _files(name, model) for name, model in models.items()},
+        proven=json.loads(job.path(proof.files[PROOF]).read_bytes()),
+        export={name: note for name, note in notes.items() if name not in _OF_THE_STORE},
+        summary=proof.notes["summary"],
+        fingerprints={name: step.fingerprint for name, step in steps.items()},
+    )
 
 
-def _told(file: StoredFile) -> dict[str, Any]:
-    return {"sha256": file.digest, "bytes": file.size}
-
-
-def _told_weights(model: StoredModel) -> dict[str, Any]:
-    if model.weights is None:
-        return {}
-    return {"weights": {"file": model.weights_name, **_told(model.weights)}}
+def _files(name: str, model: StoredModel) -> Files:
+    weights = {} if model.weights is None else {model.weights_name: model.weights}
+    stored = {name: model.file, **weights}
+    return {name: (file.digest, file.size) for name, file in stored.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Any
 from partition_core.base.disk import Digest, file_digest
 from partition_core.base.errors import BuildError, problem, suggestion
 from partition_core.base.folders import BUILD, MANIFEST
-from partition_core.base.outside_files import json_in
 from partition_core.base.wording import counted, size_text
 from partition_core.build.fitting import fingerprint_of, fits
 from partition_core.build.project import Project
+from partition_core.chain.manifest import Former, former_manifest
 from partition_core.store import upkeep
 from partition_core.store.entry import is_digest
 from partition_core.store.local import LocalStore
 from partition_core.store.upkeep import DAY, Held, Limits
 
-_FETCHED = ("checkpoint_sha256", "model_sha256")
 _SHOWN = 12
 """Digits of a key that are shown; those of `doit store --forget` may be as few as `_LEAST`."""
 _LEAST = 8
@@ -30,7 +28,7 @@ def show(project: Project, now: float | None = None) -> Iterator[str]:
     """Yield a line for each result in the stores of a project, and their sizes."""
     clock = time.time() if now is None else now
     for store in _stores(project):
-        kept = {key for manifest in _manifests(store) for key in _keys_of(manifest)}
+        kept = {key for manifest in _manifests(store) for key in manifest.keys}
         results = upkeep.held(store)
         rows = [_row(one, one.key in kept, clock) for one in results]
         yield from _table([("recipe", "step", "size", "made in", "used", "key", ""), *rows])
@@ -68,9 +66,9 @@ def prune(project: Project, days: float | None, down_to: int | None, is_dry: boo
         with store.alone():
             before, now = upkeep.occupied(store), time.time()
             manifests = list(_manifests(store))
-            limits = Limits(unused_for, down_to, {k for m in manifests for k in _keys_of(m)})
+            limits = Limits(unused_for, down_to, {k for m in manifests for k in m.keys})
             chosen = upkeep.prunable(store, limits, now)
-            in_use = {digest for m in manifests for digest in _checkpoint_of(m)}
+            in_use = {digest for m in manifests for digest in m.fetched}
             fetched = upkeep.prunable_checkpoints(store, limits, in_use, now)
             for one in chosen:
                 origin = one.result.origin
@@ -149,28 +147,11 @@ def _stores(project: Project) -> list[LocalStore]:
     return found
 
 
-def _manifests(store: LocalStore) -> Iterator[dict[str, Any]]:
+def _manifests(store: LocalStore) -> Iterator[Former]:
     """Yield what the build folders of all projects that use the store say of themselves."""
     for root in store.users():
         for path in (root / BUILD).glob(f"*/{MANIFEST}"):
-            with contextlib.suppress(OSError, ValueError):
-                content = json_in(path)
-                if isinstance(content, dict):
-                    yield content
-
-
-def _keys_of(manifest: dict[str, Any]) -> list[str]:
-    try:
-        return [str(step["key"]) for step in manifest["fingerprints"].values()]
-    except (KeyError, TypeError, AttributeError):
-        return []  # not a manifest of ours: it holds nothing
-
-
-def _checkpoint_of(manifest: dict[str, Any]) -> list[str]:
-    try:
-        return [str(manifest["export"][key]) for key in _FETCHED if key in manifest["export"]]
-    except (KeyError, TypeError):
-        return []  # not a manifest of ours
+            yield former_manifest(path.parent)
 
 
 def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:

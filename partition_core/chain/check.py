@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from partition_core.base.arrays import Array
 from partition_core.base.errors import Problem, RunError, one_of, problem, suggestion
-from partition_core.chain.manifest import Tensor
+from partition_core.chain.pieces import Tensor
 
-Array = np.ndarray[Any, Any]
 Sizes = dict[str, tuple[int, str]]
 """What the free sizes of a segment are in one call, each with the tensor that said so."""
 

@@ -1,70 +1,45 @@
-"""Reads what a build folder says of itself; must not load a model."""
+"""What a build folder says of itself: the manifest, written and read; must not load a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from partition_core.base.disk import file_digest
 from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END, MANIFEST
 from partition_core.base.outside_files import json_in
 from partition_core.chain.picture import PictureInput
+from partition_core.chain.pieces import Edge, SegmentBoundary, boundary_of, edge_of
 
-MODEL_INPUT = "end2end input"
-MODEL_OUTPUT = "end2end output"
+T = TypeVar("T")
+
 _FORMAT = 1
+_OF_A_FILE = ("sha256", "bytes")
+_FETCHED = ("checkpoint_sha256", "model_sha256")
 
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor at a boundary: its name, ONNX dtype and dims, of which texts are free sizes.
-
-    Equal texts of one segment are equal sizes. `reference` is the mark reference it comes from.
-    """
-
-    name: str
-    dtype: str
-    dims: tuple[int | str, ...]
-    reference: str = ""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A segment: its file, its boundary, and the SHA-256 of each of its files by name."""
-
-    save_file: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    digests: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Edge:
-    """The tensor `output` of `producer` is `input` of `consumer`; an empty producer is a gap."""
-
-    producer: str
-    output: str
-    consumer: str
-    input: str
+Files = Mapping[str, tuple[str, int]]
+"""The SHA-256 and the bytes of a model's files by name, first its own, then that of its weights."""
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What a build folder holds.
 
-    `parts` are in the order in which they run; `inputs` are those of the end2end model. `picture`
-    tells how pictures are prepared, and `picture_unknown` why it does not; `classes` are the names
-    of labels, if they are known. `seed` is what the weights were drawn from; None for others.
-    `pictures` is how many a detector takes at once, `digests` has the SHA-256 of each of end2end's
-    files by name.
+    `segments` are in the order in which they run; `inputs` are those of the end2end model.
+    `picture` tells how pictures are prepared, and `picture_unknown` why it does not; `classes` are
+    the names of labels, if they are known. `seed` is what the weights were drawn from; None for
+    others. `pictures` is how many a detector takes at once, `digests` has the SHA-256 of the files
+    of end2end and each segment, by the model's and then the file's name.
     """
 
     folder: Path
     recipe: str
-    parts: tuple[Part, ...]
+    segments: tuple[SegmentBoundary, ...]
     edges: tuple[Edge, ...]
     inputs: tuple[str, ...]
     detects: bool
@@ -73,12 +48,11 @@ class Manifest:
     classes: tuple[str, ...]
     seed: int | None = None
     pictures: int = 1
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def check_files(self, save_file: str) -> None:
         """Raise RunError unless the files of a segment or end2end are those that the build made."""
-        known = {part.save_file: part.digests for part in self.parts} | {END2END: self.digests}
-        for name, digest in known[save_file].items():
+        for name, digest in self.digests[save_file].items():
             try:
                 found = file_digest(self.folder / name)
             except OSError as error:
@@ -100,6 +74,100 @@ class Manifest:
                         "build again, or take `verify=False` if you changed it on purpose",
                     )
                 )
+
+
+def composed(
+    *,
+    recipe: Any,
+    artifacts: Mapping[str, Files],
+    proven: Mapping[str, Any],
+    export: Mapping[str, Any],
+    summary: str,
+    fingerprints: Mapping[str, Fingerprint],
+) -> str:
+    """Return a manifest as JSON; the same artifacts have the same one.
+
+    `recipe` and `export`, the notes of the export, are plain data, and so is what is `proven`:
+    `proof`, `segments`, `edges` and `coverage`. `fingerprints` has those of the steps by name.
+    """
+    content = {
+        "format": _FORMAT,
+        "recipe": recipe,
+        "artifacts": {name: _artifact(files) for name, files in artifacts.items()},
+        **proven,
+        "export": export,
+        "summary": summary,
+        "fingerprints": {
+            name: {"key": one.key, "entries": [list(entry) for entry in one.entries]}
+            for name, one in fingerprints.items()
+        },
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _artifact(files: Files) -> dict[str, Any]:
+    (_, own), *weights = files.items()
+    told = dict(zip(_OF_A_FILE, own, strict=True))
+    for name, one in weights:
+        told["weights"] = {"file": name, **dict(zip(_OF_A_FILE, one, strict=True))}
+    return told
+
+
+@dataclass(frozen=True)
+class Former:
+    """What the manifest of an earlier build says, of any version, as far as it can be read."""
+
+    content: Any
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return _read(lambda: tuple(map(str, self.content["artifacts"])), ())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the steps' results."""
+        return _read(
+            lambda: tuple(str(step["key"]) for step in self.content["fingerprints"].values()), ()
+        )
+
+    @property
+    def fetched(self) -> tuple[str, ...]:
+        """The SHA-256 of files that were fetched for the export."""
+        return _read(
+            lambda: tuple(
+                str(self.content["export"][key])
+                for key in _FETCHED
+                if key in self.content["export"]
+            ),
+            (),
+        )
+
+    @property
+    def fingerprints(self) -> Mapping[str, Fingerprint]:
+        """The fingerprints of the steps, by name."""
+        return _read(
+            lambda: {
+                name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
+                for name, step in self.content["fingerprints"].items()
+            },
+            {},
+        )
+
+
+def former_manifest(folder: Path) -> Former:
+    """Return what the manifest of a build folder says; nothing if there is none."""
+    try:
+        return Former(json_in(folder / MANIFEST))
+    except (OSError, ValueError):
+        return Former({})
+
+
+def _read(part: Callable[[], T], otherwise: T) -> T:
+    try:
+        return part()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return otherwise
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -140,22 +208,12 @@ def _damaged(path: Path, why: str) -> RunError:
 def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
     told, artifacts = content["export"], content["artifacts"]
     described = [spec["name"] for spec in content["recipe"]["export"]["inputs"]]
+    segments = tuple(map(boundary_of, content["segments"]))
     return Manifest(
         folder=folder,
         recipe=str(content["recipe"]["name"]),
-        parts=tuple(
-            Part(
-                save_file=segment["save_file"],
-                inputs=tuple(map(_tensor, segment["inputs"])),
-                outputs=tuple(map(_tensor, segment["outputs"])),
-                digests=_digests(segment["save_file"], artifacts[segment["save_file"]]),
-            )
-            for segment in content["segments"]
-        ),
-        edges=tuple(
-            Edge(edge["producer"], edge["output"], edge["consumer"], edge["input"])
-            for edge in content["edges"]
-        ),
+        segments=segments,
+        edges=tuple(map(edge_of, content["edges"])),
         inputs=tuple(map(str, told.get("inputs", described))),
         detects=bool(told.get("detects")),
         picture=PictureInput.of(told["picture"]) if "picture" in told else None,
@@ -163,7 +221,10 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
         classes=tuple(map(str, told.get("classes", ()))),
         seed=_seed(content["recipe"]["model"]),
         pictures=_pictures(content),
-        digests=_digests(END2END, artifacts[END2END]),
+        digests={
+            name: _digests(name, artifacts[name])
+            for name in (END2END, *(segment.save_file for segment in segments))
+        },
     )
 
 
@@ -176,10 +237,6 @@ def _pictures(content: Mapping[str, Any]) -> int:
 def _seed(model: Mapping[str, Any]) -> int | None:
     seed = model.get("weights", {}).get("seed")  # an ONNX file has its weights itself
     return None if seed is None else int(seed)
-
-
-def _tensor(plain: Mapping[str, Any]) -> Tensor:
-    return Tensor(plain["name"], plain["dtype"], tuple(plain["dims"]), plain["reference"])
 
 
 def _digests(name: str, artifact: Mapping[str, Any]) -> dict[str, str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from partition_core.chain.manifest import MODEL_INPUT, MODEL_OUTPUT, Manifest, Tensor
-
-Source = tuple[str, str]
-"""A segment and its output; `MODEL_INPUT` and the name of a tensor that the caller gives."""
+from partition_core.chain.manifest import Manifest
+from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT, Tensor
+from partition_core.chain.run import Source, feeds_of
 
 
 @dataclass(frozen=True)
@@ -33,29 +32,23 @@ def wiring(manifest: Manifest) -> Wiring:
     An input that no segment gives is called as the segment calls it, or `segment: name` where two
     different tensors would have one name; so is an output that nothing reads.
     """
-    taken = {
-        (part.save_file, tensor.name): tensor for part in manifest.parts for tensor in part.inputs
-    }
-    given = {
-        (part.save_file, tensor.name): tensor for part in manifest.parts for tensor in part.outputs
-    }
-    feeds: dict[str, dict[str, Source]] = {part.save_file: {} for part in manifest.parts}
+    segments = manifest.segments
+    taken = {(one.save_file, tensor.name): tensor for one in segments for tensor in one.inputs}
+    given = {(one.save_file, tensor.name): tensor for one in segments for tensor in one.outputs}
+    feeds = feeds_of(manifest.edges)
     inputs: dict[str, Tensor] = {}
     gaps: dict[str, str] = {}
     lacking = {taken[e.consumer, e.input] for e in manifest.edges if not e.producer}
     clashing = _repeated([*{(one.reference, one.name) for one in lacking}], manifest.inputs)
     for edge in manifest.edges:
-        if edge.consumer == MODEL_OUTPUT:
+        if edge.producer not in ("", MODEL_INPUT):
             continue
-        tensor, source = taken[edge.consumer, edge.input], (edge.producer, edge.output)
-        if edge.producer in ("", MODEL_INPUT):
-            name = edge.output or edge.input
-            if not edge.producer:
-                name = f"{edge.consumer}: {name}" if name in clashing else name
-                gaps.setdefault(name, edge.consumer)
-            inputs.setdefault(name, Tensor(name, tensor.dtype, tensor.dims, tensor.reference))
-            source = (MODEL_INPUT, name)
-        feeds[edge.consumer][edge.input] = source
+        name = edge.output or edge.input
+        if not edge.producer:
+            name = f"{edge.consumer}: {name}" if name in clashing else name
+            gaps.setdefault(name, edge.consumer)
+            feeds.setdefault(edge.consumer, {})[edge.input] = (MODEL_INPUT, name)
+        inputs.setdefault(name, replace(taken[edge.consumer, edge.input], name=name))
     return Wiring(tuple(inputs.values()), feeds, _outputs(manifest, given), gaps)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from partition_core.base.errors import CutError, Problem
+from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT, Edge, SegmentBoundary, Tensor
 from partition_core.graph.boundary import Boundary
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import is_mark, root
@@ -13,44 +14,7 @@ from partition_core.graph.scope import Scope, scope_of
 from partition_core.graph.walk import dependents, reads
 from partition_core.recipe.values import Segment
 
-MODEL_INPUT = "end2end input"
-MODEL_OUTPUT = "end2end output"
 SEGMENTS_AT = "partition.segments"
-
-
-@dataclass(frozen=True)
-class BoundaryTensor:
-    """An input or output of a segment: its name, ONNX dtype, dims and the mark it comes from."""
-
-    name: str
-    dtype: str
-    dims: tuple[int | str, ...]
-    reference: str
-
-
-@dataclass(frozen=True)
-class SegmentBoundary:
-    """The inputs and outputs of the segment in `save_file`, in its order."""
-
-    save_file: str
-    inputs: tuple[BoundaryTensor, ...]
-    outputs: tuple[BoundaryTensor, ...]
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One tensor on its way: the output `output` of `producer` is the input `input` of `consumer`.
-
-    `producer` is the save_file of an earlier segment, `end2end input`, or empty: a gap, no one
-    gives the tensor. `consumer` is the save_file of a segment, or `end2end output`.
-    """
-
-    producer: str
-    output: str
-    consumer: str
-    input: str
-    dtype: str
-    dims: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -149,9 +113,9 @@ def _name(node: Node) -> str:
     return node.name or node.outputs[0].name or ""
 
 
-def _plain(item: Boundary) -> BoundaryTensor:
+def _plain(item: Boundary) -> Tensor:
     dims = tuple(dim for dim in item.dims if dim is not None)
-    return BoundaryTensor(item.name, item.text, dims, str(item.tensor))
+    return Tensor(item.name, item.text, dims, str(item.tensor))
 
 
 def _edge(producer: tuple[str, str], consumer: tuple[str, str], item: Boundary) -> Edge:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, problem
 from partition_core.base.recording import RecordedSample
 from partition_core.proof.comparison import (
-    Array,
     Detections,
     difference,
     form,
@@ -20,7 +20,7 @@ from partition_core.proof.comparison import (
     same_detections,
 )
 from partition_core.proof.masks import mask_difference, unequal_masks
-from partition_core.proof.observed import Arrays, Whole
+from partition_core.proof.observed import Whole
 
 DETECTIONS = ("dets", "labels")
 MASKS = "masks"

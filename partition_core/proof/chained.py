@@ -6,31 +6,27 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from partition_core.backends.onnxruntime.session import SEEDS, Session
+from partition_core.backends.backend import Agreement, Backend
+from partition_core.backends.onnxruntime.backend import Plain
+from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import CutError, Problem, ProofError, problem
-from partition_core.graph.boundaries import MODEL_INPUT, BoundaryTensor, Edge, SegmentBoundary
+from partition_core.chain.pieces import Chain, SegmentBoundary, Tensor
+from partition_core.chain.run import add, feeds_of, made_of, walk
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
-from partition_core.proof.comparison import Array, difference, same_bits, same_kind
-from partition_core.proof.observed import Arrays, Whole
+from partition_core.proof.comparison import agrees, difference, same_bits, same_kind
+from partition_core.proof.observed import Whole
 from partition_core.proof.random_operators import (
     NOT_DETERMINISTIC,
+    SEEDS,
     RandomOperator,
     draw_random_numbers,
     random_operators,
     unseeded,
 )
 
-_Made = dict[tuple[str, str], Array]
-
-
-@dataclass(frozen=True)
-class Chain:
-    """The segments of a partition as files, in their order, and how tensors go between them."""
-
-    files: Mapping[str, Path]
-    boundaries: Sequence[SegmentBoundary]
-    edges: Sequence[Edge]
+BackendOf = Callable[[str, int | None], Backend]
+"""What runs a segment: from its file's name, and the seed for one that draws random numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,80 +61,91 @@ def run_chain(
     inputs: Sequence[Arrays],
     random: frozenset[str],
     remedy: Callable[[], str],
+    scratch: Path,
+    backend_of: BackendOf = Plain,
 ) -> ChainRun:
-    """Run the segments in order and compare what they give with end2end, bit for bit.
+    """Run the segments in order and compare what they give with end2end, as their backend agrees.
 
     `wholes` are what end2end gave for the samples `inputs`. An input that no segment gives (a gap
     of the recipe), or that a random segment gives, comes from there. `random` are the references of
     the tensors that may differ from run to run, and `remedy` returns what to do about another
-    difference. One segment at a time is in memory.
+    difference. One segment at a time is in memory; `scratch` is a folder for converted ones.
     """
-    run = ChainRun()
-    made: list[_Made] = [
-        {(MODEL_INPUT, name): array for name, array in sample.items()} for sample in inputs
-    ]
-    for boundary in chain.boundaries:
-        sources = _sources(chain, boundary)
+    run, feeds, made = ChainRun(), feeds_of(chain.edges), made_of(inputs)
+
+    def recorded(number: int, tensor: Tensor) -> Array:
+        return wholes[number].marks[tensor.reference]
+
+    for boundary, fed in walk(chain.boundaries, feeds, made, recorded):
+        file = boundary.save_file
         run.recorded += [
-            f"{boundary.save_file}: {name}"
-            for name, source in sources.items()
+            f"{file}: {name}"
+            for name, source in feeds.get(file, {}).items()
             if source not in made[0]
         ]
-        segment = _Segment.of(
-            chain.files[boundary.save_file],
-            boundary,
-            [_fed(boundary, sources, *pair) for pair in zip(made, wholes, strict=True)],
-        )
+        segment = _Segment.of(chain.files[file], boundary, fed, scratch, backend_of)
         given = segment.runs()
-        unequal = _unequal(boundary, given, wholes)
+        unequal = _unequal(boundary, given, wholes, segment.agreement)
         varying = segment.varying(given, unequal)
         drawn = {t: names for t, names in varying.items() if names and t.reference in random}
         run.problems += _unstable(
             boundary, {one: names for one, names in varying.items() if one not in drawn}
         )
-        run.problems += _wrong(boundary, given, wholes, set(unequal) - set(varying), remedy)
+        unequal -= varying.keys()
+        run.problems += _wrong(boundary, given, wholes, unequal, segment.agreement, remedy)
         run.problems += _misformed(boundary, given, wholes, drawn)
         if run.problems:
             return run
         run.unproven += [
-            Unproven(boundary.save_file, tensor.name, tensor.reference, drawn[tensor])
+            Unproven(file, tensor.name, tensor.reference, drawn[tensor])
             for tensor in boundary.outputs
             if tensor in drawn
         ]
         proven = [tensor.name for tensor in boundary.outputs if tensor not in drawn]
         run.moves = run.moves or any(_moves(given, name) for name in proven)
-        for known, outputs in zip(made, given, strict=True):
-            known.update(((boundary.save_file, name), outputs[name]) for name in proven)
+        add(made, boundary, [{name: outputs[name] for name in proven} for outputs in given])
     return run
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment, and what it is fed for each sample."""
+    """A segment, what it is fed for each sample, and what runs it."""
 
-    file: Path
+    files: Sequence[Path]
     boundary: SegmentBoundary
     model: Model
     operators: tuple[RandomOperator, ...]
     fed: Sequence[Arrays]
+    backend_of: BackendOf
+    agreement: Agreement
 
     @classmethod
-    def of(cls, file: Path, boundary: SegmentBoundary, fed: Sequence[Arrays]) -> _Segment:
+    def of(
+        cls,
+        file: Path,
+        boundary: SegmentBoundary,
+        fed: Sequence[Arrays],
+        scratch: Path,
+        backend_of: BackendOf,
+    ) -> _Segment:
+        backend = backend_of(boundary.save_file, None)
         try:
             model = read_model(file)
         except CutError as error:
-            Session(file, boundary.save_file)  # what onnxruntime says of it goes first
+            backend.load(file)  # what onnxruntime says of it goes first
             raise ProofError(*error.problems) from error
-        return cls(file, boundary, model, random_operators(model), fed)
+        files = backend.convert(file, scratch)
+        operators, agreement = random_operators(model), backend.agreement()
+        return cls(files, boundary, model, operators, fed, backend_of, agreement)
 
     def runs(self, seed: int = SEEDS[0]) -> list[dict[str, Array]]:
-        draws = bool(self.operators)
-        session = Session(self.file, self.boundary.save_file, draws=draws, seed=seed)
-        return [session.run(sample) for sample in self.fed]
+        backend = self.backend_of(self.boundary.save_file, seed if self.operators else None)
+        run = backend.load(*self.files)
+        return [run(sample) for sample in self.fed]
 
     def varying(
-        self, given: Sequence[Arrays], unequal: Collection[BoundaryTensor]
-    ) -> dict[BoundaryTensor, tuple[str, ...]]:
+        self, given: Sequence[Arrays], unequal: Collection[Tensor]
+    ) -> dict[Tensor, tuple[str, ...]]:
         """Return which outputs another run changes, and the operators that draw for them.
 
         Looked at are those that random operators reach, even if they drew the same numbers as in
@@ -151,7 +158,7 @@ class _Segment:
         }
         suspects = {one for one, names in operators.items() if names or one in unequal}
         able = {one for one in suspects if operators[one]}
-        changed: set[BoundaryTensor] = set()
+        changed: set[Tensor] = set()
         for seed in _more_seeds(suspects, able):
             again = self.runs(seed)
             changed |= {one for one in suspects if not _all_same(one.name, given, again)}
@@ -166,22 +173,6 @@ def _more_seeds(suspects: Collection[object], able: Collection[object]) -> Seque
     return SEEDS[1:] if able else SEEDS[1:2]
 
 
-def _sources(chain: Chain, boundary: SegmentBoundary) -> dict[str, tuple[str, str]]:
-    """Return, for the inputs of a segment that others or the model's input give, which output."""
-    return {
-        edge.input: (edge.producer, edge.output)
-        for edge in chain.edges
-        if edge.consumer == boundary.save_file and edge.producer
-    }
-
-
-def _fed(
-    boundary: SegmentBoundary, sources: Mapping[str, tuple[str, str]], made: _Made, whole: Whole
-) -> dict[str, Array]:
-    taken = {name: made[source] for name, source in sources.items() if source in made}
-    return {t.name: taken.get(t.name, whole.marks[t.reference]) for t in boundary.inputs}
-
-
 def _all_same(name: str, runs: Sequence[Arrays], others: Sequence[Arrays]) -> bool:
     return all(same_bits(one[name], other[name]) for one, other in zip(runs, others, strict=True))
 
@@ -191,39 +182,43 @@ def _moves(given: Sequence[Arrays], name: str) -> bool:
 
 
 def _unequal(
-    boundary: SegmentBoundary, given: Sequence[Arrays], wholes: Sequence[Whole]
-) -> list[BoundaryTensor]:
-    return [
+    boundary: SegmentBoundary,
+    given: Sequence[Arrays],
+    wholes: Sequence[Whole],
+    agreement: Agreement,
+) -> set[Tensor]:
+    return {
         tensor
         for tensor in boundary.outputs
         if not all(
-            same_bits(ours[tensor.name], whole.marks[tensor.reference])
+            agrees(ours[tensor.name], whole.marks[tensor.reference], agreement.relative_l2)
             for ours, whole in zip(given, wholes, strict=True)
         )
-    ]
+    }
 
 
 def _wrong(
     boundary: SegmentBoundary,
     given: Sequence[Arrays],
     wholes: Sequence[Whole],
-    unequal: Collection[BoundaryTensor],
+    unequal: Collection[Tensor],
+    agreement: Agreement,
     remedy: Callable[[], str],
 ) -> Iterator[Problem]:
     for number, (outputs, whole) in enumerate(zip(given, wholes, strict=True)):
         for tensor in boundary.outputs:
             ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
-            if tensor in unequal and not same_bits(ours, theirs):
+            if tensor in unequal and not agrees(ours, theirs, agreement.relative_l2):
                 yield problem(
                     f"segment '{boundary.save_file}'",
                     f"its output '{tensor.name}' is not what end2end computes for sample {number}",
-                    f"expected '{tensor.reference}' bit for bit; {difference(ours, theirs)}",
+                    f"expected '{tensor.reference}' {agreement}; {difference(ours, theirs)}",
                     remedy(),
                 )
 
 
 def _unstable(
-    boundary: SegmentBoundary, tensors: Mapping[BoundaryTensor, Sequence[str]]
+    boundary: SegmentBoundary, tensors: Mapping[Tensor, Sequence[str]]
 ) -> Iterator[Problem]:
     for tensor, operators in tensors.items():
         drawing = f"{draw_random_numbers(operators)}, but the tensor must be the same each time"
@@ -238,7 +233,7 @@ def _misformed(
     boundary: SegmentBoundary,
     given: Sequence[Arrays],
     wholes: Sequence[Whole],
-    drawn: Collection[BoundaryTensor],
+    drawn: Collection[Tensor],
 ) -> Iterator[Problem]:
     """Yield a problem for random outputs that have another dtype or rank than in end2end."""
     for outputs, whole in zip(given, wholes, strict=True):

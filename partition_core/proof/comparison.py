@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from partition_core.base.arrays import Array
 from partition_core.base.rare_dtypes import is_float, is_number
 
-Array = np.ndarray[Any, Any]
 Value = Any
 """What a model gives by one name: an array, or a list of arrays, which is a sequence of ONNX."""
 
@@ -32,6 +32,27 @@ def same_bits(left: Value, right: Value) -> bool:
     if left.dtype.kind in "OSU":
         return bool(np.array_equal(left, right))
     return bool(left.tobytes() == right.tobytes())
+
+
+def agrees(ours: Value, theirs: Value, relative_l2: float) -> bool:
+    """Return whether a value is `theirs` bit for bit, or floats that differ by no more than that.
+
+    `relative_l2` is the L2 norm of the difference by that of the finite values of `theirs`; what is
+    not finite must be the same.
+    """
+    if same_bits(ours, theirs) or not relative_l2 or form(ours) != form(theirs):
+        return same_bits(ours, theirs)
+    if isinstance(theirs, list):
+        return all(agrees(*pair, relative_l2) for pair in zip(ours, theirs, strict=True))
+    if not is_float(theirs.dtype):
+        return False
+    wide, expected = ours.astype(np.float64), theirs.astype(np.float64)
+    finite = np.isfinite(expected)
+    apart = np.linalg.norm(wide[finite] - expected[finite])
+    return bool(
+        np.array_equal(wide[~finite], expected[~finite], equal_nan=True)
+        and apart <= relative_l2 * np.linalg.norm(expected[finite])
+    )
 
 
 def largest_difference(left: Value, right: Value) -> float:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from partition_core.base.arrays import Array
 
 _AT_AN_EDGE = 100.0
 _OF_A_MASK = 0.01

@@ -5,6 +5,7 @@ Both on every sample of the export, and refused where the samples would prove no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from partition_core.base.errors import Problem, ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
+from partition_core.chain.pieces import Chain
 from partition_core.graph.file.graph import Model
 from partition_core.proof.against_original import (
     DETECTIONS,
@@ -22,7 +24,7 @@ from partition_core.proof.against_original import (
     most_detections,
     unequal_maps,
 )
-from partition_core.proof.chained import Chain, Unproven, run_chain
+from partition_core.proof.chained import Unproven, run_chain
 from partition_core.proof.comparison import is_rounded, magnitude, same_bits
 from partition_core.proof.meaningful import fixed_outputs, unmoved, vacuous
 from partition_core.proof.observed import Observed, Whole
@@ -72,7 +74,8 @@ def prove(
     observed = Observed.of(end2end, model)
     wholes = observed.runs(inputs, scratch)
     varying = frozenset(name for original in originals for name in original.mark_changes)
-    chained = run_chain(chain, wholes, inputs, varying, lambda: rounding_by_marks(model))
+    rounding = functools.partial(rounding_by_marks, model)
+    chained = run_chain(chain, wholes, inputs, varying, rounding, scratch)
     operators = random_operators(model)
     random = _random(originals, tolerance)
     chooses = detects or PANOPTIC in wholes[0].outputs

@@ -29,6 +29,10 @@ _INT32_DATA = 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_IS_OF_THE_FUNCTION = 1, 21
 
 
+SEEDS = (0, 1, 2, 3)
+"""What runs are repeated with."""
+
+
 REMEDY = "scale the numbers by 0 with the arrays of 'proof.inputs', or give the operators a 'seed'"
 """What makes an ONNX file with random operators give the same in each run."""
 

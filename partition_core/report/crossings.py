@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
+from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.graph.costs import Sizes, TypeOf, tensor_bytes
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import MarkedTensor, marks_of, root

@@ -1,4 +1,4 @@
-"""How fast models run in onnxruntime and how much memory they take, each in its own process.
+"""How fast models run and how much memory they take, each in its own process.
 
 Not for proving: onnxruntime optimizes here, as it does for whoever deploys the models.
 """
@@ -16,16 +16,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from partition_core.backends.onnxruntime.session import reason_of
+from partition_core.backends.backend import Backend
+from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.array_sets import load_sets, save_sets
+from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import BuildError, problem
 from partition_core.base.folders import END2END
 from partition_core.base.recording import Recording
-from partition_core.graph.boundaries import MODEL_INPUT, MODEL_OUTPUT
-from partition_core.proof.chained import Chain
-from partition_core.proof.observed import Arrays
+from partition_core.base.wording import one_line
+from partition_core.chain.pieces import MODEL_OUTPUT, Chain, Tensor
+from partition_core.chain.run import add, feeds_of, made_of, walk
 
-_RUNNER = "partition_core.backends.onnxruntime.measured_run"
+_ENGINE = OnnxRuntime()
+_RUNNER = "partition_core.backends.measured_run"
 
 
 @dataclass(frozen=True)
@@ -80,50 +83,44 @@ def measure(
     samples = [recorded.inputs for recorded in recording.samples]
     models: dict[str, Measured] = {}
     models[END2END], whole = run(END2END, end2end, samples)
-    made = [{(MODEL_INPUT, name): array for name, array in one.items()} for one in samples]
-    for boundary in chain.boundaries:
-        source = {
-            edge.input: (edge.producer, edge.output)
-            for edge in chain.edges
-            if edge.consumer == boundary.save_file
-            and edge.producer
-            and (edge.producer, edge.output) not in random
-        }
-        fed = [
-            {
-                tensor.name: there[source[tensor.name]]
-                if tensor.name in source
-                else recorded.marks[tensor.reference]
-                for tensor in boundary.inputs
-            }
-            for there, recorded in zip(made, recording.samples, strict=True)
-        ]
-        name = boundary.save_file
+    feeds = feeds_of(edge for edge in chain.edges if (edge.producer, edge.output) not in random)
+    made = made_of(samples)
+
+    def recorded(number: int, tensor: Tensor) -> Array:
+        array: Array = recording.samples[number].marks[tensor.reference]
+        return array
+
+    for segment, fed in walk(chain.boundaries, feeds, made, recorded):
+        name = segment.save_file
         models[name], given = run(name, chain.files[name], fed)
-        for there, outputs in zip(made, given, strict=True):
-            there.update(((name, output), array) for output, array in outputs.items())
+        add(made, segment, given)
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
     chained = [{edge.input: there[edge.producer, edge.output] for edge in ends} for there in made]
     return Figures(models, whole, chained)
 
 
 def measured(
-    called: str, model: Path, samples: Sequence[Arrays], scratch: Path
+    called: str,
+    model: Path,
+    samples: Sequence[Arrays],
+    scratch: Path,
+    engine: Backend = _ENGINE,
 ) -> tuple[Measured, Sequence[Arrays]]:
     """Run a model on every sample in a process of its own; return figures and outputs.
 
-    Raises BuildError if it cannot be run, with `called` for its name.
+    `engine` runs it as it is set by itself; `scratch` is a folder for what it converts. Raises
+    BuildError if it cannot be run, with `called` for its name.
     """
     fed, given = scratch / "fed.npz", scratch / "given.npz"
     save_sets(samples, fed)
-    paths = [str(path) for path in (model, fed, given)]
-    command = [sys.executable, "-P", "-m", _RUNNER, *paths]
+    files = engine.convert(model, scratch)
+    command = [sys.executable, "-P", "-m", _RUNNER, engine.name, *map(str, (fed, given, *files))]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
     )
     if run.returncode != 0:
-        last = reason_of(" ".join(run.stderr.strip().splitlines()[-1:]), model)
-        raise BuildError(problem(called, f"it could not be measured in onnxruntime: {last}"))
+        last = one_line(" ".join(run.stderr.strip().splitlines()[-1:]), model.parent)
+        raise BuildError(problem(called, f"it could not be measured in {engine.name}: {last}"))
     told = json.loads(run.stdout.splitlines()[-1])
     where = f"{datetime.date.today().isoformat()}, {machine()}"
     return Measured(told["load"], tuple(told["runs"]), told["peak"], where), load_sets(given)

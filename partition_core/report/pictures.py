@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from partition_core.base.arrays import Arrays
 from partition_core.chain.picture import PICTURE_CHANNELS
-from partition_core.proof.observed import Arrays
 from partition_core.report.figures import Detection, Given, Picture
 from partition_core.report.source import Source
 

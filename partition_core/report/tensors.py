@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from partition_core.base.arrays import Arrays
 from partition_core.base.wording import counted, size_text
 from partition_core.proof.comparison import form, largest_difference, same_bits
-from partition_core.proof.observed import Arrays
 from partition_core.proof.summary import listed, recorded_inputs, unproven_segments
 from partition_core.report.crossings import Crossing
 from partition_core.report.figures import MatchRow, TensorRow

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partition_core.base.array_files import arrays_in
+from partition_core.base.arrays import Array
 from partition_core.base.disk import write_whole, written_whole
 from partition_core.base.errors import Place, RunError, problem
 from partition_core.base.outside_files import json_in
-from partition_core.chain.manifest import Part, Tensor
+from partition_core.chain.pieces import SegmentBoundary, Tensor
 
 if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline
     from partition_core.runtime.samples import Sample
 
-Array = np.ndarray[Any, Any]
 Marked = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """From the inputs of a model to the arrays at its marks, by reference."""
 
@@ -62,8 +62,9 @@ def _entering(
         return
     pipeline.check_inputs(inputs)
     arrays = marked(inputs)
-    for part in pipeline.manifest.parts:
-        yield part.save_file, {one.name: _typed(arrays[one.reference], one) for one in part.inputs}
+    for segment in pipeline.manifest.segments:
+        typed = {one.name: _typed(arrays[one.reference], one) for one in segment.inputs}
+        yield segment.save_file, typed
 
 
 def _typed(array: Array, tensor: Tensor) -> Array:
@@ -119,21 +120,22 @@ class CalibrationReader:
 
 
 def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
-    def told(part: Part) -> dict[str, Any]:
+    def told(segment: SegmentBoundary) -> dict[str, Any]:
+        file = segment.save_file
         return {
-            "sha256": part.digests[part.save_file],
+            "sha256": pipeline.manifest.digests[file][file],
             "inputs": [
                 {"name": one.name, "dtype": one.dtype, "dims": list(one.dims)}
-                for one in part.inputs
+                for one in segment.inputs
             ],
-            "files": [f"{folder_of(part.save_file)}/{sample.name}.npz" for sample in samples],
+            "files": [f"{folder_of(file)}/{sample.name}.npz" for sample in samples],
         }
 
     return {
         "format": 1,
         "recipe": pipeline.manifest.recipe,
         "samples": [[file.name for file in sample.files] for sample in samples],
-        "segments": {part.save_file: told(part) for part in pipeline.manifest.parts},
+        "segments": {one.save_file: told(one) for one in pipeline.manifest.segments},
     }
 
 

@@ -82,9 +82,7 @@ def _picture_note(pipeline: Pipeline, width: int, height: int) -> str:
 
 
 def _digests(pipeline: Pipeline) -> Mapping[str, str]:
-    manifest = pipeline.manifest
-    known = {part.save_file: part.digests for part in manifest.parts} | {END2END: manifest.digests}
-    return {file: known[file][file] for file in pipeline.detects_by}
+    return {file: pipeline.manifest.digests[file][file] for file in pipeline.detects_by}
 
 
 def _names(found: Sequence[Detection]) -> str:

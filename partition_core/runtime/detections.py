@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from partition_core.base.arrays import Array
 from partition_core.base.errors import RunError, problem
-from partition_core.chain.manifest import MODEL_OUTPUT
+from partition_core.chain.pieces import MODEL_OUTPUT
 
 if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline
     from partition_core.runtime.preprocessing import Frame
 
-Array = np.ndarray[Any, Any]
 _DETECTIONS = ("dets", "labels")
 
 

@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from partition_core.backends.onnxruntime.runner import OnnxRuntime, Session
+from partition_core.backends.backend import Backend, Runner
+from partition_core.backends.onnxruntime.backend import OnnxRuntime
+from partition_core.base.arrays import Array
 from partition_core.base.errors import RunError, one_of, problem, suggestion
 from partition_core.base.folders import END2END
 from partition_core.chain.check import Sizes, check
-from partition_core.chain.manifest import MODEL_INPUT, Part, Tensor, read_manifest
-from partition_core.chain.wiring import Source, wiring
+from partition_core.chain.manifest import read_manifest
+from partition_core.chain.pieces import SegmentBoundary, Tensor
+from partition_core.chain.run import add, made_of, walk
+from partition_core.chain.wiring import wiring
 
 if TYPE_CHECKING:
     from partition_core.runtime.detections import Detection
     from partition_core.runtime.preprocessing import Prepared
 
-Array = np.ndarray[Any, Any]
 SegmentFunction = Callable[[dict[str, Array]], Mapping[str, Array] | Sequence[Array]]
 """What runs a segment: takes its inputs by name, returns its outputs by name or in order."""
 
@@ -31,10 +32,10 @@ class Segment:
     Names, dtypes and dims are those of the boundary in the manifest, and are checked both ways.
     """
 
-    def __init__(self, part: Part, run: SegmentFunction) -> None:
-        self.save_file = part.save_file
-        self.inputs = part.inputs
-        self.outputs = part.outputs
+    def __init__(self, boundary: SegmentBoundary, run: SegmentFunction) -> None:
+        self.save_file = boundary.save_file
+        self.inputs = boundary.inputs
+        self.outputs = boundary.outputs
         self.run = run
 
     def __call__(
@@ -74,7 +75,7 @@ class Pipeline:
 
     `engine` runs the segments; `segments` gives some of them another one, by the name of their
     file: an `OnnxRuntime` with other providers or options, or any callable (`SegmentFunction`).
-    `verify` compares the files that onnxruntime loads with the digests of the manifest.
+    `verify` compares the files that are loaded with the digests of the manifest.
     Raises RunError for a folder, a file or a name that is wrong.
 
     The result has the outputs of end2end, and those of segments that nothing reads.
@@ -84,8 +85,8 @@ class Pipeline:
         self,
         folder: str | Path,
         *,
-        engine: OnnxRuntime | None = None,
-        segments: Mapping[str, OnnxRuntime | SegmentFunction] | None = None,
+        engine: Backend | None = None,
+        segments: Mapping[str, Backend | SegmentFunction] | None = None,
         verify: bool = True,
     ) -> None:
         self.manifest = read_manifest(Path(folder))
@@ -94,28 +95,28 @@ class Pipeline:
         self._check_names(chosen)
         self._engine = engine or OnnxRuntime()
         self._verify = verify
-        self._end2end: Session | None = None
+        self._end2end: Runner | None = None
         self._segments = {
-            part.save_file: Segment(
-                part, self._runtime(part.save_file, chosen.get(part.save_file, self._engine))
+            one.save_file: Segment(
+                one, self._runtime(one.save_file, chosen.get(one.save_file, self._engine))
             )
-            for part in self.manifest.parts
+            for one in self.manifest.segments
         }
 
-    def _runtime(self, file: str, chosen: OnnxRuntime | SegmentFunction) -> SegmentFunction:
-        return self._loaded(file, chosen) if isinstance(chosen, OnnxRuntime) else chosen
+    def _runtime(self, file: str, chosen: Backend | SegmentFunction) -> SegmentFunction:
+        return self._loaded(file, chosen) if isinstance(chosen, Backend) else chosen
 
-    def _loaded(self, file: str, engine: OnnxRuntime) -> Session:
+    def _loaded(self, file: str, engine: Backend) -> Runner:
         if self._verify:
             self.manifest.check_files(file)
         return engine.load(self.manifest.folder / file)
 
     def _check_names(self, chosen: Mapping[str, object]) -> None:
-        known = [part.save_file for part in self.manifest.parts]
+        known = [segment.save_file for segment in self.manifest.segments]
         for name, run in chosen.items():
             if name not in known:
                 raise _unknown_segment(name, known)
-            if not isinstance(run, OnnxRuntime) and not callable(run):
+            if not isinstance(run, Backend) and not callable(run):
                 raise RunError(
                     problem(
                         f"segment '{name}'",
@@ -165,9 +166,11 @@ class Pipeline:
         self, inputs: Mapping[str, Array] | None = None, /, **named: Array
     ) -> dict[str, Array]:
         """Return the outputs of the chain by name; raises RunError for a tensor that is wrong."""
-        made: dict[Source, Array] = {}
-        for file, _, outputs in self.steps(inputs, **named):
-            made.update(((file, name), array) for name, array in outputs.items())
+        made = {
+            (file, name): array
+            for file, _, outputs in self.steps(inputs, **named)
+            for name, array in outputs.items()
+        }
         return {name: made[source] for name, (source, _) in self._wiring.outputs.items()}
 
     def steps(
@@ -176,12 +179,11 @@ class Pipeline:
         """Run the chain; yield each segment's file, its inputs and its outputs, once it has run."""
         given = {**(inputs or {}), **named}
         self.check_inputs(given)
-        made: dict[Source, Array] = {(MODEL_INPUT, name): a for name, a in given.items()}
-        for file, segment in self._segments.items():
-            fed = {name: made[source] for name, source in self._wiring.feeds[file].items()}
-            outputs = segment(fed)
-            made.update(((file, name), array) for name, array in outputs.items())
-            yield file, fed, outputs
+        made = made_of([given])
+        for boundary, (fed,) in walk(self.manifest.segments, self._wiring.feeds, made):
+            outputs = self._segments[boundary.save_file](fed)
+            add(made, boundary, [outputs])
+            yield boundary.save_file, fed, outputs
 
     def end2end(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs of `end2end.onnx`, which `engine` loads at the first call.
@@ -212,8 +214,8 @@ class Pipeline:
 
     def end_profiling(self) -> dict[str, Path]:
         """End the profiles of onnxruntime and return their files, by segment."""
-        runs = {file: segment.run for file, segment in self._segments.items()}
-        ended = {f: run.end_profiling() for f, run in runs.items() if isinstance(run, Session)}
+        ends = {f: getattr(one.run, "end_profiling", None) for f, one in self._segments.items()}
+        ended = {file: end() for file, end in ends.items() if end is not None}
         return {file: path for file, path in ended.items() if path is not None}
 
     def preprocess(self, *pictures: str | Path | Array) -> Prepared:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from partition_core.base.arrays import Array
 from partition_core.base.errors import Place, RunError, problem
 from partition_core.base.folders import MANIFEST
 from partition_core.chain.manifest import Manifest
 from partition_core.chain.picture import PictureInput, up_to_multiple
 from partition_core.runtime import pixels
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

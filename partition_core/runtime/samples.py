@@ -6,17 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from partition_core.base.array_files import arrays_in
+from partition_core.base.arrays import Array
 from partition_core.base.errors import Place, RunError, problem
 
 if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline
 
-Array = np.ndarray[Any, Any]
 
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _TENSORS = ".npz"

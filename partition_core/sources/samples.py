@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from partition_core.base.array_files import arrays_in
+from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import PlaceOf, Problem, ProofError, one_of, problem, suggestion
 from partition_core.base.index_ranges import ZERO_OR_ONE, Ranges
 from partition_core.recipe.input_forms import INTEGERS, Expected, dims_misfit
 from partition_core.recipe.values import Range, Recipe, TensorSpec
 
-Array = np.ndarray[Any, Any]
-Arrays = Mapping[str, Array]
 TYPICAL = 0
 """The key of an input like those that a model was made for; that of sample k is k + 1."""
 _LEAST_SAMPLES = 2

@@ -6,7 +6,7 @@ Both are imported by the name of the source, so that a torch model needs no mmde
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
@@ -15,11 +15,9 @@ from partition_core.base.disk import Digest
 from partition_core.sources.job import Job
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from partition_core.base.arrays import Arrays
     from partition_core.base.recording import Recording
 
-    Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 Pinned = tuple[Path, Digest]
 """The file that a recipe pins, verified and here, and its digest."""
@@ -52,8 +50,8 @@ class Exported:
 class Form(Protocol):
     """The module `form` of a source: what is known without loading the model."""
 
-    PACKAGES: tuple[str, ...]
-    """The packages whose versions decide what an export gives."""
+    def versions(self) -> Iterator[tuple[str, str]]:
+        """Yield the packages that decide what an export gives, with their versions."""
 
     def files(self, job: Job) -> Iterator[InputFile]:
         """Yield the files that an export reads besides those that any recipe may name.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from partition_core.base.arrays import Arrays
 from partition_core.base.errors import ExportError, PlaceOf
 from partition_core.graph.as_asked import Form, input_differences
 from partition_core.graph.files import save_traced
@@ -22,8 +23,6 @@ from partition_core.trace.checkpoint import load_state
 from partition_core.trace.exporter import Export, Phase, export_subject
 from partition_core.trace.seed_weights import seed_weights
 from partition_core.trace.subject import Subject, run_model
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def export(job: Job, pinned: Pinned | None) -> Exported:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from partition_core.backends.onnxruntime.node_times import measured_seconds
 from partition_core.base.disk import write_whole
 from partition_core.base.errors import BuildError, CutError, Problem, one_of, problem, suggestion
 from partition_core.base.folders import BUILD
@@ -21,7 +20,7 @@ from partition_core.recipe.values import Mark, Recipe
 from partition_core.suggest import text
 from partition_core.suggest.appraisal import Appraisal, appraised
 from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, undecided
-from partition_core.suggest.measuring import measured_dims
+from partition_core.suggest.measuring import measured_dims, measured_seconds
 from partition_core.suggest.naming import Said, Words, said, words_of, words_of_file
 from partition_core.suggest.plot import draw
 from partition_core.suggest.search import Parts, Wishes, pareto_front
@@ -48,8 +47,9 @@ def measured_model(
     `scratch` is an empty folder. Raises BuildError for an operator of `unsupported` that the model
     does not have.
     """
-    inputs = load_recording(recording).samples[0].inputs
     model = read_model(path)
+    given = load_recording(recording).samples[0].inputs
+    inputs = {one.name: given[one.name] for one in model.graph.inputs if one.tensor is None}
     _check_operators(model, unsupported)
     flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
     return MeasuredModel(model, flow, measured_seconds(path, inputs, scratch) if measures else None)

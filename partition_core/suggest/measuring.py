@@ -1,14 +1,21 @@
-"""What only a run can tell: sizes that the data decides."""
+"""What only a run can tell: sizes that the data decides, and how long each node takes."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from partition_core.backends.onnxruntime.session import Array, Session, with_outputs
+from partition_core.backends.onnxruntime.backend import OnnxRuntime, Plain
+from partition_core.base.arrays import Array
+from partition_core.base.errors import BuildError, RunError, problem
+from partition_core.base.wording import one_line
+from partition_core.graph.more_outputs import with_outputs
 from partition_core.suggest.flow import Dims
+
+_CALLED = "the model"
 
 
 def measured_dims(
@@ -20,6 +27,26 @@ def measured_dims(
     """
     if not names:
         return {}
-    session = Session(with_outputs(model, names, scratch / "every_size.onnx"), "the model")
-    found = session.run({name: inputs[name] for name in session.inputs})
+    run = Plain(_CALLED).load(with_outputs(model, names, scratch / "every_size.onnx"))
+    found = run(inputs)
     return {name: np.shape(found[name]) for name in names}
+
+
+def measured_seconds(
+    model: Path, inputs: Mapping[str, Array], scratch: Path, runs: int = 5
+) -> dict[str, float]:
+    """Return the seconds that each node of `model` takes on the CPU, by name: medians of `runs`.
+
+    Graph optimizations are off so that every node is there, and a first run is not counted. Raises
+    BuildError if it does not run.
+    """
+    try:
+        run = OnnxRuntime(optimize=False, profile=scratch).load(model)
+        for _ in range(runs + 1):
+            run(inputs)
+    except RunError as error:
+        reason = one_line(str(error), model.parent)
+        raise BuildError(problem(_CALLED, "its times cannot be measured", reason)) from error
+    return {
+        name: statistics.median(found[1:] or found) for name, found in run.node_seconds().items()
+    }

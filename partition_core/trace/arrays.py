@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from partition_core.base.rare_dtypes import RARE_NAMES, Array, named_dtype
+from partition_core.base.arrays import Array
+from partition_core.base.rare_dtypes import RARE_NAMES, named_dtype
 
 
 def as_array(tensor: torch.Tensor) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from partition_core.base.array_sets import Arrays
+from partition_core.base.array_sets import ArraySet
 from partition_core.base.errors import ExportError, PlaceOf, problem
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.files import LARGEST
@@ -170,7 +170,7 @@ def _recorded(
     return RecordedSample(_as_arrays(inputs), _as_arrays(marks), _as_arrays(outputs), kind=kind)
 
 
-def _as_arrays(tensors: _Tensors) -> Arrays:
+def _as_arrays(tensors: _Tensors) -> ArraySet:
     return {name: as_array(tensor) for name, tensor in tensors.items()}
 
 

@@ -6,11 +6,10 @@ Imports only numpy. The same inputs come from the same sample, in every process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from partition_core.base.arrays import Array
 
 _LARGE, _SMALL = 100.0, 0.01
 _BRIGHTEST = 255.0

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from partition_core.base.array_sets import Arrays
+from partition_core.base.array_sets import ArraySet
 from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
 from partition_core.base.recording import RecordedSample
 from partition_core.recipe.mark_reference import MarkReference
@@ -52,7 +52,7 @@ def as_exported(
     return tuple(made)
 
 
-def _halved(arrays: Arrays, names: Collection[str]) -> Arrays:
+def _halved(arrays: ArraySet, names: Collection[str]) -> ArraySet:
     with np.errstate(over="ignore"):  # `_too_large` tells
         return {
             name: array.astype(np.float16) if name in names else array

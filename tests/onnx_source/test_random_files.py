@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from partition_core.graph.boundaries import SegmentBoundary
+from partition_core.chain.pieces import SegmentBoundary
 from partition_core.proof import chained, proof
 from partition_core.sources.onnx import recording as given_model
 from tests.cutting.chains import equal, run

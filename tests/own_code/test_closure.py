@@ -83,7 +83,7 @@ FILES = {
     "report/page/report.css": {"report"},
     "report/composing.py": {"report"},
     "report/overview.py": {"report"},
-    "graph/file/graph_writer.py": set(STEPS),
+    "graph/file/graph_writer.py": {*EXPORTS, "cut", "prove", "report"},
     "graph/stored_models.py": {*EXPORTS, "cut", "prove", "measure", "report"},
     "sources/onnx/given_file.py": {"export onnx"},
     "base/array_sets.py": {*EXPORTS, "prove", "measure", "report"},
@@ -91,7 +91,8 @@ FILES = {
     "trace/to_onnx.py": {"export mmdet", "export torch"},
     "trace/decorator.py": {"export mmdet", "export torch"},
     "proof/comparison.py": {"export onnx", "prove", "measure", "report"},
-    "backends/onnxruntime/measured_run.py": {"measure", "report"},
+    "backends/measured_run.py": {"measure", "report"},
+    "backends/onnxruntime/session.py": {"export onnx", "prove", "measure", "report"},
     "sources/onnx/recording.py": {"export onnx"},
     "sources/mmdet/detector.py": {"export mmdet"},
     "sources/torch/source.py": {"export torch"},
@@ -273,8 +274,8 @@ def test_a_package_that_is_another_than_usual_has_its_version(
 ) -> None:
     installed = {"onnxruntime-gpu": "9.9", "opencv-python-headless": "8.8"}
     monkeypatch.setattr(packages, "version_of", installed.get)
-    assert ("onnxruntime-gpu", "9.9") in list(packages.versions(onnx.PACKAGES))
-    assert ("opencv-python-headless", "8.8") in list(packages.versions(mmdet.PACKAGES))
+    assert ("onnxruntime-gpu", "9.9") in list(onnx.versions())
+    assert ("opencv-python-headless", "8.8") in list(mmdet.versions())
 
 
 @pytest.mark.parametrize("source", ["mmdet", "torch"])

@@ -209,7 +209,7 @@ def test_a_step_loads_no_package_that_our_code_imports_and_its_fingerprint_lacks
 def test_measuring_runs_a_module_in_another_process_which_counts(
     recorded: Records,
 ) -> None:
-    assert "backends/onnxruntime/measured_run.py" in recorded["tiny", "measure"].files
+    assert "backends/measured_run.py" in recorded["tiny", "measure"].files
     assert "report/page/report.css" in recorded["tiny", "report"].files
 
 

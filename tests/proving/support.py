@@ -14,11 +14,11 @@ import onnx
 
 from partition_core.base.errors import ProofError
 from partition_core.base.recording import Recording
+from partition_core.chain.pieces import Chain
 from partition_core.graph.boundaries import boundaries, edges
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.files import cut_file
-from partition_core.proof.chained import Chain
 from partition_core.proof.proof import prove
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from partition_core.recipe.values import Segment

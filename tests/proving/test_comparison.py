@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from partition_core.proof.comparison import (
     Detections,
     Match,
+    agrees,
     emptiness,
     largest_difference,
     magnitude,
@@ -351,3 +352,41 @@ def test_in_float16_a_tenth_may_be_others_and_no_more(seed: int, count: int, swa
 def test_in_float16_pairs_keep_their_order_up_to_ties(seed: int) -> None:
     left = detections(seed, 30)
     assert not match_detections(left, rows(left, swapped(30, 3, 9)), TOLERANCE, 30, True).holds
+
+
+BASE = np.array([3.0, -4.0, 0.0, 0.0], np.float32)  # of length 5
+ODD = np.array([3.0, -4.0, np.nan, np.inf], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        (BASE, BASE, True),
+        (BASE + np.float32([0, 0, 0.049, 0]), BASE, True),
+        (BASE + np.float32([0, 0, 0.051, 0]), BASE, False),
+        (BASE * np.float32(1.009), BASE, True),
+        (BASE[:3], BASE, False),
+        (BASE.astype(np.float64), BASE, False),
+        (BASE.astype(np.int32), BASE.astype(np.int32), True),
+        (np.array([1000]), np.array([1001]), False),
+        (np.array([True]), np.array([False]), False),
+        (np.array(["a"]), np.array(["b"]), False),
+        (ODD, ODD, True),
+        (ODD + np.float32(0.01), ODD, True),
+        (changed(ODD, 2, 0), ODD, False),
+        (changed(ODD, 3, -np.inf), ODD, False),
+        (changed(BASE, 3, np.nan), BASE, False),
+        (changed(BASE, 0, np.inf), BASE, False),
+        (BASE * np.float32(0), BASE * np.float32(0), True),
+        (BASE * np.float32(0) + np.float32(1e-9), BASE * np.float32(0), False),
+        ([BASE], [BASE + np.float32(0.01)], True),
+        ([BASE], [BASE + np.float32(1)], False),
+        ([BASE], [BASE, BASE], False),
+        ([BASE], BASE, False),
+    ],
+)
+def test_values_agree_within_the_length_of_their_difference(
+    ours: object, theirs: object, agree: bool
+) -> None:
+    assert agrees(ours, theirs, 0.01) == agree
+    assert agrees(ours, theirs, 0.0) == same_bits(ours, theirs)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx.parser
 import onnxruntime
 import pytest
 
-from partition_core.backends.onnxruntime.session import SEEDS, Session
+from partition_core.backends.onnxruntime.backend import Plain
+from partition_core.proof.random_operators import SEEDS
 
 X = {"x": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
 KINDS = {
@@ -28,6 +31,12 @@ def model(kind: str, seed: bool) -> bytes:
     head = '<ir_version: 10, opset_import: ["": 20]>'
     made = onnx.parser.parse_model(f"{head}\nagraph (float[8] x) => (float[8] z) {{ {text} }}")
     return made.SerializeToString()
+
+
+def written(content: bytes, folder: Path) -> Path:
+    file = folder / "m.onnx"
+    file.write_bytes(content)
+    return file
 
 
 def first_run(content: bytes, seed: int) -> np.ndarray:
@@ -56,19 +65,19 @@ def test_a_seed_of_its_own_repeats_in_the_first_run_of_a_session_only(kind: str)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_runs_of_the_proof_do_not_depend_on_those_before(kind: str) -> None:
+def test_runs_of_the_proof_do_not_depend_on_those_before(kind: str, tmp_path: Path) -> None:
     for seed in (True, False):
-        content = model(kind, seed)
-        one, other = (Session(content, "m", draws=True) for _ in range(2))
-        runs = [one.run(X)["z"], one.run(X)["z"]]
+        file = written(model(kind, seed), tmp_path)
+        one, other = (Plain("m", 0).load(file) for _ in range(2))
+        runs = [one(X)["z"], one(X)["z"]]
         assert np.array_equal(runs[0], runs[1]) == seed
-        other.run({"x": X["x"][::-1].copy()})
-        assert np.array_equal(other.run(X)["z"], runs[1])
+        other({"x": X["x"][::-1].copy()})
+        assert np.array_equal(other(X)["z"], runs[1])
 
 
-def test_a_coin_falls_otherwise_in_runs_that_are_compared() -> None:
-    content = model("bernoulli", seed=False)
+def test_a_coin_falls_otherwise_in_runs_that_are_compared(tmp_path: Path) -> None:
+    file = written(model("bernoulli", seed=False), tmp_path)
     half = {"x": np.full(8, 0.5, np.float32)}
-    sessions = [Session(content, "m", draws=True, seed=seed) for seed in SEEDS]
+    runs = [Plain("m", seed).load(file) for seed in SEEDS]
     for _ in range(4):
-        assert len({session.run(half)["z"][0] for session in sessions}) == 2
+        assert len({run(half)["z"][0] for run in runs}) == 2

@@ -63,7 +63,7 @@ def ours(told: dict, *pictures: object) -> Prepared:
     manifest = Manifest(
         folder=Path("build/x"),
         recipe="x",
-        parts=(),
+        segments=(),
         edges=(),
         inputs=("input",),
         detects=True,

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partition_core.base.arrays import Arrays
 from partition_core.base.errors import Place
 from partition_core.base.index_ranges import IndexReads, Origin
 from partition_core.recipe.input_forms import Expected
 from partition_core.recipe.values import Range, TensorSpec
 from partition_core.sources.samples import (
-    Arrays,
     draw,
     fitted,
     given_arrays,

@@ -82,6 +82,21 @@ def test_no_rooms_import_each_other_in_a_circle(imports: set[tuple[str, str]], i
     assert edges == {}
 
 
+def test_a_backend_is_reached_by_its_module_backend_alone(imports: set[tuple[str, str]]) -> None:
+    start = "partition_core.backends."
+    inside = {
+        (importer, imported)
+        for importer, imported in imports
+        if imported.startswith(start) and imported.removeprefix(start).count(".")
+    }
+    outside = {pair for pair in inside if not pair[0].startswith(start)}
+    assert inside > outside != set()
+    assert {imported.rpartition(".")[2] for _, imported in outside} == {"backend"}
+    # Nor does a backend know another one, or what they share one of them.
+    rooms = [[name.split(".")[2] for name in pair] for pair in inside - outside]
+    assert [pair for pair in rooms if len(set(pair)) > 1] == []
+
+
 def test_no_import_may_go_up() -> None:
     assert "ignore_imports" not in layers()
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from partition_core.base.rare_dtypes import RARE, Array, RareDtype, packed, rare_dtype, unpacked
+from partition_core.base.arrays import Array
+from partition_core.base.rare_dtypes import RARE, RareDtype, packed, rare_dtype, unpacked
 
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 

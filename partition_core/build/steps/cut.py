@@ -38,7 +38,7 @@ def entries(job: StepJob, subject: str) -> Iterator[tuple[str, str]]:
     yield "recipe segment", canonical_json(_segment(job, subject))
     yield "recipe weights", job.weights
     yield from digests_of(END2END, job.models[END2END])
-    yield from surroundings(job, "cut", packages.ONNX)
+    yield from surroundings(job, "cut", packages.versions(packages.ONNX))
 
 
 def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:

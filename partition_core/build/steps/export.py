@@ -98,7 +98,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     for path in modules:
         label = path.relative_to(job.root).as_posix()
         yield f"code {label}", digest_of(job, path, "model")
-    yield from surroundings(job, "export", form.PACKAGES, source_module(job))
+    yield from surroundings(job, "export", form.versions(), source_module(job))
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:

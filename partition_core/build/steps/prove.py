@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base import packages
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.fingerprint_entries import surroundings
+from partition_core.build.fingerprint_entries import running_versions, surroundings
 from partition_core.build.forms import is_text
 from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
 from partition_core.recipe.places import in_recipe
@@ -19,8 +18,8 @@ from partition_core.recipe.values import canonical_json
 from partition_core.store.entry import Result
 
 if TYPE_CHECKING:
+    from partition_core.chain.pieces import Chain
     from partition_core.graph.file.graph import Model
-    from partition_core.proof.chained import Chain
 
 PROOF = "proof.json"
 NOTES = {"summary": is_text}
@@ -43,7 +42,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     yield "assumptions", canonical_json(_assumptions(exported))
     # The proof's line names them, and a range that is written out gives the same samples.
     yield "inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))
-    yield from surroundings(job, "prove", (*packages.ONNX, *packages.ONNXRUNTIME))
+    yield from surroundings(job, "prove", running_versions())
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
@@ -95,8 +94,8 @@ def chain_of(job: StepJob, model: Model, models: Mapping[str, Path]) -> Chain:
 
     `model` is the end2end model. Raises CutError.
     """
+    from partition_core.chain.pieces import Chain
     from partition_core.graph.boundaries import boundaries, edges
-    from partition_core.proof.chained import Chain
 
     return Chain(
         {segment.save_file: models[segment.save_file] for segment in job.segments},

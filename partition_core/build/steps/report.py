@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base import packages
 from partition_core.base.folders import END2END, RECIPES, RECORDING, REPORT
-from partition_core.base.packages import versions
+from partition_core.base.packages import installed, versions
 from partition_core.base.wording import warn
-from partition_core.build.fingerprint_entries import surroundings
+from partition_core.build.fingerprint_entries import running_versions, surroundings
 from partition_core.build.measurements import measure_model
 from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
 from partition_core.build.steps.prove import PROOF, chain_of
@@ -29,11 +28,7 @@ NOTES: Mapping[str, Form] = {}
 
 _SHOWN = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
 """The packages whose versions a page shows."""
-_PACKAGES = (
-    *("jinja2", "markupsafe", "pillow", "pygraphviz"),
-    *(*packages.ONNX, *packages.ONNXRUNTIME),
-    *("torch", "mmdet", "mmengine"),
-)
+_PACKAGES = ("jinja2", "markupsafe", "pillow", "pygraphviz", "torch", "mmdet", "mmengine")
 _REMEDY = "check that `import pygraphviz` works, then build again"
 
 
@@ -57,7 +52,8 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
         yield f"text {path.name}", job.digests.of(path) or ""
     # Of equal inputs, a report with its map and one without are not the same.
     yield "map", "left out" if obstacle() else "drawn"
-    yield from surroundings(job, "report", _PACKAGES)
+    found = (*running_versions(), *installed(_PACKAGES))
+    yield from surroundings(job, "report", iter(found))
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:

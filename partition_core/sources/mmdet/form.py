@@ -14,13 +14,18 @@ from partition_core.sources.source import check_given_inputs as check
 if TYPE_CHECKING:
     from partition_core.recipe.values import MmdetModel
 
-__all__ = ["PACKAGES", "check", "files"]
+__all__ = ["check", "files", "versions"]
 
-PACKAGES = (
+_PACKAGES = (
     *packages.TORCH,
     *("mmdet", "mmengine", "mmcv", "mmcv-lite", "matplotlib"),
     *packages.CV2,
 )
+
+
+def versions() -> Iterator[tuple[str, str]]:
+    """Yield the packages that decide what an export gives, with their versions."""
+    return packages.versions(_PACKAGES)
 
 
 def files(job: Job) -> Iterator[InputFile]:

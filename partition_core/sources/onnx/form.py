@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from partition_core.backends.backend import backend
 from partition_core.base import packages
 from partition_core.sources.job import Job
 from partition_core.sources.pinned import pinned_by
 from partition_core.sources.source import InputFile
 
-PACKAGES = (*packages.ONNX, *packages.ONNXRUNTIME)
+
+def versions() -> Iterator[tuple[str, str]]:
+    """Yield the packages that decide what an export gives, with their versions."""
+    yield from packages.versions(packages.ONNX)
+    yield from backend("onnxruntime").entries()
 
 
 def files(job: Job) -> Iterator[InputFile]:

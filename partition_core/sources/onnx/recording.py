@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from partition_core.backends.onnxruntime.session import SEEDS, Session, with_outputs
+from partition_core.backends.backend import Runner
+from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.apart import DiedError, RaisedError, run_apart
+from partition_core.base.arrays import Arrays
 from partition_core.base.disk import link_or_copy
 from partition_core.base.errors import ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
@@ -16,9 +18,9 @@ from partition_core.graph.external import locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.inference import ended_by
 from partition_core.graph.mark_nodes import mark_definitions, mark_functions
+from partition_core.graph.more_outputs import with_outputs
 from partition_core.proof.comparison import change, is_numeric, same_bits
-from partition_core.proof.random_operators import RandomOperator, random_operators
-from partition_core.sources.samples import Arrays
+from partition_core.proof.random_operators import SEEDS, RandomOperator, random_operators
 
 _Runs = list[Arrays]
 _Changes = dict[str, float]
@@ -107,12 +109,12 @@ def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], boo
     """Return a function that tells whether onnxruntime runs the file `source` on a sample."""
 
     @functools.cache
-    def session() -> Session:
+    def session() -> Runner:
         return _Given(source, model, random_operators(model), (), scratch).session((), SEEDS[0])
 
     def runs(sample: Arrays) -> bool:
         try:
-            session().run(sample)
+            session()(sample)
         except ProofError:
             return False
         return True
@@ -131,20 +133,17 @@ class _Given:
     def runs(self, added: Sequence[str], seed: int = SEEDS[0]) -> _Runs:
         """Return what the file gives for each sample, with the tensors `added` as outputs too."""
         # The session ends with this call: a large model is in memory once.
-        session = self.session(added, seed)
-        return [session.run(sample) for sample in self.samples]
+        run = self.session(added, seed)
+        return [run(sample) for sample in self.samples]
 
-    def session(self, added: Sequence[str], seed: int) -> Session:
-        file, name, draws = self.source, self.source.name, bool(self.operators)
+    def session(self, added: Sequence[str], seed: int) -> Runner:
+        file = self.source
         if added or mark_functions(self.model):
             file = with_outputs(file, added, self.scratch / "given.onnx")
             with file.open("ab") as stream:
                 stream.write(mark_definitions(self.model))
-        if file == self.source or not locations(self.model):
-            return Session(file, name, draws=draws, seed=seed)
-        # onnxruntime looks for external data beside a file, for that of bytes where it is told to.
-        content = file.read_bytes()
-        return Session(content, name, self.source.parent, draws=draws, seed=seed)
+        data = self.source.parent if file != self.source and locations(self.model) else None
+        return Plain(self.source.name, seed if self.operators else None, data).load(file)
 
 
 def _observed(given: _Given, tensors: Sequence[str], plain: _Runs) -> tuple[_Runs, list[_Changes]]:

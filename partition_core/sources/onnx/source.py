@@ -25,7 +25,8 @@ from partition_core.sources.samples import range_notes, usable_ranges
 from partition_core.sources.source import Exported
 
 if TYPE_CHECKING:
-    from partition_core.sources.source import Arrays, Pinned
+    from partition_core.base.arrays import Arrays
+    from partition_core.sources.source import Pinned
 
 
 def export(job: Job, pinned: Pinned | None) -> Exported:

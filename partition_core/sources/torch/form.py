@@ -9,9 +9,12 @@ from partition_core.sources.job import Job
 from partition_core.sources.source import InputFile
 from partition_core.sources.source import check_given_inputs as check
 
-__all__ = ["PACKAGES", "check", "files"]
+__all__ = ["check", "files", "versions"]
 
-PACKAGES = packages.TORCH
+
+def versions() -> Iterator[tuple[str, str]]:
+    """Yield the packages that decide what an export gives, with their versions."""
+    return packages.versions(packages.TORCH)
 
 
 def files(_: Job) -> Iterator[InputFile]:

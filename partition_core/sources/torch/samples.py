@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from partition_core.base.arrays import Arrays
 from partition_core.base.index_ranges import Ranges
 from partition_core.recipe.values import TensorSpec
 from partition_core.sources.samples import (
-    Arrays,
     Sample,
     fitted,
     samples_of,

@@ -1,0 +1,83 @@
+"""Models in onnxruntime as plain as a proof needs: without optimizations, in the free memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnxruntime
+
+from partition_core.backends.onnxruntime.values import run
+from partition_core.base.apart import limited_memory
+from partition_core.base.arrays import Array
+from partition_core.base.errors import ProofError, problem
+from partition_core.base.wording import one_line
+
+if TYPE_CHECKING:
+    from partition_core.backends.onnxruntime.backend import Plain
+
+_EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
+# Multiplicative hashing: the first number that onnxruntime draws follows the seed, and those of
+# runs that are compared must lie far apart, so that a coin does not fall alike in all of them.
+_GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
+
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
+_OTHER_DTYPE = "cut it off, or mark a tensor of another dtype ('Identity' is what a mark becomes)"
+
+
+class PlainSession:
+    """A model in onnxruntime for proving, called with its inputs by name."""
+
+    def __init__(self, model: Path, settings: Plain) -> None:
+        self._model = model
+        self._settings = settings
+        self._runs = 0
+        self._options = onnxruntime.SessionOptions()
+        self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._options.log_severity_level = 4  # what it logs of an error is in the exception
+        if settings.data is not None:
+            self._options.add_session_config_entry(_EXTERNAL_DATA, str(settings.data))
+        self._session: Any = self._loaded()
+        try:
+            for value in (*self._session.get_inputs(), *self._session.get_outputs()):
+                _ = value.name
+        except UnicodeDecodeError as error:
+            raise self._refused("cannot be loaded", error) from error
+
+    def __call__(self, inputs: Mapping[str, Array], /) -> dict[str, Array]:
+        """Return all outputs by name (`values.run`)."""
+        if self._settings.seed is not None and self._runs:
+            self._session = None  # a large model is in memory once
+            self._session = self._loaded()
+        self._runs += 1
+        try:
+            with limited_memory():
+                return run(self._session, inputs)
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise self._refused("cannot be run", error) from error
+
+    def _loaded(self) -> Any:
+        # The seed of the process, from which operators without one of their own draw.
+        number = 1 + (self._settings.seed or 0) + _MOST_SEEDS * self._runs
+        onnxruntime.set_seed(_GOLDEN * number & _LARGEST_SEED)
+        try:
+            with limited_memory():
+                return onnxruntime.InferenceSession(
+                    # Beside a file onnxruntime looks for external data in the file's folder alone.
+                    str(self._model) if self._settings.data is None else self._model.read_bytes(),
+                    self._options,
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=False,
+                )
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise self._refused("cannot be loaded", error) from error
+
+    def _refused(self, what: str, error: Exception) -> ProofError:
+        called, reason = self._settings.called, one_line(str(error), self._model.parent)
+        if lacking := _NO_KERNEL.search(reason):
+            named = f", which node '{lacking[2]}' needs" if lacking[2] else ""
+            what = f"onnxruntime has no kernel for the CPU of '{lacking[1]}' in one of its dtypes"
+            return ProofError(problem(called, f"{what}{named}", "", _OTHER_DTYPE))
+        return ProofError(problem(called, f"{what} by onnxruntime", reason))
