@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from partition_core.base.apart import DiedError, RaisedError, run_apart
+from partition_core.base.disk import file_digest
 from partition_core.base.disk_errors import writing
 from partition_core.base.errors import CutError, problem
 from partition_core.graph.cut import cut
@@ -25,6 +26,7 @@ from partition_core.graph.inference import SECONDS, ended_by, room_for
 from partition_core.graph.marks import MarkTable
 from partition_core.graph.named_tensors import between
 from partition_core.graph.skeleton import skeleton_bytes
+from partition_core.graph.stored_models import published_name
 from partition_core.recipe.values import Segment
 
 if TYPE_CHECKING:
@@ -230,3 +232,19 @@ def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Be
         what = f"the weights lie in '{model.folder.path}', outside the folder of '{target.name}'"
         raise CutError(problem(target.name, what, "ONNX refers to files below its own folder"))
     return Referred("" if way == os.curdir else f"{way}/")
+
+
+def move_into(folder: Path, written: list[Path], weights: str) -> None:
+    """Move a model that was just `written`, its own file last, into `folder`.
+
+    If `weights` is the name of a file of the step, the weights go there, and the model gets their
+    published name.
+    """
+    *beside, model = written
+    if weights and beside:
+        (data,) = beside
+        rename_weights(model, published_name(weights, file_digest(data)))
+        data.replace(folder / weights)
+    elif weights:
+        (folder / weights).touch()
+    model.replace(folder / model.name)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partition_core.base.disk import file_digest
 from partition_core.recipe.values import WeightsForm
 from partition_core.store.entry import StoredFile
 
@@ -53,25 +52,7 @@ def stored_model(file: StoredFile, weights: StoredFile | None, name: str) -> Sto
     """
     if weights is None or weights.size == 0:
         return StoredModel(file)
-    return StoredModel(file, weights, _published(name, weights.digest))
-
-
-def take(written: list[Path], folder: Path, weights: str) -> None:
-    """Move a model that was just `written`, last its own file, into `folder`.
-
-    If `weights` is the name of a file of the step, the weights go there, and the model is told
-    their published name.
-    """
-    from partition_core.graph.files import rename_weights
-
-    *beside, model = written
-    if weights and beside:
-        (data,) = beside
-        rename_weights(model, _published(weights, file_digest(data)))
-        data.replace(folder / weights)
-    elif weights:
-        (folder / weights).touch()
-    model.replace(folder / model.name)
+    return StoredModel(file, weights, published_name(name, weights.digest))
 
 
 def published_weights(folder: Path, model: str | None = None) -> Iterator[Path]:
@@ -85,5 +66,6 @@ def published_weights(folder: Path, model: str | None = None) -> Iterator[Path]:
             yield path
 
 
-def _published(name: str, digest: str) -> str:
+def published_name(name: str, digest: str) -> str:
+    """Return what a file of weights, which its step calls `name`, is called in a build folder."""
     return f"{name.removesuffix(_ENDING)}.{digest[:16]}{_ENDING}"

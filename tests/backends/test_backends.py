@@ -15,10 +15,10 @@ import pytest
 from partition_core import OnnxRuntime, Pipeline, RunError
 from partition_core.backends.backend import BACKENDS, Backend, backend
 from partition_core.backends.onnxruntime.backend import Plain
-from partition_core.base.array_files import arrays_in
+from partition_core.base.array_sets import load_sets, save_sets
 from partition_core.base.errors import BuildError
 from partition_core.proof.chained import ChainRun, run_chain
-from partition_core.report.measuring import measured, save_samples
+from partition_core.report.measuring import measured
 
 from .build import SAMPLES, Build
 from .toy.backend import Toy
@@ -134,7 +134,7 @@ def test_a_pipeline_runs_in_any_backend(build: Build) -> None:
 
 def test_any_backend_is_measured_in_a_process_of_its_own(build: Build, tmp_path: Path) -> None:
     (file,) = Toy().convert(build.chain.files["a.onnx"], tmp_path)
-    save_samples(SAMPLES, tmp_path / "fed.npz")
+    save_sets(SAMPLES, tmp_path / "fed.npz")
     program = (
         "import sys\n"
         "from partition_core import backends\n"
@@ -143,17 +143,17 @@ def test_any_backend_is_measured_in_a_process_of_its_own(build: Build, tmp_path:
         "backend.BACKENDS += ('toy',)\n"
         "measured_run.main(*sys.argv[1:])\n"
     )
-    given_to = ("toy", tmp_path / "fed.npz", tmp_path / "given.npz", 2, file)
+    given_to = ("toy", tmp_path / "fed.npz", tmp_path / "given.npz", file)
     told = subprocess.run(
         [sys.executable, "-c", program, *map(str, given_to)], check=True, capture_output=True
     )
     figures = json.loads(told.stdout)
     assert figures["load"] > 0
     assert len(figures["runs"]) >= 2
-    given = arrays_in(tmp_path / "given.npz")
-    for number, sample in enumerate(SAMPLES):
+    given = load_sets(tmp_path / "given.npz")
+    for sample, outputs in zip(SAMPLES, given, strict=True):
         expected = Toy().load(file)(sample)["y"]
-        assert given[f"{number}/y"].tobytes() == expected.tobytes()
+        assert outputs["y"].tobytes() == expected.tobytes()
 
 
 def test_what_cannot_be_measured_is_told_on_a_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from partition_core import OnnxRuntime, Pipeline, RunError
 from partition_core.backends.backend import backend
 from partition_core.base.disk import file_digest
 from partition_core.base.fingerprint import Fingerprint
+from partition_core.base.recording import RecordedSample, Recording
 from partition_core.chain.manifest import Former, composed, former_manifest, read_manifest
 from partition_core.chain.run import add, feeds_of, made_of, walk
 from partition_core.proof.chained import run_chain
@@ -156,13 +157,12 @@ def test_the_proof_the_measuring_and_a_pipeline_fill_a_gap_in_the_same_way(
         loaded = exact.load(path)
         return Measured(0.0, (0.0,), None, ""), [loaded(one) for one in samples]
 
-    reference = {
-        f"{number}/{kind}/{name}": array
-        for number, (sample, whole) in enumerate(zip(SAMPLES, wholes, strict=True))
-        for kind, arrays in (("input", sample), ("mark", whole.marks))
-        for name, array in arrays.items()
-    }
-    figures = measure(gap.folder / "end2end.onnx", gap.chain, reference, (), run)
+    samples = tuple(
+        RecordedSample(sample, whole.marks, whole.outputs)
+        for sample, whole in zip(SAMPLES, wholes, strict=True)
+    )
+    recording = Recording(samples, is_traced=False)
+    figures = measure(gap.folder / "end2end.onnx", gap.chain, recording, (), run)
     assert [one["y"] is other for one, other in zip(fed["b.onnx"], others, strict=True)] == [
         True,
         True,

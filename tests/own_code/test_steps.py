@@ -186,7 +186,7 @@ def test_a_step_runs_and_reads_nothing_of_ours_that_its_fingerprint_lacks(
     kind, what = STEPS[name]
     assert {f"{module.replace('.', '/')}.py" for module in KINDS[kind]} <= found.files
     if what == "calls":  # it is not empty: most of what could be run was
-        assert len(found.files) > len(code_files(*KINDS[kind])) * 0.55
+        assert len(found.files) > len(code_files(*KINDS[kind])) * 0.5
 
 
 @pytest.mark.parametrize("name", SAMPLE)

@@ -11,7 +11,7 @@ from partition_core.base.folders import END2END
 from partition_core.build.fingerprint_entries import surroundings
 from partition_core.build.forms import REFERS, is_truth
 from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
-from partition_core.graph.stored_models import take, weights_file
+from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Segment, WeightsForm, canonical_json
 
@@ -45,7 +45,7 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
     """Return what cuts the segment; it raises CutError with the recipe's lines."""
 
     def write(folder: Path) -> Outcome:
-        from partition_core.graph.files import cut_file, weights_files
+        from partition_core.graph.files import cut_file, move_into, weights_files
 
         segment = _segment(job, subject)
         at = f"partition.segments[{job.segments.index(segment)}]"
@@ -57,7 +57,7 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
             target = (scratch if job.weights == "shared" else folder) / subject
             form = _FORMS[job.weights]
             written = cut_file(models[END2END], segment, target, at=at, weights=form)
-            take(written, folder, _own_weights(job, subject))
+            move_into(folder, written, _own_weights(job, subject))
         return Outcome({REFERS: bool(weights_files(folder / subject))})
 
     return write

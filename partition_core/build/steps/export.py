@@ -31,7 +31,7 @@ from partition_core.build.forms import (
 from partition_core.build.forms import is_number as number
 from partition_core.build.step import Entries, Notes, Outcome, StepJob
 from partition_core.chain.picture import PictureInput
-from partition_core.graph.stored_models import take, weights_file
+from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.values import canonical_json
 from partition_core.sources.source import Exported, form_of, source_module, source_of
 from partition_core.store.lists import LISTED_AT
@@ -110,11 +110,12 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
 
     def write(folder: Path) -> Outcome:
         from partition_core.base.recording import save_recording
+        from partition_core.graph.files import move_into
 
         made, notes, followed = exported()
         written = made.write(folder / END2END)
         _check_as_asked(job, folder / END2END)
-        take(written, folder, weights_file(job.weights, END2END))
+        move_into(folder, written, weights_file(job.weights, END2END))
         save_recording(made.recording, folder / RECORDING)
         return Outcome(notes, followed)
 
