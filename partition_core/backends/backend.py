@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from partition_core.base.errors import RunError, one_of, problem, suggestion
+from partition_core.base.errors import RunError, one_of, suggestion
 
 if TYPE_CHECKING:
     from partition_core.base.arrays import Array
@@ -70,8 +70,6 @@ def backend(name: str) -> Backend:
     """Return the backend of a room, as it is set by itself; raises RunError for another name."""
     if name not in BACKENDS:
         what = "there is none of that name"
-        raise RunError(
-            problem(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
-        )
+        raise RunError.at(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
     made: Backend = importlib.import_module(f"{__package__}.{name}.backend").BACKEND()
     return made

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +47,11 @@ class PartitionError(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
         self.problems = tuple(dict.fromkeys(problems))
+
+    @classmethod
+    def at(cls, where: str | Place, what: str, expected: str = "", remedy: str = "") -> Self:
+        """Return the error with one problem (`problem`)."""
+        return cls(problem(where, what, expected, remedy))
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 
 _SCALES = ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**3, " k"))
 _SIZES = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
@@ -36,7 +36,7 @@ def bytes_in(text: str, where: str = "down-to") -> int:
     """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise BuildError(problem(where, f"'{text}' is no size", "expected one such as 20GB"))
+        raise BuildError.at(where, f"'{text}' is no size", "expected one such as 20GB")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.fingerprint import Fingerprint, changes
 from partition_core.base.progress import Say
 from partition_core.build.forms import FINGERPRINT
@@ -83,7 +83,7 @@ def _check_outputs(step: Step, folder: Path) -> None:
     wrong = [f"'{name}' is missing" for name in step.files if name not in made]
     wrong += [f"'{name}' is not declared" for name in sorted(made - set(step.files))]
     if wrong:
-        raise BuildError(problem(step.name, "; ".join(wrong), "expected what the step declares"))
+        raise BuildError.at(step.name, "; ".join(wrong), "expected what the step declares")
 
 
 def _afterwards(plan: Plan, step: Step, followed: Entries) -> Step:

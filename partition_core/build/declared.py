@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from partition_core.base.errors import BuildError, problem, suggestion
+from partition_core.base.errors import BuildError, suggestion
 from partition_core.base.identity import MISSING
 from partition_core.base.missing import missing_file
 from partition_core.build.dependencies import labels
@@ -28,7 +28,7 @@ def declared_inputs(job: StepJob, depends_on: DependsOn | None) -> Iterator[tupl
         found = list(_files(job, pattern))
         if not found:
             place = job.file.place(f"model.depends_on.files[{index}]")
-            raise BuildError(problem(place, *missing_file(job.root, pattern)))
+            raise BuildError.at(place, *missing_file(job.root, pattern))
         for path in found:
             label = f"{labels.FILE} {labels.path_text(path, job.root)}"
             told[label] = job.project.around.text(label)
@@ -38,7 +38,7 @@ def declared_inputs(job: StepJob, depends_on: DependsOn | None) -> Iterator[tupl
         if told[label] == MISSING:
             place = job.file.place(f"model.depends_on.packages[{index}]")
             near = suggestion(name, installed_names(job.project.around.search))
-            raise BuildError(problem(place, f"no package '{name}' is installed", "", near))
+            raise BuildError.at(place, f"no package '{name}' is installed", "", near)
     yield from told.items()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from partition_core.backends.backend import backend
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.missing import missing_file
 from partition_core.base.outside_files import opened
 from partition_core.base.packages import ONNX, installed, versions
@@ -88,7 +88,7 @@ def digest_of(job: StepJob, path: Path, at: str) -> str:
     """Return the digest of the file that the recipe names at `at`; raises BuildError without it."""
     digest = job.digests.of(path)
     if digest is None:
-        raise BuildError(problem(job.file.place(at), *_lacking(job.root, path)))
+        raise BuildError.at(job.file.place(at), *_lacking(job.root, path))
     return digest
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.base.digests import Digests
-from partition_core.base.errors import BuildError, Place, disk_problem, problem
+from partition_core.base.errors import BuildError, Place, disk_problem
 from partition_core.base.folders import BUILD, RECIPES, STATE
 from partition_core.base.wording import warn
 from partition_core.build.dependencies.current import Surroundings
@@ -68,13 +68,11 @@ class Project:
                 probe.write(bytes(1))
         except OSError as error:
             known = disk_problem(error)
-            raise BuildError(
-                problem(
-                    Place(f"{BUILD}/{recipe}"),
-                    f"cannot be written: {known.what}",
-                    known.expected or "expected a folder for the artifacts",
-                    known.remedy or f"let '{there}' be a folder that you may write to",
-                )
+            raise BuildError.at(
+                Place(f"{BUILD}/{recipe}"),
+                f"cannot be written: {known.what}",
+                known.expected or "expected a folder for the artifacts",
+                known.remedy or f"let '{there}' be a folder that you may write to",
             ) from error
 
     def recipe_path(self, recipe: str) -> Path:

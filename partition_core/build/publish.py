@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
-from partition_core.base.errors import BuildError, Place, problem
+from partition_core.base.errors import BuildError, Place
 from partition_core.base.folders import BUILD, MANIFEST, REPORT
 from partition_core.build.forms import FINGERPRINT
 from partition_core.build.plan import Plan
@@ -81,13 +81,11 @@ def publish(plan: Plan, artifact: str) -> bool:
 def _restore(plan: Plan, name: str, file: StoredFile) -> None:
     with _place_for(plan, name) as target:
         if not plan.project.store.restore(file, target):
-            raise BuildError(
-                problem(
-                    Place(f"{BUILD}/{plan.recipe}/{name}"),
-                    "its copy in the store was removed or damaged",
-                    "",
-                    "build again: it will be made anew",
-                )
+            raise BuildError.at(
+                Place(f"{BUILD}/{plan.recipe}/{name}"),
+                "its copy in the store was removed or damaged",
+                "",
+                "build again: it will be made anew",
             )
         plan.project.digests.learn(target, file.digest)
 
@@ -109,20 +107,20 @@ def _make_way(target: Path, name: str) -> None:
         target.rmdir()
     except OSError as error:
         what = "is a folder that is not empty"
-        raise BuildError(problem(Place(name), what, "expected a file", "remove it")) from error
+        raise BuildError.at(Place(name), what, "expected a file", "remove it") from error
 
 
 def _proven(plan: Plan) -> Mapping[str, StoredModel]:
     models = plan.models()
     if models is None or plan.result_of(PROVE) is None:
-        raise BuildError(problem(plan.recipe, "is not proven yet", "", "build again"))
+        raise BuildError.at(plan.recipe, "is not proven yet", "", "build again")
     return models
 
 
 def _report(plan: Plan) -> StoredFile:
     result = plan.result_of(REPORT_STEP)
     if result is None:
-        raise BuildError(problem(plan.recipe, "its report is not written yet", "", "build again"))
+        raise BuildError.at(plan.recipe, "its report is not written yet", "", "build again")
     return result.files[REPORT]
 
 

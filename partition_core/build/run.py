@@ -261,13 +261,11 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
     """
     known = recipe_names(root / RECIPES)
     if not known and (chosen or chosen is None):
-        raise RecipeError(
-            problem(
-                Place(f"{RECIPES}/"),
-                "there is no recipe",
-                f"expected at least one file '{RECIPES}/<name>.yaml'",
-                "; ".join(_overlooked_files(root)) or "see the README for a first recipe",
-            )
+        raise RecipeError.at(
+            Place(f"{RECIPES}/"),
+            "there is no recipe",
+            f"expected at least one file '{RECIPES}/<name>.yaml'",
+            "; ".join(_overlooked_files(root)) or "see the README for a first recipe",
         )
     if chosen is None:
         return known

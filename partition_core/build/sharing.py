@@ -153,13 +153,11 @@ def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
 def _shared(plan: Plan) -> tuple[SharedStore, str]:
     url = plan.project.settings.remote
     if not url:
-        raise BuildError(
-            problem(
-                Place(SETTINGS),
-                "there is no shared store",
-                'expected a line such as `remote = "https://host/path"`',
-                f"write it, or set the variable {REMOTE_VARIABLE}",
-            )
+        raise BuildError.at(
+            Place(SETTINGS),
+            "there is no shared store",
+            'expected a line such as `remote = "https://host/path"`',
+            f"write it, or set the variable {REMOTE_VARIABLE}",
         )
     transport = transport_of(url, plan.project.root)()
     return SharedStore(transport, True, warn), f"shared store '{transport.place}'"
@@ -170,26 +168,22 @@ def _told(place: str) -> Iterator[None]:
     try:
         yield
     except RemoteError as error:
-        raise BuildError(problem(Place(place), str(error))) from error
+        raise BuildError.at(Place(place), str(error)) from error
 
 
 def _not_built(plan: Plan) -> BuildError:
-    return BuildError(
-        problem(
-            Place(plan.file.file),
-            "not everything that it gives is in the store of this machine",
-            "expected a recipe that is built",
-            f"run `doit build recipe={plan.recipe}`",
-        )
+    return BuildError.at(
+        Place(plan.file.file),
+        "not everything that it gives is in the store of this machine",
+        "expected a recipe that is built",
+        f"run `doit build recipe={plan.recipe}`",
     )
 
 
 def _not_there(plan: Plan, place: str, what: str) -> BuildError:
-    return BuildError(
-        problem(
-            Place(place),
-            f"it has no {what} for recipe '{plan.recipe}' as it is here",
-            "expected what was built from the same recipe, inputs and versions",
-            f"run `doit push recipe={plan.recipe}` where it is built, or build it here",
-        )
+    return BuildError.at(
+        Place(place),
+        f"it has no {what} for recipe '{plan.recipe}' as it is here",
+        "expected what was built from the same recipe, inputs and versions",
+        f"run `doit push recipe={plan.recipe}` where it is built, or build it here",
     )

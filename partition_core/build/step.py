@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END
 from partition_core.build.forms import REFERS, Form
@@ -165,32 +165,28 @@ def laid_out(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[str, Pat
 
 def gone(name: str) -> BuildError:
     """Return the error that the step `name` lacks a result that it starts from."""
-    return BuildError(
-        problem(name, "what it starts from is not in the store any more", "", "build again")
+    return BuildError.at(
+        name, "what it starts from is not in the store any more", "", "build again"
     )
 
 
 def lost(name: str) -> BuildError:
     """Return the error that a file of a result is not in the store any more."""
-    return BuildError(
-        problem(
-            "store",
-            f"'{name}' was removed or damaged while it was needed",
-            "",
-            "build again: it will be made anew",
-        )
+    return BuildError.at(
+        "store",
+        f"'{name}' was removed or damaged while it was needed",
+        "",
+        "build again: it will be made anew",
     )
 
 
 def changed_meanwhile(step: str, changes: Sequence[str]) -> BuildError:
     """Return the error that inputs of a step changed, in the words `changes`, while it ran."""
-    return BuildError(
-        problem(
-            step,
-            f"while it ran, {'; '.join(changes)}",
-            "what it gave belongs to neither state and is not kept",
-            "build again",
-        )
+    return BuildError.at(
+        step,
+        f"while it ran, {'; '.join(changes)}",
+        "what it gave belongs to neither state and is not kept",
+        "build again",
     )
 
 

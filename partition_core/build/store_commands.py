@@ -110,13 +110,11 @@ def forget(project: Project, what: str) -> Iterator[str]:
             told = f"{made[key].recipe}: {made[key].step}" if key in made else "an entry"
             yield f"{told}: {key[:_SHOWN]} removed from '{store.folder}'"
     if not is_found:
-        raise BuildError(
-            problem(
-                f"forget={what}",
-                "no result is called so",
-                f"expected a recipe, or the first {_LEAST} digits or more of a key",
-                suggestion(what, known) or "`doit store` lists both",
-            )
+        raise BuildError.at(
+            f"forget={what}",
+            "no result is called so",
+            f"expected a recipe, or the first {_LEAST} digits or more of a key",
+            suggestion(what, known) or "`doit store` lists both",
         )
 
 
@@ -125,13 +123,11 @@ def origin(project: Project, path: Path) -> Iterator[str]:
     digest = file_digest(path)
     results = [(s, *found) for s in _stores(project) for found in upkeep.origins(s, digest)]
     if not results:
-        raise BuildError(
-            problem(
-                str(path),
-                f"no step on this machine made this file (sha256 {digest})",
-                "expected a file as it was built",
-                "look at its manifest, or ask where it was built",
-            )
+        raise BuildError.at(
+            str(path),
+            f"no step on this machine made this file (sha256 {digest})",
+            "expected a file as it was built",
+            "look at its manifest, or ask where it was built",
         )
     for store, name, one in results:
         yield f"{path} is {_called(name, one)} (sha256 {digest})"
@@ -143,7 +139,7 @@ def _stores(project: Project) -> list[LocalStore]:
     main, fallback = project.store.tiers
     found = [store for store in (main, fallback) if store.folder.is_dir()]
     if not found:
-        raise BuildError(problem(str(main.folder), "there is no store yet", "", "build something"))
+        raise BuildError.at(str(main.folder), "there is no store yet", "", "build something")
     return found
 
 

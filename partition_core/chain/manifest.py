@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from partition_core.base.disk import file_digest
-from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.errors import Place, RunError
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END, MANIFEST
 from partition_core.base.outside_files import json_in
@@ -56,23 +56,19 @@ class Manifest:
             try:
                 found = file_digest(self.folder / name)
             except OSError as error:
-                raise RunError(
-                    problem(
-                        Place(str(self.folder / name)),
-                        f"cannot be read: {error.strerror}",
-                        "expected a file of the build",
-                        "build again"
-                        + (", or give another runtime for it in `segments`" * (name != END2END)),
-                    )
+                raise RunError.at(
+                    Place(str(self.folder / name)),
+                    f"cannot be read: {error.strerror}",
+                    "expected a file of the build",
+                    "build again"
+                    + (", or give another runtime for it in `segments`" * (name != END2END)),
                 ) from error
             if found != digest:
-                raise RunError(
-                    problem(
-                        Place(str(self.folder / name)),
-                        f"its SHA-256 is {found[:16]}…",
-                        f"the manifest says {digest[:16]}…",
-                        "build again, or take `verify=False` if you changed it on purpose",
-                    )
+                raise RunError.at(
+                    Place(str(self.folder / name)),
+                    f"its SHA-256 is {found[:16]}…",
+                    f"the manifest says {digest[:16]}…",
+                    "build again, or take `verify=False` if you changed it on purpose",
                 )
 
 
@@ -176,13 +172,11 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         content = json_in(path)
     except OSError as error:
-        raise RunError(
-            problem(
-                Place(str(path)),
-                f"cannot be read: {error.strerror}",
-                "expected the folder of a build, such as 'build/yolov3'",
-                "build the recipe first: `doit build recipe=…`",
-            )
+        raise RunError.at(
+            Place(str(path)),
+            f"cannot be read: {error.strerror}",
+            "expected the folder of a build, such as 'build/yolov3'",
+            "build the recipe first: `doit build recipe=…`",
         ) from error
     except ValueError as error:
         raise _damaged(path, f"it is not JSON: {error}") from error
@@ -195,13 +189,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _damaged(path: Path, why: str) -> RunError:
-    return RunError(
-        problem(
-            Place(str(path)),
-            f"is no manifest that this version can read: {why}",
-            "expected one that a build wrote",
-            "build again",
-        )
+    return RunError.at(
+        Place(str(path)),
+        f"is no manifest that this version can read: {why}",
+        "expected one that a build wrote",
+        "build again",
     )
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from partition_core.base.errors import RecipeError, problem
+from partition_core.base.errors import RecipeError
 
 _OF_RECIPES = (
     "build", "export", "cut", "prove", "report", "suggest", "detect", "calibrate", "push", "pull",
@@ -52,8 +52,8 @@ def scope(words: Sequence[str], chosen: str | None) -> Scope:
     if "=" in words:
         place = words.index("=")
         name, value = "".join(words[place - 1 : place]), "".join(words[place + 1 : place + 2])
-        raise RecipeError(
-            problem(f"{name} = {value}", "has spaces around '='", f"expected {name}={value}")
+        raise RecipeError.at(
+            f"{name} = {value}", "has spaces around '='", f"expected {name}={value}"
         )
     if chosen is not None:
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
@@ -73,7 +73,7 @@ def _check_processes(words: Sequence[str]) -> None:
         count = (option[1] or following) if option else ""
         if _NEGATIVE.fullmatch(count):
             expected = "expected 0, or how many processes build at the same time"
-            raise RecipeError(problem(f"-n {count}", "this is no number of processes", expected))
+            raise RecipeError.at(f"-n {count}", "this is no number of processes", expected)
 
 
 _PROCESSES = re.compile(r"(?:-n|--process)=?(.*)")

@@ -48,6 +48,4 @@ def check_variables(variables: Mapping[str, str]) -> None:
             if name == "artifact":
                 what = "a build makes all artifacts of a recipe"
             expected = " or ".join(f"`doit {taker}`" for taker in takers)
-            raise RecipeError(
-                problem(f"{name}={value}", what, f"expected this variable with {expected}")
-            )
+            raise RecipeError.at(f"{name}={value}", what, f"expected this variable with {expected}")

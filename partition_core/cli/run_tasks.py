@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from partition_core.base.errors import RecipeError, one_of, problem, suggestion
+from partition_core.base.errors import RecipeError, one_of, suggestion
 from partition_core.base.folders import BUILD
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
@@ -64,12 +64,10 @@ def calibrate_task(builds: Sequence[RecipeBuild], given: Mapping[str, str], is_a
 def _task(command: str, lines: Any, builds: Sequence[RecipeBuild], is_asked: bool) -> Task:
     names = [build.name for build in builds]
     if is_asked and len(names) != 1:
-        raise RecipeError(
-            problem(
-                f"doit {command}",
-                f"it is for one recipe at a time, and {len(names)} are chosen",
-                f"expected recipe=…, {one_of(names)}",
-            )
+        raise RecipeError.at(
+            f"doit {command}",
+            f"it is for one recipe at a time, and {len(names)} are chosen",
+            f"expected recipe=…, {one_of(names)}",
         )
 
     def action() -> object:
@@ -82,21 +80,19 @@ def _task(command: str, lines: Any, builds: Sequence[RecipeBuild], is_asked: boo
 
 def _check_source(command: str, name: str, given: Mapping[str, str], expected: str) -> None:
     if not given.get(name):
-        raise RecipeError(problem(f"doit {command}", f"{name}= is missing", f"expected {expected}"))
+        raise RecipeError.at(f"doit {command}", f"{name}= is missing", f"expected {expected}")
     if not Path(given[name]).exists():
         told = missing_file(Path.cwd(), given[name])
-        raise RecipeError(problem(f"doit {command}", *told))
+        raise RecipeError.at(f"doit {command}", *told)
 
 
 def _check_runner(name: str) -> None:
     if name not in _RUNNERS:
-        raise RecipeError(
-            problem(
-                f"from={name}",
-                "it is nothing that runs a model here",
-                f"expected {one_of(_RUNNERS)}",
-                suggestion(name, _RUNNERS),
-            )
+        raise RecipeError.at(
+            f"from={name}",
+            "it is nothing that runs a model here",
+            f"expected {one_of(_RUNNERS)}",
+            suggestion(name, _RUNNERS),
         )
 
 
@@ -106,4 +102,4 @@ def _check_score(text: str) -> None:
     except ValueError:
         is_score = False
     if not is_score:
-        raise RecipeError(problem(f"score={text}", "it is no score", "expected one from 0 to 1"))
+        raise RecipeError.at(f"score={text}", "it is no score", "expected one from 0 to 1")

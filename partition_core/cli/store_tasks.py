@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.wording import bytes_in
 from partition_core.cli.actions import attempt, say_all
 
@@ -50,7 +50,7 @@ def task_origin() -> Task:
     def lines(upkeep: Any, project: Project, files: list[str]) -> Iterator[str]:
         if not files:
             expected = "expected one or more, as in `doit origin build/yolov3/yolov3.onnx`"
-            raise BuildError(problem("doit origin", "no file is named", expected))
+            raise BuildError.at("doit origin", "no file is named", expected)
         for name in files:
             yield from upkeep.origin(project, Path(name))
 

@@ -105,7 +105,7 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
     if size > LARGEST:
         what = f"it would have {size} bytes, and no ONNX file can have more than {LARGEST}"
         remedy = "keep its weights in a file of their own (in a recipe: `export.weights`)"
-        raise CutError(problem(target.name, what, "", remedy))
+        raise CutError.at(target.name, what, "", remedy)
     files = [(data, place.pieces)] if isinstance(place, Beside) and place.pieces else []
     files.append((target, pieces))
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
@@ -117,7 +117,7 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
         for (path, _), part in zip(files, parts, strict=True):
             part.replace(path)
     except EOFError as error:
-        raise CutError(problem(target.name, "its source became shorter", "", "again")) from error
+        raise CutError.at(target.name, "its source became shorter", "", "again") from error
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -148,7 +148,7 @@ def check_model(model: Model, name: str) -> None:
     try:
         run_apart(checked, SECONDS, room_for(content))
     except RaisedError as error:
-        raise CutError(problem(name, "is not a valid ONNX model", str(error))) from error
+        raise CutError.at(name, "is not a valid ONNX model", str(error)) from error
     except DiedError as error:
         raise CutError(ended_by(name, "its check by onnx", error)) from error
 
@@ -188,7 +188,7 @@ def rename_weights(model: Path, location: str) -> None:
     pieces = write_model(read, place)
     if len(place.former) > 1:
         what = f"its weights are in several files: {', '.join(sorted(place.former))}"
-        raise CutError(problem(model.name, what, "expected one file"))
+        raise CutError.at(model.name, what, "expected one file")
     part = model.with_name(f".{model.name}.{os.getpid()}.part")
     write_pieces(pieces, part)
     part.replace(model)
@@ -230,7 +230,7 @@ def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Be
     way = os.path.relpath(model.folder.path, target.parent)
     if way.startswith(os.pardir):
         what = f"the weights lie in '{model.folder.path}', outside the folder of '{target.name}'"
-        raise CutError(problem(target.name, what, "ONNX refers to files below its own folder"))
+        raise CutError.at(target.name, what, "ONNX refers to files below its own folder")
     return Referred("" if way == os.curdir else f"{way}/")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from partition_core.base.errors import ExportError, Place, problem, quoted
+from partition_core.base.errors import ExportError, Place, quoted
 
 
 class Parts(NamedTuple):
@@ -33,7 +33,7 @@ def check_policy(name: str, detector: str, parts: Parts, place: Place) -> None:
             ]
             remedy = f"take {' or '.join(fitting)}" if fitting else "write 'segments' of your own"
             what = f"policy {quoted(name)} does not fit a {detector}"
-            raise ExportError(problem(place, what, lacks, remedy))
+            raise ExportError.at(place, what, lacks, remedy)
 
 
 _Need = tuple[str, Callable[[Parts], bool]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.base.errors import ExportError, PlaceOf
 from partition_core.recipe.values import ANY_DETECTOR, Recipe
 
 _WITHOUT_MASKS = {"single_stage": ANY_DETECTOR, "two_stage": "two_stage_masks"}
@@ -35,4 +35,4 @@ def check_outputs(recipe: Recipe, names: Collection[str], place_of: PlaceOf) -> 
 
 def _misfit(what: str, fitting: str, place_of: PlaceOf) -> ExportError:
     remedy = f"write 'type: {fitting}', or segments of your own (docs/policies.md)"
-    return ExportError(problem(place_of("partition.type"), what, "", remedy))
+    return ExportError.at(place_of("partition.type"), what, "", remedy)

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.signals import passing_folder
 
 _FONT = Path(__file__).parent / "page" / "metrics.ttf"
@@ -66,7 +66,7 @@ def drawn(dot: str) -> str:
 
 def _failed(what: str) -> BuildError:
     remedy = "`report = false` in partition.toml builds without a report"
-    return BuildError(problem("report", f"Graphviz did not draw the map: {what}", "", remedy))
+    return BuildError.at("report", f"Graphviz did not draw the map: {what}", "", remedy)
 
 
 def _main() -> None:

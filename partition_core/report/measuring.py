@@ -20,7 +20,7 @@ from partition_core.backends.backend import Backend
 from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.array_sets import load_sets, save_sets
 from partition_core.base.arrays import Array, Arrays
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.folders import END2END
 from partition_core.base.recording import Recording
 from partition_core.base.wording import one_line
@@ -120,7 +120,7 @@ def measured(
     )
     if run.returncode != 0:
         last = one_line(" ".join(run.stderr.strip().splitlines()[-1:]), model.parent)
-        raise BuildError(problem(called, f"it could not be measured in {engine.name}: {last}"))
+        raise BuildError.at(called, f"it could not be measured in {engine.name}: {last}")
     told = json.loads(run.stdout.splitlines()[-1])
     where = f"{datetime.date.today().isoformat()}, {machine()}"
     return Measured(told["load"], tuple(told["runs"]), told["peak"], where), load_sets(given)

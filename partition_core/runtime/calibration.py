@@ -16,7 +16,7 @@ import numpy as np
 from partition_core.base.array_files import arrays_in
 from partition_core.base.arrays import Array
 from partition_core.base.disk import write_whole, written_whole
-from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.errors import Place, RunError
 from partition_core.base.outside_files import json_in
 from partition_core.chain.pieces import SegmentBoundary, Tensor
 
@@ -88,12 +88,10 @@ class CalibrationReader:
     def __init__(self, folder: str | Path) -> None:
         self.files = sorted(Path(folder).glob("*.npz"))
         if not self.files:
-            raise RunError(
-                problem(
-                    Place(str(folder)),
-                    "holds no `.npz` file",
-                    "expected the folder of a segment that `doit calibrate` wrote",
-                )
+            raise RunError.at(
+                Place(str(folder)),
+                "holds no `.npz` file",
+                "expected the folder of a segment that `doit calibrate` wrote",
             )
         self._rest = iter(self)
 
@@ -102,8 +100,8 @@ class CalibrationReader:
             try:
                 arrays = arrays_in(file)
             except (OSError, ValueError) as error:
-                raise RunError(
-                    problem(Place(str(file)), f"cannot be read: {error}", "", "calibrate again")
+                raise RunError.at(
+                    Place(str(file)), f"cannot be read: {error}", "", "calibrate again"
                 ) from error
             yield arrays
 

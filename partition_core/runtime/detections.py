@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from partition_core.base.arrays import Array
-from partition_core.base.errors import RunError, problem
+from partition_core.base.errors import RunError
 from partition_core.chain.pieces import MODEL_OUTPUT
 
 if TYPE_CHECKING:
@@ -58,13 +58,11 @@ def check_detects(pipeline: Pipeline) -> None:
     """Raise RunError unless the model takes a picture and gives `dets` and `labels`."""
     if not pipeline.manifest.detects:
         given = [tensor.name for tensor in pipeline.outputs]
-        raise RunError(
-            problem(
-                f"build of '{pipeline.manifest.recipe}'",
-                f"its segments give {', '.join(given)}",
-                "expected a detector's 'dets' and 'labels'",
-                "call the pipeline from Python: its outputs are whatever the segments give",
-            )
+        raise RunError.at(
+            f"build of '{pipeline.manifest.recipe}'",
+            f"its segments give {', '.join(given)}",
+            "expected a detector's 'dets' and 'labels'",
+            "call the pipeline from Python: its outputs are whatever the segments give",
         )
 
 

@@ -60,12 +60,10 @@ class Segment:
         names = [tensor.name for tensor in self.outputs]
         if not isinstance(made, list | tuple) or len(made) != len(names):
             count = f" of {len(made)}" if isinstance(made, list | tuple) else ""
-            raise RunError(
-                problem(
-                    f"segment '{self.save_file}'",
-                    f"its runtime returned a {type(made).__name__}{count}",
-                    f"expected a mapping with {', '.join(names)}, or a list of them in this order",
-                )
+            raise RunError.at(
+                f"segment '{self.save_file}'",
+                f"its runtime returned a {type(made).__name__}{count}",
+                f"expected a mapping with {', '.join(names)}, or a list of them in this order",
             )
         return dict(zip(names, made, strict=True))
 
@@ -117,12 +115,10 @@ class Pipeline:
             if name not in known:
                 raise _unknown_segment(name, known)
             if not isinstance(run, Backend) and not callable(run):
-                raise RunError(
-                    problem(
-                        f"segment '{name}'",
-                        f"a {type(run).__name__} cannot run it",
-                        "expected an OnnxRuntime or a callable",
-                    )
+                raise RunError.at(
+                    f"segment '{name}'",
+                    f"a {type(run).__name__} cannot run it",
+                    "expected an OnnxRuntime or a callable",
                 )
 
     @property
@@ -249,6 +245,6 @@ class Pipeline:
 
 
 def _unknown_segment(name: str, known: Sequence[str] | Mapping[str, Any]) -> RunError:
-    return RunError(
-        problem(f"segment '{name}'", "the build has none", one_of(known), suggestion(name, known))
+    return RunError.at(
+        f"segment '{name}'", "the build has none", one_of(known), suggestion(name, known)
     )

@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.errors import Place, RunError
 from partition_core.base.outside_files import content_of
 
 try:
     import cv2
 except ImportError as missing:  # a deployment that gives tensors needs no cv2
-    raise RunError(
-        problem(
-            "pictures",
-            f"cv2 cannot be imported: {missing}",
-            "it is installed with `pip install 'partition-core[pictures]'`",
-            "for 'libGL.so.1' install the system's package libgl1",
-        )
+    raise RunError.at(
+        "pictures",
+        f"cv2 cannot be imported: {missing}",
+        "it is installed with `pip install 'partition-core[pictures]'`",
+        "for 'libGL.so.1' install the system's package libgl1",
     ) from missing
 
 Pixels = np.ndarray[Any, Any]
@@ -55,7 +53,7 @@ def read(path: Path, channels: int = 3) -> Pixels:
 
 
 def _unreadable(path: Path, what: str) -> RunError:
-    return RunError(problem(Place(str(path)), what, "expected a picture file (JPEG, PNG, …)"))
+    return RunError.at(Place(str(path)), what, "expected a picture file (JPEG, PNG, …)")
 
 
 def resized(picture: Pixels, width: int, height: int, interpolation: str) -> Pixels:

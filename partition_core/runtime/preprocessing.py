@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from partition_core.base.arrays import Array
-from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.errors import Place, RunError
 from partition_core.base.folders import MANIFEST
 from partition_core.chain.manifest import Manifest
 from partition_core.chain.picture import PictureInput, up_to_multiple
@@ -50,16 +50,14 @@ def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prep
     """
     how = manifest.picture
     if how is None:
-        raise RunError(
-            problem(
-                Place(str(manifest.folder / MANIFEST)),
-                "does not tell how a picture becomes the model's input",
-                manifest.picture_unknown or "the model is no mmdet detector",
-                "prepare the tensors yourself and call the pipeline with them",
-            )
+        raise RunError.at(
+            Place(str(manifest.folder / MANIFEST)),
+            "does not tell how a picture becomes the model's input",
+            manifest.picture_unknown or "the model is no mmdet detector",
+            "prepare the tensors yourself and call the pipeline with them",
         )
     if not pictures:
-        raise RunError(problem("pictures", "there is none", "expected at least one"))
+        raise RunError.at("pictures", "there is none", "expected at least one")
     made = [_normalized(_pixels(picture, how.channel_count), how) for picture in pictures]
     frames = tuple(frame for _, frame in made)
     return Prepared({how.input: _batch([array for array, _ in made], how)}, frames)
@@ -71,14 +69,12 @@ def _pixels(picture: str | Path | Array, channels: int) -> Array:
     given = picture[:, :, None] if channels == 1 and picture.ndim == 2 else picture
     if given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] == channels and given.size:
         return given
-    raise RunError(
-        problem(
-            "picture",
-            f"it is an array {picture.dtype}{list(picture.shape)}",
-            "expected uint8[H, W, 3], blue first as cv2 reads it"
-            if channels == 3
-            else "expected uint8[H, W], gray as cv2.IMREAD_GRAYSCALE reads it",
-        )
+    raise RunError.at(
+        "picture",
+        f"it is an array {picture.dtype}{list(picture.shape)}",
+        "expected uint8[H, W, 3], blue first as cv2 reads it"
+        if channels == 3
+        else "expected uint8[H, W], gray as cv2.IMREAD_GRAYSCALE reads it",
     )
 
 
@@ -118,12 +114,10 @@ def _batch(arrays: list[Array], how: PictureInput) -> Array:
     for place, array in zip(batch, arrays, strict=True):
         _, height, width = array.shape
         if height > sizes[0] or width > sizes[1]:
-            raise RunError(
-                problem(
-                    "picture",
-                    f"it has {width} x {height} pixels and the config does not resize it",
-                    f"expected at most {sizes[1]} x {sizes[0]}",
-                )
+            raise RunError.at(
+                "picture",
+                f"it has {width} x {height} pixels and the config does not resize it",
+                f"expected at most {sizes[1]} x {sizes[0]}",
             )
         place[:, :height, :width] = array
     return batch.astype(how.dtype, copy=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from partition_core.base.array_files import arrays_in
 from partition_core.base.arrays import Array
-from partition_core.base.errors import Place, RunError, problem
+from partition_core.base.errors import Place, RunError
 
 if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline
@@ -75,8 +75,8 @@ def _reader(file: Path) -> Callable[[], Mapping[str, Array]]:
             return arrays_in(file)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise RunError(
-                problem(Place(str(file)), f"cannot be read: {reason}", "expected an `.npz` file")
+            raise RunError.at(
+                Place(str(file)), f"cannot be read: {reason}", "expected an `.npz` file"
             ) from error
 
     return read
@@ -92,5 +92,5 @@ def _files(source: Path, endings: tuple[str, ...], what: str) -> list[Path]:
     )
     if not found:
         is_there = "holds none" if source.is_dir() else "there is no such file or folder"
-        raise RunError(problem(Place(str(source)), is_there, f"expected {what}"))
+        raise RunError.at(Place(str(source)), is_there, f"expected {what}")
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from partition_core.base.disk import Digest, digest_of, file_digest
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.http_answers import Answer, answer_of, opener
 from partition_core.base.progress import shown
 from partition_core.base.wording import warn
@@ -112,12 +112,9 @@ def _receive(response: Answer, stream: BinaryIO, start: int) -> None:
 
 
 def _unreachable(pinned: Pinned, reason: str, file: RecipeFile) -> BuildError:
-    return BuildError(
-        problem(
-            file.place(pinned.at),
-            f"'{pinned.location}' cannot be fetched: {reason}",
-            f"expected a server that gives the {pinned.kind}",
-            "run the command again to go on where it stopped, "
-            "or put the file here and name its path",
-        )
+    return BuildError.at(
+        file.place(pinned.at),
+        f"'{pinned.location}' cannot be fetched: {reason}",
+        f"expected a server that gives the {pinned.kind}",
+        "run the command again to go on where it stopped, or put the file here and name its path",
     )

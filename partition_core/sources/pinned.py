@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Checkpoint, OnnxModel
 
@@ -30,13 +30,11 @@ class Pinned:
     def check(self, digest: str, file: RecipeFile) -> None:
         """Raise BuildError, in words about the recipe `file`, for the digest of another file."""
         if not digest.startswith(self.sha256):
-            raise BuildError(
-                problem(
-                    file.place(self.sha256_at),
-                    f"the {self.kind}'s SHA-256 is '{digest}'",
-                    f"the recipe expects one that starts with '{self.sha256}'",
-                    f"check where the {self.kind} comes from before you change the recipe",
-                )
+            raise BuildError.at(
+                file.place(self.sha256_at),
+                f"the {self.kind}'s SHA-256 is '{digest}'",
+                f"the recipe expects one that starts with '{self.sha256}'",
+                f"check where the {self.kind} comes from before you change the recipe",
             )
 
 

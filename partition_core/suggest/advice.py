@@ -180,7 +180,7 @@ def _chosen(best: Sequence[Appraisal], every: Sequence[Said], number: int | None
         return next(iter((*both, *named, *even, 0)))
     if number > len(best):
         what = f"there are {len(best)} cuts"
-        raise BuildError(problem(f"cut={number}", what, f"expected a number from 1 to {len(best)}"))
+        raise BuildError.at(f"cut={number}", what, f"expected a number from 1 to {len(best)}")
     return number - 1
 
 

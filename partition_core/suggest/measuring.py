@@ -10,7 +10,7 @@ import numpy as np
 
 from partition_core.backends.onnxruntime.backend import OnnxRuntime, Plain
 from partition_core.base.arrays import Array
-from partition_core.base.errors import BuildError, RunError, problem
+from partition_core.base.errors import BuildError, RunError
 from partition_core.base.wording import one_line
 from partition_core.graph.more_outputs import with_outputs
 from partition_core.suggest.flow import Dims
@@ -46,7 +46,7 @@ def measured_seconds(
             run(inputs)
     except RunError as error:
         reason = one_line(str(error), model.parent)
-        raise BuildError(problem(_CALLED, "its times cannot be measured", reason)) from error
+        raise BuildError.at(_CALLED, "its times cannot be measured", reason) from error
     return {
         name: statistics.median(found[1:] or found) for name, found in run.node_seconds().items()
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.base.wording import bytes_in
 
 _LIMITS = ("max_bytes", "max_memory", "unsupported")
@@ -48,10 +48,10 @@ def _number(given: Mapping[str, str], name: str, most: int, least: int = 1) -> i
     if text.isascii() and text.isdigit() and least <= int(text) <= most:
         return int(text)
     expected = f"expected a whole number from {least} to {most}"
-    raise BuildError(problem(f"{name}={text}", "this is not a number that it can be", expected))
+    raise BuildError.at(f"{name}={text}", "this is not a number that it can be", expected)
 
 
 def _is_yes(text: str) -> bool:
     if text in ("yes", "no"):
         return text == "yes"
-    raise BuildError(problem(f"measure={text}", "this is no answer", "expected 'yes' or 'no'"))
+    raise BuildError.at(f"measure={text}", "this is no answer", "expected 'yes' or 'no'")

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from partition_core.base.errors import ExportError, Place, problem, suggestion
+from partition_core.base.errors import ExportError, Place, suggestion
 from partition_core.trace.checkpoint import without_unsafe_advice
 
 
@@ -24,17 +24,15 @@ def imported(path: str, place: Place, returns: str) -> Callable[..., Any]:
     if callable(factory):
         made: Callable[..., Any] = factory
         return made
-    raise ExportError(
-        problem(
-            place,
-            f"module '{module_name}' has no function '{name}'",
-            f"expected a callable that returns {returns}",
-            suggestion(name, (known for known in vars(owner) if not known.startswith("_"))),
-        )
+    raise ExportError.at(
+        place,
+        f"module '{module_name}' has no function '{name}'",
+        f"expected a callable that returns {returns}",
+        suggestion(name, (known for known in vars(owner) if not known.startswith("_"))),
     )
 
 
 def factory_error(path: str, what: str, error: Exception, place: Place) -> ExportError:
     """Return the error for what a user's callable raised."""
     reason = f"{type(error).__name__}: {without_unsafe_advice(str(error))}"
-    return ExportError(problem(place, f"factory '{path}': {what}", reason))
+    return ExportError.at(place, f"factory '{path}': {what}", reason)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, problem
+from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import Checkpoint
 
 _SHOWN = 5
@@ -37,7 +37,7 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: Pl
     values, or whose tensors are not exactly those of the model (names and shapes).
     """
     if file is None:
-        raise ExportError(problem(place, f"checkpoint '{named.checkpoint}' was not fetched"))
+        raise ExportError.at(place, f"checkpoint '{named.checkpoint}' was not fetched")
     state = _state(file, named, place)
     own = model.state_dict()
     wrong = [
@@ -56,13 +56,11 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: Pl
     ]
     faults = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
     if faults:
-        raise ExportError(
-            problem(
-                place,
-                f"checkpoint '{named.checkpoint}' does not fit the model",
-                "; ".join(faults),
-                "check that it belongs to this config",
-            )
+        raise ExportError.at(
+            place,
+            f"checkpoint '{named.checkpoint}' does not fit the model",
+            "; ".join(faults),
+            "check that it belongs to this config",
         )
     model.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
 
@@ -78,24 +76,20 @@ def _state(file: Path, named: Checkpoint, place: Place) -> dict[str, torch.Tenso
         with torch.serialization.safe_globals([(_Unread, name) for name in _UNREAD]):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a file that it refuses
-        raise ExportError(
-            problem(
-                place,
-                f"checkpoint '{named.checkpoint}' cannot be read",
-                _reason(error),
-                "a checkpoint holds tensors and plain values only, as torch.save writes them",
-            )
+        raise ExportError.at(
+            place,
+            f"checkpoint '{named.checkpoint}' cannot be read",
+            _reason(error),
+            "a checkpoint holds tensors and plain values only, as torch.save writes them",
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(
         isinstance(value, torch.Tensor) for value in state.values()
     ):
-        raise ExportError(
-            problem(
-                place,
-                f"checkpoint '{named.checkpoint}' holds no state dict",
-                "expected a dict of tensors, or one below the key 'state_dict'",
-            )
+        raise ExportError.at(
+            place,
+            f"checkpoint '{named.checkpoint}' holds no state dict",
+            "expected a dict of tensors, or one below the key 'state_dict'",
         )
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.base.errors import ExportError, PlaceOf
 from partition_core.recipe.values import DynamicAxis, Export, TensorSpec
 from partition_core.trace.free_sizes import FreeSizes
 from partition_core.trace.tracing import free_sizes, input_dims
@@ -35,14 +35,12 @@ def checked_sizes(
         return sizes
     symbol, most, condition = stuck
     tensor = next(axis.tensor for axis in export.dynamic_axes if axis.symbol == symbol)
-    raise ExportError(
-        problem(
-            place_of(f"export.dynamic_axes.{tensor}"),
-            f"traced with a '{symbol}' of {sizes.sizes[symbol].traced}, the model would be wrong "
-            f"for one above {most}",
-            f"up to there a size inside it is fixed: {condition}",
-            f"give '{tensor}' a shape with a '{symbol}' above {most}",
-        )
+    raise ExportError.at(
+        place_of(f"export.dynamic_axes.{tensor}"),
+        f"traced with a '{symbol}' of {sizes.sizes[symbol].traced}, the model would be wrong "
+        f"for one above {most}",
+        f"up to there a size inside it is fixed: {condition}",
+        f"give '{tensor}' a shape with a '{symbol}' above {most}",
     )
 
 
@@ -55,13 +53,11 @@ def other_shapes(
     """
     others = sizes.others()
     if not others:
-        raise ExportError(
-            problem(
-                place_of("export.dynamic_axes"),
-                "no other sizes than those of 'inputs' were found for which the model holds",
-                f"it asks for {'; '.join(sizes.limits()['conditions'])}",
-                "leave 'dynamic_axes' out, or change the model",
-            )
+        raise ExportError.at(
+            place_of("export.dynamic_axes"),
+            "no other sizes than those of 'inputs' were found for which the model holds",
+            f"it asks for {'; '.join(sizes.limits()['conditions'])}",
+            "leave 'dynamic_axes' out, or change the model",
         )
     symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
 
@@ -80,23 +76,19 @@ def free_symbol(dim: int | str, axis: DynamicAxis, place_of: PlaceOf) -> str:
         return dim
     # torch.export takes a size of 1 for a number, whatever the model does with it.
     one = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
-    raise ExportError(
-        problem(
-            place_of(f"export.dynamic_axes.{axis.tensor}"),
-            f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
-            "a dim can be dynamic if no code of the model depends on its value",
-            f"{one}leave '{axis.symbol}' out, or change the model",
-        )
+    raise ExportError.at(
+        place_of(f"export.dynamic_axes.{axis.tensor}"),
+        f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
+        "a dim can be dynamic if no code of the model depends on its value",
+        f"{one}leave '{axis.symbol}' out, or change the model",
     )
 
 
 def always_equal(known: str, axis: DynamicAxis, place_of: PlaceOf) -> ExportError:
     """Return the error of a dim with a symbol of its own that is one size with `known`."""
-    return ExportError(
-        problem(
-            place_of(f"export.dynamic_axes.{axis.tensor}"),
-            f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
-            "expected one symbol for one size",
-            f"write '{known}' instead of '{axis.symbol}'",
-        )
+    return ExportError.at(
+        place_of(f"export.dynamic_axes.{axis.tensor}"),
+        f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
+        "expected one symbol for one size",
+        f"write '{known}' instead of '{axis.symbol}'",
     )

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from partition_core.base.array_sets import ArraySet
-from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.base.errors import ExportError, PlaceOf
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.files import LARGEST
 from partition_core.recipe.policy_masks import check_masks, check_outputs
@@ -125,13 +125,11 @@ def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
     if recipe.export.precision == "float16":
         size //= 2  # most of it; what the file has in the end is checked when it is written
     if recipe.export.weights == "inline" and size > LARGEST:
-        raise ExportError(
-            problem(
-                place_of("export.weights"),
-                f"the weights take {size} bytes, and no ONNX file can have more than {LARGEST}",
-                "expected weights in files of their own",
-                "write 'weights: external' or 'weights: shared' under 'export'",
-            )
+        raise ExportError.at(
+            place_of("export.weights"),
+            f"the weights take {size} bytes, and no ONNX file can have more than {LARGEST}",
+            "expected weights in files of their own",
+            "write 'weights: external' or 'weights: shared' under 'export'",
         )
 
 
@@ -222,31 +220,25 @@ def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, 
         for name in (".".join(path),)
     ]
     if not names:
-        raise ExportError(
-            problem(
-                place_of("model"),
-                f"the model returns no tensor, but a {type(result).__name__}",
-                "expected a tensor, or a list, tuple or dict of tensors",
-            )
+        raise ExportError.at(
+            place_of("model"),
+            f"the model returns no tensor, but a {type(result).__name__}",
+            "expected a tensor, or a list, tuple or dict of tensors",
         )
     given = recipe.export.output_names
     if given and len(given) != len(names):
-        raise ExportError(
-            problem(
-                place_of("export.output_names"),
-                f"names {len(given)} outputs, and the model returns {len(names)}",
-                f"the model returns {', '.join(names)}",
-            )
+        raise ExportError.at(
+            place_of("export.output_names"),
+            f"names {len(given)} outputs, and the model returns {len(names)}",
+            f"the model returns {', '.join(names)}",
         )
     chosen = given or tuple(names)
     taken = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
     if taken:
-        raise ExportError(
-            problem(
-                place_of("export.output_names"),
-                f"two inputs or outputs of the model are called '{taken[0]}'",
-                f"the inputs are {', '.join(inputs)}, the outputs {', '.join(chosen)}",
-                "give the outputs other names in 'export.output_names'",
-            )
+        raise ExportError.at(
+            place_of("export.output_names"),
+            f"two inputs or outputs of the model are called '{taken[0]}'",
+            f"the inputs are {', '.join(inputs)}, the outputs {', '.join(chosen)}",
+            "give the outputs other names in 'export.output_names'",
         )
     return dict(zip(chosen, (tensor for _, tensor in found), strict=True))

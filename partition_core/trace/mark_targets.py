@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from partition_core.base.errors import ExportError, Place, PlaceOf, Problem, problem, suggestion
+from partition_core.base.errors import ExportError, Place, PlaceOf, Problem, suggestion
 from partition_core.recipe.values import Mark
 
 Function = tuple[Any, str]
@@ -54,13 +54,11 @@ def _submodule(model: torch.nn.Module, path: str, place: Place) -> torch.nn.Modu
     if path in modules:
         return modules[path]
     siblings = {name for name in modules if name and name.count(".") <= path.count(".")}
-    raise ExportError(
-        problem(
-            place,
-            f"the model has no module '{path}'",
-            f"at the top are {_listed(name for name in siblings if '.' not in name)}",
-            suggestion(path, siblings),
-        )
+    raise ExportError.at(
+        place,
+        f"the model has no module '{path}'",
+        f"at the top are {_listed(name for name in siblings if '.' not in name)}",
+        suggestion(path, siblings),
     )
 
 
@@ -77,12 +75,10 @@ def _function_owner(mark: Mark, path: str, place: Place) -> tuple[Any, str]:
     target = _member(owner, rest[-1], mark, path, place)
     kind = "class" if inspect.isclass(target) else type(target).__name__
     if kind == "class" or not callable(target) or not _has_signature(target):
-        raise ExportError(
-            problem(
-                place,
-                f"mark '{mark.name}' is on '{path}', which is a {kind}",
-                "a mark's 'on' names a function or a method that is written in Python",
-            )
+        raise ExportError.at(
+            place,
+            f"mark '{mark.name}' is on '{path}', which is a {kind}",
+            "a mark's 'on' names a function or a method that is written in Python",
         )
     return owner, rest[-1]
 
@@ -109,23 +105,19 @@ def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, li
         except Exception as error:  # a user's module may raise anything while it is imported
             raise _cannot_import(mark, path, name, error, place) from error
     if module is None:
-        raise ExportError(
-            problem(
-                place,
-                f"mark '{mark.name}' is on '{path}', and there is no module '{steps[0]}'",
-                "a mark's 'on' is the dotted path of a function that can be imported",
-            )
+        raise ExportError.at(
+            place,
+            f"mark '{mark.name}' is on '{path}', and there is no module '{steps[0]}'",
+            "a mark's 'on' is the dotted path of a function that can be imported",
         )
     return module, steps[count:]
 
 
 def _cannot_import(mark: Mark, path: str, name: str, error: Exception, place: Place) -> ExportError:
-    return ExportError(
-        problem(
-            place,
-            f"mark '{mark.name}' is on '{path}', and importing '{name}' fails with "
-            f"{type(error).__name__}: {error}",
-        )
+    return ExportError.at(
+        place,
+        f"mark '{mark.name}' is on '{path}', and importing '{name}' fails with "
+        f"{type(error).__name__}: {error}",
     )
 
 
@@ -134,11 +126,9 @@ def _member(owner: Any, name: str, mark: Mark, path: str, place: Place) -> Any:
         return getattr(owner, name)
     kind = "module" if inspect.ismodule(owner) else "class"
     called = getattr(owner, "__name__", type(owner).__name__)
-    raise ExportError(
-        problem(
-            place,
-            f"mark '{mark.name}' is on '{path}', and {kind} '{called}' has no '{name}'",
-            "",
-            suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
-        )
+    raise ExportError.at(
+        place,
+        f"mark '{mark.name}' is on '{path}', and {kind} '{called}' has no '{name}'",
+        "",
+        suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
     )

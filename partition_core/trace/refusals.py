@@ -31,21 +31,17 @@ def refused(error: Exception, place_of: PlaceOf) -> ExportError:
     if asker is not None and isinstance(error, fake_tensor.DataDependentOutputException):
         return ExportError(_comparison(asker, place_of))
     if isinstance(error, torch.onnx.errors.OnnxExporterError):
-        return ExportError(
-            problem(
-                place_of("model"),
-                "torch.onnx cannot translate the model",
-                _reason(_innermost(error)),
-                "mark and export a part of it, or change what the reason names",
-            )
-        )
-    return ExportError(
-        problem(
+        return ExportError.at(
             place_of("model"),
-            f"torch.export cannot trace the model{f', at {asker.label}' if asker else ''}",
-            _reason(error),
-            "mark and export a part of it, or change the model where it depends on its input",
+            "torch.onnx cannot translate the model",
+            _reason(_innermost(error)),
+            "mark and export a part of it, or change what the reason names",
         )
+    return ExportError.at(
+        place_of("model"),
+        f"torch.export cannot trace the model{f', at {asker.label}' if asker else ''}",
+        _reason(error),
+        "mark and export a part of it, or change the model where it depends on its input",
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from partition_core.base.errors import ExportError, Place, problem
+from partition_core.base.errors import ExportError, Place
 
 Tensors = Mapping[str, torch.Tensor]
 _TORCH = str(Path(torch.__file__).parent)
@@ -50,17 +50,15 @@ def check_repeats(
         reason = f"it is random: {', '.join(recording.drawn)}"
     elif written:
         reason = f"each run writes what the next one reads: buffer {_listed(written)}"
-    raise ExportError(
-        problem(
-            place,
-            f"two runs of the model in PyTorch on the same inputs give different tensors "
-            f"({_listed(differing)}); {reason}",
-            "expected the same in each run, as nothing else can be proven",
-            _WRITES_NOTHING
-            if written and not recording.drawn
-            else "switch it off in 'forward' (dropout by `self.training`), or draw the numbers "
-            "outside the model and take them as an input",
-        )
+    raise ExportError.at(
+        place,
+        f"two runs of the model in PyTorch on the same inputs give different tensors "
+        f"({_listed(differing)}); {reason}",
+        "expected the same in each run, as nothing else can be proven",
+        _WRITES_NOTHING
+        if written and not recording.drawn
+        else "switch it off in 'forward' (dropout by `self.training`), or draw the numbers "
+        "outside the model and take them as an input",
     )
 
 

@@ -18,7 +18,7 @@ import torch
 from onnxscript import opset20
 from torch import nn
 
-from partition_core.base.errors import ExportError, PlaceOf, problem
+from partition_core.base.errors import ExportError, PlaceOf
 from partition_core.recipe.values import Export
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
@@ -118,7 +118,7 @@ def translate(
         except torch.onnx.errors.OnnxExporterError as error:
             raise refused(error, place_of) from error
     if exported is None:
-        raise ExportError(problem(place_of("model"), "torch.onnx gave no model"))
+        raise ExportError.at(place_of("model"), "torch.onnx gave no model")
     model: ir.Model = exported.model
     model.graph.name = name
     _register_constants(model.graph)

@@ -12,7 +12,7 @@ import onnxruntime
 from partition_core.backends.onnxruntime.values import run
 from partition_core.base.apart import limited_memory
 from partition_core.base.arrays import Array
-from partition_core.base.errors import ProofError, problem
+from partition_core.base.errors import ProofError
 from partition_core.base.wording import one_line
 
 if TYPE_CHECKING:
@@ -79,5 +79,5 @@ class PlainSession:
         if lacking := _NO_KERNEL.search(reason):
             named = f", which node '{lacking[2]}' needs" if lacking[2] else ""
             what = f"onnxruntime has no kernel for the CPU of '{lacking[1]}' in one of its dtypes"
-            return ProofError(problem(called, f"{what}{named}", "", _OTHER_DTYPE))
-        return ProofError(problem(called, f"{what} by onnxruntime", reason))
+            return ProofError.at(called, f"{what}{named}", "", _OTHER_DTYPE)
+        return ProofError.at(called, f"{what} by onnxruntime", reason)

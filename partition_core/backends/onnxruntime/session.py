@@ -11,7 +11,7 @@ import onnxruntime
 
 from partition_core.backends.onnxruntime.values import run
 from partition_core.base.arrays import Array
-from partition_core.base.errors import Place, RunError, one_of, problem, suggestion
+from partition_core.base.errors import Place, RunError, one_of, suggestion
 
 if TYPE_CHECKING:
     from partition_core.backends.onnxruntime.backend import OnnxRuntime
@@ -28,13 +28,11 @@ def loaded(model: Path, settings: OnnxRuntime) -> Session:
     for name in names:
         if name not in available:
             # onnxruntime itself would warn and take the CPU.
-            raise RunError(
-                problem(
-                    f"execution provider '{name}'",
-                    "this onnxruntime does not have it",
-                    one_of(available),
-                    suggestion(name, available),
-                )
+            raise RunError.at(
+                f"execution provider '{name}'",
+                "this onnxruntime does not have it",
+                one_of(available),
+                suggestion(name, available),
             )
     options = _session_options(model.name, settings)
     try:
@@ -42,9 +40,7 @@ def loaded(model: Path, settings: OnnxRuntime) -> Session:
             str(model), options, providers=list(settings.providers)
         )
     except Exception as error:  # onnxruntime's exceptions have no common class
-        raise RunError(
-            problem(Place(str(model)), "onnxruntime cannot load it", _line(error))
-        ) from error
+        raise RunError.at(Place(str(model)), "onnxruntime cannot load it", _line(error)) from error
     return Session(session)
 
 
@@ -58,13 +54,11 @@ def without_arena(settings: OnnxRuntime) -> Any:
 def _session_options(name: str, settings: OnnxRuntime) -> Any:
     if settings.options is not None:
         if not settings.optimize or settings.profile is not None:
-            raise RunError(
-                problem(
-                    "OnnxRuntime",
-                    "it has `options` besides `optimize` or `profile`",
-                    "expected only one of both ways",
-                    "set graph_optimization_level and enable_profiling in `options`",
-                )
+            raise RunError.at(
+                "OnnxRuntime",
+                "it has `options` besides `optimize` or `profile`",
+                "expected only one of both ways",
+                "set graph_optimization_level and enable_profiling in `options`",
             )
         return settings.options
     options = onnxruntime.SessionOptions()
@@ -94,9 +88,7 @@ class Session:
         try:
             return run(self._session, inputs)
         except Exception as error:  # onnxruntime's exceptions have no common class
-            raise RunError(
-                problem("onnxruntime", "it cannot run the segment", _line(error))
-            ) from error
+            raise RunError.at("onnxruntime", "it cannot run the segment", _line(error)) from error
 
     def end_profiling(self) -> Path | None:
         """End a profile and return its file; None if none was asked for."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from partition_core.base.errors import BuildError, ExportError, problem
+from partition_core.base.errors import BuildError, ExportError
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.declared import declared_inputs
@@ -159,13 +159,11 @@ def packages_of(job: StepJob) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise BuildError(
-            problem(
-                job.file.place("model.source"),
-                f"source '{source}' needs a package that cannot be imported: {error}",
-                f"it is installed with `pip install 'partition-core[{source}]'`",
-                "for 'libGL.so.1' install the system's package libgl1",
-            )
+        raise BuildError.at(
+            job.file.place("model.source"),
+            f"source '{source}' needs a package that cannot be imported: {error}",
+            f"it is installed with `pip install 'partition-core[{source}]'`",
+            "for 'libGL.so.1' install the system's package libgl1",
         ) from error
 
 

@@ -66,7 +66,7 @@ def read_model(source: Path | bytes) -> Model:
         return _model(Range(store, 0, store.size), folder)
     except OSError as error:
         what = f"it cannot be read: {error.strerror}"
-        raise CutError(problem(where, what)) from error
+        raise CutError.at(where, what) from error
     except (WireError, EarlyEndError) as error:
         raise CutError(_no_model(where, store, error)) from error
 

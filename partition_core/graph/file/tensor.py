@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from partition_core.base.errors import CutError, problem
+from partition_core.base.errors import CutError
 from partition_core.graph.file.byte_range import File, Piece, Range, content_of
 from partition_core.graph.file.value_type import DTYPES, byte_size, tensor_info
 from partition_core.graph.file.wire import (
@@ -145,11 +145,11 @@ class Folder:
             what = f"its external data has {length} bytes"
             dtype = DTYPES.get(tensor.dtype, "undefined")
             expected = f"expected {needed} for {dtype} {list(tensor.dims)}"
-            raise CutError(problem(where, what, expected))
+            raise CutError.at(where, what, expected)
         store = self._file(place.location, where)
         if place.offset + length > store.size:
             what = f"'{place.location}' ends at byte {store.size}"
-            raise CutError(problem(where, what, f"expected {place.offset + length} at least"))
+            raise CutError.at(where, what, f"expected {place.offset + length} at least")
         return Range(store, place.offset, length)
 
     def _check_link(self, path: Path, where: str) -> None:
@@ -166,7 +166,7 @@ class Folder:
             what = f"its external data in '{path.name}' is a link to '{real}', outside the folder"
             expected = "expected a file beside the model"
             remedy = "put the file there, or a hard link: a link of a model may lead to anything"
-            raise CutError(problem(where, what, expected, remedy))
+            raise CutError.at(where, what, expected, remedy)
 
     def _file(self, location: str, where: str) -> File:
         if location in self._files:
@@ -174,12 +174,12 @@ class Folder:
         steps = PurePosixPath(location.replace(os.sep, "/"))
         if not location or steps.is_absolute() or ".." in steps.parts or self.path is None:
             what = f"its external data lies in '{location}'"
-            raise CutError(problem(where, what, "expected a path below the model's folder"))
+            raise CutError.at(where, what, "expected a path below the model's folder")
         try:
             self._files[location] = File(self.path / location)
             self._check_link(self._files[location].path, where)
         except OSError as error:
             what = f"its external data in '{location}' cannot be read: {error.strerror}"
             remedy = "keep the file beside the model"
-            raise CutError(problem(where, what, "", remedy)) from error
+            raise CutError.at(where, what, "", remedy) from error
         return self._files[location]

@@ -35,26 +35,22 @@ def check_form(config: Any, model: MmdetModel, place: Place) -> None:
     if _is_augmented(config):
         raise ExportError(_augmented(model, place))
     if not isinstance(parts, Mapping):
-        raise ExportError(
-            problem(
-                place,
-                f"config '{model.config}' cannot be built: it has no 'model'",
-                "expected the config of a detector",
-                "name a config that inherits from this one",
-            )
+        raise ExportError.at(
+            place,
+            f"config '{model.config}' cannot be built: it has no 'model'",
+            "expected the config of a detector",
+            "name a config that inherits from this one",
         )
     if parts.get("data_preprocessor"):
         return
     steps = [step for find in _FINDERS for step in find(config)]
     if _listed(config):
-        raise ExportError(
-            problem(
-                place,
-                f"config '{model.config}' has the form of mmdet 2: it has no "
-                f"'model.data_preprocessor', and has {_listed(config)}",
-                "expected the form of mmdet 3",
-                "; ".join(steps),
-            )
+        raise ExportError.at(
+            place,
+            f"config '{model.config}' has the form of mmdet 2: it has no "
+            f"'model.data_preprocessor', and has {_listed(config)}",
+            "expected the form of mmdet 3",
+            "; ".join(steps),
         )
 
 
@@ -63,13 +59,11 @@ def check_preprocessor(detector: Any, model: MmdetModel, place: Place) -> None:
     from mmengine.model import BaseDataPreprocessor
 
     if type(detector.data_preprocessor) is BaseDataPreprocessor:
-        raise ExportError(
-            problem(
-                place,
-                f"config '{model.config}' has no 'model.data_preprocessor', which puts pictures "
-                "into a batch and normalizes them",
-                f"expected {_PREPROCESSOR.format(**_COMMON)} with the numbers of its training",
-            )
+        raise ExportError.at(
+            place,
+            f"config '{model.config}' has no 'model.data_preprocessor', which puts pictures "
+            "into a batch and normalizes them",
+            f"expected {_PREPROCESSOR.format(**_COMMON)} with the numbers of its training",
         )
 
 

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from partition_core.base.errors import ExportError, Place, problem, suggestion
+from partition_core.base.errors import ExportError, Place, suggestion
 
 INSTALLATION = "pip install 'partition-core[mmdet]'"
 
@@ -30,15 +30,13 @@ def find_config(config: str, root: Path, place: Place) -> Path:
         if folder is not None and (folder / config).is_file():
             return folder / config
     known = [] if shipped is None else _relative_names(shipped)
-    raise ExportError(
-        problem(
-            place,
-            f"no config '{config}'",
-            "expected a file below the project's folder or one that mmdet ships"
-            if shipped
-            else "mmdet is not installed, so there are no shipped configs",
-            suggestion(config, known) if shipped else f"install it with `{INSTALLATION}`",
-        )
+    raise ExportError.at(
+        place,
+        f"no config '{config}'",
+        "expected a file below the project's folder or one that mmdet ships"
+        if shipped
+        else "mmdet is not installed, so there are no shipped configs",
+        suggestion(config, known) if shipped else f"install it with `{INSTALLATION}`",
     )
 
 

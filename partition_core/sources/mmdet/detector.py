@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, problem
+from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import MasksForm, MmdetModel, canonical_json
 from partition_core.sources.mmdet.config_form import check_form, check_preprocessor
 from partition_core.sources.mmdet.config_reads import Part
@@ -141,14 +141,12 @@ def build_detector(
 
 def _check_alone(detector: Any, model: MmdetModel, place: Place) -> None:
     if getattr(detector, "with_rpn", True) is False:
-        raise ExportError(
-            problem(
-                place,
-                f"config '{model.config}' is of a detector that is given regions, "
-                "and a recipe gives it a picture",
-                "expected a detector that finds its regions by itself",
-                "name a config with a region proposal network, such as one of Faster R-CNN",
-            )
+        raise ExportError.at(
+            place,
+            f"config '{model.config}' is of a detector that is given regions, "
+            "and a recipe gives it a picture",
+            "expected a detector that finds its regions by itself",
+            "name a config with a region proposal network, such as one of Faster R-CNN",
         )
 
 
@@ -168,7 +166,7 @@ def _told(place: Place, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # a config is Python: building it may raise anything
         reason = " ".join(str(error).split())
-        raise ExportError(problem(place, what, f"{type(error).__name__}: {reason}")) from error
+        raise ExportError.at(place, what, f"{type(error).__name__}: {reason}") from error
 
 
 def _drop_pretrained(config: Any) -> None:

@@ -39,24 +39,24 @@ def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
         )
     deploy = root / given["deploy_cfg"]
     if not deploy.is_file():
-        raise BuildError(problem("deploy_cfg", *missing_file(root, given["deploy_cfg"])))
+        raise BuildError.at("deploy_cfg", *missing_file(root, given["deploy_cfg"]))
     config, taken = _model_config(given["model_cfg"], root)
     model = find_config(config, root, Place(path="model_cfg"))
     name = given.get("recipe") or model.stem.replace(".", "_")
     if not _NAME.fullmatch(name):
         what = f"'{name}' cannot be the name of a recipe"
-        raise BuildError(problem("recipe", what, "expected letters, digits, '_', '-'"))
+        raise BuildError.at("recipe", what, "expected letters, digits, '_', '-'")
     target = root / RECIPES / f"{name}.yaml"
     if target.exists():
         remedy = "choose another name: `recipe=<name>`"
-        raise BuildError(problem(f"{RECIPES}/{name}.yaml", "this recipe exists", "", remedy))
+        raise BuildError.at(f"{RECIPES}/{name}.yaml", "this recipe exists", "", remedy)
     try:
         from partition_core.sources.mmdet.plain_configs import plain_config
 
         configs = plain_config(deploy), plain_config(model)
     except ImportError as error:
         expected = f"it is installed with `{INSTALLATION}`"
-        raise BuildError(problem("mmengine", f"cannot be imported: {error}", expected)) from error
+        raise BuildError.at("mmengine", f"cannot be imported: {error}", expected) from error
     shared = frozenset(path.stem for path in POLICIES.glob("*.yaml"))
     names = (deploy.name, config)
     found = imported(*configs, names, shared, frozenset(KNOWN_MARK_NAMES), _schema(root))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, PlaceOf, problem
+from partition_core.base.errors import ExportError, Place, PlaceOf
 from partition_core.recipe.values import Recipe
 
 Picture = np.ndarray[Any, Any]
@@ -99,10 +99,8 @@ def _read(path: Path, channels: int, place: Place) -> Picture:
     # Read as gray, and not made gray: a JPEG file holds its brightness, from which colours differ.
     picture = cv2.imread(str(path), _READ_AS[channels])
     if picture is None:
-        raise ExportError(
-            problem(
-                place, f"'{path.name}' cannot be read", "expected a picture file (JPEG, PNG, …)"
-            )
+        raise ExportError.at(
+            place, f"'{path.name}' cannot be read", "expected a picture file (JPEG, PNG, …)"
         )
     return picture.reshape(*picture.shape[:2], channels)
 
@@ -137,7 +135,7 @@ def _prepared(
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         what = f"its data preprocessor, a {type(own).__name__}, makes no batch of pictures"
         expected = "expected 'inputs' (N, C, H, W)"
-        raise ExportError(problem(place, f"{what}: {reason}", expected)) from error
+        raise ExportError.at(place, f"{what}: {reason}", expected) from error
 
 
 def _fitted(picture: Picture, height: int, width: int) -> Picture:

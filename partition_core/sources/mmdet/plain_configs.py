@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from partition_core.base.errors import ExportError, problem
+from partition_core.base.errors import ExportError
 
 
 def plain_config(path: Path) -> dict[str, Any]:
@@ -22,7 +22,5 @@ def plain_config(path: Path) -> dict[str, Any]:
             ).to_dict()
         except Exception as error:  # a config is Python: reading it may raise anything
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise ExportError(
-                problem(path.name, "it cannot be read as a config", reason)
-            ) from error
+            raise ExportError.at(path.name, "it cannot be read as a config", reason) from error
     return config

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, PlaceOf, problem
+from partition_core.base.errors import ExportError, Place, PlaceOf
 from partition_core.recipe.policy_fits import check_policy
 from partition_core.recipe.values import MmdetModel, Recipe
 from partition_core.sources.mmdet.channels import check_preprocessor, refused_channels
@@ -82,11 +82,9 @@ def _check_masks(detector: nn.Module, place: Place) -> None:
     from partition_core.sources.mmdet.masks import pastes_masks
 
     if not pastes_masks(detector):
-        raise ExportError(
-            problem(
-                place,
-                "the model has no masks to paste",
-                "expected a two-stage detector with a mask head",
-                "leave 'masks' out; masks of other detectors have the size of the input anyway",
-            )
+        raise ExportError.at(
+            place,
+            "the model has no masks to paste",
+            "expected a two-stage detector with a mask head",
+            "leave 'masks' out; masks of other detectors have the size of the input anyway",
         )

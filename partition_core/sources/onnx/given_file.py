@@ -91,7 +91,7 @@ def opened(file: RecipeFile, path: Path) -> Model:
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
             what = f"it has weights in another file, '{elsewhere[0]}', which is not fetched"
             remedy = "put both here and name the path of the model"
-            raise CutError(problem(path.name, what, "expected one file", remedy))
+            raise CutError.at(path.name, what, "expected one file", remedy)
         check_external_data(model)
     return model
 
@@ -103,14 +103,14 @@ def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
     if size > LARGEST:
         what = f"with its weights inside it has {size} bytes"
         remedy = "write `export: {weights: external}`, or `shared`"
-        raise CutError(problem(name, what, f"no ONNX file can have more than {LARGEST}", remedy))
+        raise CutError.at(name, what, f"no ONNX file can have more than {LARGEST}", remedy)
 
 
 def check_order(model: Model, name: str) -> None:
     """Raise CutError for a node that comes before one whose tensor it reads."""
     # onnxruntime sorts the nodes; onnx would tell it of the tensors behind the marks.
     if late := read_too_early(model.graph):
-        raise CutError(problem(name, late, "", "sort the nodes, as ONNX asks"))
+        raise CutError.at(name, late, "", "sort the nodes, as ONNX asks")
 
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
@@ -187,7 +187,7 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
         if not recipe.proof.inputs:
             specs = drawn_inputs(model, entries)
             if specs and all(spec.value is not None for spec in specs):
-                raise CutError(problem("export.inputs", *ALL_FIXED))
+                raise CutError.at("export.inputs", *ALL_FIXED)
             return samples_of(specs, ())
         files = [job.root / name for name in recipe.proof.inputs]
         given = given_arrays(files, expected_inputs(model), IN_THE_FILE, job.file.place)

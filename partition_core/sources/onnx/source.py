@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError
 from partition_core.graph.files import check_model, save
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.model_inputs import inputs_of
@@ -67,11 +67,9 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
 
 def record(job: Job, _: Pinned | None) -> Callable[[Arrays], Arrays]:
     """Raise BuildError: PyTorch does not run an ONNX file."""
-    raise BuildError(
-        problem(
-            job.file.place("model.source"),
-            "the model is an ONNX file, which PyTorch does not run",
-            "expected source 'mmdet' or 'torch'",
-            "leave 'from=pytorch' out",
-        )
+    raise BuildError.at(
+        job.file.place("model.source"),
+        "the model is an ONNX file, which PyTorch does not run",
+        "expected source 'mmdet' or 'torch'",
+        "leave 'from=pytorch' out",
     )

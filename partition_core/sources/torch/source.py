@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, PlaceOf, problem
+from partition_core.base.errors import ExportError, Place, PlaceOf
 from partition_core.recipe.values import Recipe, TorchModel
 from partition_core.sources.samples import (
     given_inputs,
@@ -66,11 +66,9 @@ def _made(source: TorchModel, place: Place) -> nn.Module:
     except Exception as error:  # so may the factory
         raise factory_error(source.factory, "calling it fails", error, place) from error
     if not isinstance(module, nn.Module):
-        raise ExportError(
-            problem(
-                place,
-                f"'{source.factory}' returned a {type(module).__name__}",
-                "expected a torch.nn.Module",
-            )
+        raise ExportError.at(
+            place,
+            f"'{source.factory}' returned a {type(module).__name__}",
+            "expected a torch.nn.Module",
         )
     return module

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from partition_core.base.errors import BuildError, one_of, problem, quoted, suggestion
+from partition_core.base.errors import BuildError, one_of, quoted, suggestion
 
 if TYPE_CHECKING:
     from partition_core.store.shared import Transport
@@ -100,9 +100,9 @@ def _patience() -> float:
         seconds = 0.0
     if not 0 < seconds < sys.maxsize:
         what = f"the value {quoted(text)} is no time-out"
-        raise BuildError(problem(TIMEOUT_VARIABLE, what, "expected seconds, more than 0"))
+        raise BuildError.at(TIMEOUT_VARIABLE, what, "expected seconds, more than 0")
     return seconds
 
 
 def _wrong(what: str, expected: str, remedy: str = "") -> BuildError:
-    return BuildError(problem("remote", what, expected, remedy))
+    return BuildError.at("remote", what, expected, remedy)
