@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,10 +20,6 @@ class Place:
     def __str__(self) -> str:
         position = f"{self.file}:{self.line}" if self.file and self.line else self.file
         return ": ".join(part for part in (position, self.path) if part)
-
-
-PlaceOf = Callable[[str], Place]
-"""From a YAML path of a recipe to its file and line."""
 
 
 @dataclass(frozen=True, order=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from partition_core.base.errors import PlaceOf, Problem, one_of, problem, suggestion
+from partition_core.base.errors import Problem, one_of, problem, suggestion
 from partition_core.graph.file.graph import Model, Value
 from partition_core.graph.file.value_type import Dim
 from partition_core.graph.model_inputs import inputs_of
@@ -25,24 +25,24 @@ class Form(NamedTuple):
         return f"{self.dtype}[{', '.join('?' if dim is None else str(dim) for dim in self.dims)}]"
 
 
-def differences(model: Model, recipe: Recipe, place_of: PlaceOf) -> list[Problem]:
+def differences(model: Model, recipe: Recipe) -> list[Problem]:
     """Return everything in which an end2end `model` is not what its `recipe` asks for.
 
     Of an ONNX file a recipe asks for nothing but sizes, which hold where the file leaves none open.
     """
     export, inputs = recipe.export, inputs_of(model)
     if not recipe.model.is_traced:
-        return list(_other_sizes(recipe.model.inputs, inputs, place_of))
+        return list(_other_sizes(recipe.model.inputs, inputs))
     made = {name: _form(value) for name, value in inputs.items()}
-    found = list(input_differences(asked_inputs(export), made, "the exported model", place_of))
+    found = list(input_differences(asked_inputs(export), made, "the exported model"))
     opset, outputs = model.opset_imports.get(""), tuple(one.name for one in model.graph.outputs)
     if opset != export.opset:
         what = f"the exported model has opset {opset}"
-        found.append(problem(place_of("export.opset"), what, f"expected {export.opset}"))
+        found.append(problem("export.opset", what, f"expected {export.opset}"))
     if export.output_names and outputs != export.output_names:
         what = f"the exported model gives {', '.join(outputs) or 'nothing'}"
         expected = f"expected {', '.join(export.output_names)}"
-        found.append(problem(place_of("export.output_names"), what, expected))
+        found.append(problem("export.output_names", what, expected))
     return found
 
 
@@ -59,29 +59,25 @@ def asked_inputs(export: Export) -> dict[str, Form]:
 
 
 def input_differences(
-    asked: Mapping[str, Form], made: Mapping[str, Form], whose: str, place_of: PlaceOf
+    asked: Mapping[str, Form], made: Mapping[str, Form], whose: str
 ) -> Iterator[Problem]:
     """Yield a problem for each input that is missing, not asked for or of another form."""
     for name, form in asked.items():
         if name not in made:
             what = f"{whose} has no such input"
-            yield problem(
-                place_of(f"export.inputs.{name}"), what, one_of(made), suggestion(name, made)
-            )
+            yield problem(f"export.inputs.{name}", what, one_of(made), suggestion(name, made))
         elif made[name] != form:
             key = "dtype" if made[name].dims == form.dims else "shape"
             what = f"{whose} takes {made[name]}"
-            yield problem(place_of(f"export.inputs.{name}.{key}"), what, f"expected {form}")
+            yield problem(f"export.inputs.{name}.{key}", what, f"expected {form}")
     for name in sorted(made.keys() - asked.keys()):
         what = f"{whose} has an input '{name}' as well"
-        yield problem(place_of("export.inputs"), what, one_of(asked))
+        yield problem("export.inputs", what, one_of(asked))
 
 
-def _other_sizes(
-    asked: Sequence[FileInput], inputs: Mapping[str, Value], place_of: PlaceOf
-) -> Iterator[Problem]:
+def _other_sizes(asked: Sequence[FileInput], inputs: Mapping[str, Value]) -> Iterator[Problem]:
     for spec in asked:
-        value, place = inputs.get(spec.name), place_of(f"export.inputs.{spec.name}")
+        value, place = inputs.get(spec.name), f"export.inputs.{spec.name}"
         if value is None:
             yield problem(place, "the marked model has no such input", one_of(inputs))
         elif spec.shape is not None and value.type is not None:

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from partition_core.base.errors import CutError, Place, Problem, ProofError
+from partition_core.base.errors import CutError, PartitionError, Place, Problem
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import ANY_DETECTOR, ONE_LINE, SHOWN_POLICIES
 
@@ -22,18 +22,23 @@ _TYPE = "partition.type"
 
 @contextlib.contextmanager
 def in_recipe(file: RecipeFile) -> Iterator[None]:
-    """Give problems, whose places are YAML paths, the file and line that these have in a recipe."""
+    """Give problems, whose places are YAML paths, the file and line that these have in a recipe.
+
+    What has only a recipe's values names a YAML path; this is for what has its file.
+    """
     try:
         yield
-    except CutError as error:
+    except PartitionError as error:
         problems = (placed(file, one) for one in error.problems)
-        raise CutError(*(_of_policy(file, one) for one in problems)) from error
-    except ProofError as error:
-        raise ProofError(*(placed(file, one) for one in error.problems)) from error
+        if isinstance(error, CutError):
+            problems = (_of_policy(file, one) for one in problems)
+        raise type(error)(*problems) from error
 
 
 def placed(file: RecipeFile, one: Problem) -> Problem:
     """Return a problem, whose place is a YAML path, with its file and line."""
+    if one.place.file:
+        return one
     path = one.place.path
     if file.recipe.partition.type == ONE_LINE:
         for written, shown in _ONE_LINE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from partition_core.base.errors import ExportError, Place, quoted
+from partition_core.base.errors import ExportError, quoted
 
 
 class Parts(NamedTuple):
@@ -24,7 +24,7 @@ class Parts(NamedTuple):
     features: bool
 
 
-def check_policy(name: str, detector: str, parts: Parts, place: Place) -> None:
+def check_policy(name: str, detector: str, parts: Parts, place: str) -> None:
     """Raise ExportError if `name` is a shared policy for others than the class `detector`."""
     for lacks, fits in _NEEDS.get(name, ()):
         if not fits(parts):

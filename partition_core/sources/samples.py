@@ -18,7 +18,7 @@ import numpy as np
 
 from partition_core.base.array_files import arrays_in
 from partition_core.base.arrays import Array, Arrays
-from partition_core.base.errors import PlaceOf, Problem, ProofError, one_of, problem, suggestion
+from partition_core.base.errors import Problem, ProofError, one_of, problem, suggestion
 from partition_core.base.index_ranges import ZERO_OR_ONE, Ranges
 from partition_core.recipe.input_forms import INTEGERS, Expected, dims_misfit
 from partition_core.recipe.values import Range, Recipe, TensorSpec
@@ -183,18 +183,18 @@ def fitted(array: Array, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def given_inputs(recipe: Recipe, root: Path, place_of: PlaceOf) -> list[dict[str, Array]]:
+def given_inputs(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
     """Return the arrays of the files that the recipe of a torch model names, a dict for each file.
 
     Raises ProofError for all that does not fit `export.inputs`.
     """
     expected = {spec.name: Expected(spec.dtype, spec.shape) for spec in recipe.export.inputs}
     files = [root / name for name in recipe.proof.inputs]
-    return given_arrays(files, expected, "in 'export.inputs'", place_of)
+    return given_arrays(files, expected, "in 'export.inputs'")
 
 
 def given_arrays(
-    files: Sequence[Path], inputs: Mapping[str, Expected], origin: str, place_of: PlaceOf
+    files: Sequence[Path], inputs: Mapping[str, Expected], origin: str
 ) -> list[dict[str, Array]]:
     """Return the arrays in each of `files`, which may leave out some of `inputs`.
 
@@ -204,7 +204,7 @@ def given_arrays(
     samples: list[dict[str, Array]] = []
     problems: list[Problem] = []
     for index, file in enumerate(files):
-        place = place_of(f"proof.inputs[{index}]")
+        place = f"proof.inputs[{index}]"
         try:
             sample = arrays_in(file)
         except (OSError, ValueError) as error:

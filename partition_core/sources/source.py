@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from partition_core.base.disk import Digest
+from partition_core.recipe.places import in_recipe
 from partition_core.sources.job import Job
 
 if TYPE_CHECKING:
@@ -94,4 +95,5 @@ def check_given_inputs(job: Job) -> None:
     if job.recipe.proof.inputs:
         from partition_core.sources.samples import given_inputs
 
-        given_inputs(job.recipe, job.root, job.file.place)
+        with in_recipe(job.file):
+            given_inputs(job.recipe, job.root)

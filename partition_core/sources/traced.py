@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from partition_core.base.arrays import Arrays
-from partition_core.base.errors import ExportError, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.graph.as_asked import Form, input_differences
 from partition_core.graph.files import save_traced
 from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
 from partition_core.sources.job import Job
 from partition_core.sources.source import Exported, Pinned
@@ -28,9 +29,10 @@ from partition_core.trace.subject import Subject, run_model
 def export(job: Job, pinned: Pinned | None) -> Exported:
     """Return the model of a job's recipe, exported by PyTorch; raises PartitionError."""
     recipe, checkpoint = job.recipe, pinned[0] if pinned else None
-    made = export_recipe(
-        recipe, job.root, job.file.place, checkpoint, lambda part: job.phase(f"export: {part}")
-    )
+    with in_recipe(job.file):
+        made = export_recipe(
+            recipe, job.root, checkpoint, lambda part: job.phase(f"export: {part}")
+        )
     form = EXPORT_FORMS[recipe.export.weights]
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
     return Exported(
@@ -43,24 +45,27 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
 
 def record(job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
     """Return a function from the inputs of a job's model to the arrays at its marks, in PyTorch."""
-    return marked_arrays(job.recipe, job.root, job.file.place, pinned[0] if pinned else None)
+    with in_recipe(job.file):
+        run = marked_arrays(job.recipe, job.root, pinned[0] if pinned else None)
+
+    def located(inputs: Arrays) -> Arrays:
+        with in_recipe(job.file):
+            return run(inputs)
+
+    return located
 
 
-def export_recipe(
-    recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None, phase: Phase
-) -> Export:
+def export_recipe(recipe: Recipe, root: Path, checkpoint: Path | None, phase: Phase) -> Export:
     """Export the model of `recipe`; `root` is the folder that its relative paths start from.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
     shows: a mark that cannot be placed, is never called or finds no tensor.
     """
-    return export_subject(
-        recipe, lambda: load_subject(recipe, root, place_of, checkpoint), place_of, phase
-    )
+    return export_subject(recipe, lambda: load_subject(recipe, root, checkpoint), phase)
 
 
 def marked_arrays(
-    recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None
+    recipe: Recipe, root: Path, checkpoint: Path | None
 ) -> Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]:
     """Return a function from the model's inputs, by name, to the arrays at its marks.
 
@@ -68,7 +73,7 @@ def marked_arrays(
     checkpoint. Raises ExportError for a model that cannot be built; so does the function for one
     that does not run.
     """
-    subject = load_subject(recipe, root, place_of, checkpoint)
+    subject = load_subject(recipe, root, checkpoint)
 
     def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         # What is float16 in the exported model is float32 in PyTorch.
@@ -77,14 +82,14 @@ def marked_arrays(
             for spec in subject.inputs
             for tensor in (torch.from_numpy(inputs[spec.name]),)
         )
-        with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
-            run_model(subject, sample, place_of)
+        with subject.placed(recipe.marks) as placement, torch.no_grad():
+            run_model(subject, sample)
         return {str(name): as_array(tensor) for name, tensor in placement.tensors.items()}
 
     return run
 
 
-def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path | None) -> Subject:
+def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Subject:
     """Return the module that `recipe.model` describes, with its weights.
 
     `checkpoint` is the verified file of a recipe whose weights are a checkpoint. Raises
@@ -95,22 +100,22 @@ def load_subject(recipe: Recipe, root: Path, place_of: PlaceOf, checkpoint: Path
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
     room = importlib.import_module(f"{__package__}.{source.source}.source")
-    subject: Subject = room.load(recipe, source, root, place_of)
-    _check_samples(subject, place_of)
+    subject: Subject = room.load(recipe, source, root)
+    _check_samples(subject)
     match source.weights:
         case Seed(seed):
             seed_weights(
                 subject.own,
                 seed,
                 subject.init,
-                lambda: run_model(subject, subject.typical, place_of),
+                lambda: run_model(subject, subject.typical),
             )
         case Checkpoint() as named:
-            load_state(subject.own, named, checkpoint, place_of("model.weights"))
+            load_state(subject.own, named, checkpoint, "model.weights")
     return subject
 
 
-def _check_samples(subject: Subject, place_of: PlaceOf) -> None:
+def _check_samples(subject: Subject) -> None:
     """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
     asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
     for sample in (subject.typical, *subject.samples):
@@ -118,6 +123,6 @@ def _check_samples(subject: Subject, place_of: PlaceOf) -> None:
             name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             for name, tensor in zip(asked, sample, strict=True)
         }
-        wrong = list(input_differences(asked, made, "what is prepared for the model", place_of))
+        wrong = list(input_differences(asked, made, "what is prepared for the model"))
         if wrong:
             raise ExportError(*wrong)

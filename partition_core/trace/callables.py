@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from partition_core.base.errors import ExportError, Place, suggestion
+from partition_core.base.errors import ExportError, suggestion
 from partition_core.trace.checkpoint import without_unsafe_advice
 
 
-def imported(path: str, place: Place, returns: str) -> Callable[..., Any]:
+def imported(path: str, place: str, returns: str) -> Callable[..., Any]:
     """Return the callable that `path`, `package.module:function`, names.
 
     Raises ExportError, which says that it is expected to return `returns`.
@@ -32,7 +32,7 @@ def imported(path: str, place: Place, returns: str) -> Callable[..., Any]:
     )
 
 
-def factory_error(path: str, what: str, error: Exception, place: Place) -> ExportError:
+def factory_error(path: str, what: str, error: Exception, place: str) -> ExportError:
     """Return the error for what a user's callable raised."""
     reason = f"{type(error).__name__}: {without_unsafe_advice(str(error))}"
     return ExportError.at(place, f"factory '{path}': {what}", reason)

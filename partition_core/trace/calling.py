@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, PlaceOf, Problem, nearest, problem, suggestion
+from partition_core.base.errors import ExportError, Problem, nearest, problem, suggestion
 from partition_core.recipe.values import Export, TensorSpec
 from partition_core.trace.callables import imported
 from partition_core.trace.structure import tensors as tensors_in
@@ -78,15 +78,13 @@ class CalledModel(nn.Module):
         return self.model(*positional, **by_name)
 
 
-def called(
-    module: nn.Module, export: Export, place_of: PlaceOf
-) -> tuple[CalledModel, tuple[TensorSpec, ...]]:
+def called(module: nn.Module, export: Export) -> tuple[CalledModel, tuple[TensorSpec, ...]]:
     """Return `module` as it is called by position, and its inputs in that order.
 
     An input is a parameter of `forward`, or lies in one: `past.0.key` is the item 'key' of the
     first of a list. Raises ExportError, all problems at once, for what Python could not bind.
     """
-    binding = _Binding(_parameters(module), export, place_of)
+    binding = _Binding(_parameters(module), export)
     positional, by_name = binding.arguments()
     names = list(_names_in([*positional, *by_name.values()]))
     given = {spec.name: spec for spec in export.inputs}
@@ -115,11 +113,8 @@ def _parameters(module: nn.Module) -> Mapping[str, inspect.Parameter]:
 class _Binding:
     # What a recipe gives for each parameter of a signature.
 
-    def __init__(
-        self, parameters: Mapping[str, inspect.Parameter], export: Export, place_of: PlaceOf
-    ) -> None:
+    def __init__(self, parameters: Mapping[str, inspect.Parameter], export: Export) -> None:
         self._parameters = parameters
-        self._place_of = place_of
         self._problems: list[Problem] = []
         self._trees: dict[str, Any] = {}
         self._factories: dict[str, str] = {}
@@ -181,7 +176,7 @@ class _Binding:
             key = f"inputs.{inputs[0]}" if inputs else f"args.{name}"
             self._problems.append(
                 problem(
-                    self._place_of(f"export.{key}"),
+                    f"export.{key}",
                     f"the model's forward has no parameter '{name}'",
                     f"it takes {self._taken()}",
                     suggestion(name, self._parameters),
@@ -201,7 +196,7 @@ class _Binding:
             elif is_needed and name not in trees and name not in self._misspelt:
                 what = f"the model's forward needs '{name}', which is not given"
                 remedy = f"add the input '{name}', or a constant: 'export': {{args: {{{name}: …}}}}"
-                place = self._place_of("export.inputs")
+                place = "export.inputs"
                 self._problems.append(problem(place, what, f"it takes {self._taken()}", remedy))
 
     def _taken(self) -> str:
@@ -219,7 +214,7 @@ class _Binding:
         if name not in self._factories:
             return tree
         try:
-            place = self._place_of(f"export.args.{name}")
+            place = f"export.args.{name}"
             factory = imported(self._factories[name], place, "the argument")
         except ExportError as error:
             self._problems += error.problems
@@ -243,7 +238,7 @@ class _Binding:
         return any(True for _ in _names_in([self._trees[name]]))
 
     def _refuse_input(self, name: str, what: str) -> None:
-        place = self._place_of(f"export.inputs.{name}")
+        place = f"export.inputs.{name}"
         self._problems.append(problem(place, f"input '{name}' {what}"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place
+from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Checkpoint
 
 _SHOWN = 5
@@ -30,7 +30,7 @@ _WITHOUT_EFFECT = ("num_batches_tracked",)
 _TRAINING_ONLY = ("ema_",)
 
 
-def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: Place) -> None:
+def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: str) -> None:
     """Load the state dict of `file` into `model`.
 
     Raises ExportError for a file that is no checkpoint, that holds more than tensors and plain
@@ -71,7 +71,7 @@ def _listed(faults: list[str]) -> str:
     return "; ".join(faults[:_SHOWN]) + more
 
 
-def _state(file: Path, named: Checkpoint, place: Place) -> dict[str, torch.Tensor]:
+def _state(file: Path, named: Checkpoint, place: str) -> dict[str, torch.Tensor]:
     try:
         with torch.serialization.safe_globals([(_Unread, name) for name in _UNREAD]):
             content = torch.load(file, map_location="cpu", weights_only=True)

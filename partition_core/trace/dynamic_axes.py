@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from partition_core.base.errors import ExportError, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.recipe.values import DynamicAxis, Export, TensorSpec
 from partition_core.trace.free_sizes import FreeSizes
 from partition_core.trace.tracing import free_sizes, input_dims
@@ -17,7 +17,6 @@ def checked_sizes(
     export: Export,
     inputs: tuple[TensorSpec, ...],
     program: torch.export.ExportedProgram,
-    place_of: PlaceOf,
 ) -> FreeSizes:
     """Return the sizes of `program` that are not fixed, under the recipe's symbols.
 
@@ -27,7 +26,7 @@ def checked_sizes(
     numbers = {spec.name: number for number, spec in enumerate(inputs)}
     dims = input_dims(program)
     for axis in export.dynamic_axes:
-        free_symbol(dims[numbers[axis.tensor]][axis.axis], axis, place_of)
+        free_symbol(dims[numbers[axis.tensor]][axis.axis], axis)
     axes = [(numbers[axis.tensor], axis.axis, axis.symbol) for axis in export.dynamic_axes]
     sizes = free_sizes(program, axes)
     stuck = sizes.fixed_inside()
@@ -36,7 +35,7 @@ def checked_sizes(
     symbol, most, condition = stuck
     tensor = next(axis.tensor for axis in export.dynamic_axes if axis.symbol == symbol)
     raise ExportError.at(
-        place_of(f"export.dynamic_axes.{tensor}"),
+        f"export.dynamic_axes.{tensor}",
         f"traced with a '{symbol}' of {sizes.sizes[symbol].traced}, the model would be wrong "
         f"for one above {most}",
         f"up to there a size inside it is fixed: {condition}",
@@ -44,9 +43,7 @@ def checked_sizes(
     )
 
 
-def other_shapes(
-    export: Export, inputs: tuple[TensorSpec, ...], sizes: FreeSizes, place_of: PlaceOf
-) -> list[Shapes]:
+def other_shapes(export: Export, inputs: tuple[TensorSpec, ...], sizes: FreeSizes) -> list[Shapes]:
     """Return shapes of the inputs in which every size that is not fixed differs from the traced.
 
     Raises ExportError if there are none for which the model holds.
@@ -54,7 +51,7 @@ def other_shapes(
     others = sizes.others()
     if not others:
         raise ExportError.at(
-            place_of("export.dynamic_axes"),
+            "export.dynamic_axes",
             "no other sizes than those of 'inputs' were found for which the model holds",
             f"it asks for {'; '.join(sizes.limits()['conditions'])}",
             "leave 'dynamic_axes' out, or change the model",
@@ -70,24 +67,24 @@ def other_shapes(
     return [tuple(shape(spec, chosen) for spec in inputs) for chosen in others]
 
 
-def free_symbol(dim: int | str, axis: DynamicAxis, place_of: PlaceOf) -> str:
+def free_symbol(dim: int | str, axis: DynamicAxis) -> str:
     """Return the traced symbol of a dim that the recipe calls dynamic; refuse a fixed one."""
     if isinstance(dim, str):
         return dim
     # torch.export takes a size of 1 for a number, whatever the model does with it.
     one = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
     raise ExportError.at(
-        place_of(f"export.dynamic_axes.{axis.tensor}"),
+        f"export.dynamic_axes.{axis.tensor}",
         f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
         "a dim can be dynamic if no code of the model depends on its value",
         f"{one}leave '{axis.symbol}' out, or change the model",
     )
 
 
-def always_equal(known: str, axis: DynamicAxis, place_of: PlaceOf) -> ExportError:
+def always_equal(known: str, axis: DynamicAxis) -> ExportError:
     """Return the error of a dim with a symbol of its own that is one size with `known`."""
     return ExportError.at(
-        place_of(f"export.dynamic_axes.{axis.tensor}"),
+        f"export.dynamic_axes.{axis.tensor}",
         f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
         "expected one symbol for one size",
         f"write '{known}' instead of '{axis.symbol}'",

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from partition_core.base.array_sets import ArraySet
-from partition_core.base.errors import ExportError, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.files import LARGEST
 from partition_core.recipe.policy_masks import check_masks, check_outputs
@@ -51,9 +51,7 @@ class Export:
     classes: tuple[str, ...]
 
 
-def export_subject(
-    recipe: Recipe, load: Callable[[], Subject], place_of: PlaceOf, phase: Phase
-) -> Export:
+def export_subject(recipe: Recipe, load: Callable[[], Subject], phase: Phase) -> Export:
     """Export what `load` returns, the model of `recipe`.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
@@ -61,35 +59,34 @@ def export_subject(
     """
     with phase("build the model"):
         subject = load()
-        _check_size(recipe, subject, place_of)
+        _check_size(recipe, subject)
         if subject.detects:
-            check_masks(recipe, place_of)
+            check_masks(recipe)
     inputs = subject.inputs
     recorded: list[RecordedSample] = []
     with phase("run it in PyTorch"):
         for sample in subject.samples:
-            recorded.append(_recorded(recipe, subject, sample, place_of, repeats=not recorded))
+            recorded.append(_recorded(recipe, subject, sample, repeats=not recorded))
             names = list(recorded[-1].outputs)
             if subject.detects:
-                check_outputs(recipe, names, place_of)
-    with phase("trace it"), subject.placed(recipe.marks, place_of, traced=True):
+                check_outputs(recipe, names)
+    with phase("trace it"), subject.placed(recipe.marks, traced=True):
         program, decisions = trace(
             subject.module,
             subject.samples[0],
             _dynamic_axes(recipe, subject),
             subject.rules(),
-            place_of,
             Answers(subject.known_functions, recipe.export.answers),
         )
-    sizes = checked_sizes(recipe.export, inputs, program, place_of)
+    sizes = checked_sizes(recipe.export, inputs, program)
     if sizes.sizes:
         with phase("run it in PyTorch at other sizes"):
-            for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes, place_of)):
+            for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes)):
                 sample = subject.resized(shapes, number)
-                recorded.append(_recorded(recipe, subject, sample, place_of))
+                recorded.append(_recorded(recipe, subject, sample))
     if has_branches(program) or any(decision.assumed for decision in decisions):
         with phase("run it in PyTorch on inputs of other kinds"):
-            recorded += _run_probes(recipe, subject, place_of)
+            recorded += _run_probes(recipe, subject)
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
@@ -100,11 +97,10 @@ def export_subject(
             input_names,
             names,
             graph_name,
-            place_of,
             subject.translations,
             around,
         )
-    recording = Recording(as_exported(recorded, model, place_of), is_traced=True)
+    recording = Recording(as_exported(recorded, model), is_traced=True)
     notes = {
         "detects": subject.detects and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
@@ -115,7 +111,7 @@ def export_subject(
     return Export(model, recording, notes, tuple(classes))
 
 
-def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
+def _check_size(recipe: Recipe, subject: Subject) -> None:
     held = {
         id(tensor): tensor.nbytes
         for tensor in subject.module.state_dict().values()
@@ -126,7 +122,7 @@ def _check_size(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> None:
         size //= 2  # most of it; what the file has in the end is checked when it is written
     if recipe.export.weights == "inline" and size > LARGEST:
         raise ExportError.at(
-            place_of("export.weights"),
+            "export.weights",
             f"the weights take {size} bytes, and no ONNX file can have more than {LARGEST}",
             "expected weights in files of their own",
             "write 'weights: external' or 'weights: shared' under 'export'",
@@ -148,21 +144,20 @@ def _recorded(
     recipe: Recipe,
     subject: Subject,
     sample: Sample,
-    place_of: PlaceOf,
     kind: str = "",
     repeats: bool = False,
 ) -> RecordedSample:
     """Run PyTorch on a sample, again if it must show that it `repeats`; return what it gives."""
     sample = tuple(rounded(tensor, recipe.export) for tensor in sample)
-    outputs, marks = _eager_tensors(recipe, subject, sample, place_of)
+    outputs, marks = _eager_tensors(recipe, subject, sample)
     if repeats:
         check_repeats(
             _by_kind(outputs, marks),
-            lambda: _by_kind(*_eager_tensors(recipe, subject, sample, place_of)),
+            lambda: _by_kind(*_eager_tensors(recipe, subject, sample)),
             recipe.proof.tolerance_for,
             subject.detects,
             subject.own,
-            place_of("model"),
+            "model",
         )
     inputs = {spec.name: tensor for spec, tensor in zip(subject.inputs, sample, strict=True)}
     return RecordedSample(_as_arrays(inputs), _as_arrays(marks), _as_arrays(outputs), kind=kind)
@@ -172,17 +167,15 @@ def _as_arrays(tensors: _Tensors) -> ArraySet:
     return {name: as_array(tensor) for name, tensor in tensors.items()}
 
 
-def _eager_tensors(
-    recipe: Recipe, subject: Subject, sample: Sample, place_of: PlaceOf
-) -> tuple[_Tensors, _Tensors]:
+def _eager_tensors(recipe: Recipe, subject: Subject, sample: Sample) -> tuple[_Tensors, _Tensors]:
     """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
 
     They stay as they are when the model runs again.
     """
-    with subject.placed(recipe.marks, place_of) as placement, torch.no_grad():
-        result = run_model(subject, sample, place_of)
+    with subject.placed(recipe.marks) as placement, torch.no_grad():
+        result = run_model(subject, sample)
         placement.check_all_called(recipe.marks)
-    outputs = _named_outputs(recipe, result, place_of)
+    outputs = _named_outputs(recipe, result)
     return (
         {name: tensor.detach().clone() for name, tensor in outputs.items()},
         {str(name): tensor.detach() for name, tensor in placement.tensors.items()},
@@ -196,7 +189,7 @@ def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
     }
 
 
-def _run_probes(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> Iterator[RecordedSample]:
+def _run_probes(recipe: Recipe, subject: Subject) -> Iterator[RecordedSample]:
     """Run PyTorch on inputs of other kinds; a kind that the model itself refuses is left out."""
     given = {
         spec.name: as_array(rounded(tensor, recipe.export))
@@ -205,13 +198,13 @@ def _run_probes(recipe: Recipe, subject: Subject, place_of: PlaceOf) -> Iterator
     for kind, arrays in probes(given).items():
         sample = tuple(torch.from_numpy(arrays[spec.name]) for spec in subject.inputs)
         with contextlib.suppress(ExportError):
-            yield _recorded(recipe, subject, sample, place_of, kind)
+            yield _recorded(recipe, subject, sample, kind)
 
 
 _OUTPUT = "output"
 
 
-def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, torch.Tensor]:
+def _named_outputs(recipe: Recipe, result: Any) -> dict[str, torch.Tensor]:
     found = list(tensors(result, lambda value: isinstance(value, torch.Tensor)))
     inputs = [spec.name for spec in recipe.export.inputs]
     names = [
@@ -221,14 +214,14 @@ def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, 
     ]
     if not names:
         raise ExportError.at(
-            place_of("model"),
+            "model",
             f"the model returns no tensor, but a {type(result).__name__}",
             "expected a tensor, or a list, tuple or dict of tensors",
         )
     given = recipe.export.output_names
     if given and len(given) != len(names):
         raise ExportError.at(
-            place_of("export.output_names"),
+            "export.output_names",
             f"names {len(given)} outputs, and the model returns {len(names)}",
             f"the model returns {', '.join(names)}",
         )
@@ -236,7 +229,7 @@ def _named_outputs(recipe: Recipe, result: Any, place_of: PlaceOf) -> dict[str, 
     taken = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
     if taken:
         raise ExportError.at(
-            place_of("export.output_names"),
+            "export.output_names",
             f"two inputs or outputs of the model are called '{taken[0]}'",
             f"the inputs are {', '.join(inputs)}, the outputs {', '.join(chosen)}",
             "give the outputs other names in 'export.output_names'",

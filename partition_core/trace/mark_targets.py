@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from partition_core.base.errors import ExportError, Place, PlaceOf, Problem, suggestion
+from partition_core.base.errors import ExportError, Problem, suggestion
 from partition_core.recipe.values import Mark
 
 Function = tuple[Any, str]
@@ -17,7 +17,7 @@ Function = tuple[Any, str]
 
 
 def mark_targets(
-    marks: tuple[Mark, ...], model: torch.nn.Module, whole: Function, place_of: PlaceOf
+    marks: tuple[Mark, ...], model: torch.nn.Module, whole: Function
 ) -> list[tuple[Mark, Any, str]]:
     """Return, for each target of `marks`, the mark, the owner of a function and its name there.
 
@@ -27,7 +27,7 @@ def mark_targets(
     targets: list[tuple[Mark, Any, str]] = []
     problems: list[Problem] = []
     for index, mark in enumerate(marks):
-        place = place_of(f"marks[{index}]")
+        place = f"marks[{index}]"
         if mark.decorator:
             continue
         try:
@@ -49,7 +49,7 @@ _WHOLE = ("model", "detector")
 """What `on` calls the whole model."""
 
 
-def _submodule(model: torch.nn.Module, path: str, place: Place) -> torch.nn.Module:
+def _submodule(model: torch.nn.Module, path: str, place: str) -> torch.nn.Module:
     modules: dict[str, torch.nn.Module] = dict(model.named_modules())
     if path in modules:
         return modules[path]
@@ -66,7 +66,7 @@ def _listed(names: Any) -> str:
     return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
 
 
-def _function_owner(mark: Mark, path: str, place: Place) -> tuple[Any, str]:
+def _function_owner(mark: Mark, path: str, place: str) -> tuple[Any, str]:
     """Return the module or class that holds the function that `path` names, and its name."""
     steps = path.split(".")
     owner, rest = _import_longest(steps, mark, place)
@@ -91,7 +91,7 @@ def _has_signature(function: Callable[..., Any]) -> bool:
     return True
 
 
-def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, list[str]]:
+def _import_longest(steps: list[str], mark: Mark, place: str) -> tuple[Any, list[str]]:
     path = ".".join(steps)
     module, count = None, 0
     for end in range(1, len(steps)):
@@ -113,7 +113,7 @@ def _import_longest(steps: list[str], mark: Mark, place: Place) -> tuple[Any, li
     return module, steps[count:]
 
 
-def _cannot_import(mark: Mark, path: str, name: str, error: Exception, place: Place) -> ExportError:
+def _cannot_import(mark: Mark, path: str, name: str, error: Exception, place: str) -> ExportError:
     return ExportError.at(
         place,
         f"mark '{mark.name}' is on '{path}', and importing '{name}' fails with "
@@ -121,7 +121,7 @@ def _cannot_import(mark: Mark, path: str, name: str, error: Exception, place: Pl
     )
 
 
-def _member(owner: Any, name: str, mark: Mark, path: str, place: Place) -> Any:
+def _member(owner: Any, name: str, mark: Mark, path: str, place: str) -> Any:
     if hasattr(owner, name):
         return getattr(owner, name)
     kind = "module" if inspect.ismodule(owner) else "class"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.recipe.mark_reference import MarkReference, Side
 from partition_core.recipe.values import Mark
 from partition_core.trace.arguments import Arguments
@@ -29,10 +29,10 @@ class Placement:
     saw (its own result while a graph is traced, where a copy would become a node).
     """
 
-    def __init__(self, marks: tuple[Mark, ...], place_of: PlaceOf, traced: bool) -> None:
+    def __init__(self, marks: tuple[Mark, ...], traced: bool) -> None:
         self.tensors: dict[MarkReference, torch.Tensor] = {}
         self._traced = traced
-        self._places = {mark.name: place_of(f"marks[{i}]") for i, mark in enumerate(marks)}
+        self._places = {mark.name: f"marks[{i}]" for i, mark in enumerate(marks)}
         self._calls: Counter[str] = Counter()
         self._inside: set[str] = set()
 
@@ -189,7 +189,6 @@ def _never_called(mark: Mark) -> tuple[str, str]:
 def placed(
     marks: tuple[Mark, ...],
     model: torch.nn.Module,
-    place_of: PlaceOf,
     *,
     whole: Function | None = None,
     traced: bool = False,
@@ -200,8 +199,8 @@ def placed(
 
     Raises ExportError, all problems at once, for a target that cannot be found.
     """
-    placement = Placement(marks, place_of, traced)
-    targets = mark_targets(marks, model, whole or (model, "forward"), place_of)
+    placement = Placement(marks, traced)
+    targets = mark_targets(marks, model, whole or (model, "forward"))
     token = ACTIVE_PLACER.set(placement)
     with contextlib.ExitStack() as undo:
         undo.callback(ACTIVE_PLACER.reset, token)

@@ -11,7 +11,7 @@ from torch._subclasses import fake_tensor
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.jit._script import RecursiveScriptModule
 
-from partition_core.base.errors import ExportError, PlaceOf, Problem, problem, suggestion
+from partition_core.base.errors import ExportError, Problem, problem, suggestion
 from partition_core.trace.asker import Asker, asker_in
 from partition_core.trace.questions import Answers
 from partition_core.trace.tracing import Asked, NoArrayError
@@ -21,36 +21,36 @@ _ONE_BRANCH = "an exported model takes the same branch for every input"
 _NUMBER = "an exported model has tensors for what its input decides, and no numbers"
 
 
-def refused(error: Exception, place_of: PlaceOf) -> ExportError:
+def refused(error: Exception) -> ExportError:
     """Return the error for what torch.export raised while it traced a model."""
     asker = asker_in(error.__traceback__)
     if asker is not None and isinstance(error, GuardOnDataDependentSymNode):
-        return ExportError(_question(error.cond, asker, place_of))
+        return ExportError(_question(error.cond, asker))
     if asker is not None and isinstance(error, NoArrayError):
-        return ExportError(_number(asker, place_of))
+        return ExportError(_number(asker))
     if asker is not None and isinstance(error, fake_tensor.DataDependentOutputException):
-        return ExportError(_comparison(asker, place_of))
+        return ExportError(_comparison(asker))
     if isinstance(error, torch.onnx.errors.OnnxExporterError):
         return ExportError.at(
-            place_of("model"),
+            "model",
             "torch.onnx cannot translate the model",
             _reason(_innermost(error)),
             "mark and export a part of it, or change what the reason names",
         )
     return ExportError.at(
-        place_of("model"),
+        "model",
         f"torch.export cannot trace the model{f', at {asker.label}' if asker else ''}",
         _reason(error),
         "mark and export a part of it, or change the model where it depends on its input",
     )
 
 
-def check_followed(model: nn.Module, place_of: PlaceOf) -> None:
+def check_followed(model: nn.Module) -> None:
     """Raise ExportError for modules of `model` whose code torch.export does not follow."""
     unfollowed = {path: found for path, one in model.named_modules() if (found := _unfollowed(one))}
     problems = [
         problem(
-            place_of("model"),
+            "model",
             f"{f'module {path!r}' if path else 'the model'} is {what}",
             "expected modules of Python, which torch.export can follow",
             remedy,
@@ -96,13 +96,13 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def check_answers(answers: Answers, asked: Asked, place_of: PlaceOf) -> None:
+def check_answers(answers: Answers, asked: Asked) -> None:
     """Raise ExportError for a question that the model's own code hid, and for unused answers."""
-    problems = [_hidden(asker, place_of)] if (asker := asked.hidden()) is not None else []
+    problems = [_hidden(asker)] if (asker := asked.hidden()) is not None else []
     lines = sorted({decision.source for decision in asked.decisions})
     problems += [
         problem(
-            place_of(f"export.answers[{index}].at"),
+            f"export.answers[{index}].at",
             f"nothing is asked at '{answer.at}'",
             f"questions are asked at {', '.join(lines)}" if lines else "the model asks nothing",
             suggestion(answer.at, lines) or "remove the answer",
@@ -114,11 +114,11 @@ def check_answers(answers: Answers, asked: Asked, place_of: PlaceOf) -> None:
         raise ExportError(*problems)
 
 
-def _question(condition: sympy.Basic, asker: Asker, place_of: PlaceOf) -> Problem:
+def _question(condition: sympy.Basic, asker: Asker) -> Problem:
     if isinstance(condition, sympy.Expr):
-        return _number(asker, place_of)
+        return _number(asker)
     return problem(
-        place_of("model"),
+        "model",
         f"{_at(asker)} takes a branch that the input decides{_about(condition)}",
         _ONE_BRANCH,
         "write it with torch.where or torch.cond; if one branch is right for every input, say so "
@@ -126,9 +126,9 @@ def _question(condition: sympy.Basic, asker: Asker, place_of: PlaceOf) -> Proble
     )
 
 
-def _number(asker: Asker, place_of: PlaceOf) -> Problem:
+def _number(asker: Asker) -> Problem:
     return problem(
-        place_of("model"),
+        "model",
         f"{_at(asker)} makes a Python or numpy number of a tensor that the input decides",
         _NUMBER,
         "keep it a tensor (without int(), float(), range() or numpy), or mark and export a part "
@@ -144,18 +144,18 @@ def _about(condition: sympy.Basic) -> str:
     return f" (it asks '{condition}' of {', '.join(symbols)}, known when the model runs)"
 
 
-def _comparison(asker: Asker, place_of: PlaceOf) -> Problem:
+def _comparison(asker: Asker) -> Problem:
     return problem(
-        place_of("model"),
+        "model",
         f"{_at(asker)} compares tensors as a whole, which the input decides",
         _ONE_BRANCH,
         "compare element by element, and choose with torch.where or torch.cond",
     )
 
 
-def _hidden(asker: Asker, place_of: PlaceOf) -> Problem:
+def _hidden(asker: Asker) -> Problem:
     return problem(
-        place_of("model"),
+        "model",
         f"{_at(asker)} depends on values that the input decides, and the model's own code catches "
         "the error that this is when it is exported",
         _ONE_BRANCH,

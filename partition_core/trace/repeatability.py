@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from partition_core.base.errors import ExportError, Place
+from partition_core.base.errors import ExportError
 
 Tensors = Mapping[str, torch.Tensor]
 _TORCH = str(Path(torch.__file__).parent)
@@ -23,7 +23,7 @@ def check_repeats(
     tolerance: Callable[[str], float],
     detects: bool,
     model: nn.Module,
-    place: Place,
+    place: str,
 ) -> None:
     """Raise ExportError if `run`, called again, gives others than `first` on the same inputs.
 

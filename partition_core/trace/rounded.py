@@ -9,7 +9,7 @@ import onnx_ir as ir
 import torch
 
 from partition_core.base.array_sets import ArraySet
-from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.base.recording import RecordedSample
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import Export
@@ -25,9 +25,7 @@ def rounded(tensor: torch.Tensor, export: Export) -> torch.Tensor:
     return tensor.to(torch.float16).to(tensor.dtype)
 
 
-def as_exported(
-    samples: Sequence[RecordedSample], model: ir.Model, place_of: PlaceOf
-) -> tuple[RecordedSample, ...]:
+def as_exported(samples: Sequence[RecordedSample], model: ir.Model) -> tuple[RecordedSample, ...]:
     """Return `samples` in the dtypes of `model`, without those with a kind that these cannot hold.
 
     Raises ExportError if they cannot hold another one.
@@ -42,7 +40,7 @@ def as_exported(
             _halved(sample.outputs, halves["output"]),
             kind=sample.kind,
         )
-        wrong = list(_too_large(number, sample, exported, place_of))
+        wrong = list(_too_large(number, sample, exported))
         if wrong and sample.kind:
             continue
         problems += wrong
@@ -60,9 +58,7 @@ def _halved(arrays: ArraySet, names: Collection[str]) -> ArraySet:
         }
 
 
-def _too_large(
-    number: int, sample: RecordedSample, exported: RecordedSample, place_of: PlaceOf
-) -> Iterator[Problem]:
+def _too_large(number: int, sample: RecordedSample, exported: RecordedSample) -> Iterator[Problem]:
     kinds = (
         ("input", sample.inputs, exported.inputs),
         ("mark", sample.marks, exported.marks),
@@ -73,7 +69,7 @@ def _too_large(
             if halved[name] is array or not (np.isfinite(array) & ~np.isfinite(halved[name])).any():
                 continue
             yield problem(
-                place_of("export.precision"),
+                "export.precision",
                 f"{kind} '{name}' has the value {np.abs(array[np.isfinite(array)]).max():.3g} "
                 f"in sample {number}",
                 f"float16 has none beyond {LARGEST:g}",

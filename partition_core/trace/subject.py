@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.recipe.values import Mark, TensorSpec
 from partition_core.trace.mark_targets import Function
 from partition_core.trace.placing import Placement, placed
@@ -55,13 +55,13 @@ class Subject:
     refusal: Callable[[Sample, str], Problem | None] = lambda *_: None
 
     def placed(
-        self, marks: tuple[Mark, ...], place_of: PlaceOf, *, traced: bool = False
+        self, marks: tuple[Mark, ...], *, traced: bool = False
     ) -> AbstractContextManager[Placement]:
         """Put marks on the model (`placing.placed`)."""
-        return placed(marks, self.own, place_of, whole=self.whole, traced=traced)
+        return placed(marks, self.own, whole=self.whole, traced=traced)
 
 
-def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
+def run_model(subject: Subject, sample: Sample) -> Any:
     """Return what the model gives for a sample; raises ExportError for what it raises."""
     try:
         return subject.module(*(tensor.clone() for tensor in sample))
@@ -71,5 +71,5 @@ def run_model(subject: Subject, sample: Sample, place_of: PlaceOf) -> Any:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ExportError(
             subject.refusal(sample, reason)
-            or problem(place_of("model"), "the model does not run in PyTorch", reason)
+            or problem("model", "the model does not run in PyTorch", reason)
         ) from error

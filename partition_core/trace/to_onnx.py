@@ -18,7 +18,7 @@ import torch
 from onnxscript import opset20
 from torch import nn
 
-from partition_core.base.errors import ExportError, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Export
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
@@ -44,7 +44,6 @@ def trace(
     sample: tuple[torch.Tensor, ...],
     axes: tuple[dict[int, Any], ...],
     rules: AbstractContextManager[None],
-    place_of: PlaceOf,
     answers: Answers = NO_ANSWERS,
 ) -> tuple[torch.export.ExportedProgram, list[Decision]]:
     """Return the traced program of `module` on `sample`, and the decisions it rests on.
@@ -67,8 +66,8 @@ def trace(
         except ExportError:
             raise
         except Exception as error:  # torch.export has no common class for its refusals
-            raise refused(error, place_of) from error
-    check_answers(answers, asked, place_of)
+            raise refused(error) from error
+    check_answers(answers, asked)
     use_idle_marks(program.graph)
     return program, asked.decisions
 
@@ -86,7 +85,6 @@ def translate(
     input_names: Sequence[str],
     output_names: Sequence[str],
     name: str,
-    place_of: PlaceOf,
     translations: Mapping[Any, Any] = MappingProxyType({}),
     around: str = "",
 ) -> ir.Model:
@@ -116,16 +114,16 @@ def translate(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise refused(error, place_of) from error
+            raise refused(error) from error
     if exported is None:
-        raise ExportError.at(place_of("model"), "torch.onnx gave no model")
+        raise ExportError.at("model", "torch.onnx gave no model")
     model: ir.Model = exported.model
     model.graph.name = name
     _register_constants(model.graph)
     _strip(model)
     if around:
         _shorten(model, f"{around}.")
-    _name_dims(model, export, input_dims(program), place_of)
+    _name_dims(model, export, input_dims(program))
     if export.precision == "float16":
         to_float16(model, export.keep_io_types)
     complete_marks(model, export.opset)
@@ -215,9 +213,7 @@ def _module_path(scopes: str) -> str:
     return modules[-1] if modules else ""
 
 
-def _name_dims(
-    model: ir.Model, export: Export, traced: list[tuple[int | str, ...]], place_of: PlaceOf
-) -> None:
+def _name_dims(model: ir.Model, export: Export, traced: list[tuple[int | str, ...]]) -> None:
     """Give the symbols of dims their names from the recipe, and the outputs' sizes theirs."""
     names: dict[str, str] = {}
     inputs = {
@@ -225,9 +221,9 @@ def _name_dims(
     }
     for axis in export.dynamic_axes:
         value, dims = inputs[axis.tensor]
-        symbol = free_symbol(dims[axis.axis], axis, place_of)
+        symbol = free_symbol(dims[axis.axis], axis)
         if names.setdefault(symbol, axis.symbol) != axis.symbol:
-            raise always_equal(names[symbol], axis, place_of)
+            raise always_equal(names[symbol], axis)
         dim = value.shape[axis.axis] if value.shape is not None else None
         if isinstance(dim, ir.SymbolicDim) and dim.value:
             names[dim.value] = axis.symbol

@@ -15,7 +15,6 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from partition_core.base.errors import Place
 from partition_core.base.recording import RecordedSample
 from partition_core.graph.files import save_traced
 from partition_core.recipe.values import (
@@ -41,10 +40,6 @@ MODELS = "tests.export.models"
 IMAGE = {"image": (1, 3, 16, 16)}
 
 Shapes = Mapping[str, tuple[int, ...] | tuple[tuple[int, ...], str]]
-
-
-def place_of(path: str) -> Place:
-    return Place(path=path)
 
 
 @contextlib.contextmanager
@@ -91,7 +86,7 @@ def torch_recipe(
 
 
 def export(recipe: Recipe, root: Path = ROOT, checkpoint: Path | None = None) -> Exported:
-    return export_recipe(recipe, root, place_of, checkpoint, quietly)
+    return export_recipe(recipe, root, checkpoint, quietly)
 
 
 def export_with_ops(recipe: Recipe) -> Exported:
@@ -99,10 +94,10 @@ def export_with_ops(recipe: Recipe) -> Exported:
     from partition_core.sources.mmdet.source import ALL_TRANSLATIONS
 
     def load() -> Subject:
-        subject = load_subject(recipe, ROOT, place_of, None)
+        subject = load_subject(recipe, ROOT, None)
         return dataclasses.replace(subject, translations=ALL_TRANSLATIONS)
 
-    return export_subject(recipe, load, place_of, quietly)
+    return export_subject(recipe, load, quietly)
 
 
 def saved(model: ir.Model, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from partition_core.sources.mmdet.ops.deform_attention import deform_attention
 from partition_core.sources.mmdet.ops.deform_conv import deform_conv, modulated_forward
 from partition_core.trace.to_onnx import trace, translate
 from tests.export import op_models
-from tests.export.support import in_new_process, place_of, run, saved, torch_recipe
+from tests.export.support import in_new_process, run, saved, torch_recipe
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -32,8 +32,8 @@ def exported_gives(
     module = getattr(op_models, factory)(**settings)
     sample = tuple(torch.from_numpy(array) for array in inputs.values())
     names = list(module(*sample)) if factory == "Cornered" else ["made"]
-    program, _ = trace(module, sample, (), contextlib.nullcontext(), place_of)
-    model = translate(program, recipe.export, list(inputs), names, "graph", place_of, TRANSLATIONS)
+    program, _ = trace(module, sample, (), contextlib.nullcontext())
+    model = translate(program, recipe.export, list(inputs), names, "graph", TRANSLATIONS)
     return list(run(saved(model, folder), inputs).values())
 
 

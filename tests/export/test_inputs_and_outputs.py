@@ -12,7 +12,7 @@ import torch
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import DynamicAxis, Recipe
 from partition_core.sources.traced import load_subject
-from tests.export.support import export, place_of, run, sample, saved
+from tests.export.support import export, run, sample, saved
 from tests.export.support import torch_recipe as recipe
 
 
@@ -107,7 +107,7 @@ def test_free_dims_carry_the_names_of_the_recipe_and_take_other_sizes(tmp_path: 
     assert found == ["batch", 6, "num_output"]
     path = saved(exported.model, tmp_path)
     image = np.random.default_rng(0).standard_normal((5, 3, 24, 16)).astype(np.float32)
-    twin = load_subject(recipe("Net", {"image": (5, 3, 24, 16)}), tmp_path, place_of, None)
+    twin = load_subject(recipe("Net", {"image": (5, 3, 24, 16)}), tmp_path, None)
     with torch.no_grad():
         expected = twin.module(torch.from_numpy(image)).numpy()
     np.testing.assert_allclose(run(path, {"image": image})["output"], expected, atol=1e-6)

@@ -29,7 +29,7 @@ from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
 from partition_core.trace.exporter import Export as Exported
 from partition_core.trace.subject import Subject
-from tests.export.support import place_of, quietly, saved
+from tests.export.support import quietly, saved
 
 torch.set_num_threads(2)
 
@@ -111,7 +111,7 @@ def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(given, folder, place_of, None, quietly)
+        exported = export_recipe(given, folder, None, quietly)
     whole = saved(exported.model, folder)
     files = {segment.save_file: folder / segment.save_file for segment in SEGMENTS}
     for segment in SEGMENTS:

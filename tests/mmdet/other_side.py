@@ -22,7 +22,7 @@ from partition_core.sources.mmdet.replacements import mmdet_rules
 from partition_core.sources.mmdet.source import ALL_TRANSLATIONS as TRANSLATIONS
 from partition_core.trace.questions import Answers, Decision
 from partition_core.trace.to_onnx import trace, translate
-from tests.export.support import place_of, run, saved
+from tests.export.support import run, saved
 
 Tensors = Mapping[str, torch.Tensor]
 Arrays = dict[str, np.ndarray]
@@ -128,13 +128,10 @@ def export(modules: Mapping[str, nn.Module], cases: Mapping[str, Case], folder: 
         copies(inputs),
         tuple({} for _ in inputs),
         mmdet_rules(),
-        place_of,
         Answers(KNOWN_FUNCTIONS),
     )
     specs = tuple(TensorSpec(name, tuple(one.shape), "float32") for name, one in inputs.items())
-    model = translate(
-        program, Export(specs, (), (), 20), list(inputs), names, "asks", place_of, TRANSLATIONS
-    )
+    model = translate(program, Export(specs, (), (), 20), list(inputs), names, "asks", TRANSLATIONS)
     return Exported(saved(model, folder), decisions, samples)
 
 

@@ -24,7 +24,7 @@ from partition_core.recipe.values import (
 from partition_core.sources.mmdet.detector import build_detector
 from partition_core.sources.mmdet.pictures import picture_samples, sample_photograph
 from partition_core.sources.traced import export_recipe
-from tests.export.support import place_of, quietly
+from tests.export.support import quietly
 
 from .detectors import CONFIG
 
@@ -98,7 +98,7 @@ def test_a_number_of_channels_that_the_model_has_not_is_told_before_the_trace(
 ) -> None:
     monkeypatch.setattr(torch.export, "export", None)
     with pytest.raises(ExportError) as error:
-        export_recipe(recipe(config, channels, **overrides), tmp_path, place_of, None, quietly)
+        export_recipe(recipe(config, channels, **overrides), tmp_path, None, quietly)
     assert str(error.value) == f"{AT} {told}"
 
 
@@ -109,7 +109,7 @@ def test_a_detector_that_fails_for_another_reason_is_told_as_it_is(
 
     monkeypatch.setattr(YOLOV3Head, "predict_by_feat", None)
     with pytest.raises(ExportError) as error:
-        export_recipe(recipe(CONFIG, 3), tmp_path, place_of, None, quietly)
+        export_recipe(recipe(CONFIG, 3), tmp_path, None, quietly)
     assert str(error.value) == (
         "model: the model does not run in PyTorch; TypeError: 'NoneType' object is not callable"
     )
@@ -120,8 +120,8 @@ def test_the_photograph_of_a_proof_is_read_gray_and_every_place_of_a_batch_diffe
 ) -> None:
     given = recipe(RETINANET, 1, 2, **ONE_CHANNEL)
     assert isinstance(given.model, MmdetModel)
-    module, _ = build_detector(given.model, tmp_path, place_of("model"))
-    samples = [sample for (sample,) in picture_samples(given, module.detector, tmp_path, place_of)]
+    module, _ = build_detector(given.model, tmp_path, "model")
+    samples = [sample for (sample,) in picture_samples(given, module.detector, tmp_path)]
     assert [tuple(sample.shape) for sample in samples] == [(2, 1, 64, 96)] * 2
     pictures = [picture.numpy() for sample in samples for picture in sample]
     assert all((one != other).any() for one, other in itertools.combinations(pictures, 2))
@@ -135,7 +135,7 @@ def test_an_override_may_be_what_the_class_takes_and_the_config_leaves_out(tmp_p
     def built(**overrides: object) -> object:
         model = recipe(RETINANET, 3, **overrides).model
         assert isinstance(model, MmdetModel)
-        detector, config = build_detector(model, tmp_path, place_of("model.config"))
+        detector, config = build_detector(model, tmp_path, "model.config")
         assert config.model.data_preprocessor.type == "DetDataPreprocessor"
         return detector.detector.backbone.conv1.in_channels
 

@@ -27,7 +27,7 @@ from partition_core.recipe.values import (
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
 from partition_core.trace.subject import Subject
-from tests.export.support import place_of, quietly, run, saved
+from tests.export.support import quietly, run, saved
 
 SIDE = 128
 LIMIT = 20
@@ -74,7 +74,7 @@ def family(folder: Path, config: str, overrides: dict[str, Any]) -> Family:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(recipe, folder, place_of, None, quietly)
+        exported = export_recipe(recipe, folder, None, quietly)
     first, second = (exported.recording.samples[number].inputs["input"] for number in (0, 1))
     pictures = (first, second, first[..., ::-1].copy(), second[:, :, ::-1].copy())
     return Family(subjects[0], saved(exported.model, folder), pictures)

@@ -10,7 +10,6 @@ import pytest
 from partition_core.recipe.reader import read_recipe
 from partition_core.sources.traced import load_subject
 from partition_core.trace.subject import run_model
-from tests.export.support import place_of
 
 SMALL_TWO_STAGE = """
   overrides:
@@ -118,9 +117,9 @@ partition:
     recipe = read_recipe(text, tmp_path).recipe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        subject = load_subject(recipe, tmp_path, place_of, None)
-        with subject.placed(recipe.marks, place_of) as placement:
-            run_model(subject, subject.samples[0], place_of)
+        subject = load_subject(recipe, tmp_path, None)
+        with subject.placed(recipe.marks) as placement:
+            run_model(subject, subject.samples[0])
             placement.check_all_called(recipe.marks)
     met = {str(name): tuple(tensor.shape) for name, tensor in placement.tensors.items()}
     for reference, tensors in expected.items():

@@ -14,7 +14,6 @@ from partition_core.recipe.values import TensorSpec
 from partition_core.sources.mmdet.detector import quiet_mmdet
 from partition_core.sources.mmdet.picture_size import refused_size
 from partition_core.sources.traced import load_subject
-from tests.export.support import place_of
 
 from .detectors import recipe
 
@@ -34,7 +33,7 @@ def halving_and_doubling(times: int) -> Callable[[torch.Tensor], torch.Tensor]:
 def message(run: Callable[[torch.Tensor], object], height: int, width: int) -> str | None:
     shape = (2, 3, height, width)
     spec = TensorSpec("input", shape, "float32")
-    told = refused_size(run, torch.zeros(shape), spec, "RuntimeError: 5 and 6", place_of)
+    told = refused_size(run, torch.zeros(shape), spec, "RuntimeError: 5 and 6")
     return told and f"{told.place.path}: {told.what}; {told.expected}"
 
 
@@ -76,7 +75,7 @@ def test_a_detector_that_does_not_run_on_the_recipes_size_is_told_with_one_that_
     spec = replace(given.export.inputs[0], shape=(1, 3, 100, 96))
     given = replace(given, export=replace(given.export, inputs=(spec,)), marks=())
     with quiet_mmdet(), pytest.raises(ExportError) as error:
-        load_subject(given, tmp_path, place_of, None)
+        load_subject(given, tmp_path, None)
     (told,) = error.value.problems
     assert told.what.startswith("the model does not run on 100 x 96, and runs on ")
     assert "RuntimeError: Sizes of tensors must match" in told.what

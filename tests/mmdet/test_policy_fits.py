@@ -15,7 +15,6 @@ from partition_core.recipe.policy_fits import check_policy
 from partition_core.recipe.values import MmdetModel, Seed
 from partition_core.sources.mmdet.detector import build_detector
 from partition_core.sources.mmdet.detector_parts import parts_of
-from tests.export.support import place_of
 
 DEPTH = (("model.backbone.depth", "18"), ("model.neck.in_channels", "[64, 128, 256, 512]"))
 FITTING = {
@@ -37,7 +36,7 @@ def detector(config: str) -> nn.Module:
 def told(policy: str, config: str) -> str:
     try:
         made = detector(config)
-        check_policy(policy, type(made).__name__, parts_of(made), place_of("partition.type"))
+        check_policy(policy, type(made).__name__, parts_of(made), "partition.type")
     except ExportError as error:
         return str(error)
     return ""

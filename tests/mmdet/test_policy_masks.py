@@ -13,7 +13,7 @@ from partition_core.recipe.values import MasksForm, MmdetModel, Partition, Recip
 from partition_core.sources.mmdet.detector import quiet_mmdet
 from partition_core.sources.traced import export_recipe
 from partition_core.trace import exporter
-from tests.export.support import place_of, quietly
+from tests.export.support import quietly
 
 from .detectors import recipe
 
@@ -27,9 +27,9 @@ def of_policy(policy: str, masks: MasksForm = "probabilities") -> Recipe:
 
 
 def test_pasted_masks_are_refused_where_the_policy_has_none() -> None:
-    check_masks(of_policy("two_stage_masks"), place_of)
+    check_masks(of_policy("two_stage_masks"))
     with pytest.raises(ExportError, match=r"'masks' under 'export' says pasted; write 'type: back"):
-        check_masks(of_policy("two_stage_masks", "pasted"), place_of)
+        check_masks(of_policy("two_stage_masks", "pasted"))
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_model_with_masks_needs_a_policy_that_gives_them(
     policy: str, masks: MasksForm, fitting: str
 ) -> None:
     given = of_policy(policy, masks)
-    check_outputs(given, ("dets", "labels"), place_of)
+    check_outputs(given, ("dets", "labels"))
     if not fitting:
-        check_outputs(given, ("dets", "labels", "masks"), place_of)
+        check_outputs(given, ("dets", "labels", "masks"))
         return
     with pytest.raises(ExportError) as error:
-        check_outputs(given, ("dets", "labels", "masks"), place_of)
+        check_outputs(given, ("dets", "labels", "masks"))
     assert str(error.value) == (
         f"partition.type: policy '{policy}' is for detectors without masks, and the model gives "
         f"some; write 'type: {fitting}', or segments of your own (docs/policies.md)"
@@ -70,4 +70,4 @@ def test_nothing_is_traced_for_a_policy_that_does_not_fit(
         export=replace(given.export, inputs=(spec,)),
     )
     with quiet_mmdet(), pytest.raises(ExportError, match="is for detectors without masks"):
-        export_recipe(given, tmp_path, place_of, None, quietly)
+        export_recipe(given, tmp_path, None, quietly)

@@ -22,7 +22,7 @@ from partition_core.recipe.values import (
 )
 from partition_core.sources.traced import export_recipe
 from partition_core.trace.exporter import Export as Exported
-from tests.export.support import place_of, quietly
+from tests.export.support import quietly
 
 PARTS = """
 import torch
@@ -126,7 +126,7 @@ def exported(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return export_recipe(recipe, folder, place_of, None, quietly)
+        return export_recipe(recipe, folder, None, quietly)
 
 
 def line(code: str) -> int:

@@ -29,7 +29,7 @@ from partition_core.recipe.values import (
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
 from partition_core.trace.subject import Subject
-from tests.export.support import place_of, quietly, run, saved
+from tests.export.support import quietly, run, saved
 
 SIDE = 128
 WIDTH = 32
@@ -162,7 +162,7 @@ def build(folder: Path) -> MaskRcnn:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(recipe(), folder, place_of, None, quietly)
+        exported = export_recipe(recipe(), folder, None, quietly)
     whole = saved(exported.model, folder)
     for segment in SEGMENTS:
         cut_file(whole, segment, folder / segment.save_file)

@@ -13,7 +13,7 @@ from partition_core.proof.summary import summary
 from partition_core.recipe.values import DynamicAxis, Mark, Recipe, Seed, Segment
 from partition_core.sources.traced import load_subject
 from partition_core.trace.exporter import Export as Exported
-from tests.export.support import export, mark, place_of, run, saved, torch_recipe
+from tests.export.support import export, mark, run, saved, torch_recipe
 from tests.proving.support import Subject, reference_of, segment
 
 MODELS = "tests.proving.torch_models"
@@ -127,7 +127,7 @@ def test_a_unet_at_a_size_nobody_tried_gives_what_pytorch_gives(
     unet: Exported, tmp_path: Path
 ) -> None:
     image = np.random.default_rng(1).standard_normal((5, 3, 64, 16)).astype(np.float32)
-    subject = load_subject(unet_recipe(), tmp_path, place_of, None)
+    subject = load_subject(unet_recipe(), tmp_path, None)
     with torch.no_grad():
         expected = subject.module(torch.from_numpy(image)).numpy()
     found = run(saved(unet.model, tmp_path), {"image": image})["output"]

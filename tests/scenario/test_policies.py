@@ -223,13 +223,12 @@ def test_a_detector_of_dynamic_size_gives_what_mmdet_gives_at_a_further_one(
 
     from partition_core.recipe.reader import read_recipe
     from partition_core.sources.traced import load_subject
-    from tests.export.support import place_of
 
     read = read_recipe(project.folder / "recipes" / "single_stage.yaml", project.folder).recipe
     meta = {"img_shape": size, "batch_input_shape": size, "scale_factor": (1.0, 1.0)}
     with warnings.catch_warnings(), no_grad():
         warnings.simplefilter("ignore")
-        subject = load_subject(read, project.folder, place_of, None)
+        subject = load_subject(read, project.folder, None)
         (picture,) = subject.resized(((1, 3, *size),), 0)
         given: Any = subject.own
         sample = DetDataSample(metainfo={**meta, "ori_shape": size})

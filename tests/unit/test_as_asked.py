@@ -8,7 +8,6 @@ from typing import Any
 import onnx
 import pytest
 
-from partition_core.base.errors import Place
 from partition_core.graph.as_asked import differences
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.recipe.values import (
@@ -35,15 +34,11 @@ SIZE = TensorSpec("size", (2,), "int64")
 ASKED = Export((IMAGE, SIZE), ("out",), AXES, 20)
 
 
-def place_of(path: str) -> Place:
-    return Place("recipes/x.yaml", 7, path)
-
-
 def told(text: str, export: Export, model: Any = None) -> list[str]:
     source = model or TorchModel("zoo:net", (), OwnWeights())
     recipe = Recipe("x", source, export, (), Partition("none", ()), Proof(1e-4, ()))
     proto = onnx.parser.parse_model(text)
-    found = differences(read_model(proto.SerializeToString()), recipe, place_of)
+    found = differences(read_model(proto.SerializeToString()), recipe)
     return [str(one) for one in found]
 
 

@@ -32,6 +32,7 @@ from partition_core.build.forms import is_number as number
 from partition_core.build.step import Entries, Notes, Outcome, StepJob
 from partition_core.chain.picture import PictureInput
 from partition_core.graph.stored_models import weights_file
+from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import canonical_json
 from partition_core.sources.source import Exported, form_of, source_module, source_of
 from partition_core.store.lists import LISTED_AT
@@ -147,9 +148,10 @@ def _check_as_asked(job: StepJob, end2end: Path) -> None:
     from partition_core.graph.as_asked import differences
     from partition_core.graph.file.graph_reader import read_model
 
-    wrong = differences(read_model(end2end), job.recipe, job.file.place)
-    if wrong:
-        raise ExportError(*wrong)
+    wrong = differences(read_model(end2end), job.recipe)
+    with in_recipe(job.file):
+        if wrong:
+            raise ExportError(*wrong)
 
 
 @contextlib.contextmanager

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from partition_core.base.errors import ExportError, PlaceOf, Problem, problem
+from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.base.wording import counted
 from partition_core.chain.picture import PICTURE_CHANNELS
 from partition_core.recipe.values import TensorSpec
 from partition_core.sources.mmdet.preparation import turned
 
 
-def check_preprocessor(spec: TensorSpec, config: Any, place_of: PlaceOf) -> None:
+def check_preprocessor(spec: TensorSpec, config: Any) -> None:
     """Raise ExportError if the data preprocessor of a `config` cannot take pictures like `spec`."""
     settings = _preprocessor(config)
     count = spec.shape[1]
@@ -28,11 +28,11 @@ def check_preprocessor(spec: TensorSpec, config: Any, place_of: PlaceOf) -> None
             "or, for a model of 1 channel, override 'model.data_preprocessor' with "
             "one number in 'mean' and 'std' and without reversed channels ('bgr_to_rgb: false')"
         )
-        raise ExportError(_misfit(spec, 3, why, remedy, place_of))
+        raise ExportError(_misfit(spec, 3, why, remedy))
 
 
 def refused_channels(
-    run: Callable[[torch.Tensor], Any], sample: torch.Tensor, spec: TensorSpec, place_of: PlaceOf
+    run: Callable[[torch.Tensor], Any], sample: torch.Tensor, spec: TensorSpec
 ) -> Problem | None:
     """Return what is wrong with a `sample` (N, C, H, W) that a model does not `run` on.
 
@@ -43,14 +43,14 @@ def refused_channels(
             run(sample[:, :1].repeat(1, count, 1, 1))
         except Exception:  # noqa: S112  # reason: then the first refusal is what is told
             continue
-        return _misfit(spec, count, f"the model takes {count}", "", place_of)
+        return _misfit(spec, count, f"the model takes {count}", "")
     return None
 
 
-def _misfit(spec: TensorSpec, taken: int, why: str, remedy: str, place_of: PlaceOf) -> Problem:
+def _misfit(spec: TensorSpec, taken: int, why: str, remedy: str) -> Problem:
     pictures, count, *size = spec.shape
     return problem(
-        place_of(f"export.inputs.{spec.name}.shape"),
+        f"export.inputs.{spec.name}.shape",
         f"has {counted(count, 'channel')}, and {why}",
         f"expected {[pictures, taken, *size]}",
         remedy,

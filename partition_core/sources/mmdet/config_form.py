@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from partition_core.base.errors import ExportError, Place, problem, suggestion
+from partition_core.base.errors import ExportError, problem, suggestion
 from partition_core.recipe.values import MmdetModel
 from partition_core.trace.structure import mappings_in
 
@@ -29,7 +29,7 @@ _PREPROCESSOR = (
 _COMMON = {"mean": "[…]", "std": "[…]", "turned": True, "divisor": 32}
 
 
-def check_form(config: Any, model: MmdetModel, place: Place) -> None:
+def check_form(config: Any, model: MmdetModel, place: str) -> None:
     """Raise ExportError for a config that has no detector in mmdet 3's form."""
     parts = config.get("model")
     if _is_augmented(config):
@@ -54,7 +54,7 @@ def check_form(config: Any, model: MmdetModel, place: Place) -> None:
         )
 
 
-def check_preprocessor(detector: Any, model: MmdetModel, place: Place) -> None:
+def check_preprocessor(detector: Any, model: MmdetModel, place: str) -> None:
     """Raise ExportError for a detector whose config leaves out how pictures are normalized."""
     from mmengine.model import BaseDataPreprocessor
 
@@ -165,7 +165,7 @@ def _name(kind: Any) -> str:
     return kind if isinstance(kind, str) else getattr(kind, "__name__", "")
 
 
-def _augmented(model: MmdetModel, place: Place) -> Any:
+def _augmented(model: MmdetModel, place: str) -> Any:
     return problem(
         place,
         f"config '{model.config}' is of test-time augmentation, which merges what a detector "

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from partition_core.base.errors import ExportError, Place, suggestion
+from partition_core.base.errors import ExportError, suggestion
 
 INSTALLATION = "pip install 'partition-core[mmdet]'"
 
@@ -20,7 +20,7 @@ def shipped_configs() -> Path | None:
     return Path(spec.origin).parent / ".mim" / "configs"
 
 
-def find_config(config: str, root: Path, place: Place) -> Path:
+def find_config(config: str, root: Path, place: str) -> Path:
     """Return the file of `config`: a path below `root` (or absolute), or one that mmdet ships.
 
     Raises ExportError, with the nearest shipped name, if there is no such file.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place
+from partition_core.base.errors import ExportError
 from partition_core.recipe.values import MasksForm, MmdetModel, canonical_json
 from partition_core.sources.mmdet.config_form import check_form, check_preprocessor
 from partition_core.sources.mmdet.config_reads import Part
@@ -107,7 +107,7 @@ def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
 
 
 def build_detector(
-    model: MmdetModel, root: Path, place: Place, masks: MasksForm = "probabilities"
+    model: MmdetModel, root: Path, place: str, masks: MasksForm = "probabilities"
 ) -> tuple[Detector, Any]:
     """Return the detector of an mmdet config, in eval mode, its weights as built, and the config.
 
@@ -139,7 +139,7 @@ def build_detector(
     return Detector(built, masks).eval(), config
 
 
-def _check_alone(detector: Any, model: MmdetModel, place: Place) -> None:
+def _check_alone(detector: Any, model: MmdetModel, place: str) -> None:
     if getattr(detector, "with_rpn", True) is False:
         raise ExportError.at(
             place,
@@ -159,7 +159,7 @@ def quiet_mmdet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told(place: Place, what: str) -> Iterator[None]:
+def _told(place: str, what: str) -> Iterator[None]:
     try:
         yield
     except ExportError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from partition_core.base import packages
+from partition_core.recipe.places import in_recipe
 from partition_core.sources.job import Job
 from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
 from partition_core.sources.source import InputFile
@@ -32,5 +33,7 @@ def files(job: Job) -> Iterator[InputFile]:
     """Yield the config of the model and those that it inherits from."""
     at, config = "model.config", cast("MmdetModel", job.recipe.model).config
     job.digests.look(job.root / config)  # would go before a shipped one
-    for path in config_closure(find_config(config, job.root, job.file.place(at))):
+    with in_recipe(job.file):
+        found = find_config(config, job.root, at)
+    for path in config_closure(found):
         yield InputFile(f"config {config_label(path)}", path, at)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import partition_core
 from partition_core.base.disk import write_whole
-from partition_core.base.errors import BuildError, Place, problem
+from partition_core.base.errors import BuildError, problem
 from partition_core.base.folders import RECIPES
 from partition_core.base.missing import missing_file
 from partition_core.base.wording import counted
@@ -41,7 +41,7 @@ def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
     if not deploy.is_file():
         raise BuildError.at("deploy_cfg", *missing_file(root, given["deploy_cfg"]))
     config, taken = _model_config(given["model_cfg"], root)
-    model = find_config(config, root, Place(path="model_cfg"))
+    model = find_config(config, root, "model_cfg")
     name = given.get("recipe") or model.stem.replace(".", "_")
     if not _NAME.fullmatch(name):
         what = f"'{name}' cannot be the name of a recipe"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from partition_core.base.errors import ExportError, Place, problem
+from partition_core.base.errors import ExportError, problem
 from partition_core.chain.picture import PICTURE_CHANNELS
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.policy_fits import Parts, check_policy
@@ -198,7 +198,7 @@ def _partition(
         if policy not in policies:
             used.leave_out("partition_config.type", f"no shared policy is called '{kind}'")
         detector = str(model["model"].get("type", "model"))
-        check_policy(policy, detector, _parts(model), Place(path="partition_config.type"))
+        check_policy(policy, detector, _parts(model), "partition_config.type")
         yield f"# MMDeploy's '{kind}' by name: marks and segments are those of the shared policy."
         yield f"partition: {{type: {_text(policy)}}}"
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from partition_core.base.errors import ExportError, Place, Problem, nearest, problem
+from partition_core.base.errors import ExportError, Problem, nearest, problem
 from partition_core.recipe.values import MmdetModel
 from partition_core.sources.mmdet.config_reads import Part
 
@@ -19,7 +19,7 @@ _REPLACE = "_delete_"
 """The key of a mapping that takes the place of another one, which mmengine else adds to."""
 
 
-def override(config: Any, model: MmdetModel, place: Place) -> None:
+def override(config: Any, model: MmdetModel, place: str) -> None:
     """Give `config` the values that `model` overrides.
 
     Raises ExportError for an unknown key, and for one that nothing asks for: `test_pipeline` and
@@ -94,7 +94,7 @@ def _changed(before: Any, key: str, value: Any) -> Iterator[str]:
         yield key
 
 
-def _unused(key: str, place: Place) -> Problem:
+def _unused(key: str, place: str) -> Problem:
     return problem(
         place,
         f"to override '{key}' would change nothing: of a config that is loaded only "
@@ -104,7 +104,7 @@ def _unused(key: str, place: Place) -> Problem:
     )
 
 
-def _no_such_key(key: str, missing: _Missing, model: MmdetModel, place: Place) -> Problem:
+def _no_such_key(key: str, missing: _Missing, model: MmdetModel, place: str) -> Problem:
     return problem(
         place,
         f"config '{model.config}' has no '{key}' to override",
@@ -114,7 +114,7 @@ def _no_such_key(key: str, missing: _Missing, model: MmdetModel, place: Place) -
     )
 
 
-def _misfit(key: str, value: Any, model: MmdetModel, place: Place) -> Problem:
+def _misfit(key: str, value: Any, model: MmdetModel, place: str) -> Problem:
     return problem(
         place,
         f"config '{model.config}' has something else than a mapping of this form at '{key}'",

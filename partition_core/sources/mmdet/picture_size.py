@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from partition_core.base.errors import PlaceOf, Problem, problem
+from partition_core.base.errors import Problem, problem
 from partition_core.recipe.values import TensorSpec
 
 _MULTIPLES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -19,7 +19,6 @@ def refused_size(
     sample: torch.Tensor,
     spec: TensorSpec,
     reason: str,
-    place_of: PlaceOf,
 ) -> Problem | None:
     """Return what is wrong with the size of a `sample` (N, C, H, W) that a model does not `run` on.
 
@@ -32,7 +31,7 @@ def refused_size(
         except Exception:  # noqa: S112  # reason: then a larger one may fit
             continue
         return problem(
-            place_of(f"export.inputs.{spec.name}.shape"),
+            f"export.inputs.{spec.name}.shape",
             f"the model does not run on {height} x {width}, and runs on {larger[0]} x {larger[1]}: "
             f"its maps of this size do not fit together ({reason})",
             f"expected a height and a width that are multiples of {multiple}, such as "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Recipe
 
 Picture = np.ndarray[Any, Any]
@@ -27,7 +27,7 @@ def sample_photograph() -> Path:
 
 
 def picture_samples(
-    recipe: Recipe, detector: nn.Module, root: Path, place_of: PlaceOf
+    recipe: Recipe, detector: nn.Module, root: Path
 ) -> tuple[tuple[torch.Tensor, ...], ...]:
     """Return one sample for each picture of the recipe, and at least two.
 
@@ -36,8 +36,8 @@ def picture_samples(
     Raises ExportError for a picture that cannot be read.
     """
     (spec,) = recipe.export.inputs
-    pictures = _pictures(recipe, root, place_of)
-    place = place_of("model.config")
+    pictures = _pictures(recipe, root)
+    place = "model.config"
     return tuple((_batch(detector, picture, spec.shape, place),) for picture in pictures)
 
 
@@ -45,35 +45,34 @@ def resized_sample(
     recipe: Recipe,
     detector: nn.Module,
     root: Path,
-    place_of: PlaceOf,
     shape: tuple[int, ...],
     number: int,
 ) -> tuple[torch.Tensor, ...]:
     """Return sample `number` of another shape, made of the same pictures as `picture_samples`."""
-    pictures = _pictures(recipe, root, place_of)
-    return (_batch(detector, pictures[number % len(pictures)], shape, place_of("model.config")),)
+    pictures = _pictures(recipe, root)
+    return (_batch(detector, pictures[number % len(pictures)], shape, "model.config"),)
 
 
-def _pictures(recipe: Recipe, root: Path, place_of: PlaceOf) -> list[Picture]:
+def _pictures(recipe: Recipe, root: Path) -> list[Picture]:
     (spec,) = recipe.export.inputs
     channels = spec.shape[1]
     pictures = [
-        _read(root / image, channels, place_of(f"proof.images[{index}]"))
+        _read(root / image, channels, f"proof.images[{index}]")
         for index, image in enumerate(recipe.proof.images)
-    ] or [_read(sample_photograph(), channels, place_of("proof"))]
+    ] or [_read(sample_photograph(), channels, "proof")]
     if len(pictures) == 1:
         pictures.append(_mirrored_middle(pictures[0]))
     return pictures
 
 
 def _batch(
-    detector: nn.Module, picture: Picture, shape: tuple[int, ...], place: Place
+    detector: nn.Module, picture: Picture, shape: tuple[int, ...], place: str
 ) -> torch.Tensor:
     count, _, height, width = shape
     return _prepared(detector, [_varied(picture, k) for k in range(count)], height, width, place)
 
 
-def imaginary_sample(recipe: Recipe, detector: nn.Module, place: Place) -> tuple[torch.Tensor, ...]:
+def imaginary_sample(recipe: Recipe, detector: nn.Module, place: str) -> tuple[torch.Tensor, ...]:
     """Return one sample of pictures that no camera took, the same for every recipe of its size.
 
     They are sums of blocks of 1 to 64 pixels whose contrast grows with the block, as it does in
@@ -95,7 +94,7 @@ def _imagined(generator: np.random.Generator, height: int, width: int, channels:
     return canvas.clip(0, 255).astype(np.uint8)
 
 
-def _read(path: Path, channels: int, place: Place) -> Picture:
+def _read(path: Path, channels: int, place: str) -> Picture:
     # Read as gray, and not made gray: a JPEG file holds its brightness, from which colours differ.
     picture = cv2.imread(str(path), _READ_AS[channels])
     if picture is None:
@@ -116,7 +115,7 @@ def _varied(picture: Picture, index: int) -> Picture:
 
 
 def _prepared(
-    detector: nn.Module, pictures: list[Picture], height: int, width: int, place: Place
+    detector: nn.Module, pictures: list[Picture], height: int, width: int, place: str
 ) -> torch.Tensor:
     """Return pictures as (N, C, H, W) float32, normalized by the detector's own preprocessor.
 

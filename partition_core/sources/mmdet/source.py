@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.recipe.policy_fits import check_policy
 from partition_core.recipe.values import MmdetModel, Recipe
 from partition_core.sources.mmdet.channels import check_preprocessor, refused_channels
@@ -37,17 +37,17 @@ ALL_TRANSLATIONS: dict[Any, Any] = {
 """What the custom ops become in ONNX that stand in for code of mmcv and mmdet."""
 
 
-def load(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> Subject:
+def load(recipe: Recipe, source: MmdetModel, root: Path) -> Subject:
     """Return the detector that the model `source` of `recipe` describes; raises ExportError."""
     form = recipe.export.masks
-    module, config = build_detector(source, root, place_of("model.config"), form)
+    module, config = build_detector(source, root, "model.config", form)
     own = module.detector
-    place = place_of("partition.type")
+    place = "partition.type"
     check_policy(recipe.partition.type, type(own).__name__, parts_of(own), place)
     (spec,) = recipe.export.inputs
-    check_preprocessor(spec, config, place_of)
+    check_preprocessor(spec, config)
     if form == "pasted":
-        _check_masks(own, place_of("export.masks"))
+        _check_masks(own, "export.masks")
 
     def init() -> None:
         with quiet_mmdet():
@@ -58,26 +58,24 @@ def load(recipe: Recipe, source: MmdetModel, root: Path, place_of: PlaceOf) -> S
         own,
         (module, "forward"),
         inputs=recipe.export.inputs,
-        samples=picture_samples(recipe, own, root, place_of),
-        typical=imaginary_sample(recipe, own, place_of("model.config")),
+        samples=picture_samples(recipe, own, root),
+        typical=imaginary_sample(recipe, own, "model.config"),
         init=init,
         identity=config_identity(config.model),
         detects=True,
-        resized=lambda shapes, number: resized_sample(
-            recipe, own, root, place_of, shapes[0], number
-        ),
+        resized=lambda shapes, number: resized_sample(recipe, own, root, shapes[0], number),
         rules=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
         translations=ALL_TRANSLATIONS,
         notes=picture_notes(config, own, recipe.export),
         refusal=lambda sample, reason: (
-            refused_channels(module, sample[0], spec, place_of)
-            or refused_size(module, sample[0], spec, reason, place_of)
+            refused_channels(module, sample[0], spec)
+            or refused_size(module, sample[0], spec, reason)
         ),
     )
 
 
-def _check_masks(detector: nn.Module, place: Place) -> None:
+def _check_masks(detector: nn.Module, place: str) -> None:
     # It imports parts of mmdet, which needs mmcv's operators first (`build_detector`).
     from partition_core.sources.mmdet.masks import pastes_masks
 

@@ -190,7 +190,7 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
                 raise CutError.at("export.inputs", *ALL_FIXED)
             return samples_of(specs, ())
         files = [job.root / name for name in recipe.proof.inputs]
-        given = given_arrays(files, expected_inputs(model), IN_THE_FILE, job.file.place)
+        given = given_arrays(files, expected_inputs(model), IN_THE_FILE)
         _check_shapes(given, entries)
         return [
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from partition_core.base.errors import ExportError, Place, PlaceOf
+from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Recipe, TorchModel
 from partition_core.sources.samples import (
     given_inputs,
@@ -27,13 +27,13 @@ from partition_core.trace.subject import Sample, Subject
 __all__ = ["export", "load", "record"]
 
 
-def load(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> Subject:
+def load(recipe: Recipe, source: TorchModel, root: Path) -> Subject:
     """Return the module that the model `source` of `recipe` describes; raises ExportError."""
-    place = place_of("model.factory")
+    place = "model.factory"
     own = _made(source, place).eval()
-    check_followed(own, place_of)
-    module, specs = called(own, recipe.export, place_of)
-    given = given_inputs(recipe, root, place_of)
+    check_followed(own)
+    module, specs = called(own, recipe.export)
+    given = given_inputs(recipe, root)
     samples = samples_of(specs, given)
     ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
     inputs = ranged(specs, ranges)
@@ -58,7 +58,7 @@ def load(recipe: Recipe, source: TorchModel, root: Path, place_of: PlaceOf) -> S
     )
 
 
-def _made(source: TorchModel, place: Place) -> nn.Module:
+def _made(source: TorchModel, place: str) -> nn.Module:
     arguments = {key: json.loads(text) for key, text in source.args}
     factory = imported(source.factory, place, "a torch.nn.Module")
     try:
