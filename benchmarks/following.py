@@ -24,7 +24,7 @@ from typing import Any
 
 from partition_core.build.carry_out import carry_out
 from partition_core.build.dependencies.labels import parsed
-from partition_core.build.followed import Follower
+from partition_core.build.follower import Follower
 from partition_core.build.plan import Plan
 from partition_core.build.project import Project
 from partition_core.build.recipes import Recipes

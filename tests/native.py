@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from partition_core.base import apart
+from partition_core.base import child_process
 
 
 def _run_here(
@@ -16,13 +16,13 @@ def _run_here(
     try:
         return act()
     except Exception as error:
-        raise RaisedError(" ".join(str(error).split()) or type(error).__name__) from None  # type: ignore[name-defined]  # noqa: F821  # reason: it runs among the names of `apart`
+        raise RaisedError(" ".join(str(error).split()) or type(error).__name__) from None  # type: ignore[name-defined]  # noqa: F821  # reason: it runs among the names of `child_process`
 
 
 @contextlib.contextmanager
 def native_code_in_this_process() -> Iterator[None]:
-    """Let `run_apart` run what it is given here; native code that dies ends this process."""
+    """Let `run_in_child` run what it is given here; native code that dies ends this process."""
     with pytest.MonkeyPatch.context() as patch:
         # Its callers have it by name, wherever they are.
-        patch.setattr(apart.run_apart, "__code__", _run_here.__code__)
+        patch.setattr(child_process.run_in_child, "__code__", _run_here.__code__)
         yield

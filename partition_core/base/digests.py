@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from partition_core.base.disk import Digest, file_digest, write_memory
-from partition_core.base.identity import (
+from partition_core.base.file_stamp import (
     MISSING,
     SETTLED_AFTER,
     VARIABLE_SIGN,

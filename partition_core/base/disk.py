@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NewType
 
 from partition_core.base.disk_errors import writing
-from partition_core.base.identity import boot
+from partition_core.base.file_stamp import boot
 from partition_core.base.outside_files import opened
 from partition_core.base.signals import unfinished
 

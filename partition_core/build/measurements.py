@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from partition_core.base.disk import file_digest
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.build.fingerprint_entries import measuring_entries
-from partition_core.build.fitting import MEASURE, fits
-from partition_core.build.forms import is_amount, is_number, is_text, list_of
+from partition_core.build.note_forms import is_amount, is_number, is_text, list_of
+from partition_core.build.result_checks import MEASURE, fits
 from partition_core.build.step import StepJob, digests_of
 from partition_core.store.entry import Origin
 

@@ -23,7 +23,7 @@ MEASURING = "build.measurements"
 ASIDE: Mapping[str, str] = {
     "build.exports": "looks up which entries the key of an export has",
     "build.fingerprint_entries": "makes these entries",
-    "build.fitting": "whether a stored result is believed",
+    "build.result_checks": "whether a stored result is believed",
     "build.project": "folders and stores, whose content is known by its digest",
     "base.progress": "bars for people",
     "store": "bytes by their digest, verified whenever they are read",

@@ -13,8 +13,8 @@ from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END, MANIFEST, REPORT
 from partition_core.base.progress import Say
 from partition_core.build.exports import Exports
-from partition_core.build.fitting import fits
 from partition_core.build.project import Project
+from partition_core.build.result_checks import fits
 from partition_core.build.step import Entries, Step, StepJob, job_of, models_in
 from partition_core.build.steps import EXPORT, StepName, module_of, steps_of
 from partition_core.graph.stored_models import StoredModel, weights_file

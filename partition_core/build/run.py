@@ -24,7 +24,7 @@ from partition_core.base.errors import (
 from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
 from partition_core.build.steps import EXPORT, StepName, steps_of
-from partition_core.build.up_to_date import Outline, Settled
+from partition_core.build.up_to_date import Outline, UpToDateMemory
 from partition_core.recipe.names import overlooked, recipe_names
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Run:
 
     def __init__(self, root: Path, names: Sequence[str] | None, must_be_right: bool = True) -> None:
         self.root = root
-        self._settled = Settled(root, root / STATE / "settled.json")
+        self._settled = UpToDateMemory(root, root / STATE / "settled.json")
         self.builds: list[RecipeBuild] = []
         problems: list[Problem] = []
         for name in chosen_recipes(root, names):
@@ -81,7 +81,7 @@ class Run:
     def finish(self) -> None:
         """Remember what was found out for the next run."""
         for build in self.builds:
-            files = build.settled_files()
+            files = build.files_that_decide()
             if files:
                 self._settled.note(build.outline, files)
         if "project" in vars(self):
@@ -97,7 +97,7 @@ class RecipeBuild:
     def __init__(self, run: Run, name: str, settled: Outline | None) -> None:
         self.run = run
         self.name = name
-        self.is_settled = settled is not None
+        self.is_up_to_date = settled is not None
         self._settled = settled
         self._files: dict[str, str] = {}
 
@@ -136,15 +136,15 @@ class RecipeBuild:
 
         An ONNX file and files with inputs are compared with it, unless it was exported already.
         """
-        if self.is_settled or self.plan.result_of(EXPORT) is not None:
+        if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
             return
         from partition_core.sources.source import form_of
 
         form_of(self.plan.exports.job).check(self.plan.exports.job)
 
-    def settled_files(self) -> dict[str, str]:
+    def files_that_decide(self) -> dict[str, str]:
         """Return the identities of all files that tell that nothing is to be done; else none."""
-        if self.is_settled or "plan" not in vars(self) or not self.plan.is_all_published:
+        if self.is_up_to_date or "plan" not in vars(self) or not self.plan.is_all_published:
             return {}
         if not self._files:
             return {}
@@ -184,7 +184,7 @@ class RecipeBuild:
         """
         from partition_core.build.publish import publish
 
-        if self.is_settled:
+        if self.is_up_to_date:
             for step in self.plan.names:
                 self.carry_out(step, say)
         return publish(self.plan, artifact)
@@ -196,10 +196,10 @@ class RecipeBuild:
         """
         from partition_core.build.step import laid_out
         from partition_core.suggest.advice import advice, measured_model
-        from partition_core.suggest.wishes import Wanted
+        from partition_core.suggest.wishes import SuggestOptions
 
-        wanted = Wanted.of(given)
-        if self.is_settled:
+        wanted = SuggestOptions.of(given)
+        if self.is_up_to_date:
             self.carry_out(EXPORT, say)  # its result may have left the store
         self.plan.result_of(EXPORT)
         job = self.plan.job(say=say)

@@ -83,7 +83,7 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
 
 
 def _keep(plan: Plan, step: Step, result: Result) -> None:
-    plan.project.store.on_disk(lambda tier: tier.put_entry(step.key, result))
+    plan.project.store.on_first_tier(lambda tier: tier.put_entry(step.key, result))
 
 
 def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: str) -> bool:
@@ -91,7 +91,7 @@ def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: 
     file = result.files[name]
     if plan.project.store.path_of(file) is not None:
         return False
-    if not plan.project.store.on_disk(lambda tier: shared.bring(name, file, tier)):
+    if not plan.project.store.on_first_tier(lambda tier: shared.bring(name, file, tier)):
         raise _not_there(plan, place, f"'{name}'")
     return True
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from partition_core.base.errors import BuildError
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END
-from partition_core.build.forms import REFERS, Form
+from partition_core.build.note_forms import REFERS, Form
 from partition_core.build.project import Project
 from partition_core.graph.stored_models import StoredModel, stored_model, weights_file
 from partition_core.recipe.file import RecipeFile

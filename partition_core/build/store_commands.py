@@ -11,8 +11,8 @@ from partition_core.base.disk import Digest, file_digest
 from partition_core.base.errors import BuildError, problem, suggestion
 from partition_core.base.folders import BUILD, MANIFEST
 from partition_core.base.wording import counted, size_text
-from partition_core.build.fitting import fingerprint_of, fits
 from partition_core.build.project import Project
+from partition_core.build.result_checks import fingerprint_of, fits
 from partition_core.chain.manifest import Former, former_manifest
 from partition_core.store import upkeep
 from partition_core.store.entry import is_digest

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from partition_core.base.folders import SETTINGS
-from partition_core.base.identity import (
+from partition_core.base.file_stamp import (
     SETTLED_AFTER,
     boot,
     changed,
@@ -21,6 +20,7 @@ from partition_core.base.identity import (
     identity_now,
     variable,
 )
+from partition_core.base.folders import SETTINGS
 from partition_core.base.outside_files import memory_in, memory_text
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -36,7 +36,7 @@ class Outline(NamedTuple):
     artifacts: tuple[str, ...]
 
 
-class Settled:
+class UpToDateMemory:
     """The memory, in the file `memory` of the project in `root`, of recipes that need nothing."""
 
     def __init__(self, root: Path, memory: Path) -> None:

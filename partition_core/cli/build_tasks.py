@@ -96,11 +96,11 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
         "name": build.name,
         "doc": build.outline.doc,
         "actions": None,
-        "task_dep": names if build.is_settled else [*_steps(build, STEPS[-1]), *names],
+        "task_dep": names if build.is_up_to_date else [*_steps(build, STEPS[-1]), *names],
         "clean": [_Removal(build)],
     }
     for artifact, name in zip(build.outline.artifacts, names, strict=True):
-        after = [] if build.is_settled else _before(build, artifact, names)
+        after = [] if build.is_up_to_date else _before(build, artifact, names)
         target = f"{BUILD}/{build.name}/{artifact}"
         yield _task(
             build,
@@ -168,10 +168,10 @@ def task_suggest() -> Iterator[Task]:
 
 
 def _check_wishes() -> None:
-    from partition_core.suggest.wishes import Wanted  # of use for this command only
+    from partition_core.suggest.wishes import SuggestOptions  # of use for this command only
 
     try:
-        Wanted.of(_wishes())
+        SuggestOptions.of(_wishes())
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
 
@@ -239,7 +239,7 @@ def _task(
         "name": name,
         "doc": doc,
         "actions": [(attempt, [act, _file(build)])],
-        "uptodate": [build.is_settled or _UpToDate(build, what, is_done)],
+        "uptodate": [build.is_up_to_date or _UpToDate(build, what, is_done)],
         "task_dep": after,
         "verbosity": 2,
         "meta": {"recipe": build.name},

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from partition_core.base.apart import DiedError, RaisedError, run_apart
+from partition_core.base.child_process import DiedError, RaisedError, run_in_child
 from partition_core.base.disk import file_digest
 from partition_core.base.disk_errors import writing
 from partition_core.base.errors import CutError, problem
@@ -146,7 +146,7 @@ def check_model(model: Model, name: str) -> None:
         return b""
 
     try:
-        run_apart(checked, SECONDS, room_for(content))
+        run_in_child(checked, SECONDS, room_for(content))
     except RaisedError as error:
         raise CutError.at(name, "is not a valid ONNX model", str(error)) from error
     except DiedError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from partition_core.base.apart import DiedError, RaisedError, run_apart
+from partition_core.base.child_process import DiedError, RaisedError, run_in_child
 from partition_core.base.errors import CutError, Problem, problem
 from partition_core.graph.file.graph import Graph, Model, Node
 from partition_core.graph.file.graph_reader import read_model
@@ -57,7 +57,7 @@ def _inferred(model: Model) -> dict[str, bytes]:
         return bytes(made.SerializeToString())
 
     try:
-        graph = read_model(run_apart(inferred, SECONDS, room_for(content))).graph
+        graph = read_model(run_in_child(inferred, SECONDS, room_for(content))).graph
     except RaisedError:
         return {}  # the check of what is cut tells what is wrong
     except DiedError as error:
@@ -84,7 +84,7 @@ def inference_failure(model: Model) -> str:
         return b""
 
     try:
-        return run_apart(failure, SECONDS, room_for(content)).decode()
+        return run_in_child(failure, SECONDS, room_for(content)).decode()
     except (RaisedError, DiedError):
         return ""
 

@@ -13,7 +13,7 @@ from partition_core.recipe.values import (
     Checkpoint,
     DependsOn,
     DynamicAxis,
-    Export,
+    ExportOptions,
     FileInput,
     Mark,
     MmdetModel,
@@ -109,13 +109,13 @@ def _weights(plain: Plain) -> Weights:
     return OwnWeights()
 
 
-def _file_export(plain: Plain) -> Export:
-    return Export((), (), (), opset=0, weights=_weights_form(plain))
+def _file_export(plain: Plain) -> ExportOptions:
+    return ExportOptions((), (), (), opset=0, weights=_weights_form(plain))
 
 
-def _export(plain: Plain) -> Export:
+def _export(plain: Plain) -> ExportOptions:
     inputs = sorted(plain["inputs"].items())
-    return Export(
+    return ExportOptions(
         inputs=tuple(
             TensorSpec(
                 name,

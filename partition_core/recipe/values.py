@@ -239,7 +239,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportOptions:
     """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
     what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
     about values which the input decides. `args` are arguments of a torch model that are no tensors,
@@ -352,7 +352,7 @@ class Recipe:
 
     name: str
     model: Model
-    export: Export
+    export: ExportOptions
     marks: tuple[Mark, ...]
     partition: Partition
     proof: Proof

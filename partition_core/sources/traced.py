@@ -12,7 +12,7 @@ import torch
 
 from partition_core.base.arrays import Arrays
 from partition_core.base.errors import ExportError
-from partition_core.graph.as_asked import Form, input_differences
+from partition_core.graph.conformance import Form, input_differences
 from partition_core.graph.files import save_traced
 from partition_core.graph.stored_models import EXPORT_FORMS
 from partition_core.recipe.places import in_recipe
@@ -21,9 +21,9 @@ from partition_core.sources.job import Job
 from partition_core.sources.source import Exported, Pinned
 from partition_core.trace.arrays import as_array
 from partition_core.trace.checkpoint import load_state
-from partition_core.trace.exporter import Export, Phase, export_subject
+from partition_core.trace.exporter import Phase, TracedExport, export_subject
 from partition_core.trace.seed_weights import seed_weights
-from partition_core.trace.subject import Subject, run_model
+from partition_core.trace.traceable_model import TraceableModel, run_model
 
 
 def export(job: Job, pinned: Pinned | None) -> Exported:
@@ -55,7 +55,9 @@ def record(job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
     return located
 
 
-def export_recipe(recipe: Recipe, root: Path, checkpoint: Path | None, phase: Phase) -> Export:
+def export_recipe(
+    recipe: Recipe, root: Path, checkpoint: Path | None, phase: Phase
+) -> TracedExport:
     """Export the model of `recipe`; `root` is the folder that its relative paths start from.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
@@ -89,7 +91,7 @@ def marked_arrays(
     return run
 
 
-def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Subject:
+def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> TraceableModel:
     """Return the module that `recipe.model` describes, with its weights.
 
     `checkpoint` is the verified file of a recipe whose weights are a checkpoint. Raises
@@ -100,25 +102,25 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Subject
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
     room = importlib.import_module(f"{__package__}.{source.source}.source")
-    subject: Subject = room.load(recipe, source, root)
+    subject: TraceableModel = room.load(recipe, source, root)
     _check_samples(subject)
     match source.weights:
         case Seed(seed):
             seed_weights(
-                subject.own,
+                subject.user_module,
                 seed,
                 subject.init,
-                lambda: run_model(subject, subject.typical),
+                lambda: run_model(subject, subject.typical_input),
             )
         case Checkpoint() as named:
-            load_state(subject.own, named, checkpoint, "model.weights")
+            load_state(subject.user_module, named, checkpoint, "model.weights")
     return subject
 
 
-def _check_samples(subject: Subject) -> None:
+def _check_samples(subject: TraceableModel) -> None:
     """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
     asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
-    for sample in (subject.typical, *subject.samples):
+    for sample in (subject.typical_input, *subject.samples):
         made = {
             name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             for name, tensor in zip(asked, sample, strict=True)

@@ -92,7 +92,7 @@ class Store:
         if self._remote is None:
             return None
         remote = self._remote
-        return self.on_disk(lambda tier: remote.fetch(key, fits, tier))
+        return self.on_first_tier(lambda tier: remote.fetch(key, fits, tier))
 
     def offers(self, key: str, fits: Fits) -> bool:
         """Return whether `fetch` would find `key` afar; nothing is stored."""
@@ -118,7 +118,7 @@ class Store:
                 tier.put_entry(key, with_lists(entry, merged(new, lists_in(tier.entry(key)))))
 
         if self.lists(key)[: len(new)] != new:
-            self.on_disk(into)
+            self.on_first_tier(into)
         if self._remote is not None and self._remote.is_written:
             theirs = self._remote.lists(key)
             if not set(new) <= set(theirs):
@@ -172,7 +172,7 @@ class Store:
             kept.append(tier)
             return result
 
-        result = self.on_disk(into)
+        result = self.on_first_tier(into)
         if self._remote is not None and self._remote.is_written:
             self._remote.send(key, result, kept[0])
         return result
@@ -181,14 +181,14 @@ class Store:
     def locked(self, key: str) -> Iterator[None]:
         """Let one process at a time work on `key`."""
         with contextlib.ExitStack() as held:
-            self.on_disk(lambda tier: held.enter_context(tier.locked(key)))
+            self.on_first_tier(lambda tier: held.enter_context(tier.locked(key)))
             yield
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:
         """Yield an empty folder; at the end it is gone."""
         with contextlib.ExitStack() as held:
-            yield self.on_disk(lambda tier: held.enter_context(tier.private_folder()))
+            yield self.on_first_tier(lambda tier: held.enter_context(tier.private_folder()))
 
     def save(self) -> None:
         """Remember for the next process which files were verified."""
@@ -197,7 +197,7 @@ class Store:
 
     def add_user(self, root: Path) -> None:
         """Remember the project in the folder `root` as one whose artifacts are to be kept."""
-        self.on_disk(lambda tier: tier.add_user(root))
+        self.on_first_tier(lambda tier: tier.add_user(root))
 
     def checkpoint_path(self, pinned: str, name: str) -> Path:
         """Return where the checkpoint `name` with the pinned digest is, or will be."""
@@ -209,9 +209,9 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             return path
 
-        return here or self.on_disk(made)
+        return here or self.on_first_tier(made)
 
-    def on_disk(self, action: Callable[[LocalStore], T]) -> T:
+    def on_first_tier(self, action: Callable[[LocalStore], T]) -> T:
         """Return what `action` gives on the machine's store, or else on the fall-back.
 
         Raises OSError if both refuse.

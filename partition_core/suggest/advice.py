@@ -24,7 +24,7 @@ from partition_core.suggest.measuring import measured_dims, measured_seconds
 from partition_core.suggest.naming import Said, Words, said, words_of, words_of_file
 from partition_core.suggest.plot import draw
 from partition_core.suggest.search import Parts, Wishes, pareto_front
-from partition_core.suggest.wishes import Wanted
+from partition_core.suggest.wishes import SuggestOptions
 
 PLOT = "suggest.svg"
 _EVEN = 990  # of two parts, the smaller one then has 1 % of the FLOPs
@@ -56,7 +56,7 @@ def measured_model(
 
 
 def advice(
-    measured: MeasuredModel, file: RecipeFile, wanted: Wanted, folder: Path, say: Say
+    measured: MeasuredModel, file: RecipeFile, wanted: SuggestOptions, folder: Path, say: Say
 ) -> Iterator[str]:
     """Yield the best cuts of a recipe's model as lines, and write a plot into `folder`.
 
@@ -151,7 +151,7 @@ def _check_operators(model: Model, names: Collection[str]) -> None:
         )
 
 
-def _no_cut(name: str, wanted: Wanted) -> Problem:
+def _no_cut(name: str, wanted: SuggestOptions) -> Problem:
     if not wanted.limits:
         return problem(
             name,

@@ -13,7 +13,7 @@ _MOST_PARTS, _MOST_CUTS = 8, 1000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SuggestOptions:
     """How many parts, limits in bytes, operators that stay together, the number of the cut to
     write as YAML, and whether times are measured."""
 
@@ -27,7 +27,7 @@ class Wanted:
     """The limits as they were written, for the line that tells what was found under them."""
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> Wanted:
+    def of(cls, given: Mapping[str, str]) -> SuggestOptions:
         """Return what variables, by name, ask for; raises BuildError for one that is wrong."""
         operators = given.get("unsupported", "").split(",")
         return cls(

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from partition_core.base.errors import ExportError, Problem, nearest, problem, suggestion
-from partition_core.recipe.values import Export, TensorSpec
+from partition_core.recipe.values import ExportOptions, TensorSpec
 from partition_core.trace.callables import imported
 from partition_core.trace.structure import tensors as tensors_in
 
@@ -78,7 +78,7 @@ class CalledModel(nn.Module):
         return self.model(*positional, **by_name)
 
 
-def called(module: nn.Module, export: Export) -> tuple[CalledModel, tuple[TensorSpec, ...]]:
+def called(module: nn.Module, export: ExportOptions) -> tuple[CalledModel, tuple[TensorSpec, ...]]:
     """Return `module` as it is called by position, and its inputs in that order.
 
     An input is a parameter of `forward`, or lies in one: `past.0.key` is the item 'key' of the
@@ -113,7 +113,7 @@ def _parameters(module: nn.Module) -> Mapping[str, inspect.Parameter]:
 class _Binding:
     # What a recipe gives for each parameter of a signature.
 
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], export: Export) -> None:
+    def __init__(self, parameters: Mapping[str, inspect.Parameter], export: ExportOptions) -> None:
         self._parameters = parameters
         self._problems: list[Problem] = []
         self._trees: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from partition_core.base.errors import ExportError
-from partition_core.recipe.values import DynamicAxis, Export, TensorSpec
+from partition_core.recipe.values import DynamicAxis, ExportOptions, TensorSpec
 from partition_core.trace.free_sizes import FreeSizes
 from partition_core.trace.tracing import free_sizes, input_dims
 
@@ -14,7 +14,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 def checked_sizes(
-    export: Export,
+    export: ExportOptions,
     inputs: tuple[TensorSpec, ...],
     program: torch.export.ExportedProgram,
 ) -> FreeSizes:
@@ -43,7 +43,9 @@ def checked_sizes(
     )
 
 
-def other_shapes(export: Export, inputs: tuple[TensorSpec, ...], sizes: FreeSizes) -> list[Shapes]:
+def other_shapes(
+    export: ExportOptions, inputs: tuple[TensorSpec, ...], sizes: FreeSizes
+) -> list[Shapes]:
     """Return shapes of the inputs in which every size that is not fixed differs from the traced.
 
     Raises ExportError if there are none for which the model holds.

@@ -26,8 +26,8 @@ from partition_core.trace.questions import Answers
 from partition_core.trace.repeatability import check_repeats
 from partition_core.trace.rounded import as_exported, rounded
 from partition_core.trace.structure import tensors
-from partition_core.trace.subject import Sample, Subject, run_model
 from partition_core.trace.to_onnx import trace, translate
+from partition_core.trace.traceable_model import Sample, TraceableModel, run_model
 from partition_core.trace.tracing import has_branches
 
 Phase = Callable[[str], AbstractContextManager[None]]
@@ -37,7 +37,7 @@ _Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Export:
+class TracedExport:
     """What an export gives.
 
     `model` is the end2end model, `recording` what eager PyTorch saw and gave. `notes` is plain data
@@ -51,7 +51,9 @@ class Export:
     classes: tuple[str, ...]
 
 
-def export_subject(recipe: Recipe, load: Callable[[], Subject], phase: Phase) -> Export:
+def export_subject(
+    recipe: Recipe, load: Callable[[], TraceableModel], phase: Phase
+) -> TracedExport:
     """Export what `load` returns, the model of `recipe`.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
@@ -75,7 +77,7 @@ def export_subject(recipe: Recipe, load: Callable[[], Subject], phase: Phase) ->
             subject.module,
             subject.samples[0],
             _dynamic_axes(recipe, subject),
-            subject.rules(),
+            subject.while_traced(),
             Answers(subject.known_functions, recipe.export.answers),
         )
     sizes = checked_sizes(recipe.export, inputs, program)
@@ -107,11 +109,11 @@ def export_subject(recipe: Recipe, load: Callable[[], Subject], phase: Phase) ->
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
         **subject.notes,
     }
-    classes = sorted({type(module).__module__ for module in subject.own.modules()})
-    return Export(model, recording, notes, tuple(classes))
+    classes = sorted({type(module).__module__ for module in subject.user_module.modules()})
+    return TracedExport(model, recording, notes, tuple(classes))
 
 
-def _check_size(recipe: Recipe, subject: Subject) -> None:
+def _check_size(recipe: Recipe, subject: TraceableModel) -> None:
     held = {
         id(tensor): tensor.nbytes
         for tensor in subject.module.state_dict().values()
@@ -129,7 +131,7 @@ def _check_size(recipe: Recipe, subject: Subject) -> None:
         )
 
 
-def _dynamic_axes(recipe: Recipe, subject: Subject) -> tuple[dict[int, Any], ...]:
+def _dynamic_axes(recipe: Recipe, subject: TraceableModel) -> tuple[dict[int, Any], ...]:
     return tuple(
         {
             axis.axis: torch.export.Dim.AUTO
@@ -142,7 +144,7 @@ def _dynamic_axes(recipe: Recipe, subject: Subject) -> tuple[dict[int, Any], ...
 
 def _recorded(
     recipe: Recipe,
-    subject: Subject,
+    subject: TraceableModel,
     sample: Sample,
     kind: str = "",
     repeats: bool = False,
@@ -156,7 +158,7 @@ def _recorded(
             lambda: _by_kind(*_eager_tensors(recipe, subject, sample)),
             recipe.proof.tolerance_for,
             subject.detects,
-            subject.own,
+            subject.user_module,
             "model",
         )
     inputs = {spec.name: tensor for spec, tensor in zip(subject.inputs, sample, strict=True)}
@@ -167,7 +169,9 @@ def _as_arrays(tensors: _Tensors) -> ArraySet:
     return {name: as_array(tensor) for name, tensor in tensors.items()}
 
 
-def _eager_tensors(recipe: Recipe, subject: Subject, sample: Sample) -> tuple[_Tensors, _Tensors]:
+def _eager_tensors(
+    recipe: Recipe, subject: TraceableModel, sample: Sample
+) -> tuple[_Tensors, _Tensors]:
     """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
 
     They stay as they are when the model runs again.
@@ -189,7 +193,7 @@ def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
     }
 
 
-def _run_probes(recipe: Recipe, subject: Subject) -> Iterator[RecordedSample]:
+def _run_probes(recipe: Recipe, subject: TraceableModel) -> Iterator[RecordedSample]:
     """Run PyTorch on inputs of other kinds; a kind that the model itself refuses is left out."""
     given = {
         spec.name: as_array(rounded(tensor, recipe.export))

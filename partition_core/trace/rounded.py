@@ -12,12 +12,12 @@ from partition_core.base.array_sets import ArraySet
 from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.base.recording import RecordedSample
 from partition_core.recipe.mark_reference import MarkReference
-from partition_core.recipe.values import Export
+from partition_core.recipe.values import ExportOptions
 from partition_core.trace.float16_values import LARGEST
 from partition_core.trace.mark_op import is_mark
 
 
-def rounded(tensor: torch.Tensor, export: Export) -> torch.Tensor:
+def rounded(tensor: torch.Tensor, export: ExportOptions) -> torch.Tensor:
     """Return an input of the module with the values that the exported model can be given."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if export.io_dtype(dtype) == dtype:

@@ -19,7 +19,7 @@ from onnxscript import opset20
 from torch import nn
 
 from partition_core.base.errors import ExportError
-from partition_core.recipe.values import Export
+from partition_core.recipe.values import ExportOptions
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
 from partition_core.trace.float16 import to_float16
@@ -81,7 +81,7 @@ def _shapes(module: nn.Module, axes: tuple[dict[int, Any], ...]) -> Any:
 
 def translate(
     program: torch.export.ExportedProgram,
-    export: Export,
+    export: ExportOptions,
     input_names: Sequence[str],
     output_names: Sequence[str],
     name: str,
@@ -213,7 +213,7 @@ def _module_path(scopes: str) -> str:
     return modules[-1] if modules else ""
 
 
-def _name_dims(model: ir.Model, export: Export, traced: list[tuple[int | str, ...]]) -> None:
+def _name_dims(model: ir.Model, export: ExportOptions, traced: list[tuple[int | str, ...]]) -> None:
     """Give the symbols of dims their names from the recipe, and the outputs' sizes theirs."""
     names: dict[str, str] = {}
     inputs = {

@@ -49,7 +49,7 @@ def seeded(recipe: Path, root: Path) -> tuple[Any, torch.Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         subject = load_subject(file.recipe, root, file.place, None)
-    return subject.own, subject.samples[0][0]
+    return subject.user_module, subject.samples[0][0]
 
 
 def perturb(detector: Any) -> None:

@@ -33,7 +33,7 @@ from partition_core.recipe.values import (
 from partition_core.sources.traced import export_recipe, load_subject
 from partition_core.trace.exporter import Export as Exported
 from partition_core.trace.exporter import export_subject
-from partition_core.trace.subject import Subject
+from partition_core.trace.traceable_model import TraceableModel
 
 ROOT = Path(__file__).parents[2]
 MODELS = "tests.export.models"
@@ -93,7 +93,7 @@ def export_with_ops(recipe: Recipe) -> Exported:
     """Export a model that calls the custom ops which stand in for code of mmcv and mmdet."""
     from partition_core.sources.mmdet.source import ALL_TRANSLATIONS
 
-    def load() -> Subject:
+    def load() -> TraceableModel:
         subject = load_subject(recipe, ROOT, None)
         return dataclasses.replace(subject, translations=ALL_TRANSLATIONS)
 

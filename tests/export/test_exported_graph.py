@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from partition_core.recipe.values import Seed
-from partition_core.trace.exporter import Export
+from partition_core.trace.exporter import TracedExport
 from tests.export.support import (
     IMAGE,
     ROOT,
@@ -33,12 +33,12 @@ MARKS = (
 
 
 @pytest.fixture(scope="module")
-def exported() -> Export:
+def exported() -> TracedExport:
     return export(recipe("Net", IMAGE, *MARKS, weights=Seed(3)))
 
 
 @pytest.fixture(scope="module")
-def file(exported: Export, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(exported: TracedExport, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(exported.model, tmp_path_factory.mktemp("net"))
 
 
@@ -48,7 +48,7 @@ def marks_in(model: ir.Model) -> list[dict[str, object]]:
     return [{key: item.value for key, item in node.attributes.items()} for node in nodes]
 
 
-def test_mark_nodes_have_the_attributes_of_mmdeploy(exported: Export) -> None:
+def test_mark_nodes_have_the_attributes_of_mmdeploy(exported: TracedExport) -> None:
     common = {"func_id": 0, "dtype": onnx.TensorProto.FLOAT}
     maps = {"func": "join", "type": "input", "shape": (1, 6, 8, 8)}
     assert marks_in(exported.model) == [
@@ -106,7 +106,7 @@ def test_a_mark_tells_an_integer_tensor_and_a_free_dim() -> None:
     assert (found["dtype"], found["shape"]) == (onnx.TensorProto.INT64, (-1,))
 
 
-def test_the_marked_model_gives_what_pytorch_gives(exported: Export, file: Path) -> None:
+def test_the_marked_model_gives_what_pytorch_gives(exported: TracedExport, file: Path) -> None:
     for number in (0, 1):
         found = run(file, sample(exported, number).inputs)
         expected = sample(exported, number).outputs
@@ -114,7 +114,9 @@ def test_the_marked_model_gives_what_pytorch_gives(exported: Export, file: Path)
         np.testing.assert_allclose(found["output"], expected["output"], atol=1e-6)
 
 
-def test_the_model_and_its_unmarked_twin_give_the_same_bits(exported: Export, file: Path) -> None:
+def test_the_model_and_its_unmarked_twin_give_the_same_bits(
+    exported: TracedExport, file: Path
+) -> None:
     plain = saved(export(recipe("Net", IMAGE, weights=Seed(3))).model, file.parent / "..")
     inputs = sample(exported).inputs
     np.testing.assert_array_equal(run(plain, inputs)["output"], run(file, inputs)["output"])
@@ -139,20 +141,20 @@ print(json.dumps([list(fast.shape), float(abs(fast - slow).max())]))
     assert difference < 1e-5
 
 
-def test_a_batch_norm_behind_a_convolution_is_folded_into_it(exported: Export) -> None:
+def test_a_batch_norm_behind_a_convolution_is_folded_into_it(exported: TracedExport) -> None:
     kinds = [node.op_type for node in exported.model.graph]
     assert kinds.count("Conv") == 5
     assert "BatchNormalization" not in kinds
 
 
-def test_nothing_of_the_machine_is_in_the_bytes(exported: Export, file: Path) -> None:
+def test_nothing_of_the_machine_is_in_the_bytes(exported: TracedExport, file: Path) -> None:
     content = file.read_bytes()
     for text in (str(ROOT), "site-packages", "/tmp", "models.py", "stack_trace", "/home", "pkg."):  # noqa: S108  # reason: no file
         assert text.encode() not in content
     assert exported.model.graph.name == "small_model"
 
 
-def test_each_node_names_the_module_that_it_comes_from(exported: Export) -> None:
+def test_each_node_names_the_module_that_it_comes_from(exported: TracedExport) -> None:
     nodes = [(node.op_type, node.metadata_props) for node in exported.model.graph]
     assert [(kind, props["module"]) for kind, props in nodes if kind != "Mark"] == [
         ("Conv", "stem.0"),

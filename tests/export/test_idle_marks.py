@@ -12,7 +12,7 @@ from torch import nn
 from partition_core.graph.files import cut_file
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import Segment
-from partition_core.trace.exporter import Export
+from partition_core.trace.exporter import TracedExport
 from tests.export.support import export, mark, run, sample, saved, torch_recipe
 
 HERE = __name__
@@ -39,11 +39,13 @@ MARKS = (
 
 
 @pytest.fixture(scope="module")
-def exported() -> Export:
+def exported() -> TracedExport:
     return export(torch_recipe(f"{HERE}:Choosing", {"image": (1, 1, 4, 4)}, *MARKS))
 
 
-def test_it_is_in_the_graph_if_the_tensor_is_read_again_and_else_is_not(exported: Export) -> None:
+def test_it_is_in_the_graph_if_the_tensor_is_read_again_and_else_is_not(
+    exported: TracedExport,
+) -> None:
     named = [
         str(node.attributes["name"].value)
         for node in exported.model.graph
@@ -55,7 +57,7 @@ def test_it_is_in_the_graph_if_the_tensor_is_read_again_and_else_is_not(exported
 
 
 def test_what_comes_behind_the_function_starts_at_its_inputs(
-    exported: Export, tmp_path: Path
+    exported: TracedExport, tmp_path: Path
 ) -> None:
     whole = saved(exported.model, tmp_path)
     # What 'before' needs of the labels is behind the mark as well.

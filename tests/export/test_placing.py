@@ -12,7 +12,7 @@ import torch
 
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Mark
-from partition_core.trace.placing import Placement, placed
+from partition_core.trace.marking import Placement, placed
 from tests.export import models
 from tests.export.support import mark
 
@@ -340,7 +340,7 @@ def test_marks_number_the_tensors_of_one_side_in_order() -> None:
         return tensor.clone()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("partition_core.trace.placing.mark_tensor", note)
+        patch.setattr("partition_core.trace.marking.mark_tensor", note)
         with placed((mark("m", "nested"),), model):
             model(X)
     assert numbers == [0, 1, 2, 0, 1, 2]

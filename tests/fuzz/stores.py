@@ -66,7 +66,7 @@ def make(path: Path) -> dict[str, bytes]:
     """Build, as doit does; return the bytes of what is published."""
     run = Run(path, ["x"])
     (build,) = run.builds
-    if not build.is_settled:
+    if not build.is_up_to_date:
         plan = build.plan
         for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
             if not build.is_done(step):

@@ -28,7 +28,7 @@ from partition_core.recipe.values import (
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
 from partition_core.trace.exporter import Export as Exported
-from partition_core.trace.subject import Subject
+from partition_core.trace.traceable_model import TraceableModel
 from tests.export.support import quietly, saved
 
 torch.set_num_threads(2)
@@ -71,7 +71,7 @@ SEGMENTS = (
 class Built:
     """An exported detector: its PyTorch model, what the export gave, and files of its parts."""
 
-    subject: Subject
+    subject: TraceableModel
     exported: Exported
     file: Path
     files: dict[str, Path]
@@ -79,7 +79,7 @@ class Built:
 
     @property
     def head(self) -> Any:
-        return self.subject.own.bbox_head
+        return self.subject.user_module.bbox_head
 
     def run(self, file: Path, inputs: Arrays) -> Arrays:
         session = self.sessions.get(file)
@@ -101,10 +101,10 @@ class Built:
 
 def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
     given = recipe(pictures, **overrides)
-    subjects: list[Subject] = []
+    subjects: list[TraceableModel] = []
     load = traced.load_subject
 
-    def keep(*args: Any) -> Subject:
+    def keep(*args: Any) -> TraceableModel:
         subjects.append(load(*args))
         return subjects[0]
 
@@ -130,7 +130,7 @@ def mmdet_predicts(built: Built, pictures: np.ndarray) -> list[tuple[np.ndarray,
     from mmdet.structures import DetDataSample
 
     samples = [DetDataSample(metainfo=meta) for meta in metas(len(pictures))]
-    results = built.subject.own.predict(torch.from_numpy(pictures), samples, rescale=False)  # type: ignore[operator]
+    results = built.subject.user_module.predict(torch.from_numpy(pictures), samples, rescale=False)  # type: ignore[operator]
     return [_plain(result.pred_instances) for result in results]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from partition_core.recipe.values import Export, TensorSpec
+from partition_core.recipe.values import ExportOptions, TensorSpec
 from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
 from partition_core.sources.mmdet.replacements import mmdet_rules
 from partition_core.sources.mmdet.source import ALL_TRANSLATIONS as TRANSLATIONS
@@ -131,7 +131,9 @@ def export(modules: Mapping[str, nn.Module], cases: Mapping[str, Case], folder: 
         Answers(KNOWN_FUNCTIONS),
     )
     specs = tuple(TensorSpec(name, tuple(one.shape), "float32") for name, one in inputs.items())
-    model = translate(program, Export(specs, (), (), 20), list(inputs), names, "asks", TRANSLATIONS)
+    model = translate(
+        program, ExportOptions(specs, (), (), 20), list(inputs), names, "asks", TRANSLATIONS
+    )
     return Exported(saved(model, folder), decisions, samples)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import (
-    Export,
+    ExportOptions,
     MmdetModel,
     Partition,
     Proof,
@@ -49,7 +49,7 @@ def recipe(config: str, channels: int, pictures: int = 1, **overrides: object) -
     return Recipe(
         "x",
         MmdetModel(config, settings, Seed(0)),
-        Export((spec,), (), (), 20),
+        ExportOptions((spec,), (), (), 20),
         (),
         Partition("nothing", ()),
         Proof(1e-4, ()),

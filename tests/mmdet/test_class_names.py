@@ -10,12 +10,12 @@ import pytest
 from torch import nn
 
 from partition_core.base.errors import Place
-from partition_core.recipe.values import Export, MmdetModel, Seed, TensorSpec, canonical_json
+from partition_core.recipe.values import ExportOptions, MmdetModel, Seed, TensorSpec, canonical_json
 from partition_core.sources.mmdet.detector import build_detector
 from partition_core.sources.mmdet.preparation import picture_notes
 
 PLACE = Place("recipes/x.yaml", 4, "model.config")
-EXPORT = Export((TensorSpec("input", (1, 3, 96, 96), "float32"),), (), (), 20)
+EXPORT = ExportOptions((TensorSpec("input", (1, 3, 96, 96), "float32"),), (), (), 20)
 
 
 def names(config: str, root: Path, **overrides: Any) -> list[str]:

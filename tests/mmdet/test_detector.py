@@ -78,7 +78,7 @@ def test_the_marked_maps_are_those_of_mmdets_head(yolo: Built) -> None:
 
     picture = photographs(yolo)[0]
     maps = yolo.run(yolo.files["yolov3.onnx"], {"input": picture})
-    expected = yolo.subject.own._forward(torch.from_numpy(picture))  # type: ignore[operator]
+    expected = yolo.subject.user_module._forward(torch.from_numpy(picture))  # type: ignore[operator]
     assert list(maps) == ["pred_maps.0", "pred_maps.1", "pred_maps.2"]
     for found, tensor in zip(maps.values(), expected[0], strict=True):
         assert tensor.std() > 0.5

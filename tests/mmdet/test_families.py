@@ -15,7 +15,7 @@ import torch
 from partition_core.proof.comparison import Detections, match_detections
 from partition_core.proof.masks import unequal_masks
 from partition_core.recipe.values import (
-    Export,
+    ExportOptions,
     Mark,
     MmdetModel,
     Partition,
@@ -26,7 +26,7 @@ from partition_core.recipe.values import (
 )
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace.subject import Subject
+from partition_core.trace.traceable_model import TraceableModel
 from tests.export.support import quietly, run, saved
 
 SIDE = 128
@@ -40,7 +40,7 @@ Arrays = dict[str, np.ndarray]
 class Family:
     """An exported detector: what it is made of, its file and the pictures of its proof."""
 
-    subject: Subject
+    subject: TraceableModel
     file: Path
     pictures: tuple[np.ndarray, ...]
 
@@ -59,15 +59,15 @@ def family(folder: Path, config: str, overrides: dict[str, Any]) -> Family:
     recipe = Recipe(
         "family",
         MmdetModel(config, values, Seed(0)),
-        Export((TensorSpec("input", (1, 3, SIDE, SIDE), "float32"),), (), (), 20),
+        ExportOptions((TensorSpec("input", (1, 3, SIDE, SIDE), "float32"),), (), (), 20),
         (Mark("detector_forward", "detector", None, ("input",), None),),
         Partition("none", ()),
         Proof(1e-4, ()),
     )
-    subjects: list[Subject] = []
+    subjects: list[TraceableModel] = []
     load = traced.load_subject
 
-    def keep(*args: Any) -> Subject:
+    def keep(*args: Any) -> TraceableModel:
         subjects.append(load(*args))
         return subjects[0]
 

@@ -9,7 +9,7 @@ import pytest
 
 from partition_core.recipe.reader import read_recipe
 from partition_core.sources.traced import load_subject
-from partition_core.trace.subject import run_model
+from partition_core.trace.traceable_model import run_model
 
 SMALL_TWO_STAGE = """
   overrides:

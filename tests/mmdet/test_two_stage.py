@@ -73,7 +73,7 @@ def test_what_mmdet_pastes_are_these_masks(mask_rcnn: MaskRcnn) -> None:
     from .two_stage import META
 
     picture = torch.from_numpy(mask_rcnn.recording.samples[0].inputs["input"])
-    own = mask_rcnn.subject.own
+    own = mask_rcnn.subject.user_module
     (sample,) = own.predict(picture, [DetDataSample(metainfo=META)], rescale=False)  # type: ignore[operator]
     theirs = sample.pred_instances
     dets = torch.from_numpy(mask_rcnn.recording.samples[0].outputs["dets"][0])

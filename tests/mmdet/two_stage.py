@@ -16,7 +16,7 @@ from partition_core.base.recording import Recording
 from partition_core.graph.files import cut_file
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
-    Export,
+    ExportOptions,
     Mark,
     MmdetModel,
     Partition,
@@ -28,7 +28,7 @@ from partition_core.recipe.values import (
 )
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace.subject import Subject
+from partition_core.trace.traceable_model import TraceableModel
 from tests.export.support import quietly, run, saved
 
 SIDE = 128
@@ -86,7 +86,7 @@ def recipe() -> Recipe:
         MmdetModel(
             "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", overridden(SMALL | SMALL_MASKS), Seed(0)
         ),
-        Export((TensorSpec("input", (1, 3, SIDE, SIDE), "float32"),), (), (), 20),
+        ExportOptions((TensorSpec("input", (1, 3, SIDE, SIDE), "float32"),), (), (), 20),
         MARKS,
         Partition("two_stage_parts", SEGMENTS),
         Proof(1e-4, ()),
@@ -97,7 +97,7 @@ def recipe() -> Recipe:
 class MaskRcnn:
     """The PyTorch model, what eager PyTorch saw and gave, and the folder of the exported parts."""
 
-    subject: Subject
+    subject: TraceableModel
     recording: Recording
     folder: Path
 
@@ -117,7 +117,7 @@ class MaskRcnn:
 
     def from_rpn(self, maps: Arrays) -> Arrays:
         """Return what mmdet gives for maps of the region proposals."""
-        own: Any = self.subject.own
+        own: Any = self.subject.user_module
         scores, boxes = (
             [torch.from_numpy(maps[f"{name}.{level}"]) for level in range(5)]
             for name in ("cls_scores", "bbox_preds")
@@ -130,7 +130,7 @@ class MaskRcnn:
 
     def from_boxes(self, rois: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> Arrays:
         """Return what mmdet gives for regions and what the box head said about them."""
-        own: Any = self.subject.own
+        own: Any = self.subject.user_module
         given = [(torch.from_numpy(array),) for array in (rois, scores, boxes)]
         found = own.roi_head.bbox_head.predict_by_feat(
             *given, batch_img_metas=[META], rcnn_test_cfg=own.roi_head.test_cfg
@@ -143,7 +143,7 @@ class MaskRcnn:
     def _with_masks(self, found: Any) -> Arrays:
         from partition_core.sources.mmdet.masks import unpasted_masks
 
-        own: Any = self.subject.own
+        own: Any = self.subject.user_module
         with unpasted_masks(own):
             (one,) = own.roi_head.predict_mask(self._levels(), [META], found, rescale=False)
         dets = torch.cat([one.bboxes, one.scores[:, None]], dim=1)
@@ -152,10 +152,10 @@ class MaskRcnn:
 
 
 def build(folder: Path) -> MaskRcnn:
-    subjects: list[Subject] = []
+    subjects: list[TraceableModel] = []
     load = traced.load_subject
 
-    def keep(*args: Any) -> Subject:
+    def keep(*args: Any) -> TraceableModel:
         subjects.append(load(*args))
         return subjects[0]
 

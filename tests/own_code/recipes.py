@@ -8,7 +8,7 @@ from partition_core.recipe.values import (
     Checkpoint,
     DependsOn,
     DynamicAxis,
-    Export,
+    ExportOptions,
     FileInput,
     Mark,
     MmdetModel,
@@ -37,7 +37,7 @@ def recipe(model: Model, weights: WeightsForm) -> Recipe:
     return Recipe(
         "tiny",
         model,
-        Export(
+        ExportOptions(
             (TensorSpec("image", (1, 3, 8, 8), "float32"),),
             ("scores",),
             (axis,),

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from partition_core.proof.summary import summary
 from partition_core.recipe.values import DynamicAxis, Recipe, Seed, TensorSpec
-from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import TracedExport as Exported
 from tests.export.support import export, mark, sample, saved, torch_recipe
 from tests.proving.support import Subject, segment
 

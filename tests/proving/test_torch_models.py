@@ -12,7 +12,7 @@ import torch
 from partition_core.proof.summary import summary
 from partition_core.recipe.values import DynamicAxis, Mark, Recipe, Seed, Segment
 from partition_core.sources.traced import load_subject
-from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import TracedExport as Exported
 from tests.export.support import export, mark, run, saved, torch_recipe
 from tests.proving.support import Subject, reference_of, segment
 

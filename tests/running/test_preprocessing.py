@@ -16,7 +16,7 @@ from partition_core import Pipeline, RunError
 from partition_core.base.errors import Place
 from partition_core.chain.manifest import Manifest
 from partition_core.chain.picture import PictureInput
-from partition_core.recipe.values import DynamicAxis, Export, TensorSpec
+from partition_core.recipe.values import DynamicAxis, ExportOptions, TensorSpec
 from partition_core.runtime.preprocessing import Prepared, prepared
 from partition_core.sources.mmdet.configs import find_config
 from partition_core.sources.mmdet.detector import quiet_mmdet
@@ -54,7 +54,7 @@ def config_of(name: str) -> Config:
 def notes(config: Config, size: tuple[int, int], free: bool = False, channels: int = 3) -> dict:
     """Return what the export tells of pictures, after a way through JSON."""
     spec = TensorSpec("input", (1, channels, *size), "float32")
-    export = Export((spec,), (), FREE if free else (), 20)
+    export = ExportOptions((spec,), (), FREE if free else (), 20)
     told = picture_notes(config, SimpleNamespace(), export)
     return json.loads(json.dumps(told))
 
@@ -259,7 +259,7 @@ def test_a_pipeline_that_cannot_be_told_is_named(photograph: Path) -> None:
 
 def test_class_names_are_those_of_the_data_set_if_they_fit() -> None:
     config = config_of(CONFIGS["stretch"][0])
-    export = Export((TensorSpec("input", (1, 3, 300, 300), "float32"),), (), (), 20)
+    export = ExportOptions((TensorSpec("input", (1, 3, 300, 300), "float32"),), (), (), 20)
 
     def names(count: int) -> list[str]:
         head = SimpleNamespace(bbox_head=SimpleNamespace(num_classes=count))

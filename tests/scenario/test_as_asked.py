@@ -13,12 +13,12 @@ import torch
 from partition_core.base.errors import ExportError
 from partition_core.build.run import Run
 from partition_core.graph.file.value_type import tensor_info
-from partition_core.recipe.values import Export
+from partition_core.recipe.values import ExportOptions
 from partition_core.sources.onnx import source as onnx_source
 from partition_core.sources.torch import source as sources
 from partition_core.trace import exporter
-from partition_core.trace.subject import Sample
 from partition_core.trace.to_onnx import trace, translate
+from partition_core.trace.traceable_model import Sample
 from tests.onnx_source.files import detector
 from tests.onnx_source.projects import LINE
 from tests.projects import RECIPE, Scratch
@@ -61,7 +61,7 @@ def traces_another_dtype(module: torch.nn.Module, sample: Sample, *rest: Any) ->
     return trace(module.double(), tuple(tensor.double() for tensor in sample), *rest)
 
 
-def translates_to_another_opset(program: Any, export: Export, *rest: Any) -> Any:
+def translates_to_another_opset(program: Any, export: ExportOptions, *rest: Any) -> Any:
     return translate(program, dataclasses.replace(export, opset=18), *rest)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from partition_core.base.identity import SETTLED_AFTER
+from partition_core.base.file_stamp import SETTLED_AFTER
 from tests.projects import ROOT, FileScratch, Scratch, steps
 
 thorough = pytest.mark.thorough

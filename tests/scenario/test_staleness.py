@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from partition_core.base.identity import SETTLED_AFTER
+from partition_core.base.file_stamp import SETTLED_AFTER
 from tests.checkpoints.file_server import FileServer, serving
 from tests.projects import ROOT, TINY, Scratch, steps
 

@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from partition_core.base.identity import SETTLED_AFTER
+from partition_core.base.file_stamp import SETTLED_AFTER
 from tests.projects import FileScratch, Scratch, steps
 
 

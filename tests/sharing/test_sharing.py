@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from partition_core.base.identity import SETTLED_AFTER
+from partition_core.base.file_stamp import SETTLED_AFTER
 from tests.projects import Scratch, steps
 
 from .cache_server import CacheServer, serving

@@ -8,11 +8,11 @@ from typing import Any
 import onnx
 import pytest
 
-from partition_core.graph.as_asked import differences
+from partition_core.graph.conformance import differences
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.recipe.values import (
     DynamicAxis,
-    Export,
+    ExportOptions,
     FileInput,
     OnnxModel,
     OwnWeights,
@@ -31,10 +31,10 @@ net (float[1,3,height,8] image, int64[2] size, float[3] w) => (float[1,3,height,
 AXES = (DynamicAxis("image", 2, "height"),)
 IMAGE = TensorSpec("image", (1, 3, 16, 8), "float32")
 SIZE = TensorSpec("size", (2,), "int64")
-ASKED = Export((IMAGE, SIZE), ("out",), AXES, 20)
+ASKED = ExportOptions((IMAGE, SIZE), ("out",), AXES, 20)
 
 
-def told(text: str, export: Export, model: Any = None) -> list[str]:
+def told(text: str, export: ExportOptions, model: Any = None) -> list[str]:
     source = model or TorchModel("zoo:net", (), OwnWeights())
     recipe = Recipe("x", source, export, (), Partition("none", ()), Proof(1e-4, ()))
     proto = onnx.parser.parse_model(text)
@@ -109,7 +109,7 @@ def test_all_differences_are_told_at_once() -> None:
 
 
 def test_a_file_has_its_own_names_dtypes_and_opset_and_no_other_sizes() -> None:
-    export = Export((), (), (), 0)
+    export = ExportOptions((), (), (), 0)
 
     def file(name: str, *shape: int) -> OnnxModel:
         return OnnxModel("a.onnx", "", (), (FileInput(name, shape),))

@@ -11,7 +11,7 @@ import pytest
 from partition_core.base import digests
 from partition_core.base.digests import Digests
 from partition_core.base.disk import Digest, digest_of, write_whole
-from partition_core.base.identity import SETTLED_AFTER
+from partition_core.base.file_stamp import SETTLED_AFTER
 
 
 def settled(path: Path, content: bytes) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime
 
 from partition_core.backends.onnxruntime.values import run
-from partition_core.base.apart import limited_memory
 from partition_core.base.arrays import Array
+from partition_core.base.child_process import limited_memory
 from partition_core.base.errors import ProofError
 from partition_core.base.wording import one_line
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from partition_core.base.digests import Digests
 from partition_core.base.disk import digest_of
-from partition_core.base.identity import MISSING
+from partition_core.base.file_stamp import MISSING
 from partition_core.build.dependencies import labels
 from partition_core.build.dependencies.installed import version_text
 from partition_core.build.dependencies.locating import NAMESPACE, locate, places

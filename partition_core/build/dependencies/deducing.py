@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from partition_core.base.identity import MISSING, VARIABLE_SIGN, identity
+from partition_core.base.file_stamp import MISSING, VARIABLE_SIGN, identity
 from partition_core.build.dependencies import labels
 from partition_core.build.dependencies.current import Surroundings, names_in, names_text
 from partition_core.build.dependencies.installed import normalized, owners

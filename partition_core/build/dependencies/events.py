@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-from partition_core.base.identity import MISSING, VARIABLE_SIGN, identity
+from partition_core.base.file_stamp import MISSING, VARIABLE_SIGN, identity
 from partition_core.build.dependencies.current import FOLDER, names_in, present
 from partition_core.build.dependencies.notes import (
     AGED,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
 
-from partition_core.base.identity import identity
+from partition_core.base.file_stamp import identity
 from partition_core.build.dependencies.installed import is_standard
 
 READ, ASKED, LISTED, AGED, VARIABLE, OUTSIDE = (

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-from partition_core.base.identity import VARIABLE_SIGN, identity, variable
+from partition_core.base.file_stamp import VARIABLE_SIGN, identity, variable
 from partition_core.build.dependencies.current import FILE, present
 from partition_core.build.dependencies.notes import AGED, ASKED, READ, VARIABLE, Watch, path_of
 from partition_core.build.dependencies.readers import READERS, Reader

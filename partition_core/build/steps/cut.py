@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from partition_core.base import packages
 from partition_core.base.folders import END2END
 from partition_core.build.fingerprint_entries import surroundings
-from partition_core.build.forms import REFERS, is_truth
+from partition_core.build.note_forms import REFERS, is_truth
 from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
 from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.places import in_recipe

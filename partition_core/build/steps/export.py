@@ -11,7 +11,7 @@ from typing import Any
 from partition_core.base.errors import BuildError, ExportError
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.declared import declared_inputs
+from partition_core.build.declared_dependencies import declared_inputs
 from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.fingerprint_entries import (
     digest_of,
@@ -19,7 +19,7 @@ from partition_core.build.fingerprint_entries import (
     proof_files,
     surroundings,
 )
-from partition_core.build.forms import (
+from partition_core.build.note_forms import (
     NOT_FOLLOWED,
     is_text,
     is_truth,
@@ -28,7 +28,7 @@ from partition_core.build.forms import (
     optional,
     pair_of,
 )
-from partition_core.build.forms import is_number as number
+from partition_core.build.note_forms import is_number as number
 from partition_core.build.step import Entries, Notes, Outcome, StepJob
 from partition_core.chain.picture import PictureInput
 from partition_core.graph.stored_models import weights_file
@@ -132,7 +132,7 @@ def _plain(job: StepJob) -> tuple[Exported, Notes]:
 
 def _followed(job: StepJob) -> tuple[Exported, Notes, Entries]:
     """Export a model of a user's code; return also what that turned out to depend on."""
-    from partition_core.build.followed import Follower
+    from partition_core.build.follower import Follower
     from partition_core.sources.fetching import pinned_file
 
     follower = Follower(job)
@@ -145,7 +145,7 @@ def _followed(job: StepJob) -> tuple[Exported, Notes, Entries]:
 
 def _check_as_asked(job: StepJob, end2end: Path) -> None:
     """Raise ExportError for everything in which `end2end.onnx` is not what the recipe asks for."""
-    from partition_core.graph.as_asked import differences
+    from partition_core.graph.conformance import differences
     from partition_core.graph.file.graph_reader import read_model
 
     wrong = differences(read_model(end2end), job.recipe)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.fingerprint_entries import running_versions, surroundings
-from partition_core.build.forms import is_text
+from partition_core.build.note_forms import is_text
 from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import canonical_json

@@ -19,7 +19,7 @@ from partition_core.recipe.values import canonical_json
 
 if TYPE_CHECKING:
     from partition_core.base.recording import Recording
-    from partition_core.build.forms import Form
+    from partition_core.build.note_forms import Form
     from partition_core.graph.file.graph import Model
     from partition_core.report.measuring import Figures
     from partition_core.report.source import Source

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from partition_core.base.errors import ExportError
-from partition_core.recipe.values import MasksForm, MmdetModel, canonical_json
+from partition_core.recipe.values import MasksForm, MmdetModel
 from partition_core.sources.mmdet.config_form import check_form, check_preprocessor
 from partition_core.sources.mmdet.config_reads import Part
 from partition_core.sources.mmdet.configs import find_config, shipped_configs
@@ -212,8 +212,3 @@ def _with_shipped_files(config: Any) -> Any:
         if shipped is not None and (shipped.parent / config).is_file():
             return str(shipped.parent / config)
     return config
-
-
-def config_identity(config: Any) -> str:
-    """Return the resolved config, bases expanded, as canonical JSON."""
-    return canonical_json(config.to_dict())

@@ -10,7 +10,7 @@ from torch import nn
 
 from partition_core.base.wording import counted
 from partition_core.chain.picture import PictureInput, PixelPad, Resize
-from partition_core.recipe.values import Export
+from partition_core.recipe.values import ExportOptions
 
 _READ_AS = {"color": 3, "grayscale": 1}
 """How many channels a picture has once it is read, by mmcv's `color_type`."""
@@ -23,7 +23,7 @@ class _UnknownError(Exception):
     """The config prepares pictures in a way that no `PictureInput` can tell."""
 
 
-def picture_notes(config: Any, detector: nn.Module, export: Export) -> dict[str, Any]:
+def picture_notes(config: Any, detector: nn.Module, export: ExportOptions) -> dict[str, Any]:
     """Return, as plain data, how pictures are prepared (`picture`) and the `classes` by label.
 
     `picture` is a `PictureInput`, with its `picture_note` if it has one; if the config does
@@ -40,7 +40,7 @@ def picture_notes(config: Any, detector: nn.Module, export: Export) -> dict[str,
     return {"picture": picture.plain(), **note, **known}
 
 
-def picture_input(config: Any, export: Export) -> PictureInput:
+def picture_input(config: Any, export: ExportOptions) -> PictureInput:
     """Return how the test pipeline of an mmdet `config` prepares pictures for `export`'s input.
 
     A scale that does not belong to a fixed input (a config for 1333 x 800 exported at 320 x 320)

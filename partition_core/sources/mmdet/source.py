@@ -12,7 +12,7 @@ from partition_core.base.errors import ExportError
 from partition_core.recipe.policy_fits import check_policy
 from partition_core.recipe.values import MmdetModel, Recipe
 from partition_core.sources.mmdet.channels import check_preprocessor, refused_channels
-from partition_core.sources.mmdet.detector import build_detector, config_identity, quiet_mmdet
+from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
 from partition_core.sources.mmdet.detector_parts import parts_of
 from partition_core.sources.mmdet.ops import TRANSLATIONS
 from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
@@ -26,7 +26,7 @@ from partition_core.sources.mmdet.preparation import picture_notes
 from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
 from partition_core.sources.mmdet.replacements import mmdet_rules
 from partition_core.sources.traced import export, record
-from partition_core.trace.subject import Subject
+from partition_core.trace.traceable_model import TraceableModel
 
 __all__ = ["export", "load", "record"]
 
@@ -37,7 +37,7 @@ ALL_TRANSLATIONS: dict[Any, Any] = {
 """What the custom ops become in ONNX that stand in for code of mmcv and mmdet."""
 
 
-def load(recipe: Recipe, source: MmdetModel, root: Path) -> Subject:
+def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
     """Return the detector that the model `source` of `recipe` describes; raises ExportError."""
     form = recipe.export.masks
     module, config = build_detector(source, root, "model.config", form)
@@ -53,18 +53,17 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> Subject:
         with quiet_mmdet():
             own.init_weights()  # type: ignore[operator]  # reason: mmengine's method, seen by torch's stubs as a tensor
 
-    return Subject(
+    return TraceableModel(
         module,
         own,
         (module, "forward"),
         inputs=recipe.export.inputs,
         samples=picture_samples(recipe, own, root),
-        typical=imaginary_sample(recipe, own, "model.config"),
+        typical_input=imaginary_sample(recipe, own, "model.config"),
         init=init,
-        identity=config_identity(config.model),
         detects=True,
         resized=lambda shapes, number: resized_sample(recipe, own, root, shapes[0], number),
-        rules=mmdet_rules,
+        while_traced=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
         translations=ALL_TRANSLATIONS,
         notes=picture_notes(config, own, recipe.export),

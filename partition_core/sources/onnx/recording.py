@@ -9,8 +9,8 @@ from pathlib import Path
 
 from partition_core.backends.backend import Runner
 from partition_core.backends.onnxruntime.backend import Plain
-from partition_core.base.apart import DiedError, RaisedError, run_apart
 from partition_core.base.arrays import Arrays
+from partition_core.base.child_process import DiedError, RaisedError, run_in_child
 from partition_core.base.disk import link_or_copy
 from partition_core.base.errors import ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
@@ -98,7 +98,7 @@ def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> Non
         return b""
 
     try:
-        run_apart(run)
+        run_in_child(run)
     except RaisedError:
         pass
     except DiedError as error:

@@ -22,12 +22,12 @@ from partition_core.sources.traced import export, record
 from partition_core.trace.callables import factory_error, imported
 from partition_core.trace.calling import called
 from partition_core.trace.refusals import check_followed
-from partition_core.trace.subject import Sample, Subject
+from partition_core.trace.traceable_model import Sample, TraceableModel
 
 __all__ = ["export", "load", "record"]
 
 
-def load(recipe: Recipe, source: TorchModel, root: Path) -> Subject:
+def load(recipe: Recipe, source: TorchModel, root: Path) -> TraceableModel:
     """Return the module that the model `source` of `recipe` describes; raises ExportError."""
     place = "model.factory"
     own = _made(source, place).eval()
@@ -42,18 +42,17 @@ def load(recipe: Recipe, source: TorchModel, root: Path) -> Subject:
         sizes = dict(zip((spec.name for spec in specs), shapes, strict=True))
         return resized_sample(module, specs, given, sizes, number)
 
-    return Subject(
+    return TraceableModel(
         module,
         own,
         (module, "called"),
         inputs=inputs,
         samples=tuple(in_order(inputs, one.ranged(ranges).arrays()) for one in samples),
-        typical=in_order(inputs, typical_sample(inputs, given).arrays()),
+        typical_input=in_order(inputs, typical_sample(inputs, given).arrays()),
         init=lambda: None,
-        identity="",
         detects=False,
         resized=resized,
-        rules=contextlib.nullcontext,
+        while_traced=contextlib.nullcontext,
         notes=range_notes(samples, ranges),
     )
 

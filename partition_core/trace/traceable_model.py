@@ -13,7 +13,7 @@ from torch import nn
 from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.recipe.values import Mark, TensorSpec
 from partition_core.trace.mark_targets import Function
-from partition_core.trace.placing import Placement, placed
+from partition_core.trace.marking import Placement, placed
 from partition_core.trace.questions import KnownFunction
 
 Sample = tuple[torch.Tensor, ...]
@@ -21,34 +21,31 @@ Sample = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Subject:
+class TraceableModel:
     """A module in eval mode with its weights, and the samples on which it is proven.
 
     `inputs` are the recipe's, in the order in which `module` takes them, with the ranges that its
-    tables tell. `own` is the user's model inside `module`, `whole` the function that a mark on the
-    model is on, `typical` an input like those it was made for, and `init` applies its own
-    initialization. `identity` is what the source resolved to,
-    as canonical text (for mmdet: the config with its bases expanded). `detects` tells that the
-    outputs are `dets` and `labels`; `resized` returns another sample, whose inputs have the given
-    shapes, for each number; `rules` gives what the source needs while it is traced, and
-    `known_functions` are those of the source whose questions have answers, `translations` has the
-    onnxscript function that each custom op of the source becomes (`to_onnx.translate`);
-    `notes` is what the manifest tells of the source's inputs and outputs, `refusal` what is
-    wrong with a sample that the module does not run on, beside the reason that it raises, if the
-    source knows better than the module.
+    tables tell. `user_module` is the user's model inside `module`, `whole` the function that a mark
+    on the model is on, `typical_input` an input like those it was made for, and `init` applies its
+    own initialization. `detects` tells that the outputs are `dets` and `labels`; `resized` returns
+    another sample, whose inputs have the given shapes, for each number; `while_traced` gives what
+    the source needs while it is traced, and `known_functions` are those of the source whose
+    questions have answers, `translations` has the onnxscript function that each custom op of the
+    source becomes (`to_onnx.translate`); `notes` is what the manifest says of the source's inputs
+    and outputs, `refusal` what is wrong with a sample that the module does not run on, beside the
+    reason that it raises, if the source knows better than the module.
     """
 
     module: nn.Module
-    own: nn.Module
+    user_module: nn.Module
     whole: Function
     inputs: tuple[TensorSpec, ...]
     samples: tuple[Sample, ...]
-    typical: Sample
+    typical_input: Sample
     init: Callable[[], None]
-    identity: str
     detects: bool
     resized: Callable[[tuple[tuple[int, ...], ...], int], Sample]
-    rules: Callable[[], AbstractContextManager[None]]
+    while_traced: Callable[[], AbstractContextManager[None]]
     known_functions: Sequence[KnownFunction] = ()
     translations: Mapping[Any, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -58,10 +55,10 @@ class Subject:
         self, marks: tuple[Mark, ...], *, traced: bool = False
     ) -> AbstractContextManager[Placement]:
         """Put marks on the model (`placing.placed`)."""
-        return placed(marks, self.own, whole=self.whole, traced=traced)
+        return placed(marks, self.user_module, whole=self.whole, traced=traced)
 
 
-def run_model(subject: Subject, sample: Sample) -> Any:
+def run_model(subject: TraceableModel, sample: Sample) -> Any:
     """Return what the model gives for a sample; raises ExportError for what it raises."""
     try:
         return subject.module(*(tensor.clone() for tensor in sample))

@@ -10,7 +10,7 @@ from partition_core.graph.file.graph import Model, Value
 from partition_core.graph.file.value_type import Dim
 from partition_core.graph.model_inputs import inputs_of
 from partition_core.recipe.input_forms import dims_misfit
-from partition_core.recipe.values import Export, FileInput, Recipe
+from partition_core.recipe.values import ExportOptions, FileInput, Recipe
 
 
 class Form(NamedTuple):
@@ -46,7 +46,7 @@ def differences(model: Model, recipe: Recipe) -> list[Problem]:
     return found
 
 
-def asked_inputs(export: Export) -> dict[str, Form]:
+def asked_inputs(export: ExportOptions) -> dict[str, Form]:
     """Return the inputs that a recipe asks for, by name; sizes that are free are its symbols."""
     symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
     return {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from partition_core.base.errors import BuildError, suggestion
-from partition_core.base.identity import MISSING
+from partition_core.base.file_stamp import MISSING
 from partition_core.base.missing import missing_file
 from partition_core.build.dependencies import labels
 from partition_core.build.dependencies.installed import installed_names

@@ -26,7 +26,7 @@ class DiedError(Exception):
     """The process that ran apart was ended; the text names the signal."""
 
 
-def run_apart(
+def run_in_child(
     act: Callable[[], bytes], seconds: int | None = None, room: int | None = None
 ) -> bytes:
     """Return what `act` gives in a fork of this process, which says nothing.

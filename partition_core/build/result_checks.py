@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.build.forms import ABSENT, FINGERPRINT, Form, is_text, list_of, pair_of
+from partition_core.build.note_forms import ABSENT, FINGERPRINT, Form, is_text, list_of, pair_of
 from partition_core.build.steps import STEPS, module_of
 from partition_core.store.entry import Result
 
