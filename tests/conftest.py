@@ -35,7 +35,7 @@ settings.load_profile("untimed")
 def native_code_here() -> Iterator[None]:
     """Let what a build runs in forks run in this process: a fork of it takes ten times as long.
 
-    For modules of many cuts. What forks are for is tested in `tests/unit/test_apart.py`.
+    For modules of many cuts. What forks are for is tested in `tests/unit/test_child_process.py`.
     """
     with native_code_in_this_process():
         yield
