@@ -128,12 +128,12 @@ class _Segment:
         backend_of: BackendOf,
     ) -> _Segment:
         backend = backend_of(boundary.save_file, SEEDS[0], False)
+        files = backend.convert(file, scratch)
         try:
             model = read_model(file)
         except CutError as error:
-            backend.load(file)  # what onnxruntime says of it goes first
+            backend.load(*files)  # what a backend says of it goes first
             raise ProofError(*error.problems) from error
-        files = backend.convert(file, scratch)
         operators, agreement = random_operators(model), backend.agreement()
         return cls(files, boundary, model, operators, fed, backend_of, agreement)
 
