@@ -25,8 +25,8 @@ from partition_core.proof.random_operators import (
     unseeded,
 )
 
-BackendOf = Callable[[str, int | None], Backend]
-"""What runs a segment: from its file's name, and the seed for one that draws random numbers."""
+BackendOf = Callable[[str, int, bool], Backend]
+"""What runs a segment: from its file's name, a seed, and whether it draws random numbers."""
 
 
 @dataclass(frozen=True)
@@ -128,18 +128,18 @@ class _Segment:
         scratch: Path,
         backend_of: BackendOf,
     ) -> _Segment:
-        backend = backend_of(boundary.save_file, None)
+        backend = backend_of(boundary.save_file, SEEDS[0], False)
+        files = backend.convert(file, scratch)
         try:
             model = read_model(file)
         except CutError as error:
-            backend.load(file)  # what onnxruntime says of it goes first
+            backend.load(*files)  # what a backend says of it goes first
             raise ProofError(*error.problems) from error
-        files = backend.convert(file, scratch)
         operators, agreement = random_operators(model), backend.agreement()
         return cls(files, boundary, model, operators, fed, backend_of, agreement)
 
     def runs(self, seed: int = SEEDS[0]) -> list[dict[str, Array]]:
-        backend = self.backend_of(self.boundary.save_file, seed if self.operators else None)
+        backend = self.backend_of(self.boundary.save_file, seed, bool(self.operators))
         run = backend.load(*self.files)
         return [run(sample) for sample in self.fed]
 

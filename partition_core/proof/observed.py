@@ -13,7 +13,7 @@ from partition_core.graph.file.graph import Model
 from partition_core.graph.marks import marks_of
 from partition_core.graph.more_outputs import with_outputs
 from partition_core.graph.walk import dependents
-from partition_core.proof.random_operators import SEEDS, random_operators
+from partition_core.proof.random_operators import random_operators
 
 _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 
@@ -89,5 +89,5 @@ class Observed:
         ]
 
     def _run(self, file: Path, samples: Sequence[Arrays]) -> list[dict[str, Array]]:
-        run = Plain(END2END, SEEDS[0] if self.draws else None).load(file)
+        run = Plain(END2END, draws=self.draws).load(file)
         return [run(inputs) for inputs in samples]

@@ -26,9 +26,7 @@ from .toy.backend import Toy
 FOLDER = Path(__file__).parent
 
 
-def proven(
-    build: Build, folder: Path, backend_of: Callable[[str, int | None], Backend]
-) -> ChainRun:
+def proven(build: Build, folder: Path, backend_of: Callable[..., Backend]) -> ChainRun:
     nothing: frozenset[str] = frozenset()
     return run_chain(build.chain, build.wholes, SAMPLES, nothing, str, folder, backend_of)
 
@@ -82,7 +80,7 @@ def test_segments_are_converted_and_proven_in_their_backend(build: Build, tmp_pa
 
 
 def test_each_segment_may_have_another_backend(build: Build, tmp_path: Path) -> None:
-    mixed = proven(build, tmp_path, lambda file, seed: Toy() if file == "a.onnx" else OnnxRuntime())
+    mixed = proven(build, tmp_path, lambda file, *_: Toy() if file == "a.onnx" else OnnxRuntime())
     assert mixed.problems == []
     assert [path.name for path in tmp_path.iterdir()] == ["a.toy"]
 

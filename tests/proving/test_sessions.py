@@ -68,7 +68,7 @@ def test_a_seed_of_its_own_repeats_in_the_first_run_of_a_session_only(kind: str)
 def test_runs_of_the_proof_do_not_depend_on_those_before(kind: str, tmp_path: Path) -> None:
     for seed in (True, False):
         file = written(model(kind, seed), tmp_path)
-        one, other = (Plain("m", 0).load(file) for _ in range(2))
+        one, other = (Plain("m", draws=True).load(file) for _ in range(2))
         runs = [one(X)["z"], one(X)["z"]]
         assert np.array_equal(runs[0], runs[1]) == seed
         other({"x": X["x"][::-1].copy()})
@@ -78,6 +78,6 @@ def test_runs_of_the_proof_do_not_depend_on_those_before(kind: str, tmp_path: Pa
 def test_a_coin_falls_otherwise_in_runs_that_are_compared(tmp_path: Path) -> None:
     file = written(model("bernoulli", seed=False), tmp_path)
     half = {"x": np.full(8, 0.5, np.float32)}
-    runs = [Plain("m", seed).load(file) for seed in SEEDS]
+    runs = [Plain("m", seed, draws=True).load(file) for seed in SEEDS]
     for _ in range(4):
         assert len({run(half)["z"][0] for run in runs}) == 2

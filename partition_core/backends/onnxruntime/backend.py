@@ -71,14 +71,15 @@ class OnnxRuntime(_OnnxRuntime):
 class Plain(_OnnxRuntime):
     """onnxruntime as a proof needs it: on the CPU, graph optimizations off, in the free memory.
 
-    `called` names the model in messages. `seed` is for one that draws random numbers, and goes on
-    drawing from run to run: each of its runs is then the first of a new session, with a seed of its
-    own that `seed` and the number of the run decide. `data` is the folder of the model's external
-    data, if that is not its own.
+    `called` names the model in messages, and random numbers are drawn from `seed`. A model that
+    `draws` them goes on drawing from run to run: each of its runs is the first of a new session,
+    with a seed of its own that `seed` and the number of the run decide. `data` is the folder of the
+    model's external data, if that is not its own.
     """
 
     called: str
-    seed: int | None = None
+    seed: int = 0
+    draws: bool = False
     data: Path | None = None
 
     def load(self, *files: Path) -> PlainSession:

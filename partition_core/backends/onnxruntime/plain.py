@@ -48,7 +48,7 @@ class PlainSession:
 
     def __call__(self, inputs: Mapping[str, Array], /) -> dict[str, Array]:
         """Return all outputs by name (`values.run`)."""
-        if self._settings.seed is not None and self._runs:
+        if self._settings.draws and self._runs:
             self._session = None  # a large model is in memory once
             self._session = self._loaded()
         self._runs += 1
@@ -60,7 +60,7 @@ class PlainSession:
 
     def _loaded(self) -> Any:
         # The seed of the process, from which operators without one of their own draw.
-        number = 1 + (self._settings.seed or 0) + _MOST_SEEDS * self._runs
+        number = 1 + self._settings.seed + _MOST_SEEDS * self._runs
         onnxruntime.set_seed(_GOLDEN * number & _LARGEST_SEED)
         try:
             with limited_memory():

@@ -143,7 +143,7 @@ class _Given:
             with file.open("ab") as stream:
                 stream.write(mark_definitions(self.model))
         data = self.source.parent if file != self.source and locations(self.model) else None
-        return Plain(self.source.name, seed if self.operators else None, data).load(file)
+        return Plain(self.source.name, seed, bool(self.operators), data).load(file)
 
 
 def _observed(given: _Given, tensors: Sequence[str], plain: _Runs) -> tuple[_Runs, list[_Changes]]:
