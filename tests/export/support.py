@@ -20,7 +20,7 @@ from partition_core.graph.files import save_traced
 from partition_core.recipe.values import (
     Answer,
     DynamicAxis,
-    Export,
+    ExportOptions,
     Mark,
     OwnWeights,
     Partition,
@@ -31,8 +31,7 @@ from partition_core.recipe.values import (
     Weights,
 )
 from partition_core.sources.traced import export_recipe, load_subject
-from partition_core.trace.exporter import Export as Exported
-from partition_core.trace.exporter import export_subject
+from partition_core.trace.exporter import TracedExport, export_subject
 from partition_core.trace.traceable_model import TraceableModel
 
 ROOT = Path(__file__).parents[2]
@@ -78,18 +77,18 @@ def torch_recipe(
     return Recipe(
         "small-model",
         TorchModel(path, args, weights or OwnWeights()),
-        Export(tuple(specs), output_names, dynamic_axes, opset, answers=answers),
+        ExportOptions(tuple(specs), output_names, dynamic_axes, opset, answers=answers),
         marks,
         Partition("nothing", ()),
         Proof(1e-4, ()),
     )
 
 
-def export(recipe: Recipe, root: Path = ROOT, checkpoint: Path | None = None) -> Exported:
+def export(recipe: Recipe, root: Path = ROOT, checkpoint: Path | None = None) -> TracedExport:
     return export_recipe(recipe, root, checkpoint, quietly)
 
 
-def export_with_ops(recipe: Recipe) -> Exported:
+def export_with_ops(recipe: Recipe) -> TracedExport:
     """Export a model that calls the custom ops which stand in for code of mmcv and mmdet."""
     from partition_core.sources.mmdet.source import ALL_TRANSLATIONS
 
@@ -116,7 +115,7 @@ def run(model: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(None, dict(inputs)), strict=True))
 
 
-def sample(exported: Exported, number: int = 0) -> RecordedSample:
+def sample(exported: TracedExport, number: int = 0) -> RecordedSample:
     return exported.recording.samples[number]
 
 

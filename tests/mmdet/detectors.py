@@ -15,7 +15,7 @@ import torch
 from partition_core.graph.files import cut_file
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
-    Export,
+    ExportOptions,
     Mark,
     MmdetModel,
     Partition,
@@ -27,7 +27,7 @@ from partition_core.recipe.values import (
 )
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import TracedExport
 from partition_core.trace.traceable_model import TraceableModel
 from tests.export.support import quietly, saved
 
@@ -43,7 +43,7 @@ def recipe(pictures: int = 1, config: str = CONFIG, **overrides: str) -> Recipe:
     return Recipe(
         "yolov3",
         MmdetModel(config, tuple(sorted(overrides.items())), Seed(0)),
-        Export((TensorSpec("input", (pictures, 3, SIZE, SIZE), "float32"),), (), (), 20),
+        ExportOptions((TensorSpec("input", (pictures, 3, SIZE, SIZE), "float32"),), (), (), 20),
         (
             Mark("detector_forward", "detector", None, ("input",), ("dets", "labels")),
             Mark("yolo_head", HEAD, None, ("pred_maps",), ()),
@@ -72,7 +72,7 @@ class Built:
     """An exported detector: its PyTorch model, what the export gave, and files of its parts."""
 
     subject: TraceableModel
-    exported: Exported
+    exported: TracedExport
     file: Path
     files: dict[str, Path]
     sessions: dict[Path, ort.InferenceSession]

@@ -12,7 +12,7 @@ import pytest
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import (
     Answer,
-    Export,
+    ExportOptions,
     MmdetModel,
     Partition,
     Proof,
@@ -21,7 +21,7 @@ from partition_core.recipe.values import (
     TensorSpec,
 )
 from partition_core.sources.traced import export_recipe
-from partition_core.trace.exporter import Export as Exported
+from partition_core.trace.exporter import TracedExport
 from tests.export.support import quietly
 
 PARTS = """
@@ -113,13 +113,15 @@ def exported(
     backbone: str = "PlainBackbone",
     head: str = "FCOSHead",
     coder: str = "DistancePointBBoxCoder",
-) -> Exported:
+) -> TracedExport:
     text = CONFIG.format(backbone=backbone, head=head, coder=coder)
     (folder / "config.py").write_text(text)
     recipe = Recipe(
         "asking",
         MmdetModel("config.py", (), Seed(0)),
-        Export((TensorSpec("input", (1, 3, 96, 96), "float32"),), (), (), 20, answers=answers),
+        ExportOptions(
+            (TensorSpec("input", (1, 3, 96, 96), "float32"),), (), (), 20, answers=answers
+        ),
         (),
         Partition("none", ()),
         Proof(1e-4, ()),
