@@ -74,7 +74,7 @@ class Digests:
             self._remember(os.path.abspath(path), told, digest)
 
     @contextlib.contextmanager
-    def kept(self, path: Path, digest: Digest) -> Iterator[None]:
+    def keeping_digest(self, path: Path, digest: Digest) -> Iterator[None]:
         """Go on believing in a verified file that gets or loses a link meanwhile.
 
         That changes its ctime, and nothing else.

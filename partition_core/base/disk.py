@@ -88,7 +88,7 @@ def remove_parts(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def held_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
     """Hold a folder until the end, or until this process dies; raises OSError if another does."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,4 +1,4 @@
-"""Connections over HTTP whose server cannot hold a build: not by silence, nor by trickling."""
+"""HTTP connections with timeouts, so that a silent or slow server cannot stall a build."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds in which a connection must stand."""
+"""Seconds to establish a connection."""
 
 SLOWEST = 1000
-"""Bytes a second that a body must have, once it took as long as a server may be silent."""
+"""The lowest rate of a body, in bytes per second, once it has taken longer than the timeout."""
 
 CHUNK = 1 << 20
 
 
 class SlowError(TimeoutError):
-    """An answer that trickles in: the text tells how little came in which time."""
+    """A response that is too slow: the text says how many bytes came in which time."""
 
-    def __init__(self, came: str) -> None:
-        super().__init__(f"it sends {came}, and less than {SLOWEST} bytes a second")
+    def __init__(self, received: str) -> None:
+        super().__init__(f"it sends {received}, less than {SLOWEST} bytes a second")
 
 
 class _Timed(io.RawIOBase):
-    """The bytes of a connection, of which those of one call must be there in some seconds."""
+    """A connection's stream with a timeout for all reads of one call, not for each."""
 
     def __init__(self, raw: io.RawIOBase, connection: socket.socket, seconds: float) -> None:
         self._raw = raw
@@ -37,20 +37,20 @@ class _Timed(io.RawIOBase):
         self.renew()
 
     def renew(self) -> None:
-        """Let what is read from now on take the whole time again."""
+        """Restart the timeout."""
         self._end = time.monotonic() + self._seconds
         self._count = 0
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, room: Any) -> int | None:
-        left = self._end - time.monotonic()
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._end - time.monotonic()
         try:
-            if left <= 0:
+            if remaining <= 0:
                 raise TimeoutError("timed out")
-            self._connection.settimeout(left)
-            count = self._raw.readinto(room)
+            self._connection.settimeout(remaining)
+            count = self._raw.readinto(buffer)
         except TimeoutError as error:
             if not self._count:
                 raise
@@ -64,19 +64,16 @@ class _Timed(io.RawIOBase):
 
 
 class Answer(http.client.HTTPResponse):
-    """An answer whose head must be here in the time that a server may be silent.
+    """A response whose head must arrive within the timeout, and so must each chunk of its body."""
 
-    So must all that one call reads of its body.
-    """
-
-    def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
-        super().__init__(sock, *given, **named)
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
         self.seconds = sock.gettimeout() or CONNECT_TIMEOUT
         self._timed = _Timed(self.fp.detach(), sock, self.seconds)
         self.fp = io.BufferedReader(self._timed)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the body; raises SlowError for one that trickles, and what the library raises."""
+        """Yield the body; raises SlowError if it is too slow, and the errors of the library."""
         start, count = time.monotonic(), 0
         while True:
             self._timed.renew()
@@ -85,20 +82,20 @@ class Answer(http.client.HTTPResponse):
                 return
             yield chunk
             count += len(chunk)
-            passed = time.monotonic() - start
-            if passed > self.seconds and count < passed * SLOWEST:
-                raise SlowError(f"{count} bytes in {passed:.0f} s")
+            elapsed = time.monotonic() - start
+            if elapsed > self.seconds and count < elapsed * SLOWEST:
+                raise SlowError(f"{count} bytes in {elapsed:.0f} s")
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection that must stand soon, and may then be silent for longer."""
+    """A connection with a short timeout to connect and a longer one to read."""
 
     response_class = Answer
 
     def connect(self) -> None:
-        patience = _hasten(self)
+        timeout = _shorten_timeout(self)
         super().connect()
-        self.sock.settimeout(patience)
+        self.sock.settimeout(timeout)
 
 
 class _SecureConnection(http.client.HTTPSConnection):
@@ -107,16 +104,17 @@ class _SecureConnection(http.client.HTTPSConnection):
     response_class = Answer
 
     def connect(self) -> None:
-        patience = _hasten(self)
+        timeout = _shorten_timeout(self)
         super().connect()
-        self.sock.settimeout(patience)
+        self.sock.settimeout(timeout)
 
 
-def _hasten(connection: http.client.HTTPConnection) -> float:
-    patience = connection.timeout or CONNECT_TIMEOUT
-    connection.timeout = min(patience, CONNECT_TIMEOUT)
+def _shorten_timeout(connection: http.client.HTTPConnection) -> float:
+    """Set the timeout to connect; return the one to read with."""
+    timeout = connection.timeout or CONNECT_TIMEOUT
+    connection.timeout = min(timeout, CONNECT_TIMEOUT)
     connection.blocksize = CHUNK
-    return patience
+    return timeout
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -129,13 +127,13 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
 
 
-def opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
-    """Return what opens HTTP URLs with such connections, and with some handlers more."""
+def opener_with(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """Return an opener of HTTP URLs with such connections and additional handlers."""
     return urllib.request.build_opener(_Http, _Https, *handlers)
 
 
 def answer_of(
-    opener: urllib.request.OpenerDirector, request: urllib.request.Request, patience: float
+    opener: urllib.request.OpenerDirector, request: urllib.request.Request, timeout: float
 ) -> Answer:
-    """Return the answer to a request; `patience` is how many seconds the server may be silent."""
-    return cast(Answer, opener.open(request, timeout=patience))
+    """Return the response to a request; `timeout` is in seconds without a byte from the server."""
+    return cast(Answer, opener.open(request, timeout=timeout))

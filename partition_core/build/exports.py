@@ -57,8 +57,8 @@ class Exports:
         """Return the lists that are known here, and those that others have now."""
         if not self.is_followed:
             return ((),)
-        afar = self.job.store.lists_afar(self.key)
-        return self._usable(merged(self._known_here(), afar))
+        shared = self.job.store.shared_lists(self.key)
+        return self._usable(merged(self._known_here(), shared))
 
     def _known_here(self) -> tuple[Names, ...]:
         here = self.job.store.lists(self.key)

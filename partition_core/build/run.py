@@ -42,7 +42,7 @@ class Run:
     that are not are left out, with a warning, and so are files that only look like recipes.
     """
 
-    def __init__(self, root: Path, names: Sequence[str] | None, must_be_right: bool = True) -> None:
+    def __init__(self, root: Path, names: Sequence[str] | None, must_be_valid: bool = True) -> None:
         self.root = root
         self._settled = UpToDateMemory(root, root / STATE / "settled.json")
         self.builds: list[RecipeBuild] = []
@@ -56,11 +56,11 @@ class Run:
                 problems.extend(error.problems)
             except OSError as error:
                 problems.append(disk_problem(error))
-        if problems and must_be_right:
+        if problems and must_be_valid:
             raise RecipeError(*problems)
         for wrong in dict.fromkeys(problems):
             warn(f"{wrong}; left out")
-        if names is None and not must_be_right:
+        if names is None and not must_be_valid:
             for told in _overlooked_files(root):
                 warn(told)
 

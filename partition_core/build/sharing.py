@@ -35,14 +35,14 @@ def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
             raise _not_built(plan)
     with _told(place):
         for step, result, files in parcels:
-            moved = shared.give(step.key, result, plan.project.store, files)
+            moved = shared.upload(step.key, result, plan.project.store, files)
             if files:
                 told = f"sent {', '.join(moved)}" if moved else "was there"
                 lines.append(f"{plan.recipe}: {step.name}: {told}")
         exports, (exported, _, _) = plan.exports, parcels[0]
         if exports.is_followed:
             lists = merged([exports.names_of(exported.fingerprint)], shared.lists_at(exports.key))
-            shared.give(exports.key, exports.entry(lists), plan.project.store)
+            shared.upload(exports.key, exports.entry(lists), plan.project.store)
     return lines
 
 
@@ -91,7 +91,7 @@ def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: 
     file = result.files[name]
     if plan.project.store.path_of(file) is not None:
         return False
-    if not plan.project.store.on_first_tier(lambda tier: shared.bring(name, file, tier)):
+    if not plan.project.store.on_first_tier(lambda tier: shared.download(name, file, tier)):
         raise _not_there(plan, place, f"'{name}'")
     return True
 
@@ -160,7 +160,7 @@ def _shared(plan: Plan) -> tuple[SharedStore, str]:
             f"write it, or set the variable {REMOTE_VARIABLE}",
         )
     transport = transport_of(url, plan.project.root)()
-    return SharedStore(transport, True, warn), f"shared store '{transport.place}'"
+    return SharedStore(transport, True, warn), f"shared store '{transport.location}'"
 
 
 @contextlib.contextmanager

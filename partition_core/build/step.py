@@ -157,8 +157,8 @@ def laid_out(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[str, Pat
                 continue
             paths[name] = Path(shutil.copyfile(paths[name], folder / name))
             weights = folder / model.weights_name
-            lent = job.store.lent
-            if not weights.exists() and not stack.enter_context(lent(model.weights, weights)):
+            linked = job.store.linked
+            if not weights.exists() and not stack.enter_context(linked(model.weights, weights)):
                 raise lost(model.weights_name)
         yield paths, folder
 

@@ -17,7 +17,7 @@ from partition_core.chain.manifest import Former, former_manifest
 from partition_core.store import upkeep
 from partition_core.store.entry import is_digest
 from partition_core.store.local import LocalStore
-from partition_core.store.upkeep import DAY, Held, Limits
+from partition_core.store.upkeep import DAY, Limits, StoredResult
 
 _SHOWN = 12
 """Digits of a key that are shown; those of `doit store --forget` may be as few as `_LEAST`."""
@@ -29,7 +29,7 @@ def show(project: Project, now: float | None = None) -> Iterator[str]:
     clock = time.time() if now is None else now
     for store in _stores(project):
         kept = {key for manifest in _manifests(store) for key in manifest.keys}
-        results = upkeep.held(store)
+        results = upkeep.results_in(store)
         rows = [_row(one, one.key in kept, clock) for one in results]
         yield from _table([("recipe", "step", "size", "made in", "used", "key", ""), *rows])
         checkpoints = upkeep.size_of(store.checkpoints())
@@ -63,7 +63,7 @@ def prune(project: Project, days: float | None, down_to: int | None, is_dry: boo
     """
     unused_for = None if days is None else days * DAY
     for store in _stores(project):
-        with store.alone():
+        with store.exclusive():
             before, now = upkeep.occupied(store), time.time()
             manifests = list(_manifests(store))
             limits = Limits(unused_for, down_to, {k for m in manifests for k in m.keys})
@@ -95,8 +95,8 @@ def forget(project: Project, what: str) -> Iterator[str]:
     known: set[str] = set()
     is_found = False
     for store in _stores(project):
-        with store.alone():
-            made = {one.key: one.result.origin for one in upkeep.held(store)}
+        with store.exclusive():
+            made = {one.key: one.result.origin for one in upkeep.results_in(store)}
             known |= {origin.recipe for origin in made.values()}
             chosen = [
                 (key, path)
@@ -150,7 +150,7 @@ def _manifests(store: LocalStore) -> Iterator[Former]:
             yield former_manifest(path.parent)
 
 
-def _row(one: Held, is_used: bool, now: float) -> tuple[str, ...]:
+def _row(one: StoredResult, is_used: bool, now: float) -> tuple[str, ...]:
     origin = one.result.origin
     return (
         origin.recipe,
@@ -175,14 +175,14 @@ def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _called(name: str, one: Held) -> str:
+def _called(name: str, one: StoredResult) -> str:
     origin = one.result.origin
     return (
         f"'{name}' of step '{origin.step}' of recipe '{origin.recipe}', made in {origin.seconds} s"
     )
 
 
-def _inputs(store: LocalStore, one: Held, told: set[str]) -> Iterator[str]:
+def _inputs(store: LocalStore, one: StoredResult, told: set[str]) -> Iterator[str]:
     """Yield the entries of a result's fingerprint, then those of the results it was made of."""
     own = 0
     earlier: list[Digest] = []

@@ -1,1 +1,1 @@
-"""What is typed on a command line: the only code that knows doit."""
+"""The command line: the only room that imports doit."""

@@ -1,4 +1,4 @@
-"""The tasks that doit runs: one door to doit, and nothing but names, order and messages in it.
+"""The tasks that doit runs: only their names, order and messages.
 
 A project's `dodo.py` imports all names of `__all__`, by `partition_core.tasks`.
 """
@@ -17,7 +17,7 @@ from doit.exceptions import InvalidDodoFile
 
 from partition_core.base.signals import end_orderly, is_run_by_doit, let_workers_die_with_us
 
-if is_run_by_doit():  # before the rest, so that loading it can be interrupted
+if is_run_by_doit():  # before the other imports, so that they can be interrupted
     end_orderly()
 
 from partition_core.base.errors import PartitionError
@@ -29,7 +29,7 @@ from partition_core.cli.actions import attempt, say, say_all
 from partition_core.cli.command_line import commands, paths_in_full, scope
 from partition_core.cli.doit_database import MEMORY, Database
 from partition_core.cli.import_tasks import IMPORT, task_import_mmdeploy
-from partition_core.cli.options import WISHES, check_variables
+from partition_core.cli.options import SUGGEST_VARIABLES, check_variables
 from partition_core.cli.reporter import BuildReporter
 from partition_core.cli.run_tasks import calibrate_task, detect_task
 from partition_core.cli.share_tasks import transfer_task
@@ -56,7 +56,7 @@ _DATABASE = ".doit.db"
 
 DOIT_CONFIG = {
     "default_tasks": ["build"],
-    # What a recipe lacks, such as its checkpoint, is no reason not to build the others.
+    # A recipe that fails, for example without its checkpoint, must not stop the others.
     "continue": True,
     # Until the tasks are loaded; see _use_own_database.
     "backend": "sqlite3",
@@ -72,7 +72,7 @@ DOIT_CONFIG = {
             "long": "dry-run",
             "type": bool,
             "default": False,
-            "help": "tell what would be done for each step, and why; change nothing",
+            "help": "show what each step would do, and why; change nothing",
         }
     ]
 )
@@ -116,17 +116,17 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
 
 
 def _before(build: RecipeBuild, artifact: str, names: list[str]) -> list[str]:
-    """Return the tasks that come before the publishing of an artifact, one of `names`."""
+    """Return the tasks to run before `artifact` is published; `names` are the publishing tasks."""
     order = [step.row.kind for step in build.steps]
-    made = [step.artifact for step in build.steps].index(artifact)
-    last = max(made, order.index(PROVE))  # nothing is published before it is proven
+    producer = [step.artifact for step in build.steps].index(artifact)
+    last = max(producer, order.index(PROVE))  # nothing is published before it is proven
     # The manifest names the models, so it is published after them.
     models = names[: build.outline.artifacts.index(artifact)] if artifact == MANIFEST else []
     return [build.steps[last].task(build.name), *models]
 
 
 def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
-    """Return what yields the tasks of a kind of step, for doit to call."""
+    """Return the task creator, in the sense of doit, of a kind of step."""
 
     def tasks() -> Iterator[Task]:
         for build in _builds():
@@ -146,52 +146,52 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
 
 
 _STEP_TASKS = {f"task_{row.kind}": _step_tasks(row) for row in STEPS}
-# doit takes tasks by the names that a project's dodo.py imports.
+# doit finds tasks by the names that a project's dodo.py imports.
 globals().update(_STEP_TASKS)
 __all__ += [f"task_{row.kind}" for row in STEPS]
 
 
 def task_suggest() -> Iterator[Task]:
-    """Tell where the models of recipes may best be cut; changes no recipe."""
+    """Suggest where to cut the models of recipes; change no recipe."""
     builds = _builds()
     if "suggest" in commands():
-        _check_wishes()
+        _check_suggest_variables()
     for build in builds:
         yield {
             "name": build.name,
-            "doc": f"Tell where the model of '{build.name}' may best be cut.",
-            "actions": [(_advise, [build, _wishes()])],
+            "doc": f"Suggest where to cut the model of '{build.name}'.",
+            "actions": [(_advise, [build, _suggest_variables()])],
             "task_dep": [f"export:{build.name}"],
             "verbosity": 2,
             "meta": {"recipe": build.name},
         }
 
 
-def _check_wishes() -> None:
-    from partition_core.suggest.wishes import SuggestOptions  # of use for this command only
+def _check_suggest_variables() -> None:
+    from partition_core.suggest.wishes import SuggestOptions  # for this command only
 
     try:
-        SuggestOptions.of(_wishes())
+        SuggestOptions.of(_suggest_variables())
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
 
 
-def _wishes() -> dict[str, str]:
+def _suggest_variables() -> dict[str, str]:
     variables = doit_cmd._CMDLINE_VARS or {}
-    return {name: variables[name] for name in WISHES if name in variables}
+    return {name: variables[name] for name in SUGGEST_VARIABLES if name in variables}
 
 
-def _advise(build: RecipeBuild, wishes: dict[str, str]) -> object:
-    return attempt(lambda: say_all(build.advice(wishes, say)), _file(build))
+def _advise(build: RecipeBuild, variables: dict[str, str]) -> object:
+    return attempt(lambda: say_all(build.advice(variables, say)), _file(build))
 
 
 def task_detect() -> Task:
-    """Find objects in `image=…` with `recipe=…`: the picture with boxes, and a JSON file."""
+    """Detect objects in `image=…` with `recipe=…`: write the picture with boxes, and JSON."""
     return _on_build("detect", detect_task)
 
 
 def task_calibrate() -> Task:
-    """Write what enters each segment of `recipe=…` for the pictures in `images=…`."""
+    """Write calibration data: each segment's inputs for the pictures in `images=…`."""
     return _on_build("calibrate", calibrate_task)
 
 
@@ -206,20 +206,20 @@ def _on_build(
 
 
 def task_push() -> Task:
-    """Give results to the shared store: all of a recipe's, or `artifact=…` of them."""
+    """Upload results to the shared store: all of a recipe, or those of `artifact=…`."""
     return transfer_task("push", _builds, doit_cmd.get_var("artifact"))
 
 
 def task_pull() -> Task:
-    """Take artifacts from the shared store: all of a recipe's, or `artifact=…` of them."""
+    """Download artifacts from the shared store: all of a recipe, or those of `artifact=…`."""
     return transfer_task("pull", _builds, doit_cmd.get_var("artifact"))
 
 
 def _steps(build: RecipeBuild, before: Row) -> list[str]:
-    """Return the tasks of the steps of kinds before one, in the order of the work.
+    """Return the tasks of the steps before a kind of step, in the order of the work.
 
-    doit starts tasks in the order in which another one asks for them, but those that had to wait
-    in any order: so whoever needs a cut asks for the export first.
+    doit starts tasks in the order of `task_dep`, except those that had to wait, which start in any
+    order: so a task that needs a cut lists the export first.
     """
     kinds = STEPS[: STEPS.index(before)]
     return [step.task(build.name) for step in build.steps if step.row in kinds]
@@ -248,7 +248,7 @@ def _task(
 
 
 class _UpToDate:
-    """Whether a task has nothing to do; `doit info` shows its text, the reason why not."""
+    """Whether a task is up to date; its text, which `doit info` shows, is the reason why not."""
 
     def __init__(self, build: RecipeBuild, what: str, is_done: Callable[[str], bool]) -> None:
         self._build = build
@@ -256,7 +256,7 @@ class _UpToDate:
         self._is_done = is_done
 
     def __call__(self) -> bool:
-        """Return the answer; what cannot be found out is not done, and the action will say why."""
+        """Return it; False after an error, which the action will raise again and report."""
         try:
             return self._is_done(self._what)
         except (PartitionError, OSError):
@@ -267,7 +267,7 @@ class _UpToDate:
 
 
 class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
-    """Removes the artifacts of a recipe, `doit clean build:<recipe>`, or one of them."""
+    """Removes one or all artifacts of a recipe (`doit clean build:<recipe>`)."""
 
     def __init__(self, build: RecipeBuild, artifact: str | None = None) -> None:
         self._build = build
@@ -275,7 +275,7 @@ class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
         self.task = None
 
     def execute(self, out: Any = None, err: Any = None) -> object:
-        """Remove them; doit tells."""
+        """Remove them; doit prints what it does."""
         return attempt(lambda: self._build.remove(self._artifact), _file(self._build))
 
     def __str__(self) -> str:
@@ -291,13 +291,13 @@ def _file(build: RecipeBuild) -> str:
 
 
 def _builds() -> list[RecipeBuild]:
-    """Return the builds of the chosen recipes, made once for all tasks of one run of doit."""
+    """Return the builds of the selected recipes, created once per run of doit."""
     variables = dict(doit_cmd._CMDLINE_VARS or {})
     try:
         about = scope(tuple(sys.argv[1:]), variables.get("recipe"))
         check_variables(variables)
         if IMPORT in commands():
-            return []  # `recipe` is what will be written
+            return []  # `recipe` names the file to write
         BuildReporter.run = _run(Path.cwd(), *about)
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
@@ -310,10 +310,10 @@ _run = functools.lru_cache(maxsize=1)(Run)
 
 
 def _use_own_database() -> None:
-    """Let doit remember in our database.
+    """Replace doit's database by ours.
 
-    doit knows a backend by the name of an entry point, which an installation may lack that is
-    older than the code. So doit starts with an empty database of its own, which is replaced here.
+    doit finds a backend by an entry point, which an installation older than the code may lack.
+    So doit starts with an empty database of its own, which is replaced here.
     """
     manager = Globals.dep_manager
     if manager is None or isinstance(manager.backend, Database):

@@ -1,6 +1,6 @@
-"""The words of doit's command line: which commands they are, and which recipes they are about.
+"""The words of doit's command line: which commands and which recipes they select.
 
-One recipe with a mistake must not stop what is about others, so only these are read.
+Only selected recipes are read, so that a mistake in another one does not stop the command.
 """
 
 from __future__ import annotations
@@ -22,31 +22,30 @@ _BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tab
 
 
 class Scope(NamedTuple):
-    """The recipes that a command is about; None are all of them.
+    """The recipes that a command selects; None means all.
 
-    `must_be_right` tells whether a mistake in one of them stops the command, as it stops a build;
-    otherwise it is a warning.
+    With `must_be_valid` a mistake in one of them stops the command; otherwise it is a warning.
     """
 
     recipes: tuple[str, ...] | None
-    must_be_right: bool
+    must_be_valid: bool
 
 
 def commands() -> set[str]:
-    """Return the words of the command line that may be commands, without what they are for."""
+    """Return the words of the command line that may be commands, without their subtasks."""
     return {word.partition(":")[0] for word in sys.argv[1:]}
 
 
 def paths_in_full(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables with `~` as the user's folder: behind `=` no shell replaces it."""
+    """Return the variables with `~` expanded, which a shell does not do after `=`."""
     return {name: os.path.expanduser(value) for name, value in variables.items()}
 
 
 def scope(words: Sequence[str], chosen: str | None) -> Scope:
-    """Return what a command line of these words is about; `chosen` is the text behind `recipe=`.
+    """Return the scope of a command line; `chosen` is the value of `recipe=`.
 
-    Raises RecipeError for a variable that is written with spaces around its sign, and for fewer
-    processes than none, with which doit would do nothing.
+    Raises RecipeError for a variable with spaces around its `=`, and for a negative number of
+    processes, with which doit would do nothing.
     """
     _check_processes(words)
     if "=" in words:
@@ -72,8 +71,8 @@ def _check_processes(words: Sequence[str]) -> None:
         option = _PROCESSES.fullmatch(word)
         count = (option[1] or following) if option else ""
         if _NEGATIVE.fullmatch(count):
-            expected = "expected 0, or how many processes build at the same time"
-            raise RecipeError.at(f"-n {count}", "this is no number of processes", expected)
+            expected = "expected 0 or the number of processes that build in parallel"
+            raise RecipeError.at(f"-n {count}", "not a number of processes", expected)
 
 
 _PROCESSES = re.compile(r"(?:-n|--process)=?(.*)")

@@ -1,7 +1,7 @@
-"""What doit remembers of tasks, in an SQLite file: each value is written at once.
+"""A database for doit's task values, in an SQLite file: each value is written at once.
 
-doit's own backends write at the end of a run, so a killed run forgets all; they stop at a damaged
-file, and hold a lock for as long as a run with a failure goes on. Knows nothing of doit.
+doit's own backends write at the end of a run, so a killed run loses everything; they fail on a
+damaged file, and hold a lock during the whole run after a failure. Does not import doit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 MEMORY = ":memory:"
 
-_PATIENCE = 2.0  # seconds; another run writes for less than one
+_TIMEOUT = 2.0  # seconds; another run holds its lock for less than one
 
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
@@ -31,9 +31,9 @@ class Codec(Protocol):
 class Database:
     """A backend of doit in the file `name`, which may be lost at any moment without harm.
 
-    A damaged file is put aside and a file that cannot be opened is not used, each with a warning.
-    Two runs may share the file; each sees what was there when it started. What cannot be written
-    is remembered for the length of the run.
+    A damaged file is moved away and a file that cannot be opened is not used, each with a warning.
+    Two runs may share the file; each sees its state at the start. Values that cannot be written
+    last until the end of the run.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Database:
             self._execute("insert or replace into doit values (?, ?)", (task, text))
 
     def in_(self, task: str) -> bool:
-        """Return whether anything is remembered of a task."""
+        """Return whether the database has values of a task."""
         return task in self._rows
 
     def remove(self, task: str) -> None:
@@ -74,16 +74,16 @@ class Database:
         self._execute("delete from doit")
 
     def dump(self) -> None:
-        """Close the file; everything is in it already."""
+        """Close the file; everything has already been written."""
         self._connection.close()
 
     def _task(self, task: str) -> dict[str, Any]:
         if task not in self._values:
             try:
-                found = self._codec.decode(self._rows.get(task, "{}"))
+                values = self._codec.decode(self._rows.get(task, "{}"))
             except ValueError:
-                found = {}
-            self._values[task] = found if isinstance(found, dict) else {}
+                values = {}
+            self._values[task] = values if isinstance(values, dict) else {}
         return self._values[task]
 
     def _execute(self, statement: str, values: tuple[str, ...] = ()) -> None:
@@ -100,7 +100,7 @@ class Database:
         except UnicodeDecodeError:
             return self._opened_anew()
         except sqlite3.DatabaseError as error:
-            # One that Python raises of its own, as for text that is not UTF-8, has no code.
+            # Errors that Python raises itself, for example for invalid UTF-8, have no code.
             if getattr(error, "sqlite_errorcode", _DAMAGED[0]) not in _DAMAGED:
                 self._warn(f"{self.name}: {error}; `doit ignore` is not remembered")
                 return _opened(MEMORY)
@@ -108,7 +108,7 @@ class Database:
 
     def _opened_anew(self) -> tuple[sqlite3.Connection, dict[str, str]]:
         aside = f"{self.name}.damaged"
-        self._warn(f"{self.name} is damaged; it was put into {aside}, and a new one is made")
+        self._warn(f"{self.name} is damaged; it was moved to {aside} and a new one is created")
         try:
             Path(f"{self.name}-journal").unlink(missing_ok=True)
             Path(self.name).replace(aside)
@@ -118,9 +118,9 @@ class Database:
 
 
 def _opened(name: str) -> tuple[sqlite3.Connection, dict[str, str]]:
-    connection = sqlite3.connect(name, timeout=_PATIENCE, isolation_level=None)
+    connection = sqlite3.connect(name, timeout=_TIMEOUT, isolation_level=None)
     try:
-        # The file is no loss if the machine stops; that a process is killed cannot harm it.
+        # Losing the file in a power failure does not matter; a killed process cannot damage it.
         connection.execute("pragma synchronous = off")
         connection.execute(
             "create table if not exists doit (task_id text not null primary key, task_data json)"

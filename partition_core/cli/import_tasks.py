@@ -1,4 +1,4 @@
-"""The task that makes recipes of other tools' configs: `doit import_mmdeploy`."""
+"""The task that converts other tools' configs to recipes: `doit import_mmdeploy`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CONFIGS = ("deploy_cfg", "model_cfg")
 
 
 def task_import_mmdeploy() -> dict[str, Any]:
-    """Make a recipe of an MMDeploy config: `deploy_cfg=… model_cfg=…`, and `recipe=` its name."""
+    """Convert an MMDeploy config to a recipe: `deploy_cfg=… model_cfg=… recipe=<its name>`."""
     return {"actions": [_import], "verbosity": 2}
 
 
 def _import() -> object:
-    # Builds with nothing to do should not pay for what only this task needs.
+    # Imported here so that no-op builds do not pay for it.
     from partition_core.sources.mmdet.importing import import_mmdeploy
 
-    given = paths_in_full(doit_cmd._CMDLINE_VARS or {})
-    return attempt(lambda: say_all(import_mmdeploy(Path.cwd(), given)))
+    variables = paths_in_full(doit_cmd._CMDLINE_VARS or {})
+    return attempt(lambda: say_all(import_mmdeploy(Path.cwd(), variables)))

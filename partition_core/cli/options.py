@@ -1,4 +1,4 @@
-"""The variables of doit's command line, `name=value`, and the commands that each is for."""
+"""The variables of doit's command line, `name=value`, and the commands that take them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from partition_core.base.errors import RecipeError, one_of, problem, suggestion
 from partition_core.cli.command_line import commands
 from partition_core.cli.import_tasks import CONFIGS, IMPORT
 
-WISHES = ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure")
-"""The variables that tell `doit suggest` what is wished for."""
+SUGGEST_VARIABLES = ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure")
+"""The variables of `doit suggest`."""
 
-_TAKERS = {
+_COMMANDS_OF = {
     "recipe": (),
     "artifact": ("push", "pull"),
-    **dict.fromkeys(WISHES, ("suggest",)),
+    **dict.fromkeys(SUGGEST_VARIABLES, ("suggest",)),
     **dict.fromkeys(CONFIGS, (IMPORT,)),
     "image": ("detect",),
     "images": ("calibrate",),
@@ -22,13 +22,13 @@ _TAKERS = {
     "out": ("calibrate", "detect"),
     "score": ("detect",),
 }
-"""The variables, and the commands that each is for; none: for all."""
+"""The commands that take each variable; empty: all."""
 
 
 def check_variables(variables: Mapping[str, str]) -> None:
-    """Raise a RecipeError for the variables that nobody knows, or that no command here takes."""
-    unknown = [name for name in variables if name not in _TAKERS]
-    here = [name for name, takers in _TAKERS.items() if not takers or commands() & set(takers)]
+    """Raise RecipeError for unknown variables, or for one that none of the commands takes."""
+    unknown = [name for name in variables if name not in _COMMANDS_OF]
+    here = [name for name, takers in _COMMANDS_OF.items() if not takers or commands() & set(takers)]
     if unknown:
         raise RecipeError(
             *(
@@ -36,16 +36,16 @@ def check_variables(variables: Mapping[str, str]) -> None:
                     f"{name}={variables[name]}",
                     f"unknown variable '{name}'",
                     one_of(here),
-                    suggestion(name, _TAKERS),
+                    suggestion(name, _COMMANDS_OF),
                 )
                 for name in unknown
             )
         )
     for name, value in variables.items():
-        takers = _TAKERS[name]
+        takers = _COMMANDS_OF[name]
         if takers and not commands().intersection(takers):
-            what = "this command has no use for it"
+            what = "not a variable of this command"
             if name == "artifact":
-                what = "a build makes all artifacts of a recipe"
+                what = "a build always makes all artifacts of a recipe"
             expected = " or ".join(f"`doit {taker}`" for taker in takers)
             raise RecipeError.at(f"{name}={value}", what, f"expected this variable with {expected}")

@@ -1,4 +1,4 @@
-"""What a run of doit tells its user: every error, and at the end what there is."""
+"""The output of a run of doit: every error, and at the end a summary of each recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from doit.reporter import ConsoleReporter
 from partition_core.base.folders import BUILD
 from partition_core.base.wording import columns, counted, size_text
 from partition_core.build.steps import PROVE
-from partition_core.cli.actions import MADE, SECONDS
+from partition_core.cli.actions import DID_WORK, SECONDS
 
 if TYPE_CHECKING:
     from partition_core.build.run import RecipeBuild, Run
@@ -18,90 +18,90 @@ if TYPE_CHECKING:
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has no types
-    """Says at the end, for each recipe, where each artifact comes from.
+    """Reports at the end, for each recipe, where each artifact comes from.
 
-    At a terminal in a table with times, else in a line for each artifact: those of a log should
-    be the same for the same work.
+    At a terminal as a table with times; otherwise as a line for each artifact, without times, so
+    that the same work gives the same log.
     """
 
     desc = "where each artifact comes from, and every error without a traceback"
 
     run: ClassVar[Run | None] = None
-    """What is built. Not in the tasks' `meta`: doit sends that between processes."""
+    """The current run. Not in the tasks' `meta`, which doit sends between processes."""
 
     def __init__(self, outstream: Any, options: Any) -> None:
         super().__init__(outstream, options)
-        self._seen: dict[str, list[Any]] = {}
-        self._made: set[str] = set()
+        self._tasks: dict[str, list[Any]] = {}
+        self._worked: set[str] = set()
         self._seconds: dict[str, float] = {}
         self._published: set[str] = set()
         self._failed: set[str] = set()
 
     def execute_task(self, task: Any) -> None:
-        """Say nothing: the actions tell what they do."""
+        """Print nothing: the actions report what they do."""
 
     def add_success(self, task: Any) -> None:
-        """Note what was done."""
-        self._see(task)
-        if task.values.get(MADE):
-            self._made.add(task.name)
+        """Record a task that ran."""
+        self._record(task)
+        if task.values.get(DID_WORK):
+            self._worked.add(task.name)
         self._seconds[task.name] = float(task.values.get(SECONDS) or 0)
         self._published.update(task.targets)
 
     def skip_uptodate(self, task: Any) -> None:
-        """Note what needed nothing."""
-        self._see(task)
+        """Record a task that was up to date."""
+        self._record(task)
 
     def add_failure(self, task: Any, fail: Any) -> None:
-        """Tell an error; of a task that could not start since another failed, nothing."""
+        """Print an error, except for a task that could not start because another one failed."""
         self._failed.add(_recipe(task))
         if not isinstance(fail, UnmetDependency):
             super().add_failure(task, fail)
 
-    def _see(self, task: Any) -> None:
+    def _record(self, task: Any) -> None:
         if task.actions and _recipe(task):
-            self._seen.setdefault(_recipe(task), []).append(task)
+            self._tasks.setdefault(_recipe(task), []).append(task)
 
     def _write_failure(self, result: Any, write_exception: bool = True) -> None:
         self.write(f"ERROR: {result['exception'].get_msg().strip()}\n")
 
     def complete_run(self) -> None:
-        """Tell what became of each recipe."""
+        """Print the outcome of each recipe."""
         for build in self.run.builds if self.run else ():
             if build.name in self._failed:
                 self.write(f"{build.name}: failed\n")
-            elif build.name in self._seen:
-                self._tell(build)
-        if self.run and self._seen:
+            elif build.name in self._tasks:
+                self._report(build)
+        if self.run and self._tasks:
             self.run.finish()
         for message in self.runtime_errors:
             self.write(f"ERROR: {message}\n")
 
-    def _tell(self, build: RecipeBuild) -> None:
-        tasks = self._seen[build.name]
-        there = {target for task in tasks for target in task.targets}
-        if there & self._published and self.outstream.isatty():
-            self._tell_table(build, there)
-        elif there & self._published:
+    def _report(self, build: RecipeBuild) -> None:
+        tasks = self._tasks[build.name]
+        targets = {target for task in tasks for target in task.targets}
+        if targets & self._published and self.outstream.isatty():
+            self._report_table(build, targets)
+        elif targets & self._published:
             self.write(f"{build.name}: {_proof(build)}\n")
-            for artifact, target in _targets(build, there):
+            for artifact, target in _targets(build, targets):
                 how = self._origin(build, artifact, target)
                 model = (build.plan.models() or {}).get(artifact)
                 size = f", {_size(model)}" if model and target in self._published else ""
                 self.write(f"{target}: {how}{size}\n")
-        elif there:
-            count = counted(len(there), "artifact")
+        elif targets:
+            count = counted(len(targets), "artifact")
             self.write(f"{build.name}: up to date ({count} in {BUILD}/{build.name})\n")
-        elif not any(task.name in self._made for task in tasks):
+        elif not any(task.name in self._worked for task in tasks):
             steps = ", ".join(task.name for task in tasks)
             self.write(f"{build.name}: up to date ({steps})\n")
 
-    def _tell_table(self, build: RecipeBuild, there: set[str]) -> None:
+    def _report_table(self, build: RecipeBuild, targets: set[str]) -> None:
         models = build.plan.models() or {}
         rows = [("artifact", "size", "obtained", "seconds")]
-        for artifact, target in _targets(build, there):
-            done = [f"build:{build.name}:{artifact}", self._step(build, artifact)]
-            seconds = sum(self._seconds.get(name, 0.0) for name in done)
+        for artifact, target in _targets(build, targets):
+            work = [f"build:{build.name}:{artifact}", self._step(build, artifact)]
+            seconds = sum(self._seconds.get(name, 0.0) for name in work)
             rows.append(
                 (
                     target,
@@ -119,18 +119,18 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
             return "up to date"
         if artifact not in (build.plan.models() or {}):
             return "written"
-        is_built = self._step(build, artifact) in self._made
+        is_built = self._step(build, artifact) in self._worked
         return "built" if is_built else "restored from the store"
 
     def _step(self, build: RecipeBuild, artifact: str) -> str:
-        """Return the task whose work gives an artifact."""
+        """Return the task that produces an artifact."""
         return next(step.task(build.name) for step in build.steps if step.artifact == artifact)
 
 
-def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
-    """Return the artifacts, and their paths, that a run was about."""
-    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.outline.artifacts]
-    return [(name, target) for name, target in named if target in there]
+def _targets(build: RecipeBuild, targets: set[str]) -> list[tuple[str, str]]:
+    """Return the artifacts among the targets of a run, each with its path."""
+    artifacts = [(name, f"{BUILD}/{build.name}/{name}") for name in build.outline.artifacts]
+    return [(name, target) for name, target in artifacts if target in targets]
 
 
 def _size(model: StoredModel) -> str:

@@ -1,4 +1,4 @@
-"""The tasks that speak to a shared store: `doit push` and `doit pull`."""
+"""The tasks that use a shared store: `doit push` and `doit pull`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from partition_core.cli.actions import attempt, say_all
 def transfer_task(
     way: str, builds: Callable[[], Sequence[RecipeBuild]], artifacts: str | None
 ) -> dict[str, Any]:
-    """Return the task that moves results of the builds one `way`, "push" or "pull".
+    """Return the task that moves results of the builds; `way` is "push" or "pull".
 
-    `artifacts` are names between commas; None: all of them.
+    `artifacts` are names separated by commas; None: all of them.
     """
     return {"actions": [(_transfer, [way, builds, artifacts])], "verbosity": 2}
 
@@ -23,7 +23,7 @@ def transfer_task(
 def _transfer(
     way: str, builds: Callable[[], Sequence[RecipeBuild]], artifacts: str | None
 ) -> object:
-    # What moves bytes over a network is imported only by who asks for it.
+    # Imported here so that other commands do not pay for the network modules.
     from partition_core.build import sharing
 
     move = {"push": sharing.push, "pull": sharing.pull}[way]

@@ -1,4 +1,4 @@
-"""The tasks that look after the store: `doit store`, `verify`, `prune` and `origin`."""
+"""The tasks that maintain the store: `doit store`, `verify`, `prune` and `origin`."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ Task = dict[str, Any]
 
 
 def task_store() -> Task:
-    """Show what the store holds, how large it is, and what build folders of this machine use."""
+    """List the store's results, their sizes, and which of them build folders use."""
 
     def lines(upkeep: Any, project: Project, forget: str) -> Iterable[str]:
-        found: Iterable[str] = upkeep.forget(project, forget) if forget else upkeep.show(project)
-        return found
+        output: Iterable[str] = upkeep.forget(project, forget) if forget else upkeep.show(project)
+        return output
 
     return {**_task(lines), "params": _STORE_PARAMS}
 
 
 def task_verify() -> Task:
-    """Read everything in the store and tell what is damaged."""
+    """Read everything in the store and report damage."""
     return _task(lambda upkeep, project: upkeep.verify(project, _progress))
 
 
 def task_prune() -> Task:
-    """Remove from the store what no build folder uses; cheapest to make again first."""
+    """Remove results that no build folder uses from the store; cheapest to rebuild first."""
 
     def lines(
         upkeep: Any, project: Project, days: float | None, down_to: str, dry_run: bool
     ) -> Iterable[str]:
         size = bytes_in(down_to) if down_to else None
-        found: Iterable[str] = upkeep.prune(project, days, size, dry_run)
-        return found
+        output: Iterable[str] = upkeep.prune(project, days, size, dry_run)
+        return output
 
     return {**_task(lines), "params": _PRUNE_PARAMS}
 
 
 def task_origin() -> Task:
-    """Tell which recipe and inputs made .onnx files: `doit origin build/yolov3/yolov3.onnx`."""
+    """Show which recipe and inputs made .onnx files: `doit origin build/yolov3/yolov3.onnx`."""
 
     def lines(upkeep: Any, project: Project, files: list[str]) -> Iterator[str]:
         if not files:
-            expected = "expected one or more, as in `doit origin build/yolov3/yolov3.onnx`"
-            raise BuildError.at("doit origin", "no file is named", expected)
+            expected = "expected one or more, such as `doit origin build/yolov3/yolov3.onnx`"
+            raise BuildError.at("doit origin", "no file is given", expected)
         for name in files:
             yield from upkeep.origin(project, Path(name))
 
@@ -63,7 +63,7 @@ _STORE_PARAMS = [
         "long": "forget",
         "type": str,
         "default": "",
-        "help": "remove the results of this recipe, or those whose keys start so",
+        "help": "remove the results of this recipe, or those whose keys start with this",
     },
 ]
 
@@ -73,32 +73,32 @@ _PRUNE_PARAMS = [
         "long": "unused-for",
         "type": float,
         "default": None,
-        "help": "spare what was used in the last so many days",
+        "help": "keep what was used in the last DAYS days",
     },
     {
         "name": "down_to",
         "long": "down-to",
         "type": str,
         "default": "",
-        "help": "stop when the results take no more than this, such as 20GB",
+        "help": "stop when the results take up at most this, such as 20GB",
     },
     {
         "name": "dry_run",
         "long": "dry-run",
         "type": bool,
         "default": False,
-        "help": "tell what would go; change nothing",
+        "help": "show what would be removed; change nothing",
     },
 ]
 
 
 def _task(lines: Callable[..., Iterable[str]]) -> Task:
-    def action(**given: Any) -> Any:
-        # Builds with nothing to do should not pay for what only these tasks need.
+    def action(**options: Any) -> Any:
+        # Imported here so that no-op builds do not pay for them.
         from partition_core.build import store_commands as upkeep
         from partition_core.build.project import Project
 
-        return attempt(lambda: say_all(lines(upkeep, Project.at(Path.cwd()), **given)))
+        return attempt(lambda: say_all(lines(upkeep, Project.at(Path.cwd()), **options)))
 
     return {"actions": [action], "verbosity": 2}
 

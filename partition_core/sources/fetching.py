@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from partition_core.base.disk import Digest, digest_of, file_digest
 from partition_core.base.errors import BuildError
-from partition_core.base.http_answers import Answer, answer_of, opener
+from partition_core.base.http_answers import Answer, answer_of, opener_with
 from partition_core.base.progress import shown
 from partition_core.base.wording import warn
 from partition_core.recipe.file import RecipeFile
@@ -81,7 +81,7 @@ def _download(pinned: Pinned, part: Path, file: RecipeFile) -> None:
         pinned.location, headers={"Range": f"bytes={have}-"} if have else {}
     )
     try:
-        with answer_of(opener(), request, _TIMEOUT) as response:
+        with answer_of(opener_with(), request, _TIMEOUT) as response:
             goes_on = have > 0 and response.status == _PARTIAL
             with part.open("ab" if goes_on else "wb") as stream:
                 _receive(response, stream, have if goes_on else 0)

@@ -1,4 +1,4 @@
-"""The form of an entry: what a step gave, sealed, so that a damaged one is never believed. Pure."""
+"""The format of an entry: a step's result with a checksum, so that damage is detected. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a result: the digest of its bytes and their number."""
+    """A file of a result: its digest and its size in bytes."""
 
     digest: Digest
     size: int
@@ -25,7 +25,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result comes from, for people: not part of what it is."""
+    """Where a result comes from, for display only: not part of its identity."""
 
     recipe: str
     step: str
@@ -34,7 +34,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Result:
-    """What a step gave: its files by name, and notes, which are plain data for the manifest."""
+    """The output of a step: its files by name, and notes, which are plain data for the manifest."""
 
     files: Mapping[str, StoredFile]
     notes: Mapping[str, Any]
@@ -42,16 +42,16 @@ class Result:
 
 
 Fits = Callable[[Result], bool]
-"""Tells whether a result is what a step gives; its seal is no promise of that."""
+"""Whether a result has the form that its step produces; the checksum does not prove that."""
 
 
-def anything(_: Result) -> bool:
-    """Return True: for who does not know the step."""
+def any_result(_: Result) -> bool:
+    """Return True: for callers that do not know the step."""
     return True
 
 
 def encode(key: str, result: Result) -> bytes:
-    """Return the entry of the step with the fingerprint `key`, as JSON with its own digest."""
+    """Return the entry for the fingerprint `key` as JSON with a checksum."""
     body = {
         "files": {name: [file.digest, file.size] for name, file in result.files.items()},
         "notes": dict(result.notes),
@@ -61,7 +61,7 @@ def encode(key: str, result: Result) -> bytes:
 
 
 def decode(key: str, content: bytes) -> Result | None:
-    """Return the result in the entry of `key`, or None if it is not an entry of that key, whole."""
+    """Return the result in the entry of `key`; None if it is damaged or belongs to another key."""
     try:
         sealed = parsed_json(content)
         body = sealed["result"]
@@ -79,7 +79,7 @@ def decode(key: str, content: bytes) -> Result | None:
 
 
 def is_digest(text: str) -> bool:
-    """Return whether `text` can be a digest, and so the name of a stored file."""
+    """Return whether `text` has the form of a digest, and so can name a stored file."""
     return len(text) == 64 and all(char in "0123456789abcdef" for char in text)
 
 
@@ -90,7 +90,7 @@ def _digest(text: object) -> Digest:
 
 
 def _name(text: object) -> str:
-    # They are told at a terminal, which obeys control characters.
+    # Names are printed at a terminal, which obeys control characters.
     if not isinstance(text, str) or _CONTROL.search(text):
         raise ValueError(text)
     return text

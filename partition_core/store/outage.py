@@ -1,4 +1,4 @@
-"""What the processes of one build know together of a shared store: is it down, what was told."""
+"""State that all processes of a build share: whether the shared store is down, what was logged."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _SLOTS = 4096
 
 
 class Outage:
-    """Made before doit forks its workers, so that one of them learns for all."""
+    """Created before doit forks its workers, so that what one of them learns holds for all."""
 
     def __init__(self) -> None:
         self._marks = mmap.mmap(-1, _SLOTS)
 
     @property
     def is_down(self) -> bool:
-        """Whether nothing more is to be asked of the store."""
+        """Whether no more requests are to be sent to the store."""
         return bool(self._marks[0])
 
     def is_new(self, text: str, is_down: bool) -> bool:
-        """Take note of a fault; return whether it is the first time that it is told."""
+        """Record a fault; return whether it is reported for the first time."""
         slot = 1 + zlib.crc32(text.encode()) % (_SLOTS - 1)
         is_new = not self._marks[slot]
         self._marks[slot] = 1

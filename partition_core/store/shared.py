@@ -1,7 +1,7 @@
-"""A store shared with others: what comes from it is verified, what goes wrong is a miss.
+"""A store shared between machines: everything read is verified, and a fault is a cache miss.
 
-The form is that of Bazel's remote caches: `ac/<key>` holds entries and `cas/<sha256>` files.
-How bytes travel is the transport's part: HTTP, a folder, or any file system of fsspec.
+The layout is that of Bazel's remote caches: `ac/<key>` holds entries and `cas/<sha256>` files.
+A transport moves the bytes: HTTP, a folder, or any file system of fsspec.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 class RemoteError(Exception):
-    """One thing cannot be moved: it is refused, cut short, damaged or not there.
+    """A transfer failed: refused, truncated, damaged or missing.
 
-    What a server says is part of the text; it is held to one line.
+    The text may quote the server; it is cut to one line.
     """
 
     def __init__(self, what: str) -> None:
@@ -38,38 +38,38 @@ class RemoteError(Exception):
 
 
 class RemoteDownError(RemoteError):
-    """There is no answer at all, and trying once more would only cost time."""
+    """The store cannot be reached, and a retry would only cost time."""
 
 
 class Transport(Protocol):
     """Moves bytes under names such as `cas/<digest>`; each method raises RemoteError."""
 
     @property
-    def place(self) -> str:
-        """What messages call it: its URL without credentials."""
+    def location(self) -> str:
+        """Its URL without credentials, or its folder, for messages."""
 
     def read(self, name: str) -> contextlib.AbstractContextManager[Iterator[bytes] | None]:
-        """Open the bytes under `name` in chunks, which raise RemoteError too; None without."""
+        """Yield chunks of bytes, which raise RemoteError too; None if there is no `name`."""
 
     def write(self, name: str, stream: BinaryIO, size: int) -> None:
-        """Put the `size` bytes of `stream` under `name`, whole or not at all."""
+        """Write the `size` bytes of `stream` to `name`, atomically."""
 
     def has(self, name: str, size: int) -> bool:
-        """Return whether there are `size` bytes under `name`, as far as can be told."""
+        """Return whether `name` exists and, as far as is known, has `size` bytes."""
 
 
 class Files(Protocol):
-    """Where the bytes of results are read."""
+    """A source of result files."""
 
     def path_of(self, file: StoredFile) -> Path | None:
-        """Return where the bytes of `file` are; None without them."""
+        """Return the path of `file`; None if it is missing."""
 
 
 class SharedStore:
-    """Entries and files at the other end of a transport, read-only unless `is_written`.
+    """Entries and files behind a transport, read-only unless `is_written`.
 
-    `fetch`, `offers`, `lists` and `send` are for builds: what goes wrong afar is told once and is a
-    miss, and after no answer nothing is tried any more. The others raise RemoteError.
+    `fetch`, `offers`, `lists` and `send` are for builds: a fault is a cache miss, with one warning,
+    and an outage ends all further requests. The other methods raise RemoteError.
     """
 
     def __init__(
@@ -85,53 +85,55 @@ class SharedStore:
         self._outage = outage or Outage()
 
     def fetch(self, key: str, fits: Fits, into: LocalStore) -> Result | None:
-        """Return the result of `key` after its files, and then its entry, were put into `into`.
+        """Download the files of `key` and then its entry to `into`; return the result.
 
-        It must fit. Raises OSError if the disk of `into` refuses.
+        It must fit. Raises OSError for errors of the disk of `into`.
         """
 
         def fetched() -> Result | None:
             result = self.entry(key, fits)
-            if result is None or not all(self.bring(n, f, into) for n, f in result.files.items()):
+            if result is None or not all(
+                self.download(n, f, into) for n, f in result.files.items()
+            ):
                 return None
             into.put_entry(key, result)
             return result
 
-        return self._tried(fetched)
+        return self._or_miss(fetched)
 
     def offers(self, key: str, fits: Fits) -> bool:
-        """Return whether there is an entry of `key`, whole, and all its files seem to be there."""
+        """Return whether there is an intact entry of `key` and all its files seem to exist."""
 
-        def offered() -> bool:
+        def is_offered() -> bool:
             result = self.entry(key, fits)
             return result is not None and all(map(self._has, result.files.values()))
 
-        return self._tried(offered) is True
+        return self._or_miss(is_offered) is True
 
     def send(self, key: str, result: Result, source: Files) -> bool:
-        """Give the files of a result and then its entry; return whether all arrived."""
+        """Upload the files of a result and then its entry; return whether all arrived."""
 
         def sent() -> bool:
             try:
-                self.give(key, result, source)
+                self.upload(key, result, source)
             except OSError as error:
                 raise RemoteError(f"a file to send cannot be read: {error}") from error
             return True
 
-        return self._tried(sent) is True
+        return self._or_miss(sent) is True
 
     def lists(self, key: str) -> tuple[Names, ...]:
         """Return the lists at `key`; see `store.lists`."""
-        return self._tried(lambda: self.lists_at(key)) or ()
+        return self._or_miss(lambda: self.lists_at(key)) or ()
 
     def lists_at(self, key: str) -> tuple[Names, ...]:
-        """Return the lists at `key`, none without."""
+        """Return the lists at `key`; none if there is no such entry."""
         return lists_in(self.entry(key, is_lists))
 
     def entry(self, key: str, fits: Fits) -> Result | None:
-        """Return the result of `key`, of which no file is transferred; None without.
+        """Return the result of `key` without its files; None if there is no entry.
 
-        One that does not fit is refused.
+        Raises RemoteError for an entry that does not fit.
         """
         with self._transport.read(f"ac/{key}") as chunks:
             if chunks is None:
@@ -140,18 +142,18 @@ class SharedStore:
             for chunk in chunks:
                 content += chunk
                 if len(content) > LARGEST_TEXT:
-                    raise RemoteError(f"ac/{key} is too long for an entry")
+                    raise RemoteError(f"ac/{key} is too large for an entry")
         result = decode(key, bytes(content))
         if result is None or not fits(result):
             raise RemoteError(f"ac/{key} is damaged or belongs to another key")
         return result
 
-    def bring(self, name: str, file: StoredFile, into: LocalStore) -> bool:
-        """Put the bytes of `file` into `into`, verified, unless they are there; False without."""
+    def download(self, name: str, file: StoredFile, into: LocalStore) -> bool:
+        """Download `file` to `into`, verified, unless it has it; return False if it is missing."""
         path = into.path_of(file)
         if path is not None:
             if path.stat().st_size != file.size:
-                raise RemoteError(f"its entry tells a wrong size of '{name}'")
+                raise RemoteError(f"its entry has a wrong size for '{name}'")
             return True
         with into.private_folder() as folder:
             path = folder / "file"
@@ -159,23 +161,23 @@ class SharedStore:
                 if chunks is None:
                     return False
                 with shown(f"pull {name}", file.size) as bar:
-                    found = _saved(chunks, path, file.size, bar.update)
-            if found != (file.digest, file.size):
-                raise RemoteError(f"'{name}' is not what its entry says (cas/{file.digest})")
+                    received = _write_chunks(chunks, path, file.size, bar.update)
+            if received != (file.digest, file.size):
+                raise RemoteError(f"'{name}' does not match its entry (cas/{file.digest})")
             into.put_file(path)
         return True
 
-    def give(
+    def upload(
         self, key: str, result: Result, source: Files, names: Collection[str] | None = None
     ) -> list[str]:
-        """Give files of a result, and then its entry; return the names of those it lacked.
+        """Upload files of a result, then its entry; return the names of those that were missing.
 
-        All files, unless `names` picks some. Raises OSError for a file that cannot be read.
+        All files, unless `names` selects some. Raises OSError for a file that cannot be read.
         """
         moved = []
         for name, file in result.files.items():
             if (names is None or name in names) and not self._has(file):
-                self._give_file(name, file, source)
+                self._upload_file(name, file, source)
                 moved.append(name)
         content = encode(key, result)
         self._transport.write(f"ac/{key}", io.BytesIO(content), len(content))
@@ -184,15 +186,15 @@ class SharedStore:
     def _has(self, file: StoredFile) -> bool:
         return self._transport.has(f"cas/{file.digest}", file.size)
 
-    def _give_file(self, name: str, file: StoredFile, source: Files) -> None:
+    def _upload_file(self, name: str, file: StoredFile, source: Files) -> None:
         path = source.path_of(file)
         if path is None:
-            raise RemoteError(f"'{name}' left the store of this machine")
+            raise RemoteError(f"'{name}' is missing from this machine's store")
         with opened(path) as stream, shown(f"push {name}", file.size) as bar:
-            counted = _Counted(stream, bar.update)
-            self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counted), file.size)
+            counting = _CountingStream(stream, bar.update)
+            self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counting), file.size)
 
-    def _tried(self, action: Callable[[], T]) -> T | None:
+    def _or_miss(self, action: Callable[[], T]) -> T | None:
         if self._outage.is_down:
             return None
         try:
@@ -200,14 +202,14 @@ class SharedStore:
         except RemoteError as error:
             is_down = isinstance(error, RemoteDownError)
             if self._outage.is_new(str(error), is_down):
-                rest = "; nothing more is tried" if is_down else ""
-                place = self._transport.place
-                self._warn(f"shared store '{place}': {error}; going on without it{rest}")
+                rest = " for the rest of the build" if is_down else ""
+                location = self._transport.location
+                self._warn(f"shared store '{location}': {error}; continuing without it{rest}")
             return None
 
 
-class _Counted:
-    """A stream that tells how many bytes were read from it."""
+class _CountingStream:
+    """A stream that reports how many bytes were read from it."""
 
     def __init__(self, stream: BinaryIO, moved: Callable[[int], object]) -> None:
         self._stream = stream
@@ -219,10 +221,10 @@ class _Counted:
         return chunk
 
 
-def _saved(
+def _write_chunks(
     chunks: Iterable[bytes], path: Path, most: int, moved: Callable[[int], object]
 ) -> tuple[Digest, int]:
-    """Write chunks to `path`, `most` bytes and a little; return the digest and the count."""
+    """Write chunks to `path` until they exceed `most` bytes; return the digest and the count."""
     sha256 = hashlib.sha256()
     count = 0
     with path.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""What a store holds, whether it is sound, and what may go: for people who look after a disk."""
+"""Maintenance of a store: what it contains, whether it is intact, and what may be removed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DAY = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Held:
-    """A result that a store holds: its key, and when it was used last (seconds since 1970)."""
+class StoredResult:
+    """A result in a store: its key, and when it was last used (seconds since 1970)."""
 
     key: str
     result: Result
@@ -39,27 +39,25 @@ class Held:
 
 @dataclass(frozen=True)
 class Limits:
-    """What may go: results unused for `unused_for` seconds, until `down_to` bytes are left.
+    """What may be removed: results unused for `unused_for` seconds, until `down_to` bytes remain.
 
-    None is no limit. Never the results whose keys are `kept`.
+    None is no limit. Results whose keys are in `in_use` always stay.
     """
 
     unused_for: float | None = None
     down_to: int | None = None
-    kept: Collection[str] = ()
+    in_use: Collection[str] = ()
 
 
-def held(store: LocalStore) -> list[Held]:
-    """Return the results of a store by recipe, step and age; a damaged entry is none."""
-    found = []
+def results_in(store: LocalStore) -> list[StoredResult]:
+    """Return the results of a store by recipe, step and age, without damaged entries."""
+    results = []
     for key, path in store.entries():
         with contextlib.suppress(OSError):
             result = decode(key, content_of(path))
             if result is not None and not is_lists(result):
-                found.append(Held(key, result, path.stat().st_mtime))
-    return sorted(
-        found, key=lambda one: (one.result.origin.recipe, one.result.origin.step, one.used)
-    )
+                results.append(StoredResult(key, result, path.stat().st_mtime))
+    return sorted(results, key=lambda r: (r.result.origin.recipe, r.result.origin.step, r.used))
 
 
 def size_of(paths: Iterable[Path]) -> int:
@@ -72,108 +70,111 @@ def size_of(paths: Iterable[Path]) -> int:
 
 
 def occupied(store: LocalStore) -> int:
-    """Return the bytes of everything that a store holds."""
+    """Return the size of a store in bytes."""
     return size_of([store.folder]) if store.folder.is_dir() else 0
 
 
-def origins(store: LocalStore, digest: Digest) -> Iterator[tuple[str, Held]]:
+def origins(store: LocalStore, digest: Digest) -> Iterator[tuple[str, StoredResult]]:
     """Yield each result that has a file with this digest, and the file's name in it."""
-    for one in held(store):
-        for name, file in one.result.files.items():
+    for stored in results_in(store):
+        for name, file in stored.result.files.items():
             if file.digest == digest:
-                yield name, one
+                yield name, stored
 
 
-Believed = Callable[[str, Result], bool]
-"""Tells whether the result of a key is what its step gives."""
+IsValid = Callable[[str, Result], bool]
+"""Whether the result of a key has the form that its step produces."""
 
 
 def verify(
-    store: LocalStore, passed: Callable[[Path], object], believed: Believed = lambda *_: True
+    store: LocalStore, progress: Callable[[Path], object], is_valid: IsValid = lambda *_: True
 ) -> tuple[int, list[str]]:
-    """Read everything; return how many files and entries are sound, and what is wrong.
+    """Read everything; return how many files and entries are intact, and the problems.
 
-    What is damaged, or not `believed`, goes into quarantine. `passed` is called with each path
-    before it is read.
+    Files and entries that are damaged or not valid are quarantined. `progress` is called with each
+    path before it is read.
     """
-    sound, problems = 0, []
+    intact, problems = 0, []
     for digest, path in store.files():
-        passed(path)
+        progress(path)
         if _digest(path) == digest:
-            sound += 1
+            intact += 1
         else:
             problems.append(f"file {digest} is damaged")
             store.quarantine(path)
     for key, path in store.entries():
-        passed(path)
+        progress(path)
         result = _decoded(key, path)
         if result is None:
             problems.append(f"entry {key} is damaged")
             store.quarantine(path)
             continue
         origin = result.origin
-        if not is_lists(result) and not believed(key, result):
+        if not is_lists(result) and not is_valid(key, result):
             what = f"of step '{origin.step}' of recipe '{origin.recipe}'"
-            problems.append(f"entry {key} {what} does not say what such a step gives")
+            problems.append(f"entry {key} {what} is not a valid result of that step")
             store.quarantine(path)
             continue
-        lost = [n for n, file in result.files.items() if not store.file_path(file.digest).exists()]
-        problems += [
-            f"'{name}' of step '{origin.step}' of recipe '{origin.recipe}' is not there any more"
-            for name in lost
+        missing = [
+            n for n, file in result.files.items() if not store.file_path(file.digest).exists()
         ]
-        sound += not lost
-    return sound, problems
+        problems += [
+            f"'{name}' of step '{origin.step}' of recipe '{origin.recipe}' is missing"
+            for name in missing
+        ]
+        intact += not missing
+    return intact, problems
 
 
-def prunable(store: LocalStore, limits: Limits, now: float) -> list[Held]:
-    """Return the results that `limits` let go, those that are cheapest to make again first."""
-    everything = held(store)
-    shared = Counter(file.digest for one in everything for file in _files(one))
+def prunable(store: LocalStore, limits: Limits, now: float) -> list[StoredResult]:
+    """Return the results that `limits` allow to remove, cheapest to rebuild first."""
+    everything = results_in(store)
+    uses = Counter(file.digest for stored in everything for file in _files(stored))
     candidates = sorted(
         (
-            one
-            for one in everything
-            if one.key not in limits.kept
-            and (limits.unused_for is None or now - one.used > limits.unused_for)
+            stored
+            for stored in everything
+            if stored.key not in limits.in_use
+            and (limits.unused_for is None or now - stored.used > limits.unused_for)
         ),
-        key=lambda one: (one.worth, one.used, one.key),
+        key=lambda stored: (stored.worth, stored.used, stored.key),
     )
-    left = sum({file.digest: file.size for one in everything for file in _files(one)}.values())
+    sizes = {file.digest: file.size for stored in everything for file in _files(stored)}
+    remaining = sum(sizes.values())
     chosen = []
-    for one in candidates:
-        if limits.down_to is not None and left <= limits.down_to:
+    for stored in candidates:
+        if limits.down_to is not None and remaining <= limits.down_to:
             break
-        chosen.append(one)
-        for file in _files(one):
-            shared[file.digest] -= 1
-            left -= file.size if not shared[file.digest] else 0
+        chosen.append(stored)
+        for file in _files(stored):
+            uses[file.digest] -= 1
+            remaining -= file.size if not uses[file.digest] else 0
     return chosen
 
 
 def prunable_checkpoints(
-    store: LocalStore, limits: Limits, kept: Collection[str], now: float
+    store: LocalStore, limits: Limits, in_use: Collection[str], now: float
 ) -> list[Path]:
-    """Return the checkpoints, whole or in part, that `limits` let go; `kept` are digests in use.
+    """Return the checkpoints, complete or partial, to remove; `in_use` are their digests in use.
 
-    A limit of bytes is one of results: checkpoints can be fetched, but not made again.
+    A size limit is for results only: checkpoints can be downloaded, but not rebuilt.
     """
     if limits.down_to is not None:
         return []
     return [
         path
         for path in store.checkpoints()
-        if not any(digest.startswith(path.name.partition("-")[0]) for digest in kept)
+        if not any(digest.startswith(path.name.partition("-")[0]) for digest in in_use)
         and (limits.unused_for is None or now - path.stat().st_mtime > limits.unused_for)
     ]
 
 
-def remove(store: LocalStore, chosen: Iterable[Held]) -> None:
-    """Remove results, then what leads to no result, and what builds left; be `alone`.
+def remove(store: LocalStore, chosen: Iterable[StoredResult]) -> None:
+    """Remove results, then unreferenced lists and files, and leftovers of builds.
 
-    That are files that no result has, and lists by which none is found.
+    Call it within `LocalStore.exclusive`.
     """
-    forget(store, (store.entry_path(one.key) for one in chosen))
+    forget(store, (store.entry_path(stored.key) for stored in chosen))
     for path in list(store.leftovers()):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -182,15 +183,15 @@ def remove(store: LocalStore, chosen: Iterable[Held]) -> None:
 
 
 def forget(store: LocalStore, entries: Iterable[Path]) -> None:
-    """Remove entries, and then what leads to no result and the files that none has; be `alone`."""
+    """Remove entries, then unreferenced lists and files; call it within `LocalStore.exclusive`."""
     for path in entries:
         path.unlink(missing_ok=True)
-    left = held(store)
-    needed = {file.digest for one in left for file in _files(one)}
-    leading = {one.result.notes.get(LISTED_AT) for one in left}
+    results = results_in(store)
+    needed = {file.digest for stored in results for file in _files(stored)}
+    lists = {stored.result.notes.get(LISTED_AT) for stored in results}
     for key, path in list(store.entries()):
         entry = _decoded(key, path)
-        if entry is not None and is_lists(entry) and key not in leading:
+        if entry is not None and is_lists(entry) and key not in lists:
             path.unlink(missing_ok=True)
     for digest, path in list(store.files()):
         if digest not in needed:
@@ -198,7 +199,7 @@ def forget(store: LocalStore, entries: Iterable[Path]) -> None:
 
 
 def _digest(path: Path) -> Digest | None:
-    with contextlib.suppress(OSError):  # it is no file, or one that cannot be read
+    with contextlib.suppress(OSError):  # not a file, or not readable
         return file_digest(path)
     return None
 
@@ -209,6 +210,6 @@ def _decoded(key: str, path: Path) -> Result | None:
     return None
 
 
-def _files(one: Held) -> Collection[StoredFile]:
-    """Return the files of a result, each once."""
-    return {file.digest: file for file in one.result.files.values()}.values()
+def _files(stored: StoredResult) -> Collection[StoredFile]:
+    """Return the files of a result without duplicates."""
+    return {file.digest: file for file in stored.result.files.values()}.values()

@@ -1,4 +1,4 @@
-"""Locks of other processes, waited for: after a moment it is told for whom."""
+"""Acquires locks that other processes hold, with a warning that names them if it takes long."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-SILENT = 2.0
-"""Seconds that a process waits before it says so."""
+WARN_AFTER = 2.0
+"""Seconds that a process waits for a lock before it warns."""
 
 _PAUSE = 0.05
 _LOCKS = Path("/proc/locks")
@@ -19,17 +19,17 @@ _LONGEST = 100
 
 
 def acquire(lock: FileLock, what: str, warn: Callable[[str], None]) -> None:
-    """Take a lock; tell whoever holds it that long, and that it is for `what`."""
+    """Acquire a lock; after `WARN_AFTER`, warn which process holds it. `what` says what it does."""
     try:
-        lock.acquire(timeout=SILENT)
+        lock.acquire(timeout=WARN_AFTER)
     except Timeout:
         warn(_waiting(Path(lock.lock_file), what))
         lock.acquire()
 
 
 def lock_range(handle: int, kind: int, path: Path, what: str, warn: Callable[[str], None]) -> None:
-    """Take the lock of the open file `handle` at `path`, shared or exclusive; tell as `acquire`."""
-    end = time.monotonic() + SILENT
+    """Lock the open file `handle` at `path`, shared or exclusive; warn as `acquire` does."""
+    end = time.monotonic() + WARN_AFTER
     while time.monotonic() < end:
         try:
             fcntl.lockf(handle, kind | fcntl.LOCK_NB)
@@ -43,27 +43,27 @@ def lock_range(handle: int, kind: int, path: Path, what: str, warn: Callable[[st
 
 def _waiting(path: Path, what: str) -> str:
     holders = sorted(_holders(path) - {os.getpid()})
-    told = ", ".join(map(_called, holders)) or "another process"
-    return f"waiting for {told}, {what}"
+    names = ", ".join(map(_described, holders)) or "another process"
+    return f"waiting for {names}, {what}"
 
 
 def _holders(path: Path) -> set[int]:
-    """Return the processes that hold a lock of the file at `path`, as far as the system tells."""
+    """Return the processes that hold a lock of the file at `path`, as far as /proc lists them."""
     try:
         inode = str(path.stat().st_ino)
         lines = _LOCKS.read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         return set()
-    found = set()
+    processes = set()
     for line in lines:
         fields = line.split()
         # `1: POSIX ADVISORY WRITE 712 08:01:1234 0 EOF`; `->` stands before one that waits.
         if len(fields) > 5 and "->" not in fields and fields[5].rpartition(":")[2] == inode:
-            found.add(int(fields[4]))
-    return {process for process in found if process > 0}
+            processes.add(int(fields[4]))
+    return {process for process in processes if process > 0}
 
 
-def _called(process: int) -> str:
+def _described(process: int) -> str:
     try:
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     except OSError:

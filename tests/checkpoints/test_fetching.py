@@ -85,7 +85,7 @@ def test_a_server_that_trickles_is_one_that_fails(
 ) -> None:
     monkeypatch.setattr(fetching, "_TIMEOUT", 0.4)
     server.drips = True
-    with pytest.raises(BuildError, match=r"fetched: it sends .* and less than 1000 bytes"):
+    with pytest.raises(BuildError, match=r"fetched: it sends .*, less than 1000 bytes"):
         fetched(project)
     (part,) = kept(project).values()
     assert part

@@ -105,7 +105,7 @@ def entry(seed: int) -> None:
     here.entry_path(key).parent.mkdir(parents=True)
     here.entry_path(key).write_bytes(content)
     here.entry(key)
-    upkeep.held(here)
+    upkeep.results_in(here)
     list(upkeep.origins(here, StoredFile(digest_of(b""), 0).digest))
     upkeep.verify(here, quiet)
 

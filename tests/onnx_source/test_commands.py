@@ -62,12 +62,12 @@ def test_output_that_nobody_reads_ends_a_command_quietly(
     [
         (
             "-n -1 build",
-            "-n -1: this is no number of processes; expected 0, or how many processes build at "
-            "the same time",
+            "-n -1: not a number of processes; expected 0 or the number of processes that build in "
+            "parallel",
         ),
         (
             "origin",
-            "doit origin: no file is named; expected one or more, as in `doit origin "
+            "doit origin: no file is given; expected one or more, such as `doit origin "
             "build/yolov3/yolov3.onnx`",
         ),
         (

@@ -90,7 +90,7 @@ def test_a_full_store_costs_a_warning_and_the_work_is_done_once(
     (line,) = capsys.readouterr().err.splitlines()
     own = project.folder / "build" / ".partition" / "store" / "v1"
     assert line.startswith(f"WARNING: store '{project.store / 'v1'}': No space left on device, for")
-    assert line.endswith(f"; this build goes on without it, in '{own}'")
+    assert line.endswith(f"; this build uses '{own}' instead")
     # Once for the whole, unless there was no room to run it in.
     assert len(marked) == 1
 

@@ -95,7 +95,7 @@ def test_wrong_notes_cost_a_warning_and_what_they_are_of_is_made_again(
     key = built.steps[step].key
     warnings = capsys.readouterr().err.splitlines()
     quarantine = built.store.folder / "quarantine"
-    assert warnings == [f"WARNING: store: '{key}' is damaged; it was put into '{quarantine}'"]
+    assert warnings == [f"WARNING: store: '{key}' is damaged; it was moved to '{quarantine}'"]
     assert built.body(step)["notes"] == before
 
 
@@ -139,7 +139,7 @@ def test_verifying_finds_wrong_notes(built: Built) -> None:
         list(upkeep.verify(project, lambda _: contextlib.nullcontext(Bar())))
     assert str(error.value) == (
         f"{built.store.folder}: entry {built.steps['prove'].key} of step 'prove' of recipe 'x' "
-        "does not say what such a step gives"
+        "is not a valid result of that step"
     )
     (line,) = upkeep.verify(project, lambda _: contextlib.nullcontext(Bar()))
     assert line.endswith("all sound")

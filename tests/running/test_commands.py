@@ -138,12 +138,12 @@ def test_a_changed_end2end_is_not_run_for_the_segments(
     [
         (["detect"], "doit detect: image= is missing; expected image=photo.jpg"),
         (["detect", "image=none.jpg"], "doit detect: there is no file 'none.jpg'; expected it in"),
-        (["detect", "image=dodo.py"], "dodo.py: is no picture that cv2 can read"),
+        (["detect", "image=dodo.py"], "dodo.py: is not a picture that cv2 can read"),
         (["detect", "image=recipes"], "recipes: holds none; expected pictures (JPEG"),
-        (["detect", "image=dodo.py", "score=high"], "score=high: it is no score; expected one"),
+        (["detect", "image=dodo.py", "score=high"], "score=high: not a score; expected a"),
         (["calibrate", "images=recipes"], "recipes: holds none; expected pictures (JPEG"),
         (["calibrate"], "doit calibrate: images= is missing"),
-        (["calibrate", "images=recipes", "from=torch"], "from=torch: it is nothing that runs"),
+        (["calibrate", "images=recipes", "from=torch"], "from=torch: not a source of"),
         (["build", "image=dodo.py"], "expected this variable with `doit detect`"),
     ],
 )
@@ -164,7 +164,7 @@ def test_one_recipe_is_chosen(tiny: Scratch, photograph: Path) -> None:
         run = tiny.doit("detect", f"image={photograph}")
     finally:
         (tiny.folder / "recipes" / "other.yaml").unlink()
-    assert "it is for one recipe at a time, and 2 are chosen; expected recipe=…" in run.stdout
+    assert "takes one recipe at a time, but 2 are selected; expected recipe=…" in run.stdout
     run = tiny.doit("detect", "recipe=tiny", f"image={photograph}")
     assert "its segments give output; expected a detector's 'dets' and 'labels'" in run.stdout
 

@@ -98,7 +98,7 @@ def test_a_damaged_database_of_doit_costs_one_warning(
     whole = database.read_bytes()
     database.write_bytes(whole[: len(whole) // 2] if content is None else content)
     warned = (
-        "WARNING: .doit.db is damaged; it was put into .doit.db.damaged, and a new one is made\n"
+        "WARNING: .doit.db is damaged; it was moved to .doit.db.damaged and a new one is created\n"
     )
     assert scratch.built() == (warned if content != b"" else "") + UP_TO_DATE
     assert scratch.built() == UP_TO_DATE
@@ -197,7 +197,7 @@ def goes_on_without_its_store(project: Scratch, reason: str, before: dict[str, b
     own = project.folder / "build" / ".partition" / "store" / "v1"
     (line,) = [line for line in output.splitlines() if "WARNING" in line]
     assert line.startswith(f"WARNING: store '{project.store / 'v1'}': {reason}")
-    assert line.endswith(f"; this build goes on without it, in '{own}'")
+    assert line.endswith(f"; this build uses '{own}' instead")
     # What was exported is kept: the disk refused only what was written.
     assert output.count("put the marks in: ") == 1
     assert project.artifacts() == before

@@ -114,7 +114,7 @@ def test_a_recipe_in_another_place_is_named(scattered: Path, asked: str, told: s
 def test_a_list_warns_of_recipes_in_other_places_and_a_build_does_not(
     scattered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Run(scattered, None, must_be_right=False)
+    Run(scattered, None, must_be_valid=False)
     assert capsys.readouterr().err.splitlines() == [f"WARNING: {NET}", f"WARNING: {HEAD}"]
     Run(scattered, None)
     assert capsys.readouterr().err == ""
@@ -267,7 +267,7 @@ FAILING = {
     ),
     "ends": (
         ("tiny:build", "tiny:ends"),
-        "recipes/{}.yaml: the model ends Python, with code 4",
+        "recipes/{}.yaml: the model exits Python with code 4",
     ),
     "function": (
         ("on: tiny.decode", "on: tiny.decod"),

@@ -41,7 +41,7 @@ def test_a_flipped_bit_in_any_object_is_never_served(scratch: Scratch) -> None:
         flip_a_bit(path, chance.randrange(path.stat().st_size * 8))
         shutil.rmtree(scratch.folder / "build" / "tiny")
         output = scratch.built()
-        assert output.count("is damaged; it was put into") == 1, output
+        assert output.count("is damaged; it was moved to") == 1, output
         assert path.name in output
         assert scratch.artifacts() == expected
         assert len(list((scratch.store / "v1" / "quarantine").iterdir())) == trial + 1

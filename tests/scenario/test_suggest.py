@@ -107,5 +107,5 @@ def test_a_wish_that_makes_no_sense_is_told(torch_scratch: Scratch, wish: str, t
 def test_wishes_are_for_this_command_only(torch_scratch: Scratch) -> None:
     run = torch_scratch.doit("build", "recipe=tiny", "parts=3")
     assert run.returncode != 0
-    assert "parts=3: this command has no use for it" in run.stdout
+    assert "parts=3: not a variable of this command" in run.stdout
     assert not (torch_scratch.folder / "build").exists()

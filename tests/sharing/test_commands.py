@@ -95,7 +95,7 @@ def test_one_segment_is_pushed_without_the_rest(colleague: Scratch, shared: Shar
         ),
         (
             ["build", "recipe=tiny", "artifact=tail.onnx"],
-            "artifact=tail.onnx: a build makes all artifacts of a recipe; "
+            "artifact=tail.onnx: a build always makes all artifacts of a recipe; "
             "expected this variable with `doit push` or `doit pull`",
         ),
         (
@@ -128,7 +128,7 @@ def test_a_mistake_is_told_and_moves_nothing(
         ),
         (
             "http://host/path?key=1",
-            "remote: 'http://host/path' is no place of a store; expected scheme://host/path",
+            "remote: 'http://host/path' is not the URL of a store; expected scheme://host/path",
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_pull_that_fails_says_so_and_publishes_nothing(
     server.fault, server.where = with_a_flipped_bit, "cas/"
     run = colleague.doit("pull", "recipe=tiny")
     assert run.returncode != 0
-    assert f"ERROR: {place}: 'end2end.onnx' is not what its entry says (cas/" in run.stdout
+    assert f"ERROR: {place}: 'end2end.onnx' does not match its entry (cas/" in run.stdout
     assert not (colleague.folder / "build" / "tiny").exists()
 
 

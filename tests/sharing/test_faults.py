@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from partition_core.base.disk import digest_of
-from partition_core.store.entry import anything, decode
+from partition_core.store.entry import any_result, decode
 from partition_core.store.local import LocalStore
 from partition_core.store.shared import SharedStore
 from partition_core.store.transports.http import HttpTransport
@@ -22,15 +22,15 @@ from .cache_server import CacheServer, Fault
 from .shared import Shared, configure, made, warnings_in
 
 BODY = "cut body.onnx"
-ANSWERS = r"the server answers {}; going on without it"
-NO_ANSWER = r"no answer: .*; going on without it; nothing more is tried"
-BROKE = r"the connection broke: .*; going on without it"
-DAMAGED = r"ac/[0-9a-f]{64} is damaged or belongs to another key; going on without it"
-OTHER_BYTES = r"'body\.onnx' is not what its entry says \(cas/[0-9a-f]{64}\); going on without it"
+ANSWERS = r"the server answers {}; continuing without it"
+NO_ANSWER = r"no answer: .*; continuing without it for the rest of the build"
+BROKE = r"the connection broke: .*; continuing without it"
+DAMAGED = r"ac/[0-9a-f]{64} is damaged or belongs to another key; continuing without it"
+OTHER_BYTES = r"'body\.onnx' does not match its entry \(cas/[0-9a-f]{64}\); continuing without it"
 
 DRIPPING = (
-    r"it sends \d+ bytes in \S+ s, and less than 1000 bytes a second; going on without it; nothing "
-    r"more is tried"
+    r"it sends \d+ bytes in \S+ s, less than 1000 bytes a second; continuing without it for the "
+    r"rest of the build"
 )
 
 ENTRY_FAULTS: dict[str, tuple[Fault, str]] = {
@@ -46,7 +46,7 @@ ENTRY_FAULTS: dict[str, tuple[Fault, str]] = {
     "flipped bit": (cache.with_a_flipped_bit, DAMAGED),
     "not JSON": (cache.instead(b"<html>welcome</html>"), DAMAGED),
     "nested without end": (cache.instead(b"[" * 200_000), DAMAGED),
-    "endless": (cache.endless, r"ac/[0-9a-f]{64} is too long for an entry; going on without it"),
+    "endless": (cache.endless, r"ac/[0-9a-f]{64} is too large for an entry; continuing without it"),
 }
 FILE_FAULTS: dict[str, tuple[Fault, str]] = {
     "cut short": (cache.cut_short, OTHER_BYTES),
@@ -59,7 +59,7 @@ FILE_FAULTS: dict[str, tuple[Fault, str]] = {
 MORE_FAULTS: dict[str, tuple[str, Fault, str]] = {
     "forbidden": ("ac/", cache.status(403), ANSWERS.format("403 .*")),
     "no content": ("ac/", cache.status(204), ANSWERS.format("204 instead of 200")),
-    "garbage": ("ac/", cache.garbage, r"the connection broke: ÿwhat\?; going on without it"),
+    "garbage": ("ac/", cache.garbage, r"the connection broke: ÿwhat\?; continuing without it"),
     "redirected to ftp": ("ac/", cache.redirecting("ftp://host/%"), ANSWERS.format("302 .*")),
     "reset half-way": ("ac/", cache.reset_half_way, BROKE),
     "not UTF-8": ("ac/", cache.instead(b"\xff\xfe"), DAMAGED),
@@ -89,7 +89,7 @@ def test_after_a_fault_nothing_is_stored(
     store = SharedStore(transport, False, lambda line: said.append(f"WARNING: {line}"))
     key = shared.key(BODY).removeprefix("ac/")
     for _ in range(2):
-        assert store.fetch(key, anything, here) is None
+        assert store.fetch(key, any_result, here) is None
     assert_warned("\n".join(said), server, told)
     assert list(here.entries()) == list(here.files()) == []
 
@@ -158,8 +158,8 @@ def test_a_server_that_is_not_there_is_one_warning(lacking: Scratch, shared: Sha
     assert lacking.artifacts() == shared.artifacts
     (warning,) = warnings_in(output)
     assert warning == (
-        f"WARNING: shared store '{place}': no answer: Connection refused; going on without it; "
-        "nothing more is tried"
+        f"WARNING: shared store '{place}': no answer: Connection refused; continuing without it "
+        "for the rest of the build"
     )
 
 

@@ -110,12 +110,12 @@ def test_what_goes_wrong_with_s3_is_a_miss_and_one_warning(
 
     before = bucket.names()
     bucket.put(file, good[:-1])
-    missed(r"'body\.onnx' is not what its entry says \(cas/\w+\); going on without it")
+    missed(r"'body\.onnx' does not match its entry \(cas/\w+\); continuing without it")
     bucket.put(entry, shared.files[entry][:-1])
-    missed(r"ac/\w+ is damaged or belongs to another key; going on without it")
+    missed(r"ac/\w+ is damaged or belongs to another key; continuing without it")
     assert bucket.names() == before  # nothing was sent
     scratch.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
-    missed(r".*Could not connect to the endpoint URL.*; nothing more is tried")
+    missed(r".*Could not connect to the endpoint URL.*; continuing without it for the rest of .*")
     configure(scratch, "s3://no-such-bucket/team", "remote_write = true\n")
     scratch.environment |= bucket.variables
     lose(scratch, shared, "cut body.onnx")
@@ -130,7 +130,7 @@ def test_a_large_file_is_sent_to_s3_in_parts_and_comes_back_the_same(
 ) -> None:
     import random
 
-    from partition_core.store.entry import Origin, Result, anything
+    from partition_core.store.entry import Origin, Result, any_result
     from partition_core.store.local import LocalStore
     from partition_core.store.shared import SharedStore
     from partition_core.store.transports.object_storage import FsspecTransport
@@ -146,7 +146,7 @@ def test_a_large_file_is_sent_to_s3_in_parts_and_comes_back_the_same(
     result = Result({"large": file}, {}, Origin("recipe", "step", 1.0))
     shared = SharedStore(FsspecTransport(REMOTE, 20), True, said.append)
     assert shared.send(key, result, stores[0])
-    assert shared.fetch(key, anything, stores[1]) == result
+    assert shared.fetch(key, any_result, stores[1]) == result
     path = stores[1].path_of(file)
     assert path is not None
     assert path.read_bytes() == large.read_bytes()

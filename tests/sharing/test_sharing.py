@@ -114,7 +114,7 @@ def test_credentials_come_from_the_url_or_from_netrc_and_are_never_told(
     server.credentials = header
     refused = lacking.doit("build", "--dry-run")
     (warning,) = warnings_in(refused.stdout)
-    assert "the server answers 401 Unauthorized; going on without it" in warning
+    assert "the server answers 401 Unauthorized; continuing without it" in warning
     if login == "netrc":
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login bert password secret\n")
         lacking.environment["NETRC"] = str(tmp_path / "netrc")
@@ -192,7 +192,7 @@ def test_a_shared_folder_serves_and_is_missed_when_it_is_not_mounted(
     output = project.built()
     assert steps(output) == ["cut body.onnx"]
     (warning,) = warnings_in(output)
-    assert "'body.onnx' is not what its entry says" in warning
+    assert "'body.onnx' does not match its entry" in warning
 
     lose(project, shared, "cut body.onnx")
     folder.rename(tmp_path / "gone")
@@ -201,7 +201,7 @@ def test_a_shared_folder_serves_and_is_missed_when_it_is_not_mounted(
     assert steps(output) == ["cut body.onnx"]
     assert project.artifacts() == shared.artifacts
     (warning,) = warnings_in(output)
-    assert f"shared store '{folder}': there is no such folder; going on without it" in warning
+    assert f"shared store '{folder}': there is no such folder; continuing without it" in warning
     assert not folder.exists()
 
 

@@ -42,7 +42,7 @@ class Shelf:
         return key
 
     def recipes(self) -> list[str]:
-        return [one.result.origin.recipe for one in upkeep.held(self.local)]
+        return [one.result.origin.recipe for one in upkeep.results_in(self.local)]
 
     def prunable(self, **limits: object) -> list[str]:
         chosen = upkeep.prunable(self.local, Limits(**limits), NOW)  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_only_what_was_unused_for_long_enough_goes(shelf: Shelf) -> None:
 def test_what_is_in_use_stays(shelf: Shelf) -> None:
     kept = shelf.put("kept", 1.0, NOW - 40 * DAY, model=b"k")
     shelf.put("gone", 1.0, NOW - 40 * DAY, model=b"g")
-    shelf.prune(kept=[kept], down_to=0, unused_for=DAY)
+    shelf.prune(in_use=[kept], down_to=0, unused_for=DAY)
     assert shelf.recipes() == ["kept"]
     assert len(shelf.digests()) == 1
 
@@ -103,7 +103,7 @@ def test_files_that_another_result_has_stay(shelf: Shelf) -> None:
     kept = shelf.put("kept", 1.0, model=b"shared", other=b"kept")
     shelf.put("gone", 1.0, model=b"shared", other=b"gone")
     before = shelf.digests()
-    shelf.prune(kept=[kept])
+    shelf.prune(in_use=[kept])
     assert len(before) == 3
     assert len(shelf.digests()) == 2
     result = shelf.store.find(kept)
@@ -155,7 +155,7 @@ def test_verifying_finds_each_flipped_bit_and_each_lost_file(shelf: Shelf) -> No
     sealed = shelf.put("sealed", 1.0, model=b"c" * 100)
     shelf.put("sound", 1.0, model=b"d" * 100)
     assert upkeep.verify(shelf.local, print) == (8, [])
-    for one in upkeep.held(shelf.local):
+    for one in upkeep.results_in(shelf.local):
         (file,) = one.result.files.values()
         path = shelf.local.file_path(file.digest)
         if one.result.origin.recipe == "flipped":
@@ -166,8 +166,8 @@ def test_verifying_finds_each_flipped_bit_and_each_lost_file(shelf: Shelf) -> No
     sound, problems = upkeep.verify(shelf.local, print)
     assert len(problems) == 4
     assert f"entry {sealed} is damaged" in problems
-    assert "'model' of step 'export' of recipe 'lost' is not there any more" in problems
-    assert "'model' of step 'export' of recipe 'flipped' is not there any more" in problems
+    assert "'model' of step 'export' of recipe 'lost' is missing" in problems
+    assert "'model' of step 'export' of recipe 'flipped' is missing" in problems
     assert sound == 3
     assert upkeep.verify(shelf.local, print)[0] == 3
     assert len(list((shelf.local.folder / "quarantine").iterdir())) == 2
@@ -185,7 +185,7 @@ def test_the_maker_of_a_file_is_found_by_its_digest(shelf: Shelf) -> None:
     shelf.put("two", 1.0, model=b"x", other=b"y")
     (digest,) = {
         f.digest
-        for o in upkeep.held(shelf.local)
+        for o in upkeep.results_in(shelf.local)
         for n, f in o.result.files.items()
         if n == "model"
     }
@@ -216,12 +216,12 @@ def test_no_limit_is_missed_and_no_more_goes_than_must(
         files = {f"f{n}": bytes([n]) * 10 * (n + 1) for n in contents}
         key = shelf.put(chr(65 + number), seconds, **files)
         kept |= {key} if is_kept else set()
-    everything = upkeep.held(shelf.local)
-    limits = Limits(down_to=down_to, kept=kept)
+    everything = upkeep.results_in(shelf.local)
+    limits = Limits(down_to=down_to, in_use=kept)
     chosen = upkeep.prunable(shelf.local, limits, NOW)
     assert not kept & {one.key for one in chosen}
 
-    def left(gone: list[upkeep.Held]) -> int:
+    def left(gone: list[upkeep.StoredResult]) -> int:
         keys = {one.key for one in gone}
         rest = [one for one in everything if one.key not in keys]
         return sum({f.digest: f.size for o in rest for f in o.result.files.values()}.values())
@@ -230,7 +230,7 @@ def test_no_limit_is_missed_and_no_more_goes_than_must(
     assert left(chosen) <= down_to or len(chosen) == len(possible)
     assert not chosen or left(chosen[:-1]) > down_to
     upkeep.remove(shelf.local, chosen)
-    for one in upkeep.held(shelf.local):
+    for one in upkeep.results_in(shelf.local):
         assert shelf.store.is_complete(one.result)
 
 
@@ -251,7 +251,7 @@ def test_a_process_that_looked_something_up_does_not_wait_for_itself(tmp_path: P
     assert shelf.local.entry(key) is not None
 
     def prune() -> None:
-        with shelf.local.alone():
+        with shelf.local.exclusive():
             pass
 
     thread = threading.Thread(target=prune, daemon=True)

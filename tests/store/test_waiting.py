@@ -24,7 +24,7 @@ from pathlib import Path
 from partition_core.store.local import LocalStore
 
 store = LocalStore(Path(sys.argv[1]), print)
-held = {"key": lambda: store.locked(sys.argv[2]), "alone": store.alone}.get(sys.argv[3])
+held = {"key": lambda: store.locked(sys.argv[2]), "alone": store.exclusive}.get(sys.argv[3])
 if held is None:
     store.entry(sys.argv[2])
     print("held", flush=True)
@@ -43,10 +43,10 @@ def _looked_up(store: LocalStore) -> Iterator[None]:
 
 
 WAITING: dict[tuple[str, str], Callable[[LocalStore], AbstractContextManager[object]]] = {
-    ("key", "which works on the same"): lambda store: store.locked(KEY),
-    ("use", "which uses the store '{}'"): lambda store: store.alone(),
-    ("alone", "which uses the store '{}'"): lambda store: store.alone(),
-    ("alone", "which removes results from the store '{}'"): _looked_up,
+    ("key", "which is working on the same result"): lambda store: store.locked(KEY),
+    ("use", "which is using the store '{}'"): lambda store: store.exclusive(),
+    ("alone", "which is using the store '{}'"): lambda store: store.exclusive(),
+    ("alone", "which is removing results from the store '{}'"): _looked_up,
 }
 
 
@@ -54,7 +54,7 @@ WAITING: dict[tuple[str, str], Callable[[LocalStore], AbstractContextManager[obj
 def test_after_a_moment_it_is_told_for_whom_a_process_waits(
     tmp_path: Path, held: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "SILENT", 0.3)
+    monkeypatch.setattr(waiting, "WARN_AFTER", 0.3)
     said: list[str] = []
     is_said = threading.Event()
 
@@ -95,7 +95,7 @@ def test_who_need_not_wait_says_nothing(tmp_path: Path) -> None:
     store = LocalStore(tmp_path, said.append)
     with store.locked(KEY), store.private_folder():
         pass
-    with store.alone():
+    with store.exclusive():
         assert store.entry(KEY) is None
     assert said == []
 
@@ -105,4 +105,4 @@ def test_a_holder_that_nobody_can_name_is_another_process(tmp_path: Path) -> Non
     assert waiting._waiting(tmp_path / "lock", "which works") == (
         "waiting for another process, which works"
     )
-    assert waiting._called(os.getpid()).startswith(f"process {os.getpid()} (`")
+    assert waiting._described(os.getpid()).startswith(f"process {os.getpid()} (`")

@@ -40,7 +40,7 @@ def test_a_source_that_is_guessed_is_one_of_the_schemas() -> None:
 
 @pytest.mark.parametrize("words", ["-n -1", "-n-1", "--process -2", "--process=-2"])
 def test_a_negative_number_of_processes_is_refused(words: str) -> None:
-    with pytest.raises(RecipeError, match=r"-n -\d: this is no number of processes; expected 0,"):
+    with pytest.raises(RecipeError, match=r"-n -\d: not a number of processes; expected 0 or"):
         scope([*words.split(), "build"], None)
 
 

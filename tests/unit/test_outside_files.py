@@ -149,7 +149,7 @@ def test_something_else_in_the_place_of_what_a_store_holds_is_a_miss(
     NO_FILES[kind](path)
     assert (store.path_of(file) if what == "file" else store.entry(key)) is None
     (line,) = told
-    assert "is damaged; it was put into" in line
+    assert "is damaged; it was moved to" in line
     store.put_file(tmp_path / "again")
     store.put_entry(key, result)
     assert store.entry(key) == result

@@ -1,4 +1,4 @@
-"""Which transport a URL of a shared store asks for; it is imported when it is opened."""
+"""The transport for the URL of a shared store; it is imported when it is opened."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Opener = Callable[[], "Transport"]
 
 TIMEOUT_VARIABLE = "PARTITION_CORE_REMOTE_TIMEOUT"
-PATIENCE = 30.0
-"""Seconds that a server may be silent."""
+DEFAULT_TIMEOUT = 30.0
+"""Seconds to wait for the server's next bytes."""
 
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 """Schemes of object storage and the packages that fsspec needs; our extras are named like them."""
@@ -27,9 +27,9 @@ _SCHEMES = ("http", "https", "file", *_PACKAGES)
 
 
 def transport_of(url: str, root: Path) -> Opener:
-    """Return what opens the transport to a shared store at a URL, or in a folder below `root`.
+    """Return a function that opens the transport for a URL, or for a folder relative to `root`.
 
-    Raises BuildError for a URL that cannot be used here, at once; nothing is contacted.
+    Raises BuildError for a URL that cannot be used; no connection is made.
     """
     if "://" not in url:
         return _folder(root / url)
@@ -44,24 +44,24 @@ def transport_of(url: str, root: Path) -> Opener:
             f"{one_of(_SCHEMES)}, or a folder",
             suggestion(scheme, _SCHEMES),
         )
-    place = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+    location = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
     if parts.query or parts.fragment or not (parts.hostname or scheme == "file"):
-        raise _wrong(f"{quoted(place)} is no place of a store", "expected scheme://host/path")
+        raise _wrong(f"{quoted(location)} is not the URL of a store", "expected scheme://host/path")
     if scheme == "file":
         return _folder(Path(unquote(parts.path)))
     if scheme in _PACKAGES:
-        return _object_storage(scheme, place)
-    return _http(place, parts)
+        return _object_storage(scheme, location)
+    return _http(location, parts)
 
 
-def _http(place: str, parts: SplitResult) -> Opener:
+def _http(location: str, parts: SplitResult) -> Opener:
     login = (unquote(parts.username or ""), unquote(parts.password or ""))
-    patience = _patience()
+    timeout = _timeout()
 
     def opened() -> Transport:
         from partition_core.store.transports.http import HttpTransport
 
-        return HttpTransport(place, login, patience)
+        return HttpTransport(location, login, timeout)
 
     return opened
 
@@ -75,32 +75,32 @@ def _folder(path: Path) -> Opener:
     return opened
 
 
-def _object_storage(scheme: str, place: str) -> Opener:
+def _object_storage(scheme: str, location: str) -> Opener:
     package = _PACKAGES[scheme]
     if importlib.util.find_spec("fsspec") is None or importlib.util.find_spec(package) is None:
         raise _wrong(
             f"a shared store at '{scheme}://' needs the package '{package}'",
             f"install it with `pip install 'partition-core[{scheme}]'`",
         )
-    patience = _patience()
+    timeout = _timeout()
 
     def opened() -> Transport:
         from partition_core.store.transports.object_storage import FsspecTransport
 
-        return FsspecTransport(place, patience)
+        return FsspecTransport(location, timeout)
 
     return opened
 
 
-def _patience() -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE, str(PATIENCE))
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT_VARIABLE, str(DEFAULT_TIMEOUT))
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < sys.maxsize:
-        what = f"the value {quoted(text)} is no time-out"
-        raise BuildError.at(TIMEOUT_VARIABLE, what, "expected seconds, more than 0")
+        what = f"{quoted(text)} is not a timeout"
+        raise BuildError.at(TIMEOUT_VARIABLE, what, "expected a number of seconds above 0")
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""A shared store in a folder that several machines see, such as one of a file server."""
+"""A shared store in a folder that several machines mount, such as one on a file server."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _CHUNK = 1 << 20
 
 
 class FolderTransport:
-    """Files below a folder, which must exist: one that was not mounted is not made anew."""
+    """Files below a folder, which must exist: a folder that is not mounted is not created."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.place = str(folder)
+        self.location = str(folder)
 
     @contextlib.contextmanager
     def read(self, name: str) -> Iterator[Iterator[bytes] | None]:
-        """Open the bytes under `name` in chunks; None if there are none."""
-        with contextlib.ExitStack() as held:
+        """Yield the chunks of `name`; None if it does not exist."""
+        with contextlib.ExitStack() as stack:
             chunks = None
             with self._translated(), contextlib.suppress(FileNotFoundError):
-                stream = held.enter_context(opened(self._folder / name))
+                stream = stack.enter_context(opened(self._folder / name))
                 chunks = self._chunks(stream)
             yield chunks
 
     def write(self, name: str, stream: BinaryIO, size: int) -> None:
-        """Put the bytes of `stream` under `name`, whole or not at all."""
+        """Write the bytes of `stream` to `name`, atomically."""
         with (
             self._translated(),
             written_whole(self._folder / name, READ_ONLY) as part,
@@ -42,7 +42,7 @@ class FolderTransport:
             shutil.copyfileobj(stream, target, _CHUNK)
 
     def has(self, name: str, size: int) -> bool:
-        """Return whether there are `size` bytes under `name`."""
+        """Return whether `name` exists and has `size` bytes."""
         with self._translated(), contextlib.suppress(FileNotFoundError):
             return (self._folder / name).stat().st_size == size
         return False

@@ -1,4 +1,4 @@
-"""A shared store behind HTTP, as Bazel's remote caches speak it: GET, HEAD and PUT of names."""
+"""A shared store over HTTP, with the protocol of Bazel's remote caches: GET, HEAD and PUT."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from partition_core.base.http_answers import Answer, SlowError, answer_of, opener
+from partition_core.base.http_answers import Answer, SlowError, answer_of, opener_with
 from partition_core.store.shared import RemoteDownError, RemoteError
 
 _LOGIN = "Authorization"
@@ -22,43 +22,43 @@ _OK = 200
 
 
 class HttpTransport:
-    """Names below the URL `place`.
+    """Names below the URL `location`.
 
-    `login` is a user and a password (Basic), or one of both (a Bearer token); without one, the
-    user's netrc file is asked. `patience` is how many seconds the server may be silent.
+    `login` is a user and a password (Basic), or only one of them (a Bearer token); if both are
+    empty, the user's netrc file is read. `timeout` is in seconds without a byte from the server.
     """
 
-    def __init__(self, place: str, login: tuple[str, str], patience: float) -> None:
-        self.place = place
+    def __init__(self, location: str, login: tuple[str, str], timeout: float) -> None:
+        self.location = location
         self._login = login
-        self._patience = patience
+        self._timeout = timeout
         self._opener: urllib.request.OpenerDirector | None = None
         self._credentials = ""
 
     @contextlib.contextmanager
     def read(self, name: str) -> Iterator[Iterator[bytes] | None]:
-        """Open the bytes under `name` in chunks; None if there are none."""
-        with contextlib.ExitStack() as held:
-            answer = self._asked("GET", name)
-            yield self._chunks(held.enter_context(answer)) if answer else None
+        """Yield the chunks of `name`; None if it does not exist."""
+        with contextlib.ExitStack() as stack:
+            answer = self._retried("GET", name)
+            yield self._chunks(stack.enter_context(answer)) if answer else None
 
     def write(self, name: str, stream: BinaryIO, size: int) -> None:
-        """Put the `size` bytes of `stream` under `name`."""
+        """Write the `size` bytes of `stream` to `name`."""
         answer = self._request("PUT", name, stream, size)
         if answer is None:
-            raise RemoteError("the server answers that it has no such place (404)")
+            raise RemoteError("the server answers 404: there is nothing at this URL")
         answer.close()
 
     def has(self, name: str, size: int) -> bool:
-        """Return whether there are bytes under `name`, and `size` of them if that is told."""
-        answer = self._asked("HEAD", name)
+        """Return whether `name` exists, with `size` bytes if the server reports a length."""
+        answer = self._retried("HEAD", name)
         if answer is None:
             return False
         with answer:
             return answer.headers.get("Content-Length", str(size)) == str(size)
 
-    def _asked(self, method: str, name: str) -> Answer | None:
-        """Ask once more if the connection broke: a server that restarts does that."""
+    def _retried(self, method: str, name: str) -> Answer | None:
+        """Send a request; retry once if the connection broke, as when a server restarts."""
         try:
             return self._request(method, name)
         except RemoteDownError:
@@ -74,15 +74,15 @@ class HttpTransport:
         headers = {"User-Agent": "partition-core"}
         if body is not None:
             headers |= {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        # The place is an http or https URL: `transport_of` has seen to it.
+        # `transport_of` ensures that this is an http or https URL.
         request = urllib.request.Request(  # noqa: S310  # reason: see above
-            f"{self.place}/{name}", data=body, headers=headers, method=method
+            f"{self.location}/{name}", data=body, headers=headers, method=method
         )
-        opened = self._opened()
+        opener = self._open()
         if self._credentials:
             request.add_unredirected_header(_LOGIN, self._credentials)
         try:
-            answer = answer_of(opened, request, self._patience)
+            answer = answer_of(opener, request, self._timeout)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in _NOT_FOUND:
@@ -106,11 +106,11 @@ class HttpTransport:
                 return
             yield chunk
 
-    def _opened(self) -> urllib.request.OpenerDirector:
-        """Make ready at the first request, so that a store that is not asked costs nothing."""
+    def _open(self) -> urllib.request.OpenerDirector:
+        """Set up at the first request, so that an unused store costs nothing."""
         if self._opener is None:
-            self._credentials = _credentials(*self._login) or _from_netrc(self.place)
-            self._opener = opener(_SameServer())
+            self._credentials = _credentials(*self._login) or _from_netrc(self.location)
+            self._opener = opener_with(_SameServer())
         return self._opener
 
 
@@ -121,17 +121,18 @@ def _credentials(user: str, password: str) -> str:
     return f"Bearer {token}" if token else ""
 
 
-def _from_netrc(place: str) -> str:
-    """Return what the netrc file has for the host; one that cannot be read has nothing."""
+def _from_netrc(location: str) -> str:
+    """Return the credentials of the host in the netrc file; an unreadable file has none."""
     with contextlib.suppress(OSError, netrc.NetrcParseError):
-        found = netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(place).hostname or "")
-        if found is not None:
-            return _credentials(found[0], found[2] or "")
+        host = urlsplit(location).hostname or ""
+        login = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
+        if login is not None:
+            return _credentials(login[0], login[2] or "")
     return ""
 
 
 def _failure(error: Exception) -> RemoteError:
-    """Return what an error of the library means: a connection that broke, or no answer."""
+    """Return the error for an exception of the library: a broken connection, or no answer."""
     cause = _cause(error)
     if isinstance(cause, SlowError):
         return RemoteDownError(str(cause))
@@ -148,9 +149,9 @@ def _cause(error: Exception) -> Exception:
 
 
 class _SameServer(urllib.request.HTTPRedirectHandler):
-    """Follows redirects of the scheme; credentials go to the same server and nowhere else."""
+    """Follows redirects within a scheme; sends credentials only to the same server."""
 
-    max_redirections = 3  # each may take as long as a server may be silent
+    max_redirections = 3  # each may take a whole timeout
 
     def redirect_request(
         self,
