@@ -1,6 +1,19 @@
-"""What a project's `dodo.py` imports: the tasks that doit runs; `cli` makes them."""
+"""What a project's `dodo.py` imports: the tasks that doit runs; `cli` creates them."""
 
 from __future__ import annotations
 
-from partition_core.cli.build_tasks import *  # noqa: F403  # reason: doit takes them from here
-from partition_core.cli.build_tasks import __all__  # noqa: F401  # reason: for its star import
+from partition_core.base.signals import end_orderly, is_run_by_doit, let_workers_die_with_us
+
+if is_run_by_doit():  # before the other imports, so that they can be interrupted
+    end_orderly()
+
+from partition_core.cli.builds import DOIT_CONFIG
+from partition_core.cli.commands import task_creators
+
+_TASKS = task_creators()
+# doit finds tasks by the names that a project's dodo.py imports.
+globals().update(_TASKS)
+__all__ = ["DOIT_CONFIG"]
+__all__ += list(_TASKS)
+
+let_workers_die_with_us()

@@ -1,68 +1,20 @@
-"""The tasks that doit runs: only their names, order and messages.
-
-A project's `dodo.py` imports all names of `__all__`, by `partition_core.tasks`.
-"""
+"""The tasks of a build: each step, each artifact, and `doit build` with all of them."""
 
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from doit import Globals, doit_cmd, task_params
+from doit import task_params
 from doit.action import BaseAction
-from doit.exceptions import InvalidDodoFile
-
-from partition_core.base.signals import end_orderly, is_run_by_doit, let_workers_die_with_us
-
-if is_run_by_doit():  # before the other imports, so that they can be interrupted
-    end_orderly()
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.folders import BUILD, MANIFEST, RECIPES
-from partition_core.base.wording import warn
-from partition_core.build.run import RecipeBuild, Run
+from partition_core.base.folders import BUILD, MANIFEST
+from partition_core.build.run import RecipeBuild
 from partition_core.build.steps import PROVE, STEPS, Row
 from partition_core.cli.actions import attempt, say, say_all
-from partition_core.cli.command_line import commands, paths_in_full, scope
-from partition_core.cli.doit_database import MEMORY, Database
-from partition_core.cli.import_tasks import IMPORT, task_import_mmdeploy
-from partition_core.cli.options import SUGGEST_VARIABLES, check_variables
-from partition_core.cli.reporter import BuildReporter
-from partition_core.cli.run_tasks import calibrate_task, detect_task
-from partition_core.cli.share_tasks import transfer_task
-from partition_core.cli.store_tasks import task_origin, task_prune, task_store, task_verify
-
-__all__ = [
-    "DOIT_CONFIG",
-    "task_build",
-    "task_calibrate",
-    "task_detect",
-    "task_import_mmdeploy",
-    "task_origin",
-    "task_prune",
-    "task_pull",
-    "task_push",
-    "task_store",
-    "task_suggest",
-    "task_verify",
-]
-
-Task = dict[str, Any]
-
-_DATABASE = ".doit.db"
-
-DOIT_CONFIG = {
-    "default_tasks": ["build"],
-    # A recipe that fails, for example without its checkpoint, must not stop the others.
-    "continue": True,
-    # Until the tasks are loaded; see _use_own_database.
-    "backend": "sqlite3",
-    "dep_file": MEMORY,
-    "reporter": BuildReporter,
-}
+from partition_core.cli.builds import Task, file_of, selected_builds
 
 
 @task_params(  # type: ignore[untyped-decorator]  # reason: doit has no types
@@ -78,7 +30,7 @@ DOIT_CONFIG = {
 )
 def task_build(dry_run: bool) -> Iterator[Task]:
     """Build `recipe=…`, or all: export, cut, prove, report, publish in build/<recipe>/."""
-    for build in _builds():
+    for build in selected_builds():
         if dry_run:
             yield {
                 "name": build.name,
@@ -129,7 +81,7 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
     """Return the task creator, in the sense of doit, of a kind of step."""
 
     def tasks() -> Iterator[Task]:
-        for build in _builds():
+        for build in selected_builds():
             for step in (step for step in build.steps if step.row is row):
                 yield _task(
                     build,
@@ -145,74 +97,7 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
     return tasks
 
 
-_STEP_TASKS = {f"task_{row.kind}": _step_tasks(row) for row in STEPS}
-# doit finds tasks by the names that a project's dodo.py imports.
-globals().update(_STEP_TASKS)
-__all__ += [f"task_{row.kind}" for row in STEPS]
-
-
-def task_suggest() -> Iterator[Task]:
-    """Suggest where to cut the models of recipes; change no recipe."""
-    builds = _builds()
-    if "suggest" in commands():
-        _check_suggest_variables()
-    for build in builds:
-        yield {
-            "name": build.name,
-            "doc": f"Suggest where to cut the model of '{build.name}'.",
-            "actions": [(_advise, [build, _suggest_variables()])],
-            "task_dep": [f"export:{build.name}"],
-            "verbosity": 2,
-            "meta": {"recipe": build.name},
-        }
-
-
-def _check_suggest_variables() -> None:
-    from partition_core.suggest.wishes import SuggestOptions  # for this command only
-
-    try:
-        SuggestOptions.of(_suggest_variables())
-    except PartitionError as error:
-        raise InvalidDodoFile(str(error)) from error
-
-
-def _suggest_variables() -> dict[str, str]:
-    variables = doit_cmd._CMDLINE_VARS or {}
-    return {name: variables[name] for name in SUGGEST_VARIABLES if name in variables}
-
-
-def _advise(build: RecipeBuild, variables: dict[str, str]) -> object:
-    return attempt(lambda: say_all(build.advice(variables, say)), _file(build))
-
-
-def task_detect() -> Task:
-    """Detect objects in `image=…` with `recipe=…`: write the picture with boxes, and JSON."""
-    return _on_build("detect", detect_task)
-
-
-def task_calibrate() -> Task:
-    """Write calibration data: each segment's inputs for the pictures in `images=…`."""
-    return _on_build("calibrate", calibrate_task)
-
-
-def _on_build(
-    command: str, make: Callable[[Sequence[RecipeBuild], Mapping[str, str], bool], Task]
-) -> Task:
-    builds = _builds()
-    try:
-        return make(builds, paths_in_full(doit_cmd._CMDLINE_VARS or {}), command in sys.argv[1:])
-    except PartitionError as error:
-        raise InvalidDodoFile(str(error)) from error
-
-
-def task_push() -> Task:
-    """Upload results to the shared store: all of a recipe, or those of `artifact=…`."""
-    return transfer_task("push", _builds, doit_cmd.get_var("artifact"))
-
-
-def task_pull() -> Task:
-    """Download artifacts from the shared store: all of a recipe, or those of `artifact=…`."""
-    return transfer_task("pull", _builds, doit_cmd.get_var("artifact"))
+globals().update({f"task_{row.kind}": _step_tasks(row) for row in STEPS})
 
 
 def _steps(build: RecipeBuild, before: Row) -> list[str]:
@@ -238,7 +123,7 @@ def _task(
     return {
         "name": name,
         "doc": doc,
-        "actions": [(attempt, [act, _file(build)])],
+        "actions": [(attempt, [act, file_of(build)])],
         "uptodate": [build.is_up_to_date or _UpToDate(build, what, is_done)],
         "task_dep": after,
         "verbosity": 2,
@@ -276,52 +161,11 @@ class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
 
     def execute(self, out: Any = None, err: Any = None) -> object:
         """Remove them; doit prints what it does."""
-        return attempt(lambda: self._build.remove(self._artifact), _file(self._build))
+        return attempt(lambda: self._build.remove(self._artifact), file_of(self._build))
 
     def __str__(self) -> str:
         return f"remove {BUILD}/{self._build.name}/{self._artifact or ''}".rstrip("/")
 
 
 def _explain(build: RecipeBuild) -> object:
-    return attempt(lambda: say_all(build.explanation()), _file(build))
-
-
-def _file(build: RecipeBuild) -> str:
-    return f"{RECIPES}/{build.name}.yaml"
-
-
-def _builds() -> list[RecipeBuild]:
-    """Return the builds of the selected recipes, created once per run of doit."""
-    variables = dict(doit_cmd._CMDLINE_VARS or {})
-    try:
-        about = scope(tuple(sys.argv[1:]), variables.get("recipe"))
-        check_variables(variables)
-        if IMPORT in commands():
-            return []  # `recipe` names the file to write
-        BuildReporter.run = _run(Path.cwd(), *about)
-    except PartitionError as error:
-        raise InvalidDodoFile(str(error)) from error
-    _use_own_database()
-    end_orderly()
-    return BuildReporter.run.builds
-
-
-_run = functools.lru_cache(maxsize=1)(Run)
-
-
-def _use_own_database() -> None:
-    """Replace doit's database by ours.
-
-    doit finds a backend by an entry point, which an installation older than the code may lack.
-    So doit starts with an empty database of its own, which is replaced here.
-    """
-    manager = Globals.dep_manager
-    if manager is None or isinstance(manager.backend, Database):
-        return
-    name = _DATABASE if manager.name == MEMORY else manager.name
-    manager.__init__(
-        lambda name, codec, module_name: Database(name, codec, warn), name, type(manager.checker)
-    )
-
-
-let_workers_die_with_us()
+    return attempt(lambda: say_all(build.explanation()), file_of(build))

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from partition_core.base.errors import RecipeError
+from partition_core.cli.commands import COMMANDS
 
-_OF_RECIPES = (
-    "build", "export", "cut", "prove", "report", "suggest", "detect", "calibrate", "push", "pull",
-)  # fmt: skip
-_OF_NO_RECIPE = ("store", "verify", "prune", "origin", "import_mmdeploy")
+_OF_RECIPES = {command.name for command in COMMANDS if command.of_recipes}
+_OF_NO_RECIPE = {command.name for command in COMMANDS if not command.of_recipes}
 _BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tabcompletion", "help")
 
 

@@ -10,9 +10,6 @@ from doit import doit_cmd
 from partition_core.cli.actions import attempt, say_all
 from partition_core.cli.command_line import paths_in_full
 
-IMPORT = "import_mmdeploy"
-CONFIGS = ("deploy_cfg", "model_cfg")
-
 
 def task_import_mmdeploy() -> dict[str, Any]:
     """Convert an MMDeploy config to a recipe: `deploy_cfg=… model_cfg=… recipe=<its name>`."""

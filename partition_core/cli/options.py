@@ -6,21 +6,15 @@ from collections.abc import Mapping
 
 from partition_core.base.errors import RecipeError, one_of, problem, suggestion
 from partition_core.cli.command_line import commands
-from partition_core.cli.import_tasks import CONFIGS, IMPORT
+from partition_core.cli.commands import COMMANDS
 
-SUGGEST_VARIABLES = ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure")
-"""The variables of `doit suggest`."""
-
-_COMMANDS_OF = {
+_COMMANDS_OF: Mapping[str, tuple[str, ...]] = {
     "recipe": (),
-    "artifact": ("push", "pull"),
-    **dict.fromkeys(SUGGEST_VARIABLES, ("suggest",)),
-    **dict.fromkeys(CONFIGS, (IMPORT,)),
-    "image": ("detect",),
-    "images": ("calibrate",),
-    "from": ("calibrate",),
-    "out": ("calibrate", "detect"),
-    "score": ("detect",),
+    **{
+        variable: tuple(each.name for each in COMMANDS if variable in each.variables)
+        for command in COMMANDS
+        for variable in command.variables
+    },
 }
 """The commands that take each variable; empty: all."""
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from partition_core.base.errors import RecipeError, one_of, suggestion
+from doit import doit_cmd
+from doit.exceptions import InvalidDodoFile
+
+from partition_core.base.errors import PartitionError, RecipeError, one_of, suggestion
 from partition_core.base.folders import BUILD
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say_all
-
-Task = dict[str, Any]
+from partition_core.cli.builds import Task, selected_builds
+from partition_core.cli.command_line import paths_in_full
 
 _SCORE = "0.3"
 _CALIBRATION = "calibration"
@@ -20,67 +23,73 @@ _PYTORCH = "pytorch"
 _RUNNERS = ("onnxruntime", _PYTORCH)
 
 
-def detect_task(
-    builds: Sequence[RecipeBuild], variables: Mapping[str, str], is_selected: bool
-) -> Task:
-    """Return the task that detects objects in pictures, after the build of the recipe.
+def task_detect() -> Task:
+    """Detect objects in `image=…` with `recipe=…`: write the picture with boxes, and JSON."""
 
-    `variables` are those of the command line. Raises RecipeError for missing or wrong ones if the
-    task `is_selected` there.
-    """
-
-    def lines(recipe: str) -> Iterable[str]:
+    def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
         from partition_core.runtime.commands import detect
 
-        folder = Path(BUILD) / recipe
+        folder = Path(BUILD) / build.name
         target = Path(variables.get("out") or folder)
         score = float(variables.get("score", _SCORE))
         return detect(folder, Path(variables["image"]), target, score)
 
-    if is_selected:
+    def check(variables: Mapping[str, str]) -> None:
         _check_source("detect", "image", variables, "image=photo.jpg, or a folder of pictures")
         _check_score(variables.get("score", _SCORE))
-    return _task("detect", lines, builds, is_selected)
+
+    return _task("detect", lines, check)
 
 
-def calibrate_task(
-    builds: Sequence[RecipeBuild], variables: Mapping[str, str], is_selected: bool
-) -> Task:
-    """Return the task that writes calibration data, after the build of the recipe.
+def task_calibrate() -> Task:
+    """Write calibration data: each segment's inputs for the pictures in `images=…`."""
 
-    Raises RecipeError as `detect_task` does.
-    """
-
-    def lines(recipe: str) -> Iterable[str]:
+    def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
         from partition_core.runtime.commands import write_calibration
 
-        folder = Path(BUILD) / recipe
+        folder = Path(BUILD) / build.name
         target = Path(variables.get("out") or folder / _CALIBRATION)
-        (build,) = (build for build in builds if build.name == recipe)
         marked = build.marked_arrays() if variables.get("from") == _PYTORCH else None
         return write_calibration(folder, Path(variables["images"]), target, marked)
 
-    if is_selected:
+    def check(variables: Mapping[str, str]) -> None:
         _check_source("calibrate", "images", variables, "images=folder")
         _check_runner(variables.get("from", _RUNNERS[0]))
-    return _task("calibrate", lines, builds, is_selected)
+
+    return _task("calibrate", lines, check)
 
 
-def _task(command: str, lines: Any, builds: Sequence[RecipeBuild], is_selected: bool) -> Task:
-    names = [build.name for build in builds]
-    if is_selected and len(names) != 1:
+def _task(
+    command: str,
+    lines: Callable[[RecipeBuild, Mapping[str, str]], Iterable[str]],
+    check: Callable[[Mapping[str, str]], None],
+) -> Task:
+    """Return a task that runs one recipe's build folder, once that is built.
+
+    What the command line lacks is an error only if the command is in it: doit creates all tasks.
+    """
+    builds, variables = selected_builds(), paths_in_full(doit_cmd._CMDLINE_VARS or {})
+
+    def action() -> object:
+        return attempt(lambda: say_all(lines(builds[0], variables)))
+
+    if command not in sys.argv[1:]:
+        return {"actions": [action], "verbosity": 2}
+    try:
+        check(variables)
+        _check_number(command, [build.name for build in builds])
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
+    return {"actions": [action], "task_dep": [f"build:{builds[0].name}"], "verbosity": 2}
+
+
+def _check_number(command: str, names: Sequence[str]) -> None:
+    if len(names) != 1:
         raise RecipeError.at(
             f"doit {command}",
             f"takes one recipe at a time, but {len(names)} are selected",
             f"expected recipe=…, {one_of(names)}",
         )
-
-    def action() -> object:
-        return attempt(lambda: say_all(lines(names[0])))
-
-    # The dependency would cost time in builds of many recipes, which do not run this task.
-    needs = [f"build:{names[0]}"] if is_selected else []
-    return {"actions": [action], "task_dep": needs, "verbosity": 2}
 
 
 def _check_source(command: str, name: str, variables: Mapping[str, str], expected: str) -> None:

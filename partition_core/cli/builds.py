@@ -1,0 +1,74 @@
+"""The builds of one run of doit: which recipes, and what doit is set to."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+from doit import Globals, doit_cmd
+from doit.exceptions import InvalidDodoFile
+
+from partition_core.base.errors import PartitionError
+from partition_core.base.folders import RECIPES
+from partition_core.base.signals import end_orderly
+from partition_core.base.wording import warn
+from partition_core.build.run import RecipeBuild, Run
+from partition_core.cli.command_line import commands, scope
+from partition_core.cli.doit_database import MEMORY, Database
+from partition_core.cli.options import check_variables
+from partition_core.cli.reporter import BuildReporter
+
+Task = dict[str, Any]
+
+_DATABASE = ".doit.db"
+
+DOIT_CONFIG = {
+    "default_tasks": ["build"],
+    # A recipe that fails, for example without its checkpoint, must not stop the others.
+    "continue": True,
+    # Until the tasks are loaded; see _use_own_database.
+    "backend": "sqlite3",
+    "dep_file": MEMORY,
+    "reporter": BuildReporter,
+}
+
+
+def file_of(build: RecipeBuild) -> str:
+    """Return the file of a recipe, for messages."""
+    return f"{RECIPES}/{build.name}.yaml"
+
+
+def selected_builds() -> list[RecipeBuild]:
+    """Return the builds of the selected recipes, created once per run of doit."""
+    variables = dict(doit_cmd._CMDLINE_VARS or {})
+    try:
+        about = scope(tuple(sys.argv[1:]), variables.get("recipe"))
+        check_variables(variables)
+        if "import_mmdeploy" in commands():
+            return []  # `recipe` names the file to write
+        BuildReporter.run = _run(Path.cwd(), *about)
+    except PartitionError as error:
+        raise InvalidDodoFile(str(error)) from error
+    _use_own_database()
+    end_orderly()
+    return BuildReporter.run.builds
+
+
+_run = functools.lru_cache(maxsize=1)(Run)
+
+
+def _use_own_database() -> None:
+    """Replace doit's database by ours.
+
+    doit finds a backend by an entry point, which an installation older than the code may lack.
+    So doit starts with an empty database of its own, which is replaced here.
+    """
+    manager = Globals.dep_manager
+    if manager is None or isinstance(manager.backend, Database):
+        return
+    name = _DATABASE if manager.name == MEMORY else manager.name
+    manager.__init__(
+        lambda name, codec, module_name: Database(name, codec, warn), name, type(manager.checker)
+    )

@@ -1,0 +1,51 @@
+"""The commands: a row for each, and a function `task_<name>` in the module that the row names.
+
+A new command is a module, or a function in one, and a row; a step has its row in `build.steps`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from partition_core.build.steps import STEPS
+
+
+class Command(NamedTuple):
+    """A command: its module in `cli`, the variables that it takes besides `recipe=`, and whether it
+    is about recipes."""
+
+    name: str
+    module: str
+    variables: tuple[str, ...] = ()
+    of_recipes: bool = True
+
+
+COMMANDS = (
+    Command("build", "build_tasks"),
+    *(Command(row.kind, "build_tasks") for row in STEPS),
+    Command(
+        "suggest",
+        "suggest_tasks",
+        ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure"),
+    ),
+    Command("calibrate", "run_tasks", ("images", "from", "out")),
+    Command("detect", "run_tasks", ("image", "out", "score")),
+    Command("push", "share_tasks", ("artifact",)),
+    Command("pull", "share_tasks", ("artifact",)),
+    Command("store", "store_tasks", of_recipes=False),
+    Command("verify", "store_tasks", of_recipes=False),
+    Command("prune", "store_tasks", of_recipes=False),
+    Command("origin", "store_tasks", of_recipes=False),
+    Command("import_mmdeploy", "import_tasks", ("deploy_cfg", "model_cfg"), of_recipes=False),
+)
+
+
+def task_creators() -> Mapping[str, Callable[..., object]]:
+    """Return the functions that create tasks, in the sense of doit, by their names."""
+    return {
+        name: getattr(importlib.import_module(f"{__package__}.{command.module}"), name)
+        for command in COMMANDS
+        for name in (f"task_{command.name}",)
+    }
