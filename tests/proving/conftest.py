@@ -12,7 +12,7 @@ from tests.proving.support import Subject, segment
 @pytest.fixture(scope="session")
 def yolo(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp("yolo")
-    built = build(folder, pictures=2, **{"model.test_cfg.max_per_img": "20"})
+    built = build(folder, pictures=2, size=128, **{"model.test_cfg.max_per_img": "20"})
     return Subject(built.file, built.exported.reference, SEGMENTS, True)
 
 
