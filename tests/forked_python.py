@@ -24,7 +24,10 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
-HEAVY = ("torch", "torch._dynamo", "onnx", "onnxruntime", "onnxscript", "jsonschema", "networkx")
+HEAVY = (
+    *("torch", "torch._dynamo", "onnx", "onnxruntime", "onnxscript", "jsonschema", "networkx"),
+    *("mmengine.runner", "mmcv.transforms", "matplotlib.pyplot", "scipy.optimize"),
+)
 
 
 def prepare() -> None:

@@ -192,9 +192,16 @@ class Scratch:
         )
 
     def _can_be_forked(self) -> bool:
-        """Return whether doit may run in a fork of a Python that has imported torch."""
-        others = [name for name in self.environment if name.startswith(("PYTHON", "OMP_"))]
-        return self.imports_torch and self.package_root == ROOT and not others and has_forks()
+        """Return whether a fork of a Python that has imported torch is what doit would start in."""
+        variables = {name for name in self.environment if name.startswith(("PYTHON", "OMP_"))}
+        paths = self.environment.get("PYTHONPATH", "").split(os.pathsep)
+        changes_python = any(Path(path, "sitecustomize.py").is_file() for path in paths if path)
+        return (
+            self.imports_torch
+            and variables <= {"PYTHONPATH"}
+            and not changes_python
+            and has_forks()
+        )
 
     def built(self, *arguments: str) -> str:
         """Run doit, which must succeed, and return what it said."""

@@ -145,6 +145,7 @@ class Reading(Scratch):
         assert self.built() == NOTHING
 
 
+pytestmark = pytest.mark.usefixtures("new_pythons")
 thorough = pytest.mark.thorough
 NOTHING = "tiny: up to date (4 artifacts in build/tiny)\n"
 EXPORTED = ["export", "cut body.onnx", "cut tail.onnx", "prove"]
