@@ -11,8 +11,6 @@ from tests.projects import TINY, Scratch, steps
 
 from .shared import configure, made, warnings_in
 
-pytestmark = pytest.mark.usefixtures("new_pythons")
-
 READING = TINY.replace(
     "    return Tiny(width)\n",
     """\
