@@ -139,8 +139,8 @@ class Scratch:
     store: Path
     package_root: Path = ROOT
     environment: dict[str, str] = field(default_factory=dict)
-    imports_torch: bool = True
-    """Whether to let `doit` run where torch is imported already: what is built is the same."""
+    is_forked: bool = True
+    """Whether `doit` may run where torch is imported already: what is built is the same."""
 
     def __post_init__(self) -> None:
         """Write the files of the project."""
@@ -196,12 +196,7 @@ class Scratch:
         variables = {name for name in self.environment if name.startswith(("PYTHON", "OMP_"))}
         paths = self.environment.get("PYTHONPATH", "").split(os.pathsep)
         changes_python = any(Path(path, "sitecustomize.py").is_file() for path in paths if path)
-        return (
-            self.imports_torch
-            and variables <= {"PYTHONPATH"}
-            and not changes_python
-            and has_forks()
-        )
+        return self.is_forked and variables <= {"PYTHONPATH"} and not changes_python and has_forks()
 
     def built(self, *arguments: str) -> str:
         """Run doit, which must succeed, and return what it said."""
@@ -239,8 +234,6 @@ class Scratch:
 
 class FileScratch(Scratch):
     """The same with an ONNX file in place of a PyTorch model: a build takes a tenth of the time."""
-
-    imports_torch: bool = False
 
     def __post_init__(self) -> None:
         """Write the files of the project."""

@@ -16,9 +16,9 @@ Pair = tuple[tuple[Scratch, str], tuple[Scratch, str]]
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """A project that was built in a fork, and one as a user does; with what was said."""
 
-    def built(imports_torch: bool) -> tuple[Scratch, str]:
+    def built(is_forked: bool) -> tuple[Scratch, str]:
         folder = tmp_path_factory.mktemp("project")
-        project = Scratch(folder / "project", folder / "store", imports_torch=imports_torch)
+        project = Scratch(folder / "project", folder / "store", is_forked=is_forked)
         return project, project.built()
 
     return built(True), built(False)
