@@ -1,4 +1,4 @@
-"""A Python that has imported torch, and runs each module that it is asked for in a fork of itself.
+"""A Python that has imported what takes long, and runs each module that it is asked for in a fork.
 
 It is a script of its own, which imports nothing of the tests or of the package: besides the
 packages below, a fork has what `python -m` has. It ends when its standard input does.
@@ -24,36 +24,47 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
-HEAVY = (
-    *("torch", "torch._dynamo", "onnx", "onnxruntime", "onnxscript", "jsonschema", "networkx"),
-    *("mmengine.runner", "mmcv.transforms", "matplotlib.pyplot", "scipy.optimize"),
-)
+MODULES = {
+    "onnx": ("onnx", "onnxruntime", "jsonschema", "doit.doit_cmd", "yaml", "filelock"),
+    "torch": (
+        *("torch", "torch._dynamo", "onnx", "onnxruntime", "onnxscript", "jsonschema", "networkx"),
+        *("mmengine.runner", "mmcv.transforms", "matplotlib.pyplot", "scipy.optimize"),
+    ),
+}
+"""What is imported before the first fork, by what a project has models of."""
 
 
-def prepare() -> None:
-    """Import what takes long, and let torch.onnx import and read what it needs for any model."""
+def prepare(kind: str) -> None:
+    """Import what takes long."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in HEAVY:
+        for name in MODULES[kind]:
             importlib.import_module(name)
-        torch: Any = importlib.import_module("torch")
-        registries: Any = importlib.import_module("torch.onnx._internal.exporter._registration")
-        read = registries.ONNXRegistry.from_torchlib
-        registries.ONNXRegistry.from_torchlib = staticmethod(functools.cache(read))
-        logging.disable(logging.WARNING)
-        with contextlib.redirect_stdout(io.StringIO()):
-            torch.onnx.export(torch.nn.ReLU(), (torch.ones(1),), dynamo=True)
-        logging.disable(logging.NOTSET)
+        if kind == "torch":
+            _prepare_exports()
     gc.collect()
     gc.freeze()
+
+
+def _prepare_exports() -> None:
+    """Let torch.onnx import and read what it needs for any model."""
+    torch: Any = importlib.import_module("torch")
+    registries: Any = importlib.import_module("torch.onnx._internal.exporter._registration")
+    read = registries.ONNXRegistry.from_torchlib
+    registries.ONNXRegistry.from_torchlib = staticmethod(functools.cache(read))
+    logging.disable(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):
+        torch.onnx.export(torch.nn.ReLU(), (torch.ones(1),), dynamo=True)
+    logging.disable(logging.NOTSET)
 
 
 class Server:
     """Forks for whoever connects, and says how each fork ended."""
 
-    def __init__(self, listening: socket.socket) -> None:
+    def __init__(self, listening: socket.socket, kind: str) -> None:
         self._choice = selectors.DefaultSelector()
         self._listening = listening
+        self._kind = kind
         self._is_prepared = False
 
     def serve(self) -> None:
@@ -70,7 +81,7 @@ class Server:
         asking, _ = self._listening.accept()
         message, (output,), _, _ = socket.recv_fds(asking, 1 << 20, 1)
         if not self._is_prepared:
-            prepare()
+            prepare(self._kind)
             self._is_prepared = True
         child = os.fork()
         if child == 0:
@@ -105,8 +116,9 @@ def _run(asked: dict[str, Any], output: int) -> NoReturn:
         os.chdir(asked["folder"])
         paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         sys.path[:0] = [asked["folder"], *paths]
+        if any(os.path.isfile(os.path.join(path, "sitecustomize.py")) for path in paths):
+            importlib.import_module("sitecustomize")
         module, *sys.argv[1:] = asked["command"]
-        sys.argv[0] = "-m"  # as long as the module is looked for
         status = _status_of(module)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
@@ -131,5 +143,7 @@ def _status_of(module: str) -> int:
 
 if __name__ == "__main__":
     del sys.path[0]  # the folder of the tests
+    number, kind = sys.argv[1:]
+    sys.argv[:] = ["-m"]  # as `python -m` has it until the module is found; doit keeps it
     with contextlib.suppress(KeyboardInterrupt):
-        Server(socket.socket(fileno=int(sys.argv[1]))).serve()
+        Server(socket.socket(fileno=int(number)), kind).serve()

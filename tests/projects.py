@@ -140,7 +140,9 @@ class Scratch:
     package_root: Path = ROOT
     environment: dict[str, str] = field(default_factory=dict)
     is_forked: bool = True
-    """Whether `doit` may run where torch is imported already: what is built is the same."""
+    """Whether `doit` may run where much is imported already: what is built is the same."""
+    imports: str = "torch"
+    """What that is, of `forks.KINDS`."""
 
     def __post_init__(self) -> None:
         """Write the files of the project."""
@@ -179,7 +181,7 @@ class Scratch:
         """Run doit in the project; its output is in `stdout`, and its errors too."""
         variables = self.variables()
         if self._can_be_forked():
-            return run_forked(["doit", *arguments], self.folder, variables)
+            return run_forked(self.imports, ["doit", *arguments], self.folder, variables)
         return subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
@@ -192,11 +194,11 @@ class Scratch:
         )
 
     def _can_be_forked(self) -> bool:
-        """Return whether a fork of a Python that has imported torch is what doit would start in."""
-        variables = {name for name in self.environment if name.startswith(("PYTHON", "OMP_"))}
-        paths = self.environment.get("PYTHONPATH", "").split(os.pathsep)
-        changes_python = any(Path(path, "sitecustomize.py").is_file() for path in paths if path)
-        return self.is_forked and variables <= {"PYTHONPATH"} and not changes_python and has_forks()
+        """Return whether a fork of a Python that has imported much is what doit would start in."""
+        changed = {name for name in self.environment if name.startswith(("PYTHON", "OMP_"))}
+        # Only torch asks for the other one when it is imported.
+        known = {"PYTHONPATH"} | ({"OMP_NUM_THREADS"} if self.imports == "onnx" else set())
+        return self.is_forked and changed <= known and has_forks()
 
     def built(self, *arguments: str) -> str:
         """Run doit, which must succeed, and return what it said."""
@@ -238,6 +240,7 @@ class FileScratch(Scratch):
     def __post_init__(self) -> None:
         """Write the files of the project."""
         super().__post_init__()
+        self.imports = "onnx"
         (self.folder / "tiny.py").unlink()
         self.write("recipes/tiny.yaml", FILE_RECIPE)
         self.change()

@@ -1,24 +1,25 @@
-"""Builds in forks of a Python that has imported torch, as most tests run them, are a user's."""
+"""Builds in forks of a Python that has imported much, as most tests run them, are a user's."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.projects import Scratch
+from tests.projects import FileScratch, Scratch
 
 Pair = tuple[tuple[Scratch, str], tuple[Scratch, str]]
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+@pytest.fixture(scope="module", params=[Scratch, FileScratch])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """A project that was built in a fork, and one as a user does; with what was said."""
 
     def built(is_forked: bool) -> tuple[Scratch, str]:
         folder = tmp_path_factory.mktemp("project")
-        project = Scratch(folder / "project", folder / "store", is_forked=is_forked)
+        project: Scratch = request.param(folder / "project", folder / "store", is_forked=is_forked)
         return project, project.built()
 
     return built(True), built(False)
@@ -58,3 +59,9 @@ def test_a_command_says_the_same_and_ends_with_the_same_status(
     ended, expected = forked.doit(*arguments), users.doit(*arguments)
     assert (ended.returncode, ended.stdout) == (expected.returncode, expected.stdout)
     assert expected.stdout
+
+
+def test_python_is_customized_as_when_it_starts(scratch: FileScratch, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('torch' in sys.modules)")
+    scratch.environment["PYTHONPATH"] = f"{tmp_path}:{scratch.package_root}"
+    assert scratch.doit("list").stdout.startswith("False\nbuild ")

@@ -55,6 +55,11 @@ def build(width=8):
 class Reading(Scratch):
     """A project whose model reads files, and libraries that lie in a folder beside it."""
 
+    def __post_init__(self) -> None:
+        """Write the files of the project."""
+        super().__post_init__()
+        self.is_forked = False
+
     @property
     def beside(self) -> Path:
         return self.folder.parent / "beside"
