@@ -6,6 +6,7 @@ The time that an example takes never decides a test.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import copy
 import functools
 import gc
@@ -18,9 +19,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.forks import ADDRESS, forking
 from tests.groups import ByFixture
 from tests.native import native_code_in_this_process
-from tests.needs import COSTLY, ROOT, is_quick, needs
+from tests.needs import COSTLY, ROOT, has_quick, is_quick, needs
 from tests.once import Once
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -58,6 +60,12 @@ def one_registry() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def new_pythons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let doit start as a user starts it: for tests of what a build notices of imports."""
+    monkeypatch.delenv(ADDRESS, raising=False)
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Return what makes a folder once for all processes of this run."""
@@ -66,11 +74,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out, before they import torch, the modules that hold no quick test."""
+    """Leave out, before they import torch, the modules and folders that hold no quick test."""
+    if config.getoption("markexpr") != "quick":
+        return None
     is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    if config.getoption("markexpr") == "quick" and is_test and not is_quick(collection_path):
-        return True
-    return None
+    if collection_path.parent == ROOT / "tests" and collection_path.is_dir():
+        return not has_quick(collection_path) or None
+    return (is_test and not is_quick(collection_path)) or None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,7 +89,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for need in needs(item.path):
             item.add_marker(need)
-        if is_quick(item.path) and not item.get_closest_marker("thorough"):
+        others = [mark for mark in ("thorough", "costly") if item.get_closest_marker(mark)]
+        if is_quick(item.path) and not others:
             item.add_marker("quick")
     items.sort(key=lambda item: -COSTLY.get(item.path.relative_to(ROOT).as_posix(), 0))
 
@@ -91,9 +102,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFixture | 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile our code for the processes that tests start, also where Python writes nothing."""
+    """Compile our code for the processes that tests start, and have the one that they fork."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(ROOT / "partition_core", quiet=1)
+        process = contextlib.ExitStack()
+        process.enter_context(forking())
+        config.add_cleanup(process.close)
 
 
 def pytest_collection_finish() -> None:

@@ -1,5 +1,6 @@
 """What the modules of the tests need, by what they import, and which of them cost most.
 
+A module also needs what its folder's `conftest.py` does, if it asks for a fixture of that.
 A marker says what a test needs; `tests/unit/test_taxonomy.py` holds the rules.
 """
 
@@ -48,7 +49,9 @@ COSTLY = {
 @functools.cache
 def needs(file: Path) -> frozenset[str]:
     """Return the markers of what a module of the tests needs."""
-    found = {name for module in _closure(file) for name in imports(module)}
+    conftest = file.with_name("conftest.py")
+    asked = _closure(conftest) if conftest.is_file() and _asks(file, conftest) else frozenset()
+    found = {name for module in _closure(file) | asked for name in imports(module)}
     return frozenset(
         marker
         for marker, packages in NEEDS.items()
@@ -59,6 +62,22 @@ def needs(file: Path) -> frozenset[str]:
 def is_quick(file: Path) -> bool:
     """Return whether a module of the tests runs no build, imports no torch and is not costly."""
     return not needs(file) and file.relative_to(ROOT).as_posix() not in COSTLY
+
+
+def has_quick(folder: Path) -> bool:
+    """Return whether a folder of the tests has a module of quick tests."""
+    return any(is_quick(file) for file in folder.rglob("test_*.py"))
+
+
+def _asks(file: Path, conftest: Path) -> bool:
+    """Return whether a function in `file` has an argument that is a function of `conftest`."""
+    given = {node.name for node in _functions(conftest)}
+    asked = {argument.arg for node in _functions(file) for argument in node.args.args}
+    return not given.isdisjoint(asked)
+
+
+def _functions(file: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.FunctionDef)]
 
 
 @functools.cache

@@ -1,16 +1,21 @@
-"""The models of onnx's own backend tests, with inputs for them."""
+"""The models of onnx's own backend tests, with inputs for them.
+
+Most of those that onnx makes have the operators of another one, and other shapes or attributes: by
+default the tests take one of each set of operators; those that are thorough take the others.
+"""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx.checker
+import pytest
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
@@ -56,3 +61,26 @@ def made_models() -> tuple[Case, ...]:
         for case in cases
         if case.model is not None and case.data_sets
     )
+
+
+@functools.cache
+def _samples() -> dict[frozenset[str], Case]:
+    """Return the first model of each set of operators, of those with an interior tensor."""
+    found: dict[frozenset[str], Case] = {}
+    for case in made_models():
+        nodes = case[1].graph.node
+        if len(nodes) > 1:
+            found.setdefault(frozenset(node.op_type for node in nodes), case)
+    return found
+
+
+def sampled_models() -> Iterable[Case]:
+    return _samples().values()
+
+
+def other_models() -> Iterable[Case]:
+    sampled = {name for name, *_ in _samples().values()}
+    return (case for case in made_models() if case[0] not in sampled)
+
+
+SOURCES = [stored_models, sampled_models, pytest.param(other_models, marks=pytest.mark.thorough)]

@@ -15,7 +15,7 @@ import pytest
 from partition_core.base.errors import CutError
 from tests.cutting.chains import Cut, Values, cut_in_two, cuts, equal, evaluate, run
 
-from .backend_models import Case, made_models, stored_models
+from .backend_models import SOURCES, Case
 
 pytestmark = pytest.mark.usefixtures("native_code_here")
 
@@ -46,12 +46,12 @@ def verdict(model: Path, halves: tuple[Path, Path], cut: Cut, feeds: Values) -> 
     return "no engine runs it"
 
 
-SHARES = 5
+SHARES = 3
 """Into how many tests the models are dealt, which several processes can run."""
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-@pytest.mark.parametrize("source", [stored_models, made_models])
+@pytest.mark.parametrize("source", SOURCES)
 def test_models_of_the_onnx_package_are_cut_into_valid_parts_that_chain(
     source: Callable[[], Iterable[Case]], share: int, tmp_path: Path, record_property: Any
 ) -> None:

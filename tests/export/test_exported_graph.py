@@ -199,6 +199,7 @@ def test_suppression_is_translated_for_every_supported_opset(opset: int, tmp_pat
     assert run(path, {"boxes": boxes, "scores": scores})["output"].tolist() == [1, 5]
 
 
+@pytest.mark.thorough  # tests/scenario/test_rebuilding.py has a whole build
 def test_an_export_has_the_same_bytes_in_processes_with_other_hash_seeds(tmp_path: Path) -> None:
     code = """
 import sys, hashlib, pathlib

@@ -39,11 +39,11 @@ HEAD = "mmdet.models.dense_heads.YOLOV3Head.predict_by_feat"
 Arrays = dict[str, np.ndarray]
 
 
-def recipe(pictures: int = 1, config: str = CONFIG, **overrides: str) -> Recipe:
+def recipe(pictures: int = 1, config: str = CONFIG, size: int = SIZE, **overrides: str) -> Recipe:
     return Recipe(
         "yolov3",
         MmdetModel(config, tuple(sorted(overrides.items())), Seed(0)),
-        ExportOptions((TensorSpec("input", (pictures, 3, SIZE, SIZE), "float32"),), (), (), 20),
+        ExportOptions((TensorSpec("input", (pictures, 3, size, size), "float32"),), (), (), 20),
         (
             Mark("detector_forward", "detector", None, ("input",), ("dets", "labels")),
             Mark("yolo_head", HEAD, None, ("pred_maps",), ()),
@@ -99,8 +99,8 @@ class Built:
         return self.run(self.files["postprocess.onnx"], feeds)
 
 
-def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
-    given = recipe(pictures, **overrides)
+def build(folder: Path, pictures: int = 1, size: int = SIZE, **overrides: str) -> Built:
+    given = recipe(pictures, size=size, **overrides)
     subjects: list[TraceableModel] = []
     load = traced.load_subject
 

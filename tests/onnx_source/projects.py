@@ -56,6 +56,7 @@ class Project(Scratch):
     def __post_init__(self) -> None:
         """Write the files of the project."""
         super().__post_init__()
+        self.imports = "onnx"
         (self.folder / "recipes" / "tiny.yaml").unlink()
         block = self.folder.parent / "no_torch"
         block.mkdir()

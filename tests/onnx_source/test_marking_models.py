@@ -14,7 +14,7 @@ from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.files import save
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
-from tests.cutting.backend_models import made_models, stored_models
+from tests.cutting.backend_models import SOURCES
 from tests.cutting.chains import equal, run
 
 LARGEST = 1 << 20
@@ -43,7 +43,7 @@ def floats_in(model: onnx.ModelProto) -> set[str]:
     return {one.name for one in values if one.type.tensor_type.elem_type in kinds}
 
 
-@pytest.mark.parametrize("source", [stored_models, made_models])
+@pytest.mark.parametrize("source", SOURCES)
 def test_marks_everywhere_change_no_result(source, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     told: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []

@@ -69,6 +69,7 @@ def test_each_module_of_a_step_is_where_the_fingerprint_of_a_kind_starts() -> No
     assert {file.stem for file in files} == {row.kind for row in steps.STEPS}
 
 
+@pytest.mark.costly
 def test_what_is_set_aside_is_there_and_would_be_found() -> None:
     met = {
         name

@@ -139,6 +139,7 @@ def raw_of(message: Message, field: Any) -> list[bytes]:
     return [content[at + head : at + head + size] for at in range(0, len(content), head + size)]
 
 
+@pytest.mark.costly
 @quick
 @given(messages(onnx.ModelProto))
 def test_the_reader_finds_what_protobuf_finds_in_memory_and_in_a_file(message: Message) -> None:
@@ -149,6 +150,7 @@ def test_the_reader_finds_what_protobuf_finds_in_memory_and_in_a_file(message: M
     assert read_as(Range(around, 6, len(content)), message.DESCRIPTOR) == expected
 
 
+@pytest.mark.costly
 @quick
 @given(messages(onnx.ModelProto))
 def test_what_is_read_is_written_again_byte_for_byte(message: Message) -> None:
@@ -171,6 +173,7 @@ def test_numbers_survive(number: int) -> None:
         assert signed(value) == number
 
 
+@pytest.mark.costly
 @quick
 @given(st.binary(max_size=60) | messages(onnx.ModelProto).map(lambda m: m.SerializeToString()[:-1]))
 def test_bytes_that_are_no_model_are_an_error_and_nothing_else(content: bytes) -> None:

@@ -1,23 +1,33 @@
-"""One small YOLOv3 for two pictures at a time, and one small network, each exported once."""
+"""One small YOLOv3 for two pictures at a time, and one small network, each exported once.
+
+Only what exports imports torch: half of the modules here are about arrays and ONNX.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.export.support import IMAGE, export, mark, saved, torch_recipe
-from tests.mmdet.detectors import SEGMENTS, build
-from tests.proving.support import Subject, segment
+if TYPE_CHECKING:
+    from tests.proving.support import Subject
 
 
 @pytest.fixture(scope="session")
-def yolo(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def yolo(one_registry: None, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    from tests.mmdet.detectors import SEGMENTS, build
+    from tests.proving.support import Subject
+
     folder = tmp_path_factory.mktemp("yolo")
-    built = build(folder, pictures=2, **{"model.test_cfg.max_per_img": "20"})
+    built = build(folder, pictures=2, size=128, **{"model.test_cfg.max_per_img": "20"})
     return Subject(built.file, built.exported.recording, SEGMENTS, True)
 
 
 @pytest.fixture(scope="session")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def net(one_registry: None, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    from tests.export.support import IMAGE, export, mark, saved, torch_recipe
+    from tests.proving.support import Subject, segment
+
     recipe = torch_recipe(
         "Net",
         IMAGE,
@@ -32,8 +42,3 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         segment("decode.onnx", "decode:input", "whole:output"),
     )
     return Subject(file, exported.recording, segments, False)
-
-
-@pytest.fixture(autouse=True)
-def _quick_exports(one_registry: None) -> None:
-    """Export in this process with one registry."""

@@ -16,6 +16,8 @@ from partition_core.trace.exporter import TracedExport as Exported
 from tests.export.support import export, mark, sample, saved, torch_recipe
 from tests.proving.support import Subject, segment
 
+pytestmark = pytest.mark.usefixtures("one_registry")
+
 MODELS = "tests.proving.torch_models"
 WORDS = 500
 

@@ -16,6 +16,8 @@ from partition_core.trace.exporter import TracedExport as Exported
 from tests.export.support import export, mark, run, saved, torch_recipe
 from tests.proving.support import Subject, reference_of, segment
 
+pytestmark = pytest.mark.usefixtures("one_registry")
+
 MODELS = "tests.proving.torch_models"
 
 

@@ -82,7 +82,8 @@ partition:
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     """Return a project in which a recipe that uses most of the language was built."""
     folder = tmp_path_factory.mktemp("rich")
-    project = Scratch(folder / "project", folder / "store")
+    # What mmengine imports has a module `rich` too.
+    project = Scratch(folder / "project", folder / "store", is_forked=False)
     project.write("rich.py", MODEL)
     project.write("recipes/base.yaml", BASE)
     project.write("recipes/middle.yaml", MIDDLE)

@@ -55,6 +55,11 @@ def build(width=8):
 class Reading(Scratch):
     """A project whose model reads files, and libraries that lie in a folder beside it."""
 
+    def __post_init__(self) -> None:
+        """Write the files of the project."""
+        super().__post_init__()
+        self.is_forked = False
+
     @property
     def beside(self) -> Path:
         return self.folder.parent / "beside"
@@ -145,6 +150,7 @@ class Reading(Scratch):
         assert self.built() == NOTHING
 
 
+pytestmark = pytest.mark.usefixtures("new_pythons")
 thorough = pytest.mark.thorough
 NOTHING = "tiny: up to date (4 artifacts in build/tiny)\n"
 EXPORTED = ["export", "cut body.onnx", "cut tail.onnx", "prove"]

@@ -84,6 +84,7 @@ TRANSPORTS = {
 }
 
 
+@pytest.mark.usefixtures("new_pythons")
 @pytest.mark.parametrize("remote", ["", "http://127.0.0.1:1/team", "s3://bucket/team", "/shared"])
 def test_a_build_with_nothing_to_do_imports_nothing_of_the_remote(
     lacking: Scratch, remote: str

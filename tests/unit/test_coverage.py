@@ -93,6 +93,7 @@ def test_a_process_that_was_ended_leaves_how_far_it_came(
     assert command.passes(command.read_row(file, candidate, "the process ended with status 0"))
 
 
+@pytest.mark.costly
 def test_a_config_that_is_not_there_is_told_in_its_row(command: ModuleType) -> None:
     told = command.row_of(command.named("yolo/nothing.py"), 96, 60, None)
     assert not told["built"]

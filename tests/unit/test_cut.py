@@ -693,6 +693,7 @@ def many_weights(count: int) -> onnx.ModelProto:
     )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("weights", ["inline", "external"])
 @pytest.mark.parametrize("processes", [4, pytest.param(20, marks=pytest.mark.thorough)])
 def test_the_bytes_of_a_segment_are_equal_in_every_process_and_hash_seed(

@@ -95,6 +95,7 @@ def test_a_memory_that_was_changed_is_not_believed(tmp_path: Path, change: dict[
         memory_in(path)
 
 
+@pytest.mark.costly
 def test_arrays_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.npz"
     with (

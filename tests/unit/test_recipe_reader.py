@@ -596,6 +596,7 @@ FAST = settings(
 )
 
 
+@pytest.mark.costly
 @FAST
 @given(recipes())
 def test_a_recipe_survives_being_written_and_read(tmp_path: Path, data: dict[str, Any]) -> None:
@@ -605,6 +606,7 @@ def test_a_recipe_survives_being_written_and_read(tmp_path: Path, data: dict[str
     assert canonical_json(again) == canonical_json(recipe)
 
 
+@pytest.mark.costly
 @FAST
 @given(recipes(), st.data())
 def test_key_order_and_comments_never_change_the_identity(
@@ -616,6 +618,7 @@ def test_key_order_and_comments_never_change_the_identity(
     )
 
 
+@pytest.mark.costly
 @FAST
 @given(recipes(), recipes())
 def test_two_recipes_share_an_identity_only_if_they_are_equal(
@@ -625,6 +628,7 @@ def test_two_recipes_share_an_identity_only_if_they_are_equal(
     assert (left == right) == (canonical_json(left) == canonical_json(right))
 
 
+@pytest.mark.costly
 @FAST
 @given(recipes(), st.data())
 def test_a_change_of_any_value_changes_the_identity(
@@ -652,6 +656,7 @@ def containers(value: Any) -> list[Any]:
     return [value, *(found for item in inner for found in containers(item))]
 
 
+@pytest.mark.costly
 @settings(FAST, max_examples=150)
 @given(recipes(), st.data())
 def test_a_recipe_with_any_value_spoiled_is_read_or_refused_line_by_line(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -25,7 +27,7 @@ def test_no_test_module_imports_another_one() -> None:
 def test_every_marker_is_described_once() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     described = [line.partition(": ")[0] for line in settings["ini_options"]["markers"]]
-    assert sorted(described) == sorted({*NEEDS, "quick", "thorough", "fuzz"})
+    assert sorted(described) == sorted({*NEEDS, "quick", "costly", "thorough", "fuzz"})
 
 
 def test_what_a_module_needs_is_found_through_what_itimports() -> None:
@@ -40,6 +42,26 @@ def test_what_a_module_needs_is_found_through_what_itimports() -> None:
 def test_every_marker_has_tests(marker: str) -> None:
     has = is_quick if marker == "quick" else lambda path: marker in needs(path)
     assert len([path for path in MODULES if has(path)]) >= 2
+
+
+def test_a_module_needs_what_the_fixtures_of_its_folder_do() -> None:
+    folder = ROOT / "tests" / "running"
+    assert "tests.projects" not in imports(folder / "test_pipeline.py")
+    assert needs(folder / "test_pipeline.py") == {"torch", "builds"}  # it asks for a build
+    assert needs(ROOT / "tests" / "proving" / "test_sessions.py") == set()  # it asks for nothing
+
+
+@pytest.mark.costly
+def test_collecting_the_quick_tests_imports_no_torch() -> None:
+    code = (
+        "import pytest, sys\n"
+        "assert not pytest.main(['-m', 'quick', '--collect-only', '-n', '0'])\n"
+        "print('torch' in sys.modules, sys.modules['tests.proving.conftest'].__name__)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == "False tests.proving.conftest"
 
 
 def test_the_costly_modules_are_there() -> None:

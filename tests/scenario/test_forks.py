@@ -1,0 +1,67 @@
+"""Builds in forks of a Python that has imported much, as most tests run them, are a user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.projects import FileScratch, Scratch
+
+Pair = tuple[tuple[Scratch, str], tuple[Scratch, str]]
+
+
+@pytest.fixture(scope="module", params=[Scratch, FileScratch])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A project that was built in a fork, and one as a user does; with what was said."""
+
+    def built(is_forked: bool) -> tuple[Scratch, str]:
+        folder = tmp_path_factory.mktemp("project")
+        project: Scratch = request.param(folder / "project", folder / "store", is_forked=is_forked)
+        return project, project.built()
+
+    return built(True), built(False)
+
+
+def test_what_is_built_is_the_same_but_for_packages_that_libraries_import_late(pair: Pair) -> None:
+    (forked, _), (users, _) = pair
+    files, expected = forked.artifacts(), users.artifacts()
+    manifest, other = (json.loads(one.pop("manifest.json")) for one in (files, expected))
+    assert files == expected
+    entries, others = (_take_export(one) for one in (manifest, other))
+    assert manifest == other
+    assert [entry for entry in entries if entry not in others] == []
+    left_out = [name for name, *_ in others if name not in dict(entries)]
+    assert all(name.startswith("package ") for name in left_out)
+
+
+def _take_export(manifest: dict[str, Any]) -> list[list[str]]:
+    export = manifest["fingerprints"]["export"]
+    del export["key"]
+    entries: list[list[str]] = export.pop("entries")
+    return entries
+
+
+def test_what_is_said_is_the_same_but_for_times(pair: Pair) -> None:
+    (_, said), (_, expected) = (
+        (one, [line.rpartition(": ")[0] for line in text.splitlines()]) for one, text in pair
+    )
+    assert said == expected
+
+
+@pytest.mark.parametrize("arguments", [["build"], ["list"], ["no_such"], ["origin", "model=no"]])
+def test_a_command_says_the_same_and_ends_with_the_same_status(
+    pair: Pair, arguments: list[str]
+) -> None:
+    (forked, _), (users, _) = pair
+    ended, expected = forked.doit(*arguments), users.doit(*arguments)
+    assert (ended.returncode, ended.stdout) == (expected.returncode, expected.stdout)
+    assert expected.stdout
+
+
+def test_python_is_customized_as_when_it_starts(scratch: FileScratch, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('torch' in sys.modules)")
+    scratch.environment["PYTHONPATH"] = f"{tmp_path}:{scratch.package_root}"
+    assert scratch.doit("list").stdout.startswith("False\nbuild ")
