@@ -70,7 +70,7 @@ def other_shapes(
 
 
 def free_symbol(dim: int | str, axis: DynamicAxis) -> str:
-    """Return the traced symbol of a dim that the recipe calls dynamic; refuse a fixed one."""
+    """Return the traced symbol of a dim that is dynamic in the recipe; reject a fixed one."""
     if isinstance(dim, str):
         return dim
     # torch.export treats a size of 1 as a constant, whatever the model does with it.

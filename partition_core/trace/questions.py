@@ -107,8 +107,9 @@ class Answers:
     def _kinds(self, asker: Asker) -> tuple[Kind, ...]:
         for row in self.known:
             if (row.module, row.function) == (asker.module, asker.function):
-                applies = all(condition.holds(asker) for condition in row.only)
-                is_known = row.digest == asker.digest and applies
+                is_known = row.digest == asker.digest and all(
+                    condition.holds(asker) for condition in row.only
+                )
                 return row.lines.get(asker.code, ()) if is_known else ()
         return ()
 

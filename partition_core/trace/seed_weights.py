@@ -2,8 +2,8 @@
 
 Each tensor is drawn from its own generator (Philox, keyed by the seed and the tensor's name).
 The weights of each filter sum to zero (Huang et al., "Centered Weight Normalization", ICCV
-2017): the mean of all channels would otherwise drown, layer by layer, the differences between
-positions. Each layer is then scaled so that its output keeps a standard deviation near 1
+2017): otherwise what all channels have in common would drown, layer by layer, the differences
+between positions. Each layer is then scaled so that its output keeps a standard deviation near 1
 (Mishkin and Matas, "All you need is a good init", ICLR 2016), by a power of two, so that
 rounding differences between machines do not reach the weights.
 """

@@ -184,11 +184,11 @@ def _shorten(model: ir.Model, prefix: str) -> None:
         path = node.metadata_props.get(_MODULE)
         if path is not None:
             node.metadata_props[_MODULE] = f"{path}.".removeprefix(prefix).removesuffix(".")
-    taken = {value.name for node in model.graph.all_nodes() for value in node.outputs}
-    taken |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
+    used = {value.name for node in model.graph.all_nodes() for value in node.outputs}
+    used |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
     for value in list(model.graph.initializers.values()):
         short = str(value.name).removeprefix(prefix)
-        if short not in taken:
+        if short not in used:
             value.name = short
 
 
