@@ -1,4 +1,4 @@
-"""Tells how the segments fit together, as plain values for the manifest; must not build graphs."""
+"""Computes how the segments fit together, as plain values; must not build graphs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from partition_core.base.errors import CutError, Problem
 from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT, Edge, SegmentBoundary, Tensor
 from partition_core.graph.boundary import Boundary
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import is_mark, root
+from partition_core.graph.marks import is_mark, unmarked_value
 from partition_core.graph.scope import Scope, scope_of
 from partition_core.graph.walk import dependents, reads
 from partition_core.recipe.values import Segment
@@ -21,8 +21,8 @@ SEGMENTS_AT = "partition.segments"
 class Coverage:
     """Which nodes of the end2end model run in which segments.
 
-    Counted are the nodes of its main graph that depend on an input of it, without Mark nodes; one
-    without a name is called like its first output.
+    Only nodes of its main graph that depend on an input count, without Mark nodes; a node without
+    a name is named after its first output.
     `uncovered` and `shared` are in graph order; `counts` holds a pair for each segment.
     """
 
@@ -49,26 +49,26 @@ def boundaries(
 def edges(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> tuple[Edge, ...]:
     """Return every edge between segments, in their order, and from and to the end2end model.
 
-    Tensors are matched by what they are, not by name; a segment takes them from the earliest
-    segment before it that gives them. Raises CutError with the problems of all segments.
+    Tensors are matched by identity, not by name; a segment takes each from the earliest segment
+    before it that outputs it. Raises CutError with the problems of all segments.
     """
-    made: dict[Value, tuple[str, str]] = {
+    producers: dict[Value, tuple[str, str]] = {
         value: (MODEL_INPUT, value.name or "") for value in model.graph.inputs
     }
-    found: list[Edge] = []
-    gives: dict[Value, tuple[str, Boundary]] = {}
+    result: list[Edge] = []
+    suppliers: dict[Value, tuple[str, Boundary]] = {}
     for scope in _scopes(model, segments, at):
         for item in scope.inputs:
-            producer = made.get(item.value, ("", ""))
-            found.append(_edge(producer, (scope.segment.save_file, item.name), item))
+            producer = producers.get(item.value, ("", ""))
+            result.append(_edge(producer, (scope.segment.save_file, item.name), item))
         for item in scope.outputs:
-            made.setdefault(item.value, (scope.segment.save_file, item.name))
-            gives.setdefault(item.value, (scope.segment.save_file, item))
+            producers.setdefault(item.value, (scope.segment.save_file, item.name))
+            suppliers.setdefault(item.value, (scope.segment.save_file, item))
     for value in model.graph.outputs:
-        if (giver := gives.get(root(value))) is not None:
-            file, item = giver
-            found.append(_edge((file, item.name), (MODEL_OUTPUT, value.name or ""), item))
-    return tuple(found)
+        if (supplier := suppliers.get(unmarked_value(value))) is not None:
+            file, item = supplier
+            result.append(_edge((file, item.name), (MODEL_OUTPUT, value.name or ""), item))
+    return tuple(result)
 
 
 def coverage(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> Coverage:

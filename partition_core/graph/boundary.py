@@ -22,17 +22,17 @@ from partition_core.graph.marks import MarkedTensor
 from partition_core.recipe.values import DynamicAxis, Segment
 
 Inferred = Callable[[str], bytes]
-"""Gives the ValueInfoProto that shape inference finds for a name, empty if it finds none."""
+"""Returns the ValueInfoProto that shape inference finds for a name, or empty bytes."""
 
 UNTYPED = "a boundary needs a dtype and a rank"
-"""What is expected of a tensor whose type nobody knows."""
+"""The expectation in the message about a tensor of unknown type."""
 
 
 @dataclass(frozen=True)
 class Boundary:
     """A tensor that enters or leaves a segment, under its name there.
 
-    `dims` are sizes or symbols. While a boundary is being made a dim may be None, unknown and
+    `dims` are sizes or symbols. While a boundary is being built a dim may be None, unknown and
     without a symbol; `named` gives it one. A sequence, an optional or a map has no `dtype` (0)
     and no dims; `other` is its ValueInfoProto. `text` names the type.
     """
@@ -46,7 +46,7 @@ class Boundary:
 
     @property
     def value(self) -> Value:
-        """The root value of the end2end model that this tensor is."""
+        """The unmarked value of the end2end model that this tensor is."""
         return self.tensor.value
 
     @property
@@ -68,7 +68,7 @@ class Boundary:
         return replace(self, dims=dims, other=other)
 
     def info(self, of: bytes) -> bytes:
-        """Return its ValueInfoProto; what else `of` says of its value is kept."""
+        """Return its ValueInfoProto; other fields of `of`, that of its value, are kept."""
         if self.other:
             return with_name(self.other, self.name)
         return tensor_info(self.name, self.dtype, self.dims, of)
@@ -84,30 +84,30 @@ def renamed(dim: str, symbols: Mapping[str, str]) -> str:
 def boundary(tensor: MarkedTensor, name: str, at: str, inferred: Inferred) -> Boundary | Problem:
     """Return the boundary for `tensor`, or the problem that its dtype or rank is unknown.
 
-    The root value's own type wins, then what is known of the mark's output, then the attributes
-    of the mark, then what shape inference finds.
+    The unmarked value's own type wins, then that of the mark's output, then the attributes of the
+    mark, then shape inference.
     """
-    infos = [tensor.value.info, tensor.seen.info]
+    infos = [tensor.value.info, tensor.marked_value.info]
     known = [info for info in infos if type_of(info)] or infos
-    own = [kind for kind in (tensor.value.type, tensor.seen.type) if kind is not None]
+    own = [kind for kind in (tensor.value.type, tensor.marked_value.type) if kind is not None]
     if own and own[0].composed:
         return Boundary(tensor, name, own[0].text, 0, (), known[0])
     marked = ValueType("", tensor.dtype or 0, _marked_dims(tensor))
-    found = _first([*own, marked])
-    if not found.dtype or found.dims is None:
+    first = _first_known([*own, marked])
+    if not first.dtype or first.dims is None:
         info = inferred(tensor.value.name)
         kind = type_of(info)
         if kind is not None and kind.composed:
             return Boundary(tensor, name, kind.text, 0, (), info)
-        found = _first([found, *([kind] if kind else [])])
-    if not found.dtype:
+        first = _first_known([first, *([kind] if kind else [])])
+    if not first.dtype:
         return _unknown(tensor, "dtype", at)
-    if found.dims is None:
+    if first.dims is None:
         return _unknown(tensor, "rank", at)
-    return Boundary(tensor, name, DTYPES[found.dtype], found.dtype, found.dims)
+    return Boundary(tensor, name, DTYPES[first.dtype], first.dtype, first.dims)
 
 
-def _first(types: Sequence[ValueType]) -> ValueType:
+def _first_known(types: Sequence[ValueType]) -> ValueType:
     # The first dtype and the first shape that one of `types` knows.
     dtypes = [kind.dtype for kind in types if kind.dtype in DTYPES]
     shapes = [kind.dims for kind in types if kind.dims is not None]
@@ -149,18 +149,18 @@ def boundary_names(
 def distinctly_named(
     inputs: Sequence[Boundary], outputs: Sequence[Boundary], segment: Segment
 ) -> tuple[list[Boundary], list[Boundary]]:
-    """Return the boundaries with other names where their own are taken.
+    """Return the boundaries, renamed where several have the same name.
 
-    The first has its own name, another one that of its mark in front, so that a tensor more
+    The first keeps its name, the others are prefixed by their mark, so that a further tensor
     changes no name before it. Names that `segment` gives stay. An output that is an input keeps
-    that one's name.
+    the input's name.
     """
-    given = {*segment.input_names, *segment.output_names}
+    reserved = {*segment.input_names, *segment.output_names}
     owners: dict[str, Boundary] = {}
 
     def free(name: str, item: Boundary) -> bool:
         owner = owners.get(name)
-        return name not in given and (owner is None or _is_passed_on(owner, item, inputs))
+        return name not in reserved and (owner is None or _is_passed_on(owner, item, inputs))
 
     def named(item: Boundary) -> Boundary:
         name = next((name for name in (item.name, *_longer(item)) if free(name, item)), item.name)
@@ -202,26 +202,26 @@ def clashes(boundaries: Sequence[Boundary], at: str) -> list[Problem]:
 
 
 def symbol_renames(
-    boundaries: Sequence[Boundary], axes: Sequence[DynamicAxis], taken: frozenset[str], at: str
+    boundaries: Sequence[Boundary], axes: Sequence[DynamicAxis], used: frozenset[str], at: str
 ) -> tuple[dict[str, str], list[Boundary], list[Problem]]:
     """Return the renames of symbols that `axes` ask for, the boundaries, and all problems.
 
-    `taken` are the symbols that the segment uses; a dim that has none gets its symbol here.
+    `used` are the symbols of the segment; a dim without one gets its symbol here.
     """
     by_name = {item.name: item for item in boundaries}
     symbols: dict[str, str] = {}
     problems: list[Problem] = []
-    given: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for axis in axes:
         where = _axis_place(at, axis)
-        found = _dim(by_name, axis, where)
-        if isinstance(found, Problem):
-            problems.append(found)
+        named_dim = _dim(by_name, axis, where)
+        if isinstance(named_dim, Problem):
+            problems.append(named_dim)
             continue
-        item, dim = found
+        item, dim = named_dim
         origin = f"{axis.tensor}.{axis.axis}" if dim is None else dim
-        if given.setdefault(axis.symbol, origin) != origin or (
-            axis.symbol != dim and axis.symbol in taken
+        if origins.setdefault(axis.symbol, origin) != origin or (
+            axis.symbol != dim and axis.symbol in used
         ):
             problems.append(_merged(axis, where))
         elif dim is None:
@@ -234,7 +234,7 @@ def symbol_renames(
 
 
 def _axis_place(at: str, axis: DynamicAxis) -> str:
-    # As the reader writes a YAML path, so that the problem gets its line.
+    # In the reader's form of a YAML path, so that the problem gets its line.
     plain = re.fullmatch(r"[\w-]+", axis.tensor, re.ASCII)
     return f"{at}.{axis.tensor}.{axis.axis}" if plain else f"{at}['{axis.tensor}'].{axis.axis}"
 

@@ -1,4 +1,4 @@
-"""Whether a model has the inputs, the outputs and the opset that its recipe asks for; pure."""
+"""Checks that a model has the inputs, outputs and opset that its recipe asks for; pure."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ class Form(NamedTuple):
 def differences(model: Model, recipe: Recipe) -> list[Problem]:
     """Return everything in which an end2end `model` is not what its `recipe` asks for.
 
-    Of an ONNX file a recipe asks for nothing but sizes, which hold where the file leaves none open.
+    For an ONNX file a recipe fixes only sizes, and only those that the file leaves open.
     """
     export, inputs = recipe.export, inputs_of(model)
     if not recipe.model.is_traced:
         return list(_other_sizes(recipe.model.inputs, inputs))
-    made = {name: _form(value) for name, value in inputs.items()}
-    found = list(input_differences(asked_inputs(export), made, "the exported model"))
-    opset, outputs = model.opset_imports.get(""), tuple(one.name for one in model.graph.outputs)
+    actual = {name: _form(value) for name, value in inputs.items()}
+    problems = list(input_differences(recipe_inputs(export), actual, "the exported model"))
+    opset = model.opset_imports.get("")
+    outputs = tuple(value.name for value in model.graph.outputs)
     if opset != export.opset:
         what = f"the exported model has opset {opset}"
-        found.append(problem("export.opset", what, f"expected {export.opset}"))
+        problems.append(problem("export.opset", what, f"expected {export.opset}"))
     if export.output_names and outputs != export.output_names:
         what = f"the exported model gives {', '.join(outputs) or 'nothing'}"
         expected = f"expected {', '.join(export.output_names)}"
-        found.append(problem("export.output_names", what, expected))
-    return found
+        problems.append(problem("export.output_names", what, expected))
+    return problems
 
 
-def asked_inputs(export: ExportOptions) -> dict[str, Form]:
-    """Return the inputs that a recipe asks for, by name; sizes that are free are its symbols."""
+def recipe_inputs(export: ExportOptions) -> dict[str, Form]:
+    """Return the inputs that a recipe asks for, by name; dynamic sizes are its symbols."""
     symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
     return {
         spec.name: Form(
@@ -59,24 +60,24 @@ def asked_inputs(export: ExportOptions) -> dict[str, Form]:
 
 
 def input_differences(
-    asked: Mapping[str, Form], made: Mapping[str, Form], whose: str
+    expected: Mapping[str, Form], actual: Mapping[str, Form], owner: str
 ) -> Iterator[Problem]:
-    """Yield a problem for each input that is missing, not asked for or of another form."""
-    for name, form in asked.items():
-        if name not in made:
-            what = f"{whose} has no such input"
-            yield problem(f"export.inputs.{name}", what, one_of(made), suggestion(name, made))
-        elif made[name] != form:
-            key = "dtype" if made[name].dims == form.dims else "shape"
-            what = f"{whose} takes {made[name]}"
+    """Yield a problem for each input that is missing, unexpected or of another form."""
+    for name, form in expected.items():
+        if name not in actual:
+            what = f"{owner} has no such input"
+            yield problem(f"export.inputs.{name}", what, one_of(actual), suggestion(name, actual))
+        elif actual[name] != form:
+            key = "dtype" if actual[name].dims == form.dims else "shape"
+            what = f"{owner} takes {actual[name]}"
             yield problem(f"export.inputs.{name}.{key}", what, f"expected {form}")
-    for name in sorted(made.keys() - asked.keys()):
-        what = f"{whose} has an input '{name}' as well"
-        yield problem("export.inputs", what, one_of(asked))
+    for name in sorted(actual.keys() - expected.keys()):
+        what = f"{owner} has an input '{name}' as well"
+        yield problem("export.inputs", what, one_of(expected))
 
 
-def _other_sizes(asked: Sequence[FileInput], inputs: Mapping[str, Value]) -> Iterator[Problem]:
-    for spec in asked:
+def _other_sizes(specs: Sequence[FileInput], inputs: Mapping[str, Value]) -> Iterator[Problem]:
+    for spec in specs:
         value, place = inputs.get(spec.name), f"export.inputs.{spec.name}"
         if value is None:
             yield problem(place, "the marked model has no such input", one_of(inputs))

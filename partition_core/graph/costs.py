@@ -1,8 +1,8 @@
-"""What a node costs, counted from its shapes: floating-point operations, bytes that it makes and
-weights that it reads; must not run anything.
+"""The cost of a node, computed from its shapes: floating-point operations, bytes of output and
+weights; must not run anything.
 
-A multiplication and an addition are two operations. Counted is arithmetic on floating-point
-numbers; moving, choosing and comparing them is free, and a function such as exp is one operation.
+A multiplication and an addition are two operations. Only arithmetic on floating-point numbers
+counts; moving, choosing and comparing them is free, and a function such as exp is one operation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from partition_core.graph.inference import inferred_info
 from partition_core.graph.marks import is_mark
 
 Sizes = Mapping[str, int]
-"""What symbolic dims stand for, by symbol."""
+"""The sizes of symbolic dims, by symbol."""
 TypeOf = Callable[[Value], ValueType | None]
 Shape = tuple[int, ...]
 
@@ -28,9 +28,9 @@ _NO_WEIGHTS = frozenset((7, 8, 9))  # int64, strings and bools: shapes, axes and
 
 @dataclass(frozen=True)
 class Cost:
-    """What running a node takes; None where a shape is not known, or the operator is not.
+    """The cost of running a node; None where a shape or the operator is unknown.
 
-    `flops` are floating-point operations, `output_bytes` the bytes of all that it makes.
+    `flops` are floating-point operations, `output_bytes` the size of all outputs.
     """
 
     flops: int | None
@@ -46,27 +46,28 @@ class Weights:
 
 
 def types_of(model: Model) -> TypeOf:
-    """Return what tells the type of a value of the main graph: the file, or else inference."""
+    """Return a function for the types of values of the main graph: the file's, or inferred."""
 
     def type_in(value: Value) -> ValueType | None:
-        found = value.type
-        if found is None or (found.dims is None and not found.composed):
-            found = type_of(inferred_info(model, value.name)) or found
-        return found
+        kind = value.type
+        if kind is None or (kind.dims is None and not kind.composed):
+            kind = type_of(inferred_info(model, value.name)) or kind
+        return kind
 
     return type_in
 
 
 def cost_of(node: Node, type_in: TypeOf, sizes: Sizes) -> Cost:
-    """Return what one run of `node` takes; of a node with bodies, only what it makes is known."""
-    made = [tensor_bytes(type_in(value), sizes) for value in node.outputs if value.name]
-    return Cost(flops=_flops(node, type_in, sizes), output_bytes=total(made))
+    """Return the cost of one run of `node`; with bodies, only its output size is known."""
+    output_bytes = [tensor_bytes(type_in(value), sizes) for value in node.outputs if value.name]
+    return Cost(flops=_flops(node, type_in, sizes), output_bytes=total(output_bytes))
 
 
 def total(numbers: Iterable[int | None]) -> int | None:
-    """Return the sum of `numbers`, or None if one of them is not known."""
-    found = list(numbers)
-    return None if None in found else sum(number for number in found if number is not None)
+    """Return the sum of `numbers`, or None if one of them is unknown."""
+    terms = list(numbers)
+    known = [number for number in terms if number is not None]
+    return sum(known) if len(known) == len(terms) else None
 
 
 def weights_of(values: Iterable[Value]) -> Weights:
@@ -75,20 +76,20 @@ def weights_of(values: Iterable[Value]) -> Weights:
     counted = [tensor for tensor in tensors if tensor.dtype not in _NO_WEIGHTS]
     return Weights(
         sum(math.prod(tensor.dims) for tensor in counted),
-        sum(tensor.weight for tensor in counted),
+        sum(tensor.nbytes for tensor in counted),
     )
 
 
 def tensor_bytes(value_type: ValueType | None, sizes: Sizes) -> int | None:
-    """Return how many bytes a tensor of a type takes, or None if a dim is not known."""
+    """Return how many bytes a tensor of a type takes, or None if a dim is unknown."""
     shape = _shape(value_type, sizes)
     return None if value_type is None or shape is None else byte_size(value_type.dtype, shape)
 
 
 def _tensor(value: Value, type_in: TypeOf, sizes: Sizes) -> tuple[int, Shape] | None:
-    found = type_in(value)
-    shape = _shape(found, sizes)
-    return None if found is None or shape is None else (found.dtype, shape)
+    kind = type_in(value)
+    shape = _shape(kind, sizes)
+    return None if kind is None or shape is None else (kind.dtype, shape)
 
 
 def _shape(value_type: ValueType | None, sizes: Sizes) -> Shape | None:
@@ -108,16 +109,16 @@ class _Shapes:
     attributes: Mapping[str, Attribute]
 
     @property
-    def read(self) -> int:
+    def input_size(self) -> int:
         return math.prod(self.inputs[0])
 
     @property
-    def made(self) -> int:
+    def output_size(self) -> int:
         return math.prod(self.outputs[0])
 
     def kernel(self) -> int:
-        given = self.attributes.get("kernel_shape")
-        return math.prod(given) if isinstance(given, tuple) else math.prod(self.inputs[1][2:])
+        shape = self.attributes.get("kernel_shape")
+        return math.prod(shape) if isinstance(shape, tuple) else math.prod(self.inputs[1][2:])
 
 
 def _flops(node: Node, type_in: TypeOf, sizes: Sizes) -> int | None:
@@ -132,43 +133,45 @@ def _flops(node: Node, type_in: TypeOf, sizes: Sizes) -> int | None:
         return None
     values = [value for value in (*node.inputs, *node.outputs) if value is not None and value.name]
     types = [type_in(value) for value in values]
-    if all(one is not None and one.dtype and one.dtype not in _FLOATS for one in types):
+    if all(kind is not None and kind.dtype and kind.dtype not in _FLOATS for kind in types):
         return 0
     inputs = [_tensor(v, type_in, sizes) for v in node.inputs if v is not None]
     outputs = [_tensor(value, type_in, sizes) for value in node.outputs if value.name]
-    around = [one[1] for one in (*inputs, *outputs) if one is not None]
-    if len(around) < len(inputs) + len(outputs) or not inputs or not outputs:
+    shapes = [tensor[1] for tensor in (*inputs, *outputs) if tensor is not None]
+    if len(shapes) < len(inputs) + len(outputs) or not inputs or not outputs:
         return None
-    return rule(_Shapes(around[: len(inputs)], around[len(inputs) :], attributes_of(node)))
+    return rule(_Shapes(shapes[: len(inputs)], shapes[len(inputs) :], attributes_of(node)))
 
 
 def _conv(s: _Shapes) -> int:
     # The weight is (out channels, in channels / group, kernel).
     each = 2 * math.prod(s.inputs[1][1:])
-    return s.made * (each + (len(s.inputs) > 2))
+    return s.output_size * (each + (len(s.inputs) > 2))
 
 
 def _conv_transpose(s: _Shapes) -> int:
     # The weight is (in channels, out channels / group, kernel).
-    return s.read * 2 * math.prod(s.inputs[1][1:]) + s.made * (len(s.inputs) > 2)
+    return s.input_size * 2 * math.prod(s.inputs[1][1:]) + s.output_size * (len(s.inputs) > 2)
 
 
 def _deform_conv(s: _Shapes) -> int:
-    # Besides the convolution, each place of the kernel is interpolated of four numbers.
+    # Besides the convolution, each kernel position is interpolated from four numbers.
     weight = s.inputs[1]
     groups = s.attributes.get("group", 1)
     channels = weight[1] * (groups if isinstance(groups, int) else 1)
-    places = s.made // weight[0] * math.prod(weight[2:])
-    return s.made * (2 * math.prod(weight[1:]) + (len(s.inputs) > 3)) + 8 * places * channels
+    positions = s.output_size // weight[0] * math.prod(weight[2:])
+    return (
+        s.output_size * (2 * math.prod(weight[1:]) + (len(s.inputs) > 3)) + 8 * positions * channels
+    )
 
 
 def _matmul(s: _Shapes) -> int:
-    return 2 * s.made * s.inputs[0][-1] if s.inputs[0] else 0
+    return 2 * s.output_size * s.inputs[0][-1] if s.inputs[0] else 0
 
 
 def _gemm(s: _Shapes) -> int:
     depth = s.inputs[0][0 if s.attributes.get("transA") else 1]
-    return s.made * (2 * depth + (len(s.inputs) > 2))
+    return s.output_size * (2 * depth + (len(s.inputs) > 2))
 
 
 def _einsum(s: _Shapes) -> int | None:
@@ -184,16 +187,16 @@ def _einsum(s: _Shapes) -> int | None:
     return 2 * math.prod(letters.values())
 
 
-def _made(times: int) -> Callable[[_Shapes], int]:
-    return lambda s: times * s.made
+def _per_output(times: int) -> Callable[[_Shapes], int]:
+    return lambda s: times * s.output_size
 
 
-def _read(times: int) -> Callable[[_Shapes], int]:
-    return lambda s: times * s.read
+def _per_input(times: int) -> Callable[[_Shapes], int]:
+    return lambda s: times * s.input_size
 
 
 def _resize(s: _Shapes) -> int:
-    return 0 if s.attributes.get("mode", "nearest") == "nearest" else 8 * s.made
+    return 0 if s.attributes.get("mode", "nearest") == "nearest" else 8 * s.output_size
 
 
 _RULES: dict[str, Callable[[_Shapes], int | None]] = {
@@ -203,21 +206,23 @@ _RULES: dict[str, Callable[[_Shapes], int | None]] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _einsum,
-    "AveragePool": lambda s: s.made * s.kernel(),
-    "GridSample": _made(8),
+    "AveragePool": lambda s: s.output_size * s.kernel(),
+    "GridSample": _per_output(8),
     "Resize": _resize,
-    "BatchNormalization": _made(2),
+    "BatchNormalization": _per_output(2),
     **dict.fromkeys(
-        ("InstanceNormalization", "GroupNormalization", "LayerNormalization"), _read(7)
+        ("InstanceNormalization", "GroupNormalization", "LayerNormalization"), _per_input(7)
     ),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _read(4)),
-    **dict.fromkeys(("HardSigmoid", "Gelu", "Mish", "HardSwish", "LpNormalization"), _made(4)),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _per_input(4)),
+    **dict.fromkeys(
+        ("HardSigmoid", "Gelu", "Mish", "HardSwish", "LpNormalization"), _per_output(4)
+    ),
     **dict.fromkeys(
         (
             "ReduceSum", "ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum",
             "ReduceLogSumExp", "ReduceSumSquare", "GlobalAveragePool", "CumSum",
         ),
-        _read(1),
+        _per_input(1),
     ),
     **dict.fromkeys(
         (
@@ -226,13 +231,13 @@ _RULES: dict[str, Callable[[_Shapes], int | None]] = {
             "Round", "Selu", "Sigmoid", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub",
             "Tan", "Tanh",
         ),
-        _made(1),
+        _per_output(1),
     ),
-    "Sum": lambda s: s.made * (len(s.inputs) - 1),
-    "Mean": lambda s: s.made * len(s.inputs),
+    "Sum": lambda s: s.output_size * (len(s.inputs) - 1),
+    "Mean": lambda s: s.output_size * len(s.inputs),
 }  # fmt: skip
-# Arithmetic whose amount the data decides, as of NonMaxSuppression and RoiAlign, is not among
-# these, nor a node with bodies: nothing is known of them.
+# Operators whose arithmetic depends on the data, such as NonMaxSuppression and RoiAlign, are in
+# neither table, nor are nodes with bodies: their cost is unknown.
 _FREE = frozenset(
     (
         "And", "ArgMax", "ArgMin", "Cast", "CastLike", "Clip", "Compress", "Concat", "Constant",

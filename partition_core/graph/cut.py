@@ -28,8 +28,8 @@ _RESERVED = frozenset(re.findall(r"\w+", _C_WORDS))
 def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None) -> Model:
     """Return `segment` of `model` as a model of its own, without Mark nodes (`Copy.nodes`).
 
-    `at` is the YAML path of the segment, such as `partition.segments[0]`; `table` are the marks
-    that its references select from, the model's own if it is left out. Equal models give equal
+    `at` is the YAML path of the segment, such as `partition.segments[0]`; `table` has the
+    marks that its references select from, by default the model's own. Equal models give equal
     bytes; `model` is not changed and its weights are shared by reference. Raises CutError with
     all problems of the segment.
     """
@@ -41,12 +41,12 @@ def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None)
     graph.name = graph_name(segment.save_file)
     graph.other_infos = list(_infos_of(functions, model.graph))
     if model.ir_version <= _INITIALIZERS_ARE_INPUTS_UP_TO:
-        _give_as_inputs(graph)
+        _list_as_inputs(graph)
     return replace(
         model,
         graph=graph,
         opset_imports=_without_marks(model.opset_imports, graph),
-        functions={key: _without_marks_inside(one) for key, one in functions.items()},
+        functions={key: _without_marks_inside(function) for key, function in functions.items()},
         inferred=None,
     )
 
@@ -61,16 +61,16 @@ def _copied(graph: Graph, scope: Scope) -> tuple[Graph, Copy]:
     def rename(symbol: str) -> str:
         return renamed(symbol, scope.symbols)
 
-    copy = Copy(rename if scope.symbols else None, scope.walk.instead)
-    made = Graph(rest=graph.rest)
-    # First the starts: who reads one reads the segment's input, also if a node of the segment
-    # makes it, being needed for another of its outputs.
+    copy = Copy(rename if scope.symbols else None, scope.walk.substitutes)
+    segment = Graph(rest=graph.rest)
+    # The starts come first: their readers read the segment's input, even if a node of the segment
+    # makes the same value since another of its outputs is needed.
     for item in scope.inputs:
-        made.inputs.append(copy.value(item.value, is_input=True))
-    made.initializers = [copy.value(value) for value in scope.walk.initializers]
-    made.nodes = copy.nodes(scope.walk.nodes, ())
-    made.annotations = copy.annotations(graph.annotations)
-    return made, copy
+        segment.inputs.append(copy.value(item.value, is_input=True))
+    segment.initializers = [copy.value(value) for value in scope.walk.initializers]
+    segment.nodes = copy.nodes(scope.walk.nodes, ())
+    segment.annotations = copy.annotations(graph.annotations)
+    return segment, copy
 
 
 def _used_functions(model: Model, graph: Graph) -> dict[Key, Function]:
@@ -98,7 +98,7 @@ def _without_marks(imports: Mapping[str, int], graph: Graph) -> dict[str, int]:
 
 
 def _infos_of(functions: Iterable[Key], graph: Graph) -> Iterator[tuple[str, bytes]]:
-    # Before IR version 10 the types in a function stand in the main graph, under such names.
+    # Before IR version 10 the types in a function are in the main graph, under such names.
     heads = tuple(f"{domain}::{name}/" for domain, name, _ in functions)
     yield from (item for item in graph.other_infos if item[0].startswith(heads))
 
@@ -106,11 +106,11 @@ def _infos_of(functions: Iterable[Key], graph: Graph) -> Iterator[tuple[str, byt
 def _set_outputs(graph: Graph, scope: Scope, copy: Copy) -> None:
     entered = {(item.value, item.name) for item in scope.inputs}
     for item in scope.outputs:
-        # Where the mark itself is read it is what rounds (`Copy.nodes`).
-        value = copy.of.get(item.tensor.seen, copy.of[item.value])
+        # Where the mark itself is copied, it is the value that is rounded (`Copy.nodes`).
+        value = copy.twins.get(item.tensor.marked_value, copy.twins[item.value])
         passes = (item.value, item.name) in entered
         if value in graph.outputs or (value.producer is None and not passes):
-            # An input or a weight cannot leave under a name of its own, nor one value twice.
+            # An input or a weight cannot be an output under another name, nor one value twice.
             name = f"output_{item.name}"
             node = Node(
                 message=named(3, name) + named(4, "Identity"),
@@ -120,7 +120,7 @@ def _set_outputs(graph: Graph, scope: Scope, copy: Copy) -> None:
                 overload="",
                 inputs=[value],
                 outputs=[],
-                given=(),
+                written_names=(),
             )
             value = Value("", producer=node)
             node.outputs.append(value)
@@ -139,20 +139,20 @@ def _name_boundary(graph: Graph, scope: Scope) -> None:
 
 
 def _make_room(graph: Graph, names: Collection[str], boundary: Collection[Value]) -> None:
-    # Values inside bodies count: one with the name of a boundary would hide it there.
+    # Values in bodies count too: one with the name of a boundary would shadow it there.
     inner = [value for value in _values(graph) if value not in boundary]
-    taken = {value.name for value in inner} | set(names)
+    used = {value.name for value in inner} | set(names)
     for value in inner:
         if value.name not in names:
             continue
         number = 1
-        while f"{value.name}_{number}" in taken:
+        while f"{value.name}_{number}" in used:
             number += 1
         value.name = f"{value.name}_{number}"
-        taken.add(value.name)
+        used.add(value.name)
 
 
-def _give_as_inputs(graph: Graph) -> None:
+def _list_as_inputs(graph: Graph) -> None:
     for value in graph.initializers:
         if value.tensor is not None and not value.tensor.sparse:
             value.info = value.info or value.tensor.info

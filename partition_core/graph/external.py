@@ -1,4 +1,4 @@
-"""Which tensors of a model lie in other files; must not touch disk itself."""
+"""Finds the tensors of a model that are in other files; must not touch disk itself."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def external_tensors(model: Model) -> list[Tensor]:
 
 def locations(model: Model) -> list[str]:
     """Return the files, relative to the model's folder, that hold weights of `model`, sorted."""
-    places = (tensor.external for tensor in external_tensors(model))
-    return sorted({place.location for place in places if place is not None})
+    externals = (tensor.external for tensor in external_tensors(model))
+    return sorted({external.location for external in externals if external is not None})
 
 
 def check_external_data(model: Model) -> None:
-    """Raise CutError with a problem for each file with external data that is not as it must be."""
+    """Raise CutError with a problem for each file with external data that is missing or invalid."""
     problems: dict[str, Problem] = {}
     for tensor in external_tensors(model):
         try:
             model.folder.bytes_of(tensor)
         except CutError as error:
-            place = tensor.external.location if tensor.external else ""
-            problems.setdefault(place, error.problems[0])
+            location = tensor.external.location if tensor.external else ""
+            problems.setdefault(location, error.problems[0])
     if problems:
         raise CutError(*problems.values())
 

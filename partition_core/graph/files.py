@@ -1,4 +1,4 @@
-"""The door between ONNX models and files: whole or absent, with bytes that repeat."""
+"""Reads and writes ONNX files: whole or not at all, equal models as equal bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from partition_core.graph.file.graph_writer import write_model
 from partition_core.graph.file.tensor import Tensor
 from partition_core.graph.file.value_type import byte_size
 from partition_core.graph.file.weights import SMALL, Beside, Inline, Referred, Renamed
-from partition_core.graph.inference import SECONDS, ended_by, room_for
+from partition_core.graph.inference import SECONDS, crash_problem, room_for
 from partition_core.graph.marks import MarkTable
 from partition_core.graph.named_tensors import between
 from partition_core.graph.skeleton import skeleton_bytes
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 Form = Literal["inline", "external", "referred"]
-"""Where the weights of a written model are: in its file, in one file beside it that is called
-like it with `.data` at the end, or in the files where the source model has its external data."""
+"""Where the weights of a written model are: in its file, in one file beside it with the suffix
+`.data`, or in the files where the source model has its external data."""
 
 LARGEST = (1 << 31) - 1
-"""The bytes of the largest file that protobuf, and so everyone, can load."""
+"""The size of the largest file that protobuf, and so every runtime, can load."""
 
 
 @contextlib.contextmanager
 def _no_collections() -> Iterator[None]:
-    # Every object of a graph stays until the end: looking for cycles among them again and again
+    # Every object of a graph lives until the end: looking for cycles among them again and again
     # would make the time grow faster than the graph.
     was_enabled = gc.isenabled()
     gc.disable()
@@ -67,7 +67,7 @@ def cut_file(
 
     The weights are copied from file to file and need no memory. `at` and `table` are as in
     `cut`. Raises CutError, also if the segment is not valid ONNX (see `check_model`), and
-    OSError if the disk refuses; then there is no file.
+    OSError if writing fails; then there is no file.
     """
     with _no_collections():
         return _cut_and_save(read_model(source), segment, at, table, target, weights, check)
@@ -96,18 +96,19 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
     """Write `model` to `target` and return the files written, `target` last.
 
     Each appears whole, or no file does. Raises CutError if the model is too large for one file,
-    or its external data is not where it says; OSError if the disk refuses.
+    or its external data is invalid; OSError if writing fails.
     """
     data = target.with_name(f"{target.name}.data")
-    place = _place(model, target, data, weights)
-    pieces = write_model(model, place)
+    weights_target = _weights_target(model, target, data, weights)
+    pieces = write_model(model, weights_target)
     size = sum(map(len, pieces))
     if size > LARGEST:
         what = f"it would have {size} bytes, and no ONNX file can have more than {LARGEST}"
         remedy = "keep its weights in a file of their own (in a recipe: `export.weights`)"
         raise CutError.at(target.name, what, "", remedy)
-    files = [(data, place.pieces)] if isinstance(place, Beside) and place.pieces else []
-    files.append((target, pieces))
+    files = [(target, pieces)]
+    if isinstance(weights_target, Beside) and weights_target.pieces:
+        files.insert(0, (data, weights_target.pieces))
     parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path, _ in files]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -117,7 +118,9 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
         for (path, _), part in zip(files, parts, strict=True):
             part.replace(path)
     except EOFError as error:
-        raise CutError.at(target.name, "its source became shorter", "", "again") from error
+        raise CutError.at(
+            target.name, "its source was truncated while it was read", "", "try again"
+        ) from error
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
@@ -125,20 +128,19 @@ def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
 
 
 def check_model(model: Model, name: str) -> None:
-    """Raise CutError if `model` is not valid ONNX: onnx.checker with shape inference, `name` in
-    the message.
+    """Raise CutError if onnx.checker with shape inference rejects `model`, for messages `name`.
 
     Large weights are checked by type, shape and number of bytes; they are not read.
     """
     import onnx
 
-    wrong = [
-        problem(f"initializer '{tensor.name}'", f"it has {held} bytes", f"expected {needed}")
-        for tensor, held, needed in _sizes(model)
-        if held != needed
+    problems = [
+        problem(f"initializer '{tensor.name}'", f"it has {size} bytes", f"expected {needed}")
+        for tensor, size, needed in _sizes(model)
+        if size != needed
     ]
-    if wrong:
-        raise CutError(*wrong)
+    if problems:
+        raise CutError(*problems)
     content = skeleton_bytes(model)
 
     def checked() -> bytes:
@@ -150,14 +152,14 @@ def check_model(model: Model, name: str) -> None:
     except RaisedError as error:
         raise CutError.at(name, "is not a valid ONNX model", str(error)) from error
     except DiedError as error:
-        raise CutError(ended_by(name, "its check by onnx", error)) from error
+        raise CutError(crash_problem(name, "onnx.checker", error)) from error
 
 
 def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list[Path]:
     """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
 
-    A weight is in memory once more while it is written, never all of them. Raises CutError if
-    the model is not valid ONNX (see `check_model`).
+    While a weight is written, a second copy of it is in memory, never of all weights. Raises
+    CutError if the model is not valid ONNX (see `check_model`).
     """
     import onnx_ir as ir
 
@@ -172,9 +174,9 @@ def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list
 
 def weights_files(model: Path) -> frozenset[str]:
     """Return the locations of all external data that the file `model` names."""
-    place = Renamed("")
-    write_model(read_model(model), place)
-    return frozenset(place.former)
+    renamed = Renamed("")
+    write_model(read_model(model), renamed)
+    return frozenset(renamed.former)
 
 
 def rename_weights(model: Path, location: str) -> None:
@@ -184,10 +186,10 @@ def rename_weights(model: Path, location: str) -> None:
     model names more than one file.
     """
     read = read_model(model)
-    place = Renamed(location)
-    pieces = write_model(read, place)
-    if len(place.former) > 1:
-        what = f"its weights are in several files: {', '.join(sorted(place.former))}"
+    renamed = Renamed(location)
+    pieces = write_model(read, renamed)
+    if len(renamed.former) > 1:
+        what = f"its weights are in several files: {', '.join(sorted(renamed.former))}"
         raise CutError.at(model.name, what, "expected one file")
     part = model.with_name(f".{model.name}.{os.getpid()}.part")
     write_pieces(pieces, part)
@@ -203,11 +205,11 @@ def _cut_and_save(
     weights: Form,
     check: bool,
 ) -> list[Path]:
-    made = cut(model, segment, at, table)
+    piece = cut(model, segment, at, table)
     if check:
-        check_model(made, target.name)
-    files = save(made, target, weights)
-    release(made, model)
+        check_model(piece, target.name)
+    files = save(piece, target, weights)
+    release(piece, model)
     return files
 
 
@@ -220,29 +222,31 @@ def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:
                 yield tensor, len(tensor.raw), needed
 
 
-def _place(model: Model, target: Path, data: Path, weights: Form) -> Inline | Beside | Referred:
+def _weights_target(
+    model: Model, target: Path, data: Path, weights: Form
+) -> Inline | Beside | Referred:
     if weights == "inline":
         return Inline(model.folder)
     if weights == "external":
         return Beside(model.folder, data.name)
     if model.folder.path is None:
         return Referred("")
-    way = os.path.relpath(model.folder.path, target.parent)
-    if way.startswith(os.pardir):
-        what = f"the weights lie in '{model.folder.path}', outside the folder of '{target.name}'"
+    prefix = os.path.relpath(model.folder.path, target.parent)
+    if prefix.startswith(os.pardir):
+        what = f"the weights are in '{model.folder.path}', outside the folder of '{target.name}'"
         raise CutError.at(target.name, what, "ONNX refers to files below its own folder")
-    return Referred("" if way == os.curdir else f"{way}/")
+    return Referred("" if prefix == os.curdir else f"{prefix}/")
 
 
 def move_into(folder: Path, written: list[Path], weights: str) -> None:
     """Move a model that was just `written`, its own file last, into `folder`.
 
-    If `weights` is the name of a file of the step, the weights go there, and the model gets their
-    published name.
+    If `weights` is the name of a file of the step, the weights are moved to it, and the model
+    refers to them by their published name.
     """
-    *beside, model = written
-    if weights and beside:
-        (data,) = beside
+    *data_files, model = written
+    if weights and data_files:
+        (data,) = data_files
         rename_weights(model, published_name(weights, file_digest(data)))
         data.replace(folder / weights)
     elif weights:

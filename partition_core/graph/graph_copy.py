@@ -12,59 +12,59 @@ from partition_core.graph.marks import as_identity, has_16_bits, is_mark
 
 
 class Copy:
-    """A copy in the making: `of` maps each value that was copied to its twin.
+    """A copy under construction: `twins` maps each copied value to its copy.
 
-    Who reads a Mark node in the original reads what it carries in the copy. `rename` is applied
-    to every symbolic dim; a node in `instead` reads that value in the place of its first input.
+    A node that reads a Mark node in the original reads the unmarked value in the copy. `rename` is
+    applied to every symbolic dim; a node in `substitutes` reads that value as its first input.
     """
 
     def __init__(
         self,
         rename: Callable[[str], str] | None = None,
-        instead: Mapping[Node, Value] = MappingProxyType({}),
+        substitutes: Mapping[Node, Value] = MappingProxyType({}),
     ) -> None:
-        self.of: dict[Value, Value] = {}
+        self.twins: dict[Value, Value] = {}
         self._rename = rename
-        self._instead = instead
+        self._substitutes = substitutes
 
     def value(self, value: Value, is_input: bool = False) -> Value:
-        """Return the twin of `value`, made now; as an input it holds no weight."""
-        made = self._twin(value)
-        made.tensor = None if is_input else value.tensor
-        made.is_input = is_input
-        self.of[value] = made
-        return made
+        """Return a new twin of `value`; as an input it holds no weight."""
+        twin = self._twin(value)
+        twin.tensor = None if is_input else value.tensor
+        twin.is_input = is_input
+        self.twins[value] = twin
+        return twin
 
     def nodes(self, nodes: Iterable[Node], results: Collection[Value]) -> list[Node]:
-        """Return the copies of `nodes` but for Mark nodes.
+        """Return the copies of `nodes`, without Mark nodes.
 
-        A Mark node that makes one of `results` stays, as Identity: a body or a function may not
-        return a value from outside it, nor one value twice. So does one of 16 bits, as where
-        onnxruntime rounds these depends on the nodes that compute nothing too.
+        A Mark node that makes one of `results` is kept, as Identity: a body or a function may not
+        return an outer value, nor one value twice. So is a Mark node of 16 bits: how onnxruntime
+        rounds these also depends on nodes that compute nothing.
         """
-        kept = [
+        originals = [
             node
             for node in nodes
             if not is_mark(node) or node.outputs[0] in results or has_16_bits(node)
         ]
-        made = [(as_identity(node) if is_mark(node) else node).twin() for node in kept]
-        for node, twin in zip(kept, made, strict=True):
+        twins = [(as_identity(node) if is_mark(node) else node).twin() for node in originals]
+        for node, twin in zip(originals, twins, strict=True):
             for value in node.outputs:
                 output = self._twin(value)
                 output.producer = twin
                 twin.outputs.append(output)
-                self.of.setdefault(value, output)
-        for node, twin in zip(kept, made, strict=True):
-            read = [self._instead[node]] if node in self._instead else node.inputs
-            twin.inputs = [None if value is None else self.read(value) for value in read]
+                self.twins.setdefault(value, output)
+        for node, twin in zip(originals, twins, strict=True):
+            inputs = [self._substitutes[node]] if node in self._substitutes else node.inputs
+            twin.inputs = [None if value is None else self.read(value) for value in inputs]
             if node.bodies:
                 twin.bodies = [self.graph(body) for body in node.bodies]
-        return made
+        return twins
 
     def graph(self, graph: Graph) -> Graph:
         """Return the copy of a body."""
         inputs = [self._inner(value) for value in graph.inputs]
-        initializers = [self.of.get(value) or self._inner(value) for value in graph.initializers]
+        initializers = [self.twins.get(value) or self._inner(value) for value in graph.initializers]
         return replace(
             graph,
             inputs=inputs,
@@ -76,26 +76,26 @@ class Copy:
         )
 
     def read(self, value: Value) -> Value:
-        """Return what stands for `value` where a copied node reads it."""
-        while value not in self.of:
+        """Return the copy of `value` that a copied node reads."""
+        while value not in self.twins:
             node = value.producer
             if node is None or not is_mark(node) or node.inputs[0] is None:
                 return self.value(value)  # the model is not valid: nothing makes the value
             value = node.inputs[0]
-        return self.of[value]
+        return self.twins[value]
 
     def annotations(self, annotations: Iterable[Annotation]) -> list[Annotation]:
         """Return the annotations of the values that were copied."""
         return [
-            Annotation(self.of[one.value], [(key, self.of[v]) for key, v in one.parameters])
-            for one in annotations
-            if one.value in self.of and all(v in self.of for _, v in one.parameters)
+            Annotation(self.twins[old.value], [(key, self.twins[v]) for key, v in old.parameters])
+            for old in annotations
+            if old.value in self.twins and all(v in self.twins for _, v in old.parameters)
         ]
 
     def _inner(self, value: Value) -> Value:
-        made = self.value(value)
-        made.is_input = value.is_input
-        return made
+        twin = self.value(value)
+        twin.is_input = value.is_input
+        return twin
 
     def _twin(self, value: Value) -> Value:
         return Value(value.name, self._renamed(value.info))

@@ -1,7 +1,7 @@
-"""Which tables the inputs of an ONNX file index, read off its graph; must not run it.
+"""Finds the tables that the inputs of an ONNX file index, from its graph; must not run it.
 
-Followed are nodes that keep the elements of an input or move them by a constant, also inside the
-bodies of other nodes. What is not followed tells nothing.
+The walk follows nodes that keep the elements of an input or shift them by a constant, also inside
+the bodies of other nodes. Nothing is known of other nodes.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ _KEEPING = frozenset(
         "Unsqueeze",
     )
 )  # fmt: skip
-"""Operators whose first output, of Split every one, has elements of the first input.
+"""Operators whose first output (all outputs of Split) has elements of the first input.
 
-Some have others too, which are no elements of a model's input. A Clip or Mod of an index lies
-between indexes that are in the table.
+Some add other elements, which are not from a model's input. A Clip or Mod of an index lies between
+indexes that are in the table.
 """
 _JOINING = {
     "Concat": slice(None), "Max": slice(None), "Min": slice(None), "Where": slice(1, 3),
     "ScatterElements": slice(0, 3, 2), "ScatterND": slice(0, 3, 2),
 }  # fmt: skip
-"""Operators whose output has elements of several inputs: of which."""
+"""Operators whose output has elements of several inputs, with these inputs."""
 _SHAPING = frozenset(("Cast", "Expand", "Identity", "Reshape", "Squeeze", "Unsqueeze"))
-"""Operators behind which a constant has the same elements."""
+"""Operators that keep the elements of a constant."""
 
 
 def index_ranges(model: Model, shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> Ranges:
     """Return the range of each input whose elements index tables of known sizes.
 
-    `shapes` holds the shapes of the inputs, by name, in each sample; the size of a table may be
-    one of theirs.
+    `shapes` holds the shapes of the inputs, by name, for each sample; the size of a table may
+    depend on them.
     """
     reads = IndexReads()
     type_in = types_of(model)
@@ -70,7 +70,7 @@ def index_ranges(model: Model, shapes: Sequence[Mapping[str, tuple[int, ...]]]) 
 
 
 class _Walk:
-    """One pass through a model, from its inputs on."""
+    """One forward pass through a model."""
 
     def __init__(self, reads: IndexReads, type_in: TypeOf, sizes: Mapping[str, int]) -> None:
         self.origins: dict[Value, Origins] = {}
@@ -92,12 +92,12 @@ class _Walk:
     def _note_outputs(self, node: Node) -> None:
         if node.op_type == "If" and not node.domain:
             branches = zip(*(body.outputs for body in node.bodies), strict=True)
-            found = [joined(map(self._of, values)) for values in branches]
+            outputs = [joined(map(self._of, values)) for values in branches]
         else:
-            found = [self._origins(node)]
+            outputs = [self._origins(node)]
         if node.op_type == "Split":
-            found *= len(node.outputs)
-        for value, origins in zip(node.outputs, found, strict=False):
+            outputs *= len(node.outputs)
+        for value, origins in zip(node.outputs, outputs, strict=False):
             if origins:
                 self.origins[value] = origins
 
@@ -112,8 +112,8 @@ class _Walk:
         if node.op_type in _JOINING:
             return joined(inputs[_JOINING[node.op_type]])
         if node.op_type in _KEEPING:
-            is_truth = node.op_type == "Cast" and attributes_of(node).get("to") == _BOOL
-            return UNFOLLOWED if is_truth else inputs[0]
+            is_mask = node.op_type == "Cast" and attributes_of(node).get("to") == _BOOL
+            return UNFOLLOWED if is_mask else inputs[0]
         return self._arithmetic(node, inputs)
 
     def _arithmetic(self, node: Node, inputs: list[Origins]) -> Origins:
@@ -156,7 +156,7 @@ class _Walk:
             yield self._of(node.inputs[index]), size
 
     def _many_dims(self, node: Node) -> Iterator[tuple[Origins, int]]:
-        """Yield the smallest dim that the last dim of an index may speak of."""
+        """Yield the smallest dim of the table that an index of several dims reads."""
         first: Any = attributes_of(node).get("batch_dims", 0)
         dims, index = self._dims(node.inputs[0]), self._dims(node.inputs[1])
         if dims is None:
@@ -168,14 +168,14 @@ class _Walk:
             yield self._of(node.inputs[1]), min(sizes)
 
     def _dims(self, value: Value | None) -> list[int | None] | None:
-        found = None if value is None else self._type_in(value)
-        if found is None or found.dims is None:
+        kind = None if value is None else self._type_in(value)
+        if kind is None or kind.dims is None:
             return None
-        return [self._sizes.get(dim) if isinstance(dim, str) else dim for dim in found.dims]
+        return [self._sizes.get(dim) if isinstance(dim, str) else dim for dim in kind.dims]
 
 
 def _bounds(value: Value | None) -> tuple[int, int] | None:
-    """Return the least and the greatest element of a constant of whole numbers, if it is one."""
+    """Return the least and the greatest element of an integer-valued constant, else None."""
     while value is not None and value.producer is not None:
         node = value.producer
         if node.op_type == "Constant":
@@ -189,8 +189,8 @@ def _bounds(value: Value | None) -> tuple[int, int] | None:
 
 
 def _constant_bounds(node: Node) -> tuple[int, int] | None:
-    held = [number for number in attributes_of(node).values() if not isinstance(number, str)]
-    for number in held:
+    values = [number for number in attributes_of(node).values() if not isinstance(number, str)]
+    for number in values:
         numbers = (number,) if isinstance(number, int) else number
         return (min(numbers), max(numbers)) if numbers else None
     return next((_tensor_bounds(tensor) for tensor in tensors_of(node)), None)
@@ -199,7 +199,7 @@ def _constant_bounds(node: Node) -> tuple[int, int] | None:
 def _tensor_bounds(tensor: Tensor) -> tuple[int, int] | None:
     import onnx
 
-    if tensor.external is not None or tensor.sparse or tensor.weight > _LONGEST_CONSTANT:
+    if tensor.external is not None or tensor.sparse or tensor.nbytes > _LONGEST_CONSTANT:
         return None
     elements = onnx.numpy_helper.to_array(onnx.TensorProto.FromString(content_of(tensor.message)))
     if elements.size == 0 or elements.dtype.kind not in "iuf":

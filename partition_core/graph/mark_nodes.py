@@ -31,23 +31,23 @@ _FUNCTION_NAME, _INPUT, _OUTPUT, _ATTRIBUTE, _NODE, _OPSET, _FUNCTION_DOMAIN = 1
 def put_marks(model: Model, tensors: Sequence[MarkedTensor]) -> Model:
     """Return `model` with a Mark node for each of `tensors`, in their order, and Mark functions.
 
-    Whoever reads a marked tensor, also in a body, reads what its last Mark node makes; inputs and
-    outputs of the model keep their names. The graph of `model` is used up. A model that is older
-    than functions gets the IR version 8.
+    Every reader of a marked tensor, also in a body, reads the output of its last Mark node; inputs
+    and outputs of the model keep their names. The graph of `model` is consumed. A model from before
+    functions gets IR version 8.
     """
     graph = model.graph
-    taken = _names(graph)
+    used = _names(graph)
     latest: dict[Value, Value] = {}
     behind: dict[Node | None, list[Node]] = {}
-    infos = {tensor.seen: _info(model, tensor.seen) for tensor in tensors}
+    infos = {tensor.marked_value: _info(model, tensor.marked_value) for tensor in tensors}
     for tensor in tensors:
-        value = tensor.seen
-        node = _mark_node(tensor, latest.get(value, value), infos[value], taken)
+        value = tensor.marked_value
+        node = _mark_node(tensor, latest.get(value, value), infos[value], used)
         latest[value] = node.outputs[0]
         behind.setdefault(value.producer, []).append(node)
     _redirect(graph, latest)
     front = behind.get(None, [])
-    graph.nodes = [*front, *(one for node in graph for one in (node, *behind.get(node, ())))]
+    graph.nodes = [*front, *(n for node in graph for n in (node, *behind.get(node, ())))]
     functions = mark_functions(model)
     return replace(
         model,
@@ -64,10 +64,10 @@ def mark_functions(model: Model) -> dict[Key, Function]:
 
 
 def mark_definitions(model: Model) -> bytes:
-    """Return, as part of a ModelProto, what `model` lacks for its Mark nodes to be run.
+    """Return, as part of a ModelProto, the definitions that the Mark nodes of `model` lack.
 
-    Joined to the bytes of the model's file it makes one that runs (Protocol Buffers, "Encoding":
-    of a field that is there twice the last one wins, repeated ones and messages are joined).
+    Appended to the bytes of the model's file it makes one that runs (Protocol Buffers, "Encoding":
+    the last value of a scalar field wins, repeated fields and messages are merged).
     """
     imports = _missing_imports(model)
     missing = [
@@ -101,22 +101,22 @@ def _opset(model: Model) -> int:
 
 
 def _names(graph: Graph) -> set[str]:
-    found = {value.name for value in (*graph.inputs, *graph.initializers)}
+    names = {value.name for value in (*graph.inputs, *graph.initializers)}
     for node in graph:
-        found.update(value.name for value in node.outputs)
+        names.update(value.name for value in node.outputs)
         for body in node.bodies:
-            found |= _names(body)
-    return found
+            names |= _names(body)
+    return names
 
 
 def _info(model: Model, value: Value) -> bytes:
-    # Some runtimes do not look into the function for the type of what a mark makes.
+    # Some runtimes do not infer the type of a mark's output from the function.
     if value.tensor is not None:
         return value.tensor.info
     return value.info if type_of(value.info) else inferred_info(model, value.name)
 
 
-def _mark_node(tensor: MarkedTensor, value: Value, info: bytes, taken: set[str]) -> Node:
+def _mark_node(tensor: MarkedTensor, value: Value, info: bytes, used: set[str]) -> Node:
     kind = type_of(info)
     dims = kind.dims if kind is not None else None
     words = {"func": tensor.mark, "type": tensor.side, "name": ".".join(tensor.path)}
@@ -132,18 +132,18 @@ def _mark_node(tensor: MarkedTensor, value: Value, info: bytes, taken: set[str])
     name = str(tensor.reference)
     message = named(_NODE_NAME, name) + named(_OP_TYPE, MARK_OP)
     message += b"".join(attributes) + named(_NODE_DOMAIN, _DOMAIN)
-    node = Node(message, name, MARK_OP, _DOMAIN, "", [value], [], given=())
-    marked = _free_name(f"{tensor.seen.name}_marked", taken)
+    node = Node(message, name, MARK_OP, _DOMAIN, "", [value], [], written_names=())
+    marked = _free_name(f"{tensor.marked_value.name}_marked", used)
     node.outputs.append(Value(marked, info, producer=node))
     return node
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _free_name(name: str, used: set[str]) -> str:
     free, number = name, 1
-    while free in taken:
+    while free in used:
         number += 1
         free = f"{name}_{number}"
-    taken.add(free)
+    used.add(free)
     return free
 
 
@@ -154,11 +154,11 @@ def _redirect(graph: Graph, latest: Mapping[Value, Value]) -> None:
         if inner is not graph:
             inner.outputs = [latest.get(value, value) for value in inner.outputs]
     for value in dict.fromkeys(graph.outputs):
-        # What a node makes leaves behind its marks, under the output's name.
+        # A node's value becomes an output behind its marks, under the output's name.
         marked = latest.get(value)
         if marked is not None and value.producer is not None:
             value.name, marked.name = marked.name, value.name
-            graph.outputs = [marked if one is value else one for one in graph.outputs]
+            graph.outputs = [marked if old is value else old for old in graph.outputs]
 
 
 def _graphs(graph: Graph) -> Iterator[Graph]:

@@ -42,14 +42,16 @@ def has_16_bits(mark: Node) -> bool:
 
 
 def as_identity(node: Node) -> Node:
-    """Return a node that reads and makes what the Mark node `node` does, without being a mark."""
-    kept = without(content_of(node.message), *_OF_A_MARK)
-    message = kept + named(OP_TYPE, "Identity")
-    return replace(node, message=message, op_type="Identity", domain="", overload="", given=())
+    """Return an Identity node with the input and output of the Mark node `node`."""
+    rest = without(content_of(node.message), *_OF_A_MARK)
+    message = rest + named(OP_TYPE, "Identity")
+    return replace(
+        node, message=message, op_type="Identity", domain="", overload="", written_names=()
+    )
 
 
-def root(value: Value) -> Value:
-    """Return the value that `value` is an alias of: the first in its chain no Mark node makes."""
+def unmarked_value(value: Value) -> Value:
+    """Return the value in front of the Mark nodes that `value` went through, if any."""
     node = value.producer
     while node is not None and is_mark(node) and node.inputs and node.inputs[0] is not None:
         value = node.inputs[0]
@@ -61,10 +63,10 @@ def root(value: Value) -> Value:
 class MarkedTensor:
     """One tensor of one side of one call of a mark, as its Mark node describes it.
 
-    `value` is the root value that the node carries, `seen` what it makes of it. `enclosing`
-    names the top-level node or the function that holds the node, and is empty for a node of the
-    main graph. `dtype` and `shape` are the node's own attributes; None if it has none. `label` is
-    what messages call it, if not by its reference.
+    `value` is the unmarked value, `marked_value` the output of the node. `enclosing` names the
+    top-level node or the function that holds the node, and is empty for a node of the main graph.
+    `dtype` and `shape` are the node's own attributes; None if it has none. `label` is its name in
+    messages, if not its reference.
     """
 
     mark: str
@@ -73,7 +75,7 @@ class MarkedTensor:
     path: tuple[str, ...]
     order: int
     value: Value
-    seen: Value
+    marked_value: Value
     enclosing: str
     dtype: int | None
     shape: tuple[int, ...] | None
@@ -90,7 +92,7 @@ class MarkedTensor:
         return MarkReference(self.mark, self.side, self.call, self.path)
 
     def __str__(self) -> str:
-        """Return what a user would write for it."""
+        """Return its name in messages."""
         return self.label or str(self.reference)
 
 
@@ -101,8 +103,8 @@ class MarkTable:
     tensors: tuple[MarkedTensor, ...]
 
     @cached_property
-    def by_root(self) -> dict[Value, list[MarkedTensor]]:
-        """The marked tensors of each root value; only those a segment can start or end at."""
+    def by_value(self) -> dict[Value, list[MarkedTensor]]:
+        """The marked tensors of each unmarked value; only those a segment can start or end at."""
         table: dict[Value, list[MarkedTensor]] = {}
         for tensor in self.tensors:
             if not tensor.enclosing:
@@ -118,11 +120,11 @@ class MarkTable:
         chosen: list[MarkedTensor] = []
         problems: list[Problem] = []
         for index, reference in enumerate(references):
-            found = self.select(reference, f"{at}[{index}]")
-            if isinstance(found, Problem):
-                problems.append(found)
+            tensors = self.select(reference, f"{at}[{index}]")
+            if isinstance(tensors, Problem):
+                problems.append(tensors)
             else:
-                chosen.extend(found)
+                chosen.extend(tensors)
         if problems:
             raise CutError(*problems)
         return tuple(chosen)
@@ -132,7 +134,7 @@ class MarkTable:
         of_mark = [t for t in self.tensors if t.mark == reference.mark]
         of_call = [t for t in of_mark if t.call == reference.call]
         of_side = [t for t in of_call if t.side == reference.side]
-        found = sorted(
+        selected = sorted(
             (t for t in of_side if reference.selects(t.path)), key=lambda tensor: tensor.order
         )
         if not of_mark:
@@ -141,16 +143,16 @@ class MarkTable:
             return _no_call(reference, of_mark, at)
         if not of_side:
             return _no_side(reference, of_call, at)
-        if not found:
+        if not selected:
             return _no_path(reference, of_side, at)
-        inside = next((t for t in found if t.enclosing), None)
-        return _inside_body(reference, inside, at) if inside else tuple(found)
+        inside = next((t for t in selected if t.enclosing), None)
+        return _inside_body(reference, inside, at) if inside else tuple(selected)
 
 
 def marks_of(model: Model) -> MarkTable:
     """Return the marked tensors of `model`: of its graph, of all bodies and of its functions.
 
-    Raises CutError if a Mark node lacks what a mark must say.
+    Raises CutError if a Mark node lacks a required attribute.
     """
     tensors: list[MarkedTensor] = []
     problems: list[Problem] = []
@@ -180,10 +182,10 @@ def _marks(model: Model) -> Iterator[tuple[Node, str]]:
 
 def _marked_tensor(node: Node, enclosing: str) -> MarkedTensor | Problem:
     where = f"Mark node '{node.name or node.outputs[0].name}'"
-    given = attributes_of(node)
-    mark = _text(given, "func")
-    side = _SIDES.get(_text(given, "type"))
-    dtype = _number(given, "dtype")
+    attributes = attributes_of(node)
+    mark = _text(attributes, "func")
+    side = _SIDES.get(_text(attributes, "type"))
+    dtype = _number(attributes, "dtype")
     if len(node.inputs) != 1 or node.inputs[0] is None or len(node.outputs) != 1:
         return problem(where, "it must have one input and one output")
     if not mark or side is None:
@@ -191,29 +193,29 @@ def _marked_tensor(node: Node, enclosing: str) -> MarkedTensor | Problem:
         return problem(where, what, "expected a name in 'func' and 'input' or 'output' in 'type'")
     if dtype and dtype not in DTYPES:
         return problem(where, f"its attribute 'dtype' is {dtype}", "expected an ONNX data type")
-    name = _text(given, "name")
-    shape = given.get("shape")
+    name = _text(attributes, "name")
+    shape = attributes.get("shape")
     return MarkedTensor(
         mark=mark,
-        call=_number(given, "func_id"),
+        call=_number(attributes, "func_id"),
         side=side,
         path=tuple(name.split(".")) if name else (),
-        order=_number(given, "id"),
-        value=root(node.outputs[0]),
-        seen=node.outputs[0],
+        order=_number(attributes, "id"),
+        value=unmarked_value(node.outputs[0]),
+        marked_value=node.outputs[0],
         enclosing=enclosing,
         dtype=dtype or None,
         shape=shape if isinstance(shape, tuple) else None,
     )
 
 
-def _text(given: Mapping[str, Attribute], name: str) -> str:
-    value = given.get(name)
+def _text(attributes: Mapping[str, Attribute], name: str) -> str:
+    value = attributes.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _number(given: Mapping[str, Attribute], name: str) -> int:
-    value = given.get(name)
+def _number(attributes: Mapping[str, Attribute], name: str) -> int:
+    value = attributes.get(name)
     return value if isinstance(value, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""The inputs of a model as a file has them, with what a recipe says of them; pure."""
+"""The inputs of a model file, combined with what a recipe says about them; pure."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from partition_core.recipe.input_forms import (
 from partition_core.recipe.values import FileInput, TensorSpec
 
 IN_THE_FILE = "in the file"
-LARGEST_UNASKED = 128 << 20
-"""Bytes of an input whose size only the file tells: a damaged one would fill the memory."""
+LARGEST_BY_FILE = 128 << 20
+"""The most bytes of an input whose shape only the file gives: a damaged one could fill memory."""
 _AT = "export.inputs"
 
 
 def inputs_of(model: Model) -> dict[str, Value]:
-    """Return the inputs that a run of `model` must give, by name: those that are no weights."""
+    """Return the inputs that a run of `model` needs, by name: all but weights."""
     return {value.name: value for value in model.graph.inputs if value.tensor is None}
 
 
 def expected_inputs(model: Model) -> dict[str, Expected]:
-    """Return what arrays for the inputs of `model` must be, as far as numpy has such dtypes."""
+    """Return the expected dtypes and dims of arrays for the inputs of `model`."""
 
     def expected(value: Value) -> Expected:
         kind = value.type
@@ -45,27 +45,27 @@ def expected_inputs(model: Model) -> dict[str, Expected]:
 
 
 def check_inputs(model: Model, entries: Sequence[FileInput]) -> None:
-    """Raise CutError, with YAML paths below `export.inputs`, for what contradicts the file."""
+    """Raise CutError, with YAML paths below `export.inputs`, for contradictions of the file."""
     inputs = inputs_of(model)
     problems = [
         problem(
-            _at(one.name),
-            f"unknown input '{one.name}'",
+            _at(entry.name),
+            f"unknown input '{entry.name}'",
             one_of(inputs),
-            suggestion(one.name, inputs),
+            suggestion(entry.name, inputs),
         )
-        for one in entries
-        if one.name not in inputs
+        for entry in entries
+        if entry.name not in inputs
     ]
-    for one in entries:
-        if one.name in inputs:
-            problems += _contradictions(one, inputs[one.name])
+    for entry in entries:
+        if entry.name in inputs:
+            problems += _contradictions(entry, inputs[entry.name])
     if problems:
         raise CutError(*problems)
 
 
 def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return what the symbols in the dims of inputs stand for where the inputs have `shapes`."""
+    """Return the sizes of the symbols in the inputs' dims where the inputs have `shapes`."""
     sizes: dict[str, int] = {}
     for name, value in inputs_of(model).items():
         dims = value.type.dims if value.type is not None else None
@@ -77,21 +77,21 @@ def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
 def drawn_inputs(
     model: Model,
     entries: Sequence[FileInput],
-    given: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> list[TensorSpec]:
-    """Return the inputs of `model` but those `given`, by name with their shapes.
+    """Return the inputs of `model` except those in `shapes`, the given inputs' shapes by name.
 
-    Each dim has the file's size, that of its symbol in what is given, or that of its entry. Raises
-    CutError, with YAML paths below `export.inputs`, for a dim that has none, and for a dtype of
-    which no random numbers are made.
+    Each dim has the file's size, that of its symbol in a given input, or that of its entry. Raises
+    CutError, with YAML paths below `export.inputs`, for a dim without a size, and for a dtype of
+    which no random numbers are drawn.
     """
-    known = {one.name: one for one in entries}
-    sizes = symbol_sizes(model, given)
+    by_name = {entry.name: entry for entry in entries}
+    sizes = symbol_sizes(model, shapes)
     specs: list[TensorSpec] = []
     problems: list[Problem] = []
     for name, value in inputs_of(model).items():
-        if name not in given:
-            spec = _spec(value, known.get(name, FileInput(name)), sizes)
+        if name not in shapes:
+            spec = _spec(value, by_name.get(name, FileInput(name)), sizes)
             if isinstance(spec, Problem):
                 problems.append(spec)
             else:
@@ -126,17 +126,17 @@ def _spec(value: Value, entry: FileInput, sizes: Mapping[str, int]) -> TensorSpe
     in_files = "name '.npz' files in 'proof.inputs'"
     if kind is None or kind.dtype not in DTYPES:
         what = f"input '{name}' is {kind.text if kind else 'of unknown type'}"
-        return problem(_AT, what, "only tensors can be made", in_files)
+        return problem(_AT, what, "only tensors can be drawn at random", in_files)
     dtype = DTYPES[kind.dtype]
     if dtype not in DRAWN:
-        what = f"input '{name}' is {dtype}, of which no random numbers are made"
+        what = f"input '{name}' is {dtype}, which cannot be drawn at random"
         return problem("model", what, "expected an integer, a float or a boolean", in_files)
     open_dims = kind.dims if kind.dims is not None else entry.shape
     sized = [_size(*pair, sizes) for pair in zip_longest(open_dims or (), entry.shape or ())]
     shape = tuple(dim for dim in sized if dim is not None)
     if open_dims is not None and len(shape) == len(sized):
         size = byte_size(kind.dtype, shape) or 0
-        if size > LARGEST_UNASKED and entry.shape is None:
+        if size > LARGEST_BY_FILE and entry.shape is None:
             return _too_large(name, shape, size)
         return TensorSpec(name, shape, dtype, entry.range, entry.value)
     what = f"input '{name}' has no dims in the file"
@@ -150,8 +150,8 @@ def _spec(value: Value, entry: FileInput, sizes: Mapping[str, int]) -> TensorSpe
 
 def _too_large(name: str, shape: Sequence[int], size: int) -> Problem:
     what = f"input '{name}' has the dims {dims_text(shape)} in the file, {size_text(size)}"
-    expected = f"a file alone is believed up to {size_text(LARGEST_UNASKED)}"
-    return problem(_AT, what, expected, f"write `{_written(name, shape)}` if that is meant")
+    expected = f"without a shape in the recipe the limit is {size_text(LARGEST_BY_FILE)}"
+    return problem(_AT, what, expected, f"write `{_written(name, shape)}` if that is intended")
 
 
 def _written(name: str, dims: Sequence[Dim]) -> str:

@@ -1,4 +1,4 @@
-"""Copies of ONNX files that give more of their tensors; must not read the file."""
+"""Copies ONNX files with more of their tensors as outputs; must not parse the file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _GRAPH, _OUTPUT, _NAME = 7, 12, 1
 def with_outputs(model: Path, names: Iterable[str], target: Path) -> Path:
     """Write a copy of `model` to `target` whose inner tensors `names` are outputs as well.
 
-    They have no type, which onnxruntime takes. The weights are copied as they lie in the file: a
-    protobuf message may be written in pieces (Protocol Buffers, "Encoding": of a field that is
-    there twice the last one wins, repeated ones and messages are joined).
+    They have no type, which onnxruntime accepts. The file is copied as it is and appended to: a
+    protobuf message may be written in pieces (Protocol Buffers, "Encoding": the last value of a
+    scalar field wins, repeated fields and messages are merged).
     """
     outputs = b"".join(sized(_OUTPUT, named(_NAME, name)) for name in names)
     with writing(target):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from partition_core.base.errors import CutError, Problem, problem, suggestion
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import MarkedTensor, MarkTable, root
+from partition_core.graph.marks import MarkedTensor, MarkTable, unmarked_value
 from partition_core.graph.walk import all_nodes, nodes_within
 from partition_core.recipe.mark_reference import MarkReference, Side
 from partition_core.recipe.values import Segment, TensorName
@@ -17,8 +17,8 @@ from partition_core.recipe.values import Segment, TensorName
 class NamedTensor:
     """The tensor `tensor` of the main graph as one side of a mark, at `path` of it.
 
-    `at` is where it is named, such as a YAML path. `call` is the number of the call. `label` is
-    what messages call it; left empty: by its name.
+    `at` is where it is named, such as a YAML path. `call` is the number of the call. `label` is its
+    name in messages, by default that of the tensor.
     """
 
     mark: str
@@ -31,34 +31,34 @@ class NamedTensor:
 
 
 def tensor_names(model: Model, names: Sequence[tuple[str, TensorName]]) -> list[str]:
-    """Return the name of the tensor that each of `names` means; each has its place before it.
+    """Return the name of the tensor that each of `names` means; each comes after its YAML path.
 
     Raises CutError with a problem for every node that is not in the main graph, or does not have
-    the output. That a tensor exists is for `marks_by_name` to say.
+    the output. `marks_by_name` checks that the tensors exist.
     """
     nodes: dict[str, list[Node]] = {}
     for node in model.graph:
         nodes.setdefault(node.name, []).append(node)
-    found = [_named_or_made(model, nodes, name, at) for at, name in names]
-    problems = dict.fromkeys(one for one in found if isinstance(one, Problem))
+    tensors = [_tensor_name(model, nodes, name, at) for at, name in names]
+    problems = dict.fromkeys(item for item in tensors if isinstance(item, Problem))
     if problems:
         raise CutError(*problems)
-    return [one for one in found if isinstance(one, str)]
+    return [item for item in tensors if isinstance(item, str)]
 
 
-def _named_or_made(
+def _tensor_name(
     model: Model, nodes: Mapping[str, list[Node]], name: TensorName, at: str
 ) -> str | Problem:
     if name.node is None:
         return name.tensor or ""
-    found = nodes.get(name.node, [])
-    if not found:
+    namesakes = nodes.get(name.node, [])
+    if not namesakes:
         return _unknown_node(model, name.node, nodes, at)
-    if len(found) > 1:
-        what = f"{len(found)} nodes are named '{name.node}'"
+    if len(namesakes) > 1:
+        what = f"{len(namesakes)} nodes are named '{name.node}'"
         return problem(at, what, "expected one", "name the tensor itself")
-    outputs = [value.name for value in found[0].outputs]
-    listed = ", ".join(f"{index} ('{one}')" for index, one in enumerate(outputs) if one)
+    outputs = [value.name for value in namesakes[0].outputs]
+    listed = ", ".join(f"{index} ('{output}')" for index, output in enumerate(outputs) if output)
     if name.output is None and len(outputs) > 1:
         what = f"node '{name.node}' has {len(outputs)} outputs"
         return problem(at, what, f"expected 'output' to be one of {listed}")
@@ -74,13 +74,13 @@ def _unknown_node(model: Model, name: str, nodes: Mapping[str, object], at: str)
         if node.name == name:
             what = f"node '{name}' lies inside {around}"
             return problem(at, what, _OUTSIDE, "name a node outside it")
-    known = [one for one in nodes if one]
+    known = [node for node in nodes if node]
     remedy = suggestion(name, known) if known else "name tensors: its nodes have no names"
     return problem(at, f"the model has no node '{name}'", "", remedy)
 
 
 def _inner_nodes(model: Model) -> Iterator[tuple[str, Node]]:
-    """Yield every node that is not in the main graph, with the words for what is around it."""
+    """Yield every node that is not in the main graph, with a description of what encloses it."""
     for top in model.graph:
         for node in nodes_within(top):
             yield f"a body of {top.op_type} node '{top.name}'", node
@@ -98,31 +98,31 @@ def marks_by_name(model: Model, tensors: Iterable[NamedTensor]) -> MarkTable:
     Raises CutError with a problem for every name that no tensor of the main graph has.
     """
     values = {value.name: value for value in _values(model) if value.name}
-    made: list[MarkedTensor] = []
+    marked: list[MarkedTensor] = []
     problems: list[Problem] = []
-    for order, one in enumerate(tensors):
-        value = values.get(one.tensor)
+    for order, named in enumerate(tensors):
+        value = values.get(named.tensor)
         if value is None:
-            problems.append(_unknown(model, one, values))
+            problems.append(_unknown(model, named, values))
             continue
-        made.append(
+        marked.append(
             MarkedTensor(
-                mark=one.mark,
-                call=one.call,
-                side=one.side,
-                path=one.path,
+                mark=named.mark,
+                call=named.call,
+                side=named.side,
+                path=named.path,
                 order=order,
-                value=root(value),
-                seen=value,
+                value=unmarked_value(value),
+                marked_value=value,
                 enclosing="",
                 dtype=None,
                 shape=None,
-                label=one.label or one.tensor,
+                label=named.label or named.tensor,
             )
         )
     if problems:
         raise CutError(*dict.fromkeys(problems))
-    return MarkTable(tuple(made))
+    return MarkTable(tuple(marked))
 
 
 def between(
@@ -134,21 +134,21 @@ def between(
     """
     tensors = [NamedTensor("start", "input", (n,), n, "inputs") for n in inputs]
     tensors += [NamedTensor("end", "output", (n,), n, "outputs") for n in outputs]
-    references = [MarkReference(one.mark, one.side, 0, one.path) for one in tensors]
+    references = [MarkReference(named.mark, named.side, 0, named.path) for named in tensors]
     start, end = references[: len(inputs)], references[len(inputs) :]
     return Segment(save_file, tuple(start), tuple(end)), marks_by_name(model, tensors)
 
 
 def _values(model: Model) -> list[Value]:
     graph = model.graph
-    made = [value for node in graph for value in node.outputs]
-    return [*graph.inputs, *graph.initializers, *made]
+    outputs = [value for node in graph for value in node.outputs]
+    return [*graph.inputs, *graph.initializers, *outputs]
 
 
-def _unknown(model: Model, one: NamedTensor, values: Mapping[str, Value]) -> Problem:
+def _unknown(model: Model, named: NamedTensor, values: Mapping[str, Value]) -> Problem:
     for around, node in _inner_nodes(model):
-        if any(value.name == one.tensor for value in node.outputs):
-            what = f"'{one.tensor}' lies inside {around}"
-            return problem(one.at, what, _OUTSIDE, "name a tensor outside it")
-    hint = suggestion(one.tensor, values)
-    return problem(one.at, f"the model has no tensor '{one.tensor}'", "", hint)
+        if any(value.name == named.tensor for value in node.outputs):
+            what = f"'{named.tensor}' lies inside {around}"
+            return problem(named.at, what, _OUTSIDE, "name a tensor outside it")
+    hint = suggestion(named.tensor, values)
+    return problem(named.at, f"the model has no tensor '{named.tensor}'", "", hint)

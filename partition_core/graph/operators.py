@@ -1,7 +1,7 @@
-"""Tells the operators of ONNX from those that only onnxruntime has; must not read files.
+"""Tells apart the operators of ONNX and those that only onnxruntime has; must not read files.
 
-onnxruntime keeps operators of its own in ONNX's domains, as LayerNormalization before opset 17 or
-SimplifiedLayerNormalization, and its tools write files with them. onnx.checker refuses such files.
+onnxruntime has operators of its own in ONNX's domains, such as LayerNormalization before opset 17
+or SimplifiedLayerNormalization, and its tools write files with them, which onnx.checker rejects.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from partition_core.graph.file.graph import Model, Node
 from partition_core.graph.walk import all_nodes
 
 LONG_NAME = "ai.onnx"
-"""The other name of the domain without a name, which onnxruntime takes and onnx does not."""
+"""The other name of the default domain, which onnxruntime accepts and onnx does not."""
 _ONNX = ("", "ai.onnx.ml", "ai.onnx.training")
 
 
 def is_foreign(node: Node, imports: Mapping[str, int]) -> bool:
-    """Return whether `node` is of a domain of ONNX's that has no such operator in its opset."""
+    """Return whether `node` is in an ONNX domain whose opset has no such operator."""
     domain = "" if node.domain == LONG_NAME else node.domain
     if domain not in _ONNX or domain not in imports:
         return False
@@ -32,7 +32,7 @@ def check_functions(model: Model) -> None:
         problem(
             f"function '{name}' of domain '{domain}'",
             f"it calls '{node.op_type}', which ONNX does not have in the opset of the function",
-            "onnxruntime runs those that it has outside functions only",
+            "onnxruntime runs its own operators only outside functions",
             "inline the function: onnx.inliner.inline_local_functions",
         )
         for (domain, name, _), function in model.functions.items()

@@ -1,4 +1,4 @@
-"""What a segment computes that an earlier one computes too, and the tensors that would avoid it."""
+"""Finds what segments compute again after earlier ones, and the tensors that would avoid it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from partition_core.base.wording import counted, large, size_text
 from partition_core.graph.costs import Cost, cost_of, total, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import is_mark, marks_of, root
+from partition_core.graph.marks import is_mark, marks_of, unmarked_value
 from partition_core.graph.scope import Scope, scope_of
 from partition_core.graph.walk import reads
 from partition_core.recipe.values import Segment
@@ -36,7 +36,7 @@ class Recomputed:
     unmarked: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return it in words, with what to do."""
+        """Return a sentence, with what to do."""
         work = [] if self.flops is None else [f"{self.flops} FLOPs"]
         if self.flops is not None and self.flops >= _LARGE:
             work = [f"{large(self.flops)}FLOPs"]
@@ -58,8 +58,8 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
     """
     type_in = types_of(model)
     runs: dict[Node, list[str]] = {}
-    found: list[Recomputed] = []
-    for scope in (scope_of(model, one, "partition.segments") for one in segments):
+    result: list[Recomputed] = []
+    for scope in (scope_of(model, segment, "partition.segments") for segment in segments):
         nodes = [node for node in scope.walk.nodes if not is_mark(node)]
         again = {node for node in nodes if node in runs}
         costs = {node: cost_of(node, type_in, {}) for node in again}
@@ -67,7 +67,7 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
         flops = total(cost.flops for cost in costs.values())
         if weights or any(map(_works, costs.values())):
             marked, unmarked = _frontier(model, scope, again)
-            found.append(
+            result.append(
                 Recomputed(
                     segment=scope.segment.save_file,
                     before=tuple(dict.fromkeys(name for n in nodes for name in runs.get(n, ()))),
@@ -81,7 +81,7 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
             )
         for node in nodes:
             runs.setdefault(node, []).append(scope.segment.save_file)
-    return found
+    return result
 
 
 def _works(cost: Cost) -> bool:
@@ -92,17 +92,17 @@ def _frontier(
     model: Model, scope: Scope, again: set[Node]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return where the segment would start behind the nodes `again`: references, and names."""
-    by_root = marks_of(model).by_root
+    by_value = marks_of(model).by_value
     borders = dict.fromkeys(_borders(scope, again))
-    marked = tuple(str(by_root[value][-1]) for value in borders if value in by_root)
-    return marked, tuple(value.name for value in borders if value not in by_root)
+    marked = tuple(str(by_value[value][-1]) for value in borders if value in by_value)
+    return marked, tuple(value.name for value in borders if value not in by_value)
 
 
 def _borders(scope: Scope, again: set[Node]) -> Iterator[Value]:
     for node in scope.walk.nodes:
         if node not in again and not is_mark(node):
-            yield from (v for v in map(root, reads(node)) if v.producer in again)
-    yield from (one.value for one in scope.outputs if one.value.producer in again)
+            yield from (v for v in map(unmarked_value, reads(node)) if v.producer in again)
+    yield from (item.value for item in scope.outputs if item.value.producer in again)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,5 +1,5 @@
-"""Decides what of the end2end model belongs to a segment, and why it cannot be cut; must not
-build graphs."""
+"""Decides which part of the end2end model belongs to a segment, and why it cannot be cut; must
+not build graphs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from partition_core.graph.boundary import (
 from partition_core.graph.file.graph import Graph, Model, Value
 from partition_core.graph.file.value_type import symbols_in
 from partition_core.graph.inference import inference_failure, inferred_info
-from partition_core.graph.marks import MarkedTensor, MarkTable, is_mark, marks_of, root
+from partition_core.graph.marks import MarkedTensor, MarkTable, is_mark, marks_of, unmarked_value
 from partition_core.graph.start_sizes import start_sizes
 from partition_core.graph.walk import Walk, dependents, nodes_within, reads, walk_back
 from partition_core.recipe.mark_reference import MarkReference
@@ -30,7 +30,7 @@ from partition_core.recipe.values import Segment
 
 @dataclass(frozen=True)
 class Scope:
-    """A segment as parts of the end2end model: its boundary, and what is between.
+    """A segment as parts of the end2end model: its boundary, and everything between.
 
     The nodes of `walk` include the Mark nodes that are crossed. `symbols` maps each symbolic dim
     that the segment renames to its new name.
@@ -44,7 +44,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class _Side:
     # The tensors that one side of a segment lists, each with the index of its reference.
     at: str
     tensors: tuple[MarkedTensor, ...]
@@ -61,13 +61,13 @@ class _Chosen:
 def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = None) -> Scope:
     """Return the scope of `segment`; `at` is its YAML path, such as `partition.segments[0]`.
 
-    `table` are the marks that references select from: those of the model's Mark nodes if it is
-    left out. Raises CutError with every problem of the segment that can be told at once.
+    `table` has the marks that references select from, by default those of the model's Mark nodes.
+    Raises CutError with every problem of the segment that can be found at once.
     """
     table = table or marks_of(model)
     problems: list[Problem] = []
-    start = _choose(table, segment.start, f"{at}.start", problems)
-    end = _choose(table, segment.end, f"{at}.end", problems)
+    start = _select(table, segment.start, f"{at}.start", problems)
+    end = _select(table, segment.end, f"{at}.end", problems)
     if not segment.end:
         problems.append(problem(f"{at}.end", "the segment has no end", "expected a mark reference"))
     _refuse(problems)
@@ -75,12 +75,12 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     def inferred(name: str) -> bytes:
         return inferred_info(model, name)
 
-    known = len(problems)
+    count = len(problems)
     inputs = _boundaries(start, segment.input_names, f"{at}.input_names", inferred, problems)
     outputs = _boundaries(end, segment.output_names, f"{at}.output_names", inferred, problems)
-    untyped = [one for one in problems[known:] if one.expected == UNTYPED]
+    untyped = [each for each in problems[count:] if each.expected == UNTYPED]
     if untyped and (failure := inference_failure(model)):
-        problems = [*(one for one in problems if one not in untyped), _untyped(at, failure)]
+        problems = [*(each for each in problems if each not in untyped), _untyped(at, failure)]
     inputs, outputs = distinctly_named(inputs, outputs, segment)
     different = {item.value: item for item in reversed(inputs)}
     passing = [item for item in outputs if _passes(item, inputs)]
@@ -88,10 +88,10 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     problems += clashes([*reversed(different.values()), *new], at)
     problems += _repeated(start)
     sizes = start_sizes(model.graph, start.values)
-    # A size is only read off a start that the segment needs anyway.
-    needed = walk_back(model.graph, start.values, end.values).met
-    kept = {node: value for node, value in sizes.items() if value in needed}
-    walk = walk_back(model.graph, start.values, end.values, kept)
+    # A size is only taken from a start that the segment needs anyway.
+    needed = walk_back(model.graph, start.values, end.values).needed_starts
+    substitutes = {node: value for node, value in sizes.items() if value in needed}
+    walk = walk_back(model.graph, start.values, end.values, substitutes)
     if _is_reversed(model, start, end, walk):
         problems.append(_reversed(segment, start, end, at))
         _refuse(problems)
@@ -100,9 +100,9 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(model.graph, table, segment, end, walk)
     _refuse(problems)
-    taken = frozenset(_symbols(walk, (*inputs, *outputs)) if segment.dynamic_axes else ())
+    used = frozenset(_symbols(walk, (*inputs, *outputs)) if segment.dynamic_axes else ())
     symbols, items, problems = symbol_renames(
-        (*inputs, *outputs), segment.dynamic_axes, taken, f"{at}.dynamic_axes"
+        (*inputs, *outputs), segment.dynamic_axes, used, f"{at}.dynamic_axes"
     )
     _refuse(problems)
     named = tuple(item.named(symbols) for item in items)
@@ -113,7 +113,7 @@ def _sized(
     table: MarkTable, segment: Segment, walk: Walk, at: str, problems: list[Problem]
 ) -> list[MarkedTensor]:
     """Return the tensors of `sizes_from` that the segment needs, for nothing but their sizes."""
-    chosen = _choose(table, segment.sizes_from, at, problems).tensors
+    chosen = _select(table, segment.sizes_from, at, problems).tensors
     needed = [tensor for tensor in chosen if tensor.value in walk.inputs]
     return [tensor for tensor in needed if _only_sizes(walk, tensor.value)]
 
@@ -122,7 +122,7 @@ def _only_sizes(walk: Walk, value: Value) -> bool:
     readers = [
         node
         for node in walk.nodes
-        if not is_mark(node) and value in (root(given) for given in reads(node))
+        if not is_mark(node) and value in (unmarked_value(read) for read in reads(node))
     ]
     return all(node.op_type == "Shape" and not node.domain for node in readers)
 
@@ -142,40 +142,40 @@ def _refuse(problems: Sequence[Problem]) -> None:
         raise CutError(*problems)
 
 
-def _choose(
+def _select(
     table: MarkTable, references: Sequence[MarkReference], at: str, problems: list[Problem]
-) -> _Chosen:
+) -> _Side:
     chosen: list[tuple[MarkedTensor, int]] = []
     for index, reference in enumerate(references):
-        found = table.select(reference, f"{at}[{index}]")
-        if isinstance(found, Problem):
-            problems.append(found)
+        tensors = table.select(reference, f"{at}[{index}]")
+        if isinstance(tensors, Problem):
+            problems.append(tensors)
         else:
-            chosen.extend((tensor, index) for tensor in found)
-    return _Chosen(at, tuple(tensor for tensor, _ in chosen), tuple(index for _, index in chosen))
+            chosen.extend((tensor, index) for tensor in tensors)
+    return _Side(at, tuple(tensor for tensor, _ in chosen), tuple(index for _, index in chosen))
 
 
 def _boundaries(
-    chosen: _Chosen, given: Sequence[str], at: str, inferred: Inferred, problems: list[Problem]
+    chosen: _Side, own_names: Sequence[str], at: str, inferred: Inferred, problems: list[Problem]
 ) -> list[Boundary]:
-    names = boundary_names(chosen.tensors, given, at)
+    names = boundary_names(chosen.tensors, own_names, at)
     if isinstance(names, Problem):
         problems.append(names)
         return []
-    made: list[Boundary] = []
+    boundaries: list[Boundary] = []
     for position, (tensor, name) in enumerate(zip(chosen.tensors, names, strict=True)):
         item = boundary(tensor, name, chosen.place(position), inferred)
         if isinstance(item, Problem):
             problems.append(item)
         else:
-            made.append(item)
-    return made
+            boundaries.append(item)
+    return boundaries
 
 
 def _untyped(at: str, failure: str) -> Problem:
     what = f"the types of the model cannot be inferred: {failure}"
-    remedy = "mend the model, or write the types of these tensors into it"
-    return problem(at.partition(".")[0], what, "", remedy)  # it is so for all segments
+    remedy = "fix the model, or add the types of these tensors to it"
+    return problem(at.partition(".")[0], what, "", remedy)  # the same for all segments
 
 
 def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:
@@ -183,7 +183,7 @@ def _passes(output: Boundary, inputs: Sequence[Boundary]) -> bool:
     return any((item.value, item.name) == (output.value, output.name) for item in inputs)
 
 
-def _repeated(start: _Chosen) -> Iterator[Problem]:
+def _repeated(start: _Side) -> Iterator[Problem]:
     first: dict[Value, MarkedTensor] = {}
     for position, tensor in enumerate(start.tensors):
         if tensor.value not in first:
@@ -193,107 +193,111 @@ def _repeated(start: _Chosen) -> Iterator[Problem]:
         yield problem(start.place(position), what, "", "list it once")
 
 
-def _is_reversed(model: Model, start: _Chosen, end: _Chosen, walk: Walk) -> bool:
+def _is_reversed(model: Model, start: _Side, end: _Side, walk: Walk) -> bool:
     """Return whether the end needs no start, and the start needs all of the end."""
-    if not start.values or any(value in walk.met for value in start.values):
+    if not start.values or any(value in walk.needed_starts for value in start.values):
         return False
     other = walk_back(model.graph, end.values, start.values)
-    return all(value in other.met for value in end.values)
+    return all(value in other.needed_starts for value in end.values)
 
 
-def _reversed(segment: Segment, start: _Chosen, end: _Chosen, at: str) -> Problem:
+def _reversed(segment: Segment, start: _Side, end: _Side, at: str) -> Problem:
     what = f"segment '{segment.save_file}' is the wrong way round: its start, "
     what += f"{_listed(start.tensors)}, is computed from its end, {_listed(end.tensors)}"
     return problem(at, what, "", "exchange the two")
 
 
-def _unneeded(segment: Segment, start: _Chosen, walk: Walk) -> Iterator[Problem]:
+def _unneeded(segment: Segment, start: _Side, walk: Walk) -> Iterator[Problem]:
     for index, reference in enumerate(segment.start):
         pairs = zip(start.tensors, start.indexes, strict=True)
         chosen = [tensor for tensor, position in pairs if position == index]
-        idle = [tensor for tensor in chosen if tensor.value not in walk.met]
-        needed = [tensor for tensor in chosen if tensor.value in walk.met]
+        idle = [tensor for tensor in chosen if tensor.value not in walk.needed_starts]
+        needed = [tensor for tensor in chosen if tensor.value in walk.needed_starts]
         what = f"nothing in segment '{segment.save_file}' needs "
         if idle and needed:
             what += f"{_listed(idle)}, which '{reference}' selects"
             remedy = f"list the needed ones one by one: {_listed(needed)}"
             yield problem(f"{start.at}[{index}]", what, "", remedy)
         elif idle:
-            told = _listed(idle) if idle[0].label else f"'{reference}'"
-            yield problem(f"{start.at}[{index}]", f"{what}{told}", "", "remove it")
+            name = _listed(idle) if idle[0].label else f"'{reference}'"
+            yield problem(f"{start.at}[{index}]", f"{what}{name}", "", "remove it")
 
 
 def _unbounded(
-    graph: Graph, table: MarkTable, segment: Segment, end: _Chosen, walk: Walk
+    graph: Graph, table: MarkTable, segment: Segment, end: _Side, walk: Walk
 ) -> Iterator[Problem]:
     for value in walk.inputs:
         what = f"segment '{segment.save_file}' needs '{value.name}', which its start does not list"
-        # A mark that depends on a start would take that start's place instead of joining it.
-        found, everywhere = _nearest(table, end, walk, value, dependents(walk.nodes, walk.met))
+        # A mark that depends on a start would replace that start instead of joining it.
+        nearest, everywhere = _nearest(
+            table, end, walk, value, dependents(walk.nodes, walk.needed_starts)
+        )
         if not everywhere:
-            found, everywhere = _nearest(table, end, walk, value, ())
-        suppliers = _listed(_supplier(table, segment, v) for v in table.by_root if v in found)
+            nearest, everywhere = _nearest(table, end, walk, value, ())
+        suppliers = _listed(_supplier(table, segment, v) for v in table.by_value if v in nearest)
         remedy = f"add {suppliers} to start" if suppliers else ""
         skips = _skips(walk, value)
-        if skips and found <= {value}:
+        if skips and nearest <= {value}:
             names = ", ".join(quoted(skip.name) for skip in skips)
             remedy = f"mark {names} and add {'it' if len(skips) == 1 else 'them'} to start"
-            if all(str(tensor) == tensor.seen.name for tensor in end.tensors):  # the one-line form
+            if all(
+                str(tensor) == tensor.marked_value.name for tensor in end.tensors
+            ):  # the one-line form
                 remedy = f"add {names} to 'from'"
             if suppliers:
-                nodes = walk_back(graph, [value, *walk.met], skips).nodes
+                nodes = walk_back(graph, [value, *walk.needed_starts], skips).nodes
                 again = counted(sum(not is_mark(node) for node in nodes), "node")
-                remedy += f"; {suppliers} there would do too, and run {again} again"
+                remedy += f"; {suppliers} there would also work, but run {again} again"
         elif not everywhere:
-            mark = f"mark a tensor on every way from '{value.name}' to the end"
+            mark = f"mark a tensor on every path from '{value.name}' to the end"
             remedy = f"{remedy}, and {mark}" if remedy else f"{mark} and add it to start"
         yield problem(f"{end.at.removesuffix('end')}start", what, "", remedy)
 
 
 def _skips(walk: Walk, source: Value) -> list[Value]:
-    """Return what is made of `source` alone and meets what is made of the starts, if not itself."""
-    if not walk.met:
+    """Return the values made of `source` alone where they join values made of the starts."""
+    if not walk.needed_starts:
         return []
-    joined = dependents(walk.nodes, walk.met)
-    alone = dependents(walk.nodes, [source], walk.met) - joined
-    met = {
-        root(value): None
+    joined = dependents(walk.nodes, walk.needed_starts)
+    alone = dependents(walk.nodes, [source], walk.needed_starts) - joined
+    joints = {
+        unmarked_value(value): None
         for node in walk.nodes
         if any(value in joined for value in node.outputs)
         for value in reads(node)
         if value in alone
     }
-    return [] if source in met else list(met)
+    return [] if source in joints else list(joints)
 
 
 def _nearest(
-    table: MarkTable, end: _Chosen, walk: Walk, source: Value, avoid: Collection[Value]
+    table: MarkTable, end: _Side, walk: Walk, source: Value, avoid: Collection[Value]
 ) -> tuple[set[Value], bool]:
-    # The marked values nearest to the end on the ways from `source`; whether each way has one.
+    # The marked values nearest to the end on the paths from `source`; whether each path has one.
     ends = set(end.values)
-    behind = dependents(walk.nodes, [source], walk.met)
-    found: set[Value] = set()
-    seen: set[Value] = set()
+    behind = dependents(walk.nodes, [source], walk.needed_starts)
+    nearest: set[Value] = set()
+    visited: set[Value] = set()
     everywhere = True
     pending = list(end.values)
     while pending:
-        value = root(pending.pop())
-        if value in seen or value not in behind:
+        value = unmarked_value(pending.pop())
+        if value in visited or value not in behind:
             continue
-        seen.add(value)
+        visited.add(value)
         usable = value is source or (value not in ends and value not in avoid)
-        if usable and value in table.by_root:
-            found.add(value)
+        if usable and value in table.by_value:
+            nearest.add(value)
         elif value is source:
             everywhere = False
         elif (node := value.producer) is not None:
             pending.extend(reads(node))
-    return found, everywhere
+    return nearest, everywhere
 
 
 def _supplier(table: MarkTable, segment: Segment, value: Value) -> MarkedTensor:
     listed = {(reference.mark, reference.call, reference.side) for reference in segment.start}
-    tensors = table.by_root[value]
+    tensors = table.by_value[value]
     return ([t for t in tensors if (t.mark, t.call, t.side) in listed] or tensors)[-1]
 
 

@@ -1,4 +1,4 @@
-"""A model without its weights, for those who look at structure and types only."""
+"""A model without its weights, for checks of structure and types only."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from partition_core.graph.marks import as_identity, is_mark
 from partition_core.graph.operators import LONG_NAME, is_foreign
 
 _UNREGISTERED = "unregistered"
-"""A domain that onnx does not know: it neither refuses its operators nor infers their types."""
+"""A domain unknown to onnx, which neither rejects its operators nor infers their types."""
 
 
 def skeleton_bytes(model: Model) -> bytes:
     """Return an ONNX file in which the large weights of `model` are inputs of the graph.
 
-    Small ones stay, since shape inference reads shapes and axes from them; they are read, so
-    CutError is raised if they cannot be. Mark nodes are Identity nodes. Operators that ONNX lacks
-    in its domains, and onnxruntime has there, are of a domain that onnx does not look at.
+    Small ones stay, since shape inference reads shapes and axes from them; raises CutError if they
+    cannot be read. Mark nodes become Identity nodes. Operators that only onnxruntime has in ONNX's
+    domains are moved to a domain that onnx does not check.
     """
     imports = _imports(model.opset_imports)
     graph = _readable(model.graph, imports)
     weights = {value: value.tensor for value in graph.initializers if value.tensor is not None}
     large = {value: tensor for value, tensor in weights.items() if _is_large(tensor)}
     constants = {node: tensor for node in graph if (tensor := _large_constant(node)) is not None}
-    given = {value: tensor for value, tensor in large.items() if not value.is_input}
-    given |= {node.outputs[0]: tensor for node, tensor in constants.items()}
+    added = {value: tensor for value, tensor in large.items() if not value.is_input}
+    added |= {node.outputs[0]: tensor for node, tensor in constants.items()}
     bare = replace(
         graph,
         nodes=[node for node in graph if node not in constants],
         inputs=[
             *graph.inputs,
-            *(Value(value.name, value.info or tensor.info) for value, tensor in given.items()),
+            *(Value(value.name, value.info or tensor.info) for value, tensor in added.items()),
         ],
         initializers=[value for value in graph.initializers if value not in large],
     )
-    made = replace(model, graph=bare, opset_imports=imports)
-    return b"".join(map(content_of, write_model(made, Inline(model.folder))))
+    skeleton = replace(model, graph=bare, opset_imports=imports)
+    return b"".join(map(content_of, write_model(skeleton, Inline(model.folder))))
 
 
 def _imports(imports: Mapping[str, int]) -> dict[str, int]:
@@ -75,11 +75,11 @@ def _of_domain(node: Node, domain: str) -> Node:
 
 def _is_large(tensor: Tensor) -> bool:
     # Shape inference knows no operator that reads a sparse weight; runtimes read it as dense.
-    return tensor.sparse or tensor.weight >= SMALL
+    return tensor.sparse or tensor.nbytes >= SMALL
 
 
 def _large_constant(node: Node) -> Tensor | None:
-    # A node with external data is kept in memory, one with much data inside is left in its file.
+    # A node with external data is in memory, one with much data inside is a range of its file.
     if node.op_type != "Constant" or not (node.external or isinstance(node.message, Range)):
         return None
     for tensor in tensors_of(node):

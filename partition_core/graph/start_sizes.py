@@ -1,6 +1,6 @@
-"""Sizes that a segment reads off an input of the whole model, read off its own starts instead.
+"""Takes sizes that a segment reads from an input of the whole model from its own starts instead.
 
-An exporter takes a size that is not fixed from the model's input, wherever it is used. A segment
+An exporter reads a size that is not fixed from the model's input, wherever it is used. A segment
 that starts behind the input would need it for nothing but its shape.
 """
 
@@ -13,14 +13,14 @@ from partition_core.graph.file.graph import Graph, Node, Value
 
 
 def start_sizes(graph: Graph, starts: Sequence[Value]) -> Mapping[Node, Value]:
-    """Return, for Shape nodes of `graph`, the start that tells the same size as what they read.
+    """Return, for Shape nodes of `graph`, the start that has the same size as what they read.
 
     Such a node reads one dim of an input of the graph that is none of `starts`; its size has a
     symbol, and the start has this symbol in the same dim. Dims with one symbol are equal (ONNX,
     "Intermediate Representation", `dim_param`).
     """
     inputs = {value for value in graph.inputs if value not in starts}
-    found: dict[Node, Value] = {}
+    substitutes: dict[Node, Value] = {}
     for node in graph:
         source = node.inputs[0] if node.op_type == "Shape" and not node.domain else None
         if source is None or source not in inputs:
@@ -29,8 +29,8 @@ def start_sizes(graph: Graph, starts: Sequence[Value]) -> Mapping[Node, Value]:
         symbol = _symbol(source, axis)
         same = next((start for start in starts if symbol and _symbol(start, axis) == symbol), None)
         if same is not None:
-            found[node] = same
-    return found
+            substitutes[node] = same
+    return substitutes
 
 
 def _only_axis(node: Node) -> int:

@@ -1,7 +1,7 @@
 """Stored models: an ONNX file and, unless its weights are in it, the file that holds them.
 
-The two are one artifact. The file with the weights is named by its content, and the model looks
-for it by that name: whichever of the two is replaced first, each model finds its own weights.
+The two are one artifact. The file with the weights is named by its content, and the model refers
+to it by that name: whichever of the two is replaced first, each model finds its own weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXPORT_FORMS: Mapping[WeightsForm, Form] = {
     "external": "external",
     "shared": "external",
 }
-"""How the end2end model is written for each place of the weights."""
+"""The form of the end2end model's weights for each value of `export.weights`."""
 
 _ENDING = ".data"
 _SHARED = f"weights{_ENDING}"
@@ -32,8 +32,8 @@ _PUBLISHED = re.compile(r"(weights|.*\.onnx)\.[0-9a-f]{16}\.data")
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model in the store; `weights` is the file that holds its weights, `weights_name` how the
-    model calls it. Weights in the model itself: None and an empty name."""
+    """A model in the store; `weights` is the file that holds its weights, `weights_name` the
+    model's name for it; None and empty if the weights are in the model itself."""
 
     file: StoredFile
     weights: StoredFile | None = None
@@ -46,9 +46,9 @@ def weights_file(form: WeightsForm, model: str) -> str:
 
 
 def stored_model(file: StoredFile, weights: StoredFile | None, name: str) -> StoredModel:
-    """Return a model with its `weights`, which its step calls `name`.
+    """Return a model with its `weights`, a file of its step called `name`.
 
-    A model without large weights has an empty file of them, which is not an artifact.
+    The weights file of a model without large weights is empty, and not an artifact.
     """
     if weights is None or weights.size == 0:
         return StoredModel(file)
@@ -56,16 +56,16 @@ def stored_model(file: StoredFile, weights: StoredFile | None, name: str) -> Sto
 
 
 def published_weights(folder: Path, model: str | None = None) -> Iterator[Path]:
-    """Yield the files with weights in a build folder, also those of former builds.
+    """Yield the weights files in a build folder, also those of former builds.
 
-    All of them, or those of one `model` alone.
+    All of them, or only those of `model`.
     """
     for path in sorted(folder.glob(f"*{_ENDING}")):
-        found = _PUBLISHED.fullmatch(path.name)
-        if found and model in (None, found[1]):
+        match = _PUBLISHED.fullmatch(path.name)
+        if match and model in (None, match[1]):
             yield path
 
 
 def published_name(name: str, digest: str) -> str:
-    """Return what a file of weights, which its step calls `name`, is called in a build folder."""
+    """Return the name in a build folder of a weights file that its step calls `name`."""
     return f"{name.removesuffix(_ENDING)}.{digest[:16]}{_ENDING}"

@@ -11,18 +11,17 @@ from partition_core.graph.file.graph import Graph, Node, Value
 
 @dataclass(frozen=True)
 class Walk:
-    """What values need: all in the parent's order.
+    """What values depend on, in the order of the graph.
 
-    `inputs` are the needed values that no node makes, no initializer holds and no start gives.
-    `met` are the starts that were needed. `instead` maps a node to what it reads in the place of
-    its first input.
+    `inputs` are the needed values that are neither a node's output, an initializer nor a start.
+    `substitutes` maps a node to the value that it reads as its first input.
     """
 
     nodes: tuple[Node, ...]
     initializers: tuple[Value, ...]
     inputs: tuple[Value, ...]
-    met: frozenset[Value]
-    instead: Mapping[Node, Value]
+    needed_starts: frozenset[Value]
+    substitutes: Mapping[Node, Value]
 
 
 def nodes_within(node: Node) -> Iterator[Node]:
@@ -51,38 +50,38 @@ def walk_back(
     graph: Graph,
     starts: Collection[Value],
     ends: Iterable[Value],
-    instead: Mapping[Node, Value] = MappingProxyType({}),
+    substitutes: Mapping[Node, Value] = MappingProxyType({}),
 ) -> Walk:
-    """Return what `ends` need when `starts` are given: nothing behind a start is followed.
+    """Return what `ends` depend on when `starts` are given: the walk stops at the starts.
 
-    A node in `instead` reads that value and nothing else.
+    A node in `substitutes` reads that value and nothing else.
     """
     barrier = frozenset(starts)
-    seen: dict[Value, None] = {}
+    visited: dict[Value, None] = {}
     needed: set[Node] = set()
     pending = list(ends)
     while pending:
         value = pending.pop()
-        if value in seen:
+        if value in visited:
             continue
-        seen[value] = None
+        visited[value] = None
         node = value.producer
         if value in barrier or node is None or node in needed:
             continue
         needed.add(node)
-        pending.extend([instead[node]] if node in instead else reads(node))
+        pending.extend([substitutes[node]] if node in substitutes else reads(node))
     for annotation in graph.annotations:
         # The scale and zero point of a quantized value are needed with it, though no node reads.
-        if annotation.value in seen or annotation.value.producer in needed:
-            seen.update((value, None) for _, value in annotation.parameters if value.tensor)
-    free = [v for v in seen if v not in barrier and v.producer is None and v.tensor is None]
+        if annotation.value in visited or annotation.value.producer in needed:
+            visited.update((value, None) for _, value in annotation.parameters if value.tensor)
+    free = [v for v in visited if v not in barrier and v.producer is None and v.tensor is None]
     position = {value: index for index, value in enumerate(graph.inputs)}
     return Walk(
         nodes=tuple(node for node in graph if node in needed),
-        initializers=tuple(v for v in graph.initializers if v in seen and v not in barrier),
+        initializers=tuple(v for v in graph.initializers if v in visited and v not in barrier),
         inputs=tuple(sorted(free, key=lambda value: position.get(value, len(position)))),
-        met=frozenset(value for value in barrier if value in seen),
-        instead=instead,
+        needed_starts=frozenset(value for value in barrier if value in visited),
+        substitutes=substitutes,
     )
 
 
@@ -98,8 +97,8 @@ def dependents(
 
 
 def _captured(body: Graph) -> Iterator[Value]:
-    # A value that is an output of a body says that the body is its graph, even when an outer
-    # node makes it; so what the body owns is listed instead of asking each value.
+    # An output of a body may be an outer node's value, so the values that the body owns are listed
+    # instead of asking each value for its graph.
     own = {*body.inputs, *body.initializers}
     own.update(value for node in body for value in node.outputs)
     for node in body:

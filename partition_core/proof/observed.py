@@ -53,7 +53,7 @@ class Observed:
     def of(cls, file: Path, model: Model) -> Observed:
         """Return what can be seen of the model in `file`, whose graph is `model`."""
         tensors = [tensor for tensor in marks_of(model).tensors if not tensor.enclosing]
-        marks = {str(tensor): tensor.seen.name for tensor in tensors}
+        marks = {str(tensor): tensor.marked_value.name for tensor in tensors}
         choices = [v for node in model.graph if node.op_type in _CHOOSING for v in node.outputs]
         behind = dependents(model.graph, choices)
         chosen = frozenset(str(tensor) for tensor in tensors if tensor.value in behind)

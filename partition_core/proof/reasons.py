@@ -44,7 +44,7 @@ def tensors_by_name(model: Model) -> dict[str, Value]:
     """Return the outputs of `model` by name and its marked tensors by reference."""
     marked = [tensor for tensor in marks_of(model).tensors if not tensor.enclosing]
     outputs = {value.name: value for value in model.graph.outputs}
-    return {**{str(tensor): tensor.seen for tensor in marked}, **outputs}
+    return {**{str(tensor): tensor.marked_value for tensor in marked}, **outputs}
 
 
 def rounding_by_marks(model: Model) -> str:

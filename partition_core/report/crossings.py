@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.graph.costs import Sizes, TypeOf, tensor_bytes
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import MarkedTensor, marks_of, root
+from partition_core.graph.marks import MarkedTensor, marks_of, unmarked_value
 from partition_core.graph.scope import Scope
 from partition_core.graph.walk import reads
 
@@ -53,14 +53,14 @@ class Flows:
         self._readers: dict[Value, list[tuple[int, Node]]] = {}
         for node, box in box_of.items():
             for value in reads(node):
-                self._readers.setdefault(root(value), []).append((box, node))
+                self._readers.setdefault(unmarked_value(value), []).append((box, node))
         self._inside = {scope.segment.save_file: set(scope.walk.nodes) for scope in scopes}
         self._enters = _sides(scopes, "inputs")
         self._leaves = _sides(scopes, "outputs")
 
     def crossings(self) -> Iterator[Crossing]:
         """Yield the tensors at borders, in graph order; afterwards `arrows` has all others."""
-        outputs = {root(value): value.name for value in self._model.graph.outputs}
+        outputs = {unmarked_value(value): value.name for value in self._model.graph.outputs}
         inputs = {v: v.name for v in self._model.graph.inputs if v.tensor is None}
         at_border = dict.fromkeys([*inputs, *self._enters, *self._leaves, *outputs])
         marks = _marks_by_value(self._model)

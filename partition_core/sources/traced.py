@@ -21,7 +21,7 @@ from partition_core.sources.job import Job
 from partition_core.sources.source import Exported, Pinned
 from partition_core.trace.arrays import as_array
 from partition_core.trace.checkpoint import load_state
-from partition_core.trace.exporter import Phase, TracedExport, export_subject
+from partition_core.trace.exporter import Phase, TracedExport, export_model
 from partition_core.trace.seed_weights import seed_weights
 from partition_core.trace.traceable_model import TraceableModel, run_model
 
@@ -63,7 +63,7 @@ def export_recipe(
     Raises ExportError, before the model is traced, for every mistake that the eager model
     shows: a mark that cannot be placed, is never called or finds no tensor.
     """
-    return export_subject(recipe, lambda: load_subject(recipe, root, checkpoint), phase)
+    return export_model(recipe, lambda: load_subject(recipe, root, checkpoint), phase)
 
 
 def marked_arrays(
@@ -84,9 +84,9 @@ def marked_arrays(
             for spec in subject.inputs
             for tensor in (torch.from_numpy(inputs[spec.name]),)
         )
-        with subject.placed(recipe.marks) as placement, torch.no_grad():
+        with subject.marked(recipe.marks) as marking, torch.no_grad():
             run_model(subject, sample)
-        return {str(name): as_array(tensor) for name, tensor in placement.tensors.items()}
+        return {str(name): as_array(tensor) for name, tensor in marking.tensors.items()}
 
     return run
 
@@ -109,7 +109,7 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
             seed_weights(
                 subject.user_module,
                 seed,
-                subject.init,
+                subject.initialize,
                 lambda: run_model(subject, subject.typical_input),
             )
         case Checkpoint() as named:

@@ -9,7 +9,7 @@ from math import prod
 from partition_core.graph.costs import TypeOf, cost_of, tensor_bytes, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.file.value_type import ValueType
-from partition_core.graph.marks import is_mark, root
+from partition_core.graph.marks import is_mark, unmarked_value
 from partition_core.graph.walk import dependents, reads
 
 Dims = tuple[int, ...]
@@ -81,8 +81,8 @@ def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
     type_in = _types(model, measured or {})
     live = _live(model)
     nodes = _live_nodes(model, live)
-    outputs = {root(value) for value in model.graph.outputs}
-    needed = {root(v) for node in nodes for v in reads(node) if v in live} | outputs
+    outputs = {unmarked_value(value) for value in model.graph.outputs}
+    needed = {unmarked_value(v) for node in nodes for v in reads(node) if v in live} | outputs
     made = [value for node in nodes for value in node.outputs if value in needed]
     values = [*(value for value in model.graph.inputs if value in needed & live), *made]
     position = {value: index for index, value in enumerate(values)}
@@ -91,7 +91,7 @@ def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
     weights: dict[Value, int] = {}
     steps: list[FlowStep] = []
     for index, node in enumerate(nodes):
-        read = dict.fromkeys(position[root(v)] for v in reads(node) if v in live)
+        read = dict.fromkeys(position[unmarked_value(v)] for v in reads(node) if v in live)
         makes = [position[value] for value in node.outputs if value in position]
         for one in read:
             readers[one].append(index)
@@ -160,7 +160,7 @@ def _types(model: Model, measured: Mapping[str, Dims]) -> TypeOf:
     type_in = types_of(model)
 
     def known(value: Value) -> ValueType | None:
-        value = root(value)
+        value = unmarked_value(value)
         found = type_in(value)
         if found is not None and value.name in measured:
             return replace(found, dims=measured[value.name])
@@ -194,5 +194,5 @@ def _weights_of(node: Node, live: set[Value]) -> Iterator[Value]:
 
 
 def _weight(value: Value) -> Weight:
-    size = value.tensor.weight if value.tensor is not None else 0
+    size = value.tensor.nbytes if value.tensor is not None else 0
     return Weight(value.name, weights_of([value]).count, size)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from partition_core.graph.file.byte_range import content_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.file.wire import fields, part_of, piece, text
-from partition_core.graph.marks import MarkTable, marks_of, root
+from partition_core.graph.marks import MarkTable, marks_of, unmarked_value
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.suggest.flow import Flow, flowing_nodes, flowing_values
 from partition_core.suggest.search import Parts
@@ -41,7 +41,7 @@ class Words:
         return tuple(
             _EFFORTS[
                 "mark"
-                if self.values[tensor.name] in self.table.by_root
+                if self.values[tensor.name] in self.table.by_value
                 else "module"
                 if tensor.name in self.modules
                 else "none"
@@ -78,7 +78,7 @@ def words_of_file(model: Model, flow: Flow) -> Words:
 
     Raises CutError for a Mark node that lacks what it must say.
     """
-    names = {root(value).name: value.name for value in model.graph.outputs}
+    names = {unmarked_value(value).name: value.name for value in model.graph.outputs}
     return Words(marks_of(model), flowing_values(model), {}, names)
 
 

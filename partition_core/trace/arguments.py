@@ -1,4 +1,4 @@
-"""The arguments of one call by the names of parameters, each given as the caller gave it."""
+"""The arguments of one call by parameter name, each passed on as the caller passed it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class Arguments(MutableMapping[str, Any]):
-    """What a call of `function` gives, by the names of its parameters, without `self` or `cls`.
+    """The arguments of a call of `function` by parameter name, without `self` or `cls`.
 
-    What goes into `*rest` is a tuple under that name; what goes into `**rest` has names of its
-    own. A change goes where the caller put the argument: by position in `positional`, by name in
-    `by_name`. A wrapper that looks into its keyword arguments finds them as without a mark.
+    Arguments of `*rest` are a tuple under that name; those of `**rest` have their own names. A
+    change is made where the caller put the argument: by position in `positional`, by name in
+    `by_name`. A wrapper that inspects its keyword arguments sees the same ones as without a mark.
     """
 
     def __init__(
@@ -33,31 +33,29 @@ class Arguments(MutableMapping[str, Any]):
         self.parameters = [
             name for name, kind in kinds.items() if kind is not others and name not in _OWNER
         ]
-        self._places: dict[str, int | slice | str] = dict(
-            zip(named, range(len(args)), strict=False)
-        )
+        self._slots: dict[str, int | slice | str] = dict(zip(named, range(len(args)), strict=False))
         if rest and len(args) > len(named):
-            self._places[rest[0]] = slice(len(named), len(args))
-        self._places |= {name: name for name in kwargs}
+            self._slots[rest[0]] = slice(len(named), len(args))
+        self._slots |= {name: name for name in kwargs}
         order = [*kinds, *kwargs]
-        self._names = sorted((name for name in self._places if name not in _OWNER), key=order.index)
+        self._names = sorted((name for name in self._slots if name not in _OWNER), key=order.index)
 
     def __getitem__(self, name: str) -> Any:
-        place = self._places[name]
-        if isinstance(place, str):
-            return self.by_name[place]
-        found = self.positional[place]
-        return tuple(found) if isinstance(place, slice) else found
+        slot = self._slots[name]
+        if isinstance(slot, str):
+            return self.by_name[slot]
+        argument = self.positional[slot]
+        return tuple(argument) if isinstance(slot, slice) else argument
 
     def __setitem__(self, name: str, value: Any) -> None:
-        place = self._places[name]
-        if isinstance(place, str):
-            self.by_name[place] = value
+        slot = self._slots[name]
+        if isinstance(slot, str):
+            self.by_name[slot] = value
         else:
-            self.positional[place] = value
+            self.positional[slot] = value
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("an argument of a call cannot be taken away")
+        raise TypeError("an argument of a call cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -1,4 +1,4 @@
-"""Tensors of torch as arrays of numpy."""
+"""Torch tensors as numpy arrays."""
 
 from __future__ import annotations
 

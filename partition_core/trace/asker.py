@@ -1,6 +1,6 @@
-"""The line of a model's code that asks something of the trace, found among the running frames.
+"""The line of a model's code that asks the trace a question, found on the call stack.
 
-Torch, Python's own library and this package carry questions and ask none; all other code does,
+Torch, the standard library and this package only pass questions on; all other code asks them,
 also code without a file.
 """
 
@@ -27,7 +27,7 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Function:
-    """A function by the names that Python has for it, and the digest of its source."""
+    """A function's module and qualified name, and the digest of its source."""
 
     module: str
     name: str
@@ -38,9 +38,9 @@ class Function:
 class Asker:
     """A line of a function: `label` is `file:line` without a folder of the machine.
 
-    `module` and `function` are the names that Python has for them, `code` is the text of the
-    line and `digest` that of the whole function, empty where there is no source. `variables` are
-    the function's, and `callers` the functions of the model's code above it, nearest first.
+    `module` and `function` are their qualified names, `code` is the text of the line and `digest`
+    that of the whole function, empty without source. `variables` are the function's locals, and
+    `callers` the functions of the model's code above it, nearest first.
     """
 
     label: str
@@ -60,19 +60,19 @@ def asker_of(frame: FrameType | None) -> Asker | None:
 
 
 def asker_in(trace: TracebackType | None) -> Asker | None:
-    """Return the innermost line of a model's code that an exception went through."""
-    found = None
+    """Return the innermost line of a model's code in an exception's traceback."""
+    innermost = None
     while trace is not None:
         if not _is_machinery(trace.tb_frame.f_code.co_filename):
-            found = (trace.tb_frame, trace.tb_lineno)
+            innermost = (trace.tb_frame, trace.tb_lineno)
         trace = trace.tb_next
-    return None if found is None else _asker(*found)
+    return None if innermost is None else _asker(*innermost)
 
 
 def function_digest(code: CodeType) -> str:
-    """Return the digest of the source of a function, with what is defined around and inside it.
+    """Return the digest of the source of a function, with the functions around and inside it.
 
-    White space at the end of lines does not count. Empty where there is no source.
+    Trailing white space does not count. Empty where there is no source.
     """
     text = _function_text(code.co_filename, code.co_qualname.partition(".<locals>")[0])
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] if text else ""

@@ -1,4 +1,4 @@
-"""The callables of a user that a recipe names as `package.module:function`."""
+"""A user's callables, which a recipe names as `package.module:function`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from partition_core.trace.checkpoint import without_unsafe_advice
 def imported(path: str, place: str, returns: str) -> Callable[..., Any]:
     """Return the callable that `path`, `package.module:function`, names.
 
-    Raises ExportError, which says that it is expected to return `returns`.
+    Raises ExportError; its message says that the callable should return `returns`.
     """
     module_name, _, name = path.partition(":")
     try:
@@ -22,8 +22,8 @@ def imported(path: str, place: str, returns: str) -> Callable[..., Any]:
         raise factory_error(path, f"importing '{module_name}' fails", error, place) from error
     factory = getattr(owner, name, None)
     if callable(factory):
-        made: Callable[..., Any] = factory
-        return made
+        result: Callable[..., Any] = factory
+        return result
     raise ExportError.at(
         place,
         f"module '{module_name}' has no function '{name}'",
@@ -33,6 +33,6 @@ def imported(path: str, place: str, returns: str) -> Callable[..., Any]:
 
 
 def factory_error(path: str, what: str, error: Exception, place: str) -> ExportError:
-    """Return the error for what a user's callable raised."""
+    """Return the error for an exception of a user's callable."""
     reason = f"{type(error).__name__}: {without_unsafe_advice(str(error))}"
     return ExportError.at(place, f"factory '{path}': {what}", reason)

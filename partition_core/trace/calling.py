@@ -18,35 +18,35 @@ from partition_core.trace.callables import imported
 from partition_core.trace.structure import tensors as tensors_in
 
 WRAPPED = "model"
-"""What a `CalledModel` calls the module that it wraps: the first step of its modules' paths."""
+"""A `CalledModel`'s attribute for the module it wraps: the first step of its modules' paths."""
 _FACTORY = "factory"
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = {
     inspect.Parameter.VAR_POSITIONAL: (list, "*", "0"),
     inspect.Parameter.VAR_KEYWORD: (dict, "**", "name"),
 }
-"""What `*args` and `**kwargs` are given as, how Python writes them, and a step into them."""
+"""The type of `*args` and `**kwargs`, their prefix in Python, and an example step into them."""
 _Steps = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Tensor:
-    # The place of an input in an argument.
+class _InputSlot:
+    # Where an input goes in an argument.
     name: str
 
 
 @dataclass(frozen=True)
-class _Made:
-    # What a callable of the user makes of the value in an argument's place.
+class _FactoryArgument:
+    # An argument that a user's callable makes of a value.
     factory: Callable[[Any], Any]
     value: Any
 
 
 class CalledModel(nn.Module):
-    """`model` as a module that takes its inputs by position, each a tensor, in the order `names`.
+    """`model` as a module that takes its input tensors by position, in the order `names`.
 
     Its arguments are trees of lists and dicts with tensors and constants. With `only_tensors` it
-    returns the tensors in its result as a tuple, which torch.export accepts of any result.
+    returns the tensors in its result as a tuple, since torch.export takes no other types.
     """
 
     only_tensors = False
@@ -66,31 +66,33 @@ class CalledModel(nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> Any:
         """Return what the model returns for its inputs."""
-        result = self.called(**dict(zip(self._names, tensors, strict=True)))
+        result = self.call_by_name(**dict(zip(self._names, tensors, strict=True)))
         if not self.only_tensors:
             return result
         return tuple(tensor for _, tensor in tensors_in(result, torch.is_tensor))
 
-    def called(self, **given: torch.Tensor) -> Any:
+    def call_by_name(self, **inputs: torch.Tensor) -> Any:
         """Return what the model returns for its inputs by their names."""
-        positional = [_filled(tree, given) for tree in self._positional]
-        by_name = {name: _filled(tree, given) for name, tree in self._by_name.items()}
+        positional = [_filled(tree, inputs) for tree in self._positional]
+        by_name = {name: _filled(tree, inputs) for name, tree in self._by_name.items()}
         return self.model(*positional, **by_name)
 
 
-def called(module: nn.Module, export: ExportOptions) -> tuple[CalledModel, tuple[TensorSpec, ...]]:
-    """Return `module` as it is called by position, and its inputs in that order.
+def as_called(
+    module: nn.Module, export: ExportOptions
+) -> tuple[CalledModel, tuple[TensorSpec, ...]]:
+    """Return `module` as one that is called by position, and its inputs in that order.
 
-    An input is a parameter of `forward`, or lies in one: `past.0.key` is the item 'key' of the
-    first of a list. Raises ExportError, all problems at once, for what Python could not bind.
+    An input is a parameter of `forward`, or an item in one: `past.0.key` is the item 'key' of the
+    first in a list. Raises ExportError, all problems at once, for inputs that Python cannot bind.
     """
     binding = _Binding(_parameters(module), export)
     positional, by_name = binding.arguments()
     names = list(_names_in([*positional, *by_name.values()]))
-    given = {spec.name: spec for spec in export.inputs}
+    specs = {spec.name: spec for spec in export.inputs}
     return (
         CalledModel(module, names, positional, by_name).eval(),
-        tuple(given[name] for name in names),
+        tuple(specs[name] for name in names),
     )
 
 
@@ -101,17 +103,19 @@ def _parameters(module: nn.Module) -> Mapping[str, inspect.Parameter]:
     _, *arguments = forward.schema.arguments
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return {
-        one.name: inspect.Parameter(
-            one.name,
+        argument.name: inspect.Parameter(
+            argument.name,
             kind,
-            default=one.default_value if one.has_default_value() else inspect.Parameter.empty,
+            default=argument.default_value
+            if argument.has_default_value()
+            else inspect.Parameter.empty,
         )
-        for one in arguments
+        for argument in arguments
     }
 
 
 class _Binding:
-    # What a recipe gives for each parameter of a signature.
+    # The recipe's inputs and constants for each parameter of a signature.
 
     def __init__(self, parameters: Mapping[str, inspect.Parameter], export: ExportOptions) -> None:
         self._parameters = parameters
@@ -125,7 +129,7 @@ class _Binding:
             self._add_tensor(spec.name)
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return the trees that are given by position and those that are given by name."""
+        """Return the trees to pass by position and those to pass by name."""
         self._check_names()
         trees = {name: self._finished(name, tree) for name, tree in self._trees.items()}
         self._check_complete(trees)
@@ -164,8 +168,8 @@ class _Binding:
                 return
             tree = inner
         if steps[-1] in tree:
-            self._refuse_input(name, "is given twice, also in 'args' or by what lies in it")
-        tree[steps[-1]] = _Tensor(name)
+            self._refuse_input(name, "is given twice: also in 'args', or by an input inside it")
+        tree[steps[-1]] = _InputSlot(name)
 
     def _check_names(self) -> None:
         kinds = {parameter.kind for parameter in self._parameters.values()}
@@ -178,11 +182,11 @@ class _Binding:
                 problem(
                     f"export.{key}",
                     f"the model's forward has no parameter '{name}'",
-                    f"it takes {self._taken()}",
+                    f"it takes {self._signature()}",
                     suggestion(name, self._parameters),
                 )
             )
-            # What is misspelt is not missing as well.
+            # A misspelt name is not reported as missing too.
             self._misspelt.add(nearest(name, self._parameters) or "")
 
     def _check_complete(self, trees: Mapping[str, Any]) -> None:
@@ -197,12 +201,12 @@ class _Binding:
                 what = f"the model's forward needs '{name}', which is not given"
                 remedy = f"add the input '{name}', or a constant: 'export': {{args: {{{name}: …}}}}"
                 place = "export.inputs"
-                self._problems.append(problem(place, what, f"it takes {self._taken()}", remedy))
+                self._problems.append(problem(place, what, f"it takes {self._signature()}", remedy))
 
-    def _taken(self) -> str:
+    def _signature(self) -> str:
         named = (
-            f"{_VARIABLE[one.kind][1] if one.kind in _VARIABLE else ''}{name}"
-            for name, one in self._parameters.items()
+            f"{_VARIABLE[parameter.kind][1] if parameter.kind in _VARIABLE else ''}{name}"
+            for name, parameter in self._parameters.items()
         )
         return ", ".join(named) or "nothing"
 
@@ -219,7 +223,7 @@ class _Binding:
         except ExportError as error:
             self._problems += error.problems
             return tree
-        return _Made(factory, tree)
+        return _FactoryArgument(factory, tree)
 
     def _with_lists(self, path: str, tree: Any) -> Any:
         """Return `tree` with a list for each dict whose keys are numbers."""
@@ -230,8 +234,8 @@ class _Binding:
         if not inner or len(numbers) < len(inner):
             return inner
         if numbers != list(range(len(numbers))):
-            lacking = next(n for n, number in enumerate(numbers) if n != number)
-            self._refuse_input(path, f"is a list without '{path}.{lacking}'")
+            missing = next(n for n, number in enumerate(numbers) if n != number)
+            self._refuse_input(path, f"is a list without '{path}.{missing}'")
         return [inner[key] for key in sorted(inner, key=int)]
 
     def _has_tensor(self, name: str) -> bool:
@@ -243,22 +247,22 @@ class _Binding:
 
 
 def _names_in(tree: Any) -> Iterator[str]:
-    if isinstance(tree, _Tensor):
+    if isinstance(tree, _InputSlot):
         yield tree.name
-    elif isinstance(tree, _Made):
+    elif isinstance(tree, _FactoryArgument):
         yield from _names_in(tree.value)
     elif isinstance(tree, list | dict):
         for item in tree.values() if isinstance(tree, dict) else tree:
             yield from _names_in(item)
 
 
-def _filled(tree: Any, given: Mapping[str, torch.Tensor]) -> Any:
-    if isinstance(tree, _Tensor):
-        return given[tree.name]
-    if isinstance(tree, _Made):
-        return tree.factory(_filled(tree.value, given))
+def _filled(tree: Any, inputs: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(tree, _InputSlot):
+        return inputs[tree.name]
+    if isinstance(tree, _FactoryArgument):
+        return tree.factory(_filled(tree.value, inputs))
     if isinstance(tree, dict):
-        return {key: _filled(item, given) for key, item in tree.items()}
+        return {key: _filled(item, inputs) for key, item in tree.items()}
     if isinstance(tree, list):
-        return [_filled(item, given) for item in tree]
+        return [_filled(item, inputs) for item in tree]
     return tree

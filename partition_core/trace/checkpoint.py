@@ -1,4 +1,4 @@
-"""A checkpoint file put into a model: read without running code, and every tensor must fit."""
+"""Loads a checkpoint file into a model without running its code; every tensor must fit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from partition_core.recipe.values import Checkpoint
 
 _SHOWN = 5
 _UNREAD = (
-    # What mmengine's runner writes beside the weights: numbers and their history. It names
-    # functions of its own by `getattr`.
+    # mmengine's runner writes numbers and their history beside the weights, and names its own
+    # functions by `getattr`.
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
     "numpy.ndarray",
@@ -33,42 +33,42 @@ _TRAINING_ONLY = ("ema_",)
 def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: str) -> None:
     """Load the state dict of `file` into `model`.
 
-    Raises ExportError for a file that is no checkpoint, that holds more than tensors and plain
+    Raises ExportError for a file that is not a checkpoint, that holds more than tensors and plain
     values, or whose tensors are not exactly those of the model (names and shapes).
     """
     if file is None:
         raise ExportError.at(place, f"checkpoint '{named.checkpoint}' was not fetched")
     state = _state(file, named, place)
-    own = model.state_dict()
+    expected = model.state_dict()
     wrong = [
-        f"'{name}' is {tuple(state[name].shape)} and should be {tuple(tensor.shape)}"
-        for name, tensor in own.items()
+        f"'{name}' has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
-    missing = [f"no '{name}'" for name in own if name not in state]
+    missing = [f"no '{name}'" for name in expected if name not in state]
     missing = [
         text for text in missing if not text.endswith(tuple(f"{w}'" for w in _WITHOUT_EFFECT))
     ]
     unknown = [
-        f"'{name}' has no place in the model"
+        f"the model has no '{name}'"
         for name in state
-        if name not in own and not name.startswith(_TRAINING_ONLY)
+        if name not in expected and not name.startswith(_TRAINING_ONLY)
     ]
-    faults = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
-    if faults:
+    differences = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
+    if differences:
         raise ExportError.at(
             place,
             f"checkpoint '{named.checkpoint}' does not fit the model",
-            "; ".join(faults),
+            "; ".join(differences),
             "check that it belongs to this config",
         )
-    model.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
+    model.load_state_dict({name: state[name] for name in expected if name in state}, strict=False)
 
 
-def _listed(faults: list[str]) -> str:
-    """Return the first faults of one kind, and how many more there are."""
-    more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    return "; ".join(faults[:_SHOWN]) + more
+def _listed(differences: list[str]) -> str:
+    """Return the first differences of one kind, and how many more there are."""
+    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    return "; ".join(differences[:_SHOWN]) + more
 
 
 def _state(file: Path, named: Checkpoint, place: str) -> dict[str, torch.Tensor]:
@@ -95,7 +95,7 @@ def _state(file: Path, named: Checkpoint, place: str) -> dict[str, torch.Tensor]
 
 
 class _Unread:
-    """Stands for an object beside the weights, which is not made: it takes all and does nothing."""
+    """Stands for an object beside the weights that is not loaded: takes any state, does nothing."""
 
     def __new__(cls, *args: object) -> _Unread:
         return super().__new__(cls)
@@ -105,7 +105,7 @@ class _Unread:
 
 
 def without_unsafe_advice(text: str) -> str:
-    """Return a message of torch, on one line, without its advice to run what a file holds."""
+    """Return a message of torch, on one line, without its advice to run a file's code."""
     words = " ".join(text.split())
     for sign, meaning in _KINDS.items():
         if sign in words:
@@ -113,8 +113,9 @@ def without_unsafe_advice(text: str) -> str:
     words = words.rpartition("WeightsUnpickler error: ")[2]
     for advice in ("Please use `torch", "Check the documentation of torch.load"):
         words = words.partition(advice)[0]
-    kept = [one for one in _SENTENCE.split(words) if not any(sign in one for sign in _UNSAFE)]
-    return " ".join(kept).strip()
+    sentences = _SENTENCE.split(words)
+    safe = [text for text in sentences if not any(sign in text for sign in _UNSAFE)]
+    return " ".join(safe).strip()
 
 
 _SENTENCE = re.compile(r"(?<=[.!?:]) ")
@@ -123,10 +124,10 @@ _KINDS = {
     "TorchScript archives": "it is a TorchScript archive",
     "legacy .tar format": "it is in the tar format of torch before 0.4",
 }
-"""Files that torch refuses for what they are, which it says with that advice."""
+"""Kinds of files that torch refuses with that advice in its message."""
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):  # of the first byte, where no pickle starts
-        return "it is no file that torch.save writes"
+    if isinstance(error, KeyError):  # from the first byte: not a pickle
+        return "it is not a file that torch.save wrote"
     return without_unsafe_advice(str(error))[:300] or type(error).__name__

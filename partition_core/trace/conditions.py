@@ -1,4 +1,4 @@
-"""Conditions of answers: all code that an answer rests on, also around its line, was read."""
+"""Conditions of answers: all code that an answer relies on, also around its line, was reviewed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from partition_core.trace.asker import Asker, Function
 from partition_core.trace.questions import Condition
 
 _READ = frozenset({"mmcv", "mmdet", "mmengine", "torch", "partition_core"})
-"""The packages whose code was read, or is ours."""
+"""The packages whose code was reviewed, or is ours."""
 
 
 def parts(*names: str) -> Condition:
-    """Return the condition that `names`, attributes of the object that asks, are no user's code.
+    """Return the condition that `names`, attributes of the asking object, are not a user's code.
 
-    An attribute is a method, or an object with all the modules in it; losses that take no part in
-    a prediction do not count, nor do attributes that the object lacks.
+    An attribute is a method, or an object with all the modules in it; losses, which take no part
+    in a prediction, do not count, nor do attributes that the object lacks.
     """
 
     def holds(asker: Asker) -> bool:
@@ -30,7 +30,7 @@ def parts(*names: str) -> Condition:
 
 
 def called_by(*functions: Function) -> Condition:
-    """Return the condition that these functions called the one that asks, the nearest first."""
+    """Return the condition that these functions called the asking one, the nearest first."""
 
     def holds(asker: Asker) -> bool:
         return asker.callers[: len(functions)] == functions
@@ -39,8 +39,8 @@ def called_by(*functions: Function) -> Condition:
     return Condition(f"called by {_listed(names)}", holds, functions)
 
 
-def given(name: str) -> Condition:
-    """Return the condition that an argument of the function that asks is not None."""
+def argument_given(name: str) -> Condition:
+    """Return the condition that an argument of the asking function is not None."""
     return Condition(f"`{name}` is given", lambda asker: asker.variables.get(name) is not None)
 
 
@@ -48,21 +48,23 @@ def _is_read(part: Any) -> bool:
     if part is None:
         return True
     if inspect.isroutine(part):
-        return all(one in _READ for one in _packages(part))
+        return all(package in _READ for package in _packages(part))
     modules = part.named_modules() if isinstance(part, nn.Module) else [("", part)]
-    return all(_package(type(one)) in _READ for name, one in modules if not _is_loss(name, one))
+    return all(
+        _package(type(inner)) in _READ for name, inner in modules if not _is_loss(name, inner)
+    )
 
 
 def _is_loss(name: str, module: Any) -> bool:
-    called = name.rpartition(".")[2].startswith("loss")
-    return called and not getattr(module, "custom_activation", False)
+    is_named_loss = name.rpartition(".")[2].startswith("loss")
+    return is_named_loss and not getattr(module, "custom_activation", False)
 
 
 def _packages(routine: Any) -> Iterator[str]:
-    """Yield where a function is from, and those that it is wrapped around, such as marked ones."""
+    """Yield the package of a function, and of those that it wraps, such as marked ones."""
     while routine is not None:
         plain = getattr(routine, "__func__", routine)
-        # What `functools.wraps` copies says where the inner one is from.
+        # `functools.wraps` copies the inner function's module name, so read its globals instead.
         yield getattr(plain, "__globals__", {}).get("__name__", "").partition(".")[0]
         routine = getattr(plain, "__wrapped__", None)
 

@@ -1,4 +1,4 @@
-"""The `@mark` decorator: a name, and the names of inputs and outputs, put on a function.
+"""The `@mark` decorator, which gives a function a mark's name, inputs and outputs.
 
 Outside of an export the function behaves as if it were not decorated. Imports no torch.
 """
@@ -16,14 +16,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class MarkPlacer(Protocol):
-    """What puts marks on a call while a model is run for an export."""
+class CallMarker(Protocol):
+    """Marks the tensors of calls while a model runs for an export."""
 
     def call(self, mark: Mark, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function` with its marked arguments and return its marked result."""
 
 
-ACTIVE_PLACER: ContextVar[MarkPlacer | None] = ContextVar("ACTIVE_PLACER", default=None)
+ACTIVE_MARKER: ContextVar[CallMarker | None] = ContextVar("ACTIVE_MARKER", default=None)
 
 
 def mark(
@@ -36,8 +36,8 @@ def mark(
 
     `inputs` names its parameters (after `self`), by their own names or by position, and `outputs`
     its results by position;
-    None marks every tensor found. A recipe uses the mark after declaring it as
-    `{name: …, decorator: true}`. The function may be called at any other time as usual.
+    None marks every tensor. A recipe uses the mark after declaring it as
+    `{name: …, decorator: true}`. At any other time the function may be called as usual.
     """
     declared = Mark(
         name=name,
@@ -51,10 +51,10 @@ def mark(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def marked(*args: P.args, **kwargs: P.kwargs) -> R:
-            placer = ACTIVE_PLACER.get()
-            if placer is None:
+            marker = ACTIVE_MARKER.get()
+            if marker is None:
                 return function(*args, **kwargs)
-            result: R = placer.call(declared, function, *args, **kwargs)
+            result: R = marker.call(declared, function, *args, **kwargs)
             return result
 
         return marked

@@ -1,4 +1,4 @@
-"""The recipe's `dynamic_axes` beside what a trace made of them: refusals, and sizes to prove on."""
+"""The recipe's `dynamic_axes` compared with a trace: errors, and the sizes to prove on."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def checked_sizes(
     tensor = next(axis.tensor for axis in export.dynamic_axes if axis.symbol == symbol)
     raise ExportError.at(
         f"export.dynamic_axes.{tensor}",
-        f"traced with a '{symbol}' of {sizes.sizes[symbol].traced}, the model would be wrong "
-        f"for one above {most}",
-        f"up to there a size inside it is fixed: {condition}",
+        f"traced with '{symbol}' = {sizes.sizes[symbol].traced}, the model would be wrong "
+        f"for '{symbol}' above {most}",
+        f"a size inside it is fixed up to there: {condition}",
         f"give '{tensor}' a shape with a '{symbol}' above {most}",
     )
 
@@ -48,14 +48,14 @@ def other_shapes(
 ) -> list[Shapes]:
     """Return shapes of the inputs in which every size that is not fixed differs from the traced.
 
-    Raises ExportError if there are none for which the model holds.
+    Raises ExportError if there are none for which the trace is valid.
     """
     others = sizes.others()
     if not others:
         raise ExportError.at(
             "export.dynamic_axes",
-            "no other sizes than those of 'inputs' were found for which the model holds",
-            f"it asks for {'; '.join(sizes.limits()['conditions'])}",
+            "no sizes other than those of 'inputs' were found for which the trace is valid",
+            f"it requires {'; '.join(sizes.limits()['conditions'])}",
             "leave 'dynamic_axes' out, or change the model",
         )
     symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
@@ -70,24 +70,24 @@ def other_shapes(
 
 
 def free_symbol(dim: int | str, axis: DynamicAxis) -> str:
-    """Return the traced symbol of a dim that the recipe calls dynamic; refuse a fixed one."""
+    """Return the traced symbol of a dim that is dynamic in the recipe; reject a fixed one."""
     if isinstance(dim, str):
         return dim
-    # torch.export takes a size of 1 for a number, whatever the model does with it.
-    one = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
+    # torch.export treats a size of 1 as a constant, whatever the model does with it.
+    larger = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
     raise ExportError.at(
         f"export.dynamic_axes.{axis.tensor}",
         f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
         "a dim can be dynamic if no code of the model depends on its value",
-        f"{one}leave '{axis.symbol}' out, or change the model",
+        f"{larger}leave '{axis.symbol}' out, or change the model",
     )
 
 
 def always_equal(known: str, axis: DynamicAxis) -> ExportError:
-    """Return the error of a dim with a symbol of its own that is one size with `known`."""
+    """Return the error of a dim with its own symbol that is always the same size as `known`."""
     return ExportError.at(
         f"export.dynamic_axes.{axis.tensor}",
         f"dim {axis.axis} of '{axis.tensor}' is always equal to '{known}' in this model",
-        "expected one symbol for one size",
+        "expected one symbol for each size",
         f"write '{known}' instead of '{axis.symbol}'",
     )

@@ -31,18 +31,18 @@ from partition_core.trace.traceable_model import Sample, TraceableModel, run_mod
 from partition_core.trace.tracing import has_branches
 
 Phase = Callable[[str], AbstractContextManager[None]]
-"""Announces a part of the work that takes long, and afterwards how long it took."""
+"""Announces a slow part of the work, and afterwards how long it took."""
 
 _Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class TracedExport:
-    """What an export gives.
+    """The result of an export.
 
-    `model` is the end2end model, `recording` what eager PyTorch saw and gave. `notes` is plain data
-    for the manifest. `classes` are the modules in which the classes of the model's modules are
-    written.
+    `model` is the end2end model, `recording` the inputs and outputs of eager PyTorch. `notes` is
+    plain data for the manifest. `classes` are the Python modules that define the classes of the
+    model's modules.
     """
 
     model: ir.Model
@@ -51,75 +51,73 @@ class TracedExport:
     classes: tuple[str, ...]
 
 
-def export_subject(
-    recipe: Recipe, load: Callable[[], TraceableModel], phase: Phase
-) -> TracedExport:
+def export_model(recipe: Recipe, load: Callable[[], TraceableModel], phase: Phase) -> TracedExport:
     """Export what `load` returns, the model of `recipe`.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
-    shows: a mark that cannot be placed, is never called or finds no tensor.
+    shows: a mark whose target does not exist, is never called or has no tensor.
     """
     with phase("build the model"):
-        subject = load()
-        _check_size(recipe, subject)
-        if subject.detects:
+        traceable = load()
+        _check_size(recipe, traceable)
+        if traceable.is_detector:
             check_masks(recipe)
-    inputs = subject.inputs
+    inputs = traceable.inputs
     recorded: list[RecordedSample] = []
     with phase("run it in PyTorch"):
-        for sample in subject.samples:
-            recorded.append(_recorded(recipe, subject, sample, repeats=not recorded))
+        for sample in traceable.samples:
+            recorded.append(_recorded(recipe, traceable, sample, repeated=not recorded))
             names = list(recorded[-1].outputs)
-            if subject.detects:
+            if traceable.is_detector:
                 check_outputs(recipe, names)
-    with phase("trace it"), subject.placed(recipe.marks, traced=True):
+    with phase("trace it"), traceable.marked(recipe.marks, traced=True):
         program, decisions = trace(
-            subject.module,
-            subject.samples[0],
-            _dynamic_axes(recipe, subject),
-            subject.while_traced(),
-            Answers(subject.known_functions, recipe.export.answers),
+            traceable.module,
+            traceable.samples[0],
+            _dynamic_axes(recipe, traceable),
+            traceable.while_traced(),
+            Answers(traceable.known_functions, recipe.export.answers),
         )
     sizes = checked_sizes(recipe.export, inputs, program)
     if sizes.sizes:
         with phase("run it in PyTorch at other sizes"):
             for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes)):
-                sample = subject.resized(shapes, number)
-                recorded.append(_recorded(recipe, subject, sample))
+                sample = traceable.resized_sample(shapes, number)
+                recorded.append(_recorded(recipe, traceable, sample))
     if has_branches(program) or any(decision.assumed for decision in decisions):
         with phase("run it in PyTorch on inputs of other kinds"):
-            recorded += _run_probes(recipe, subject)
+            recorded += _run_probes(recipe, traceable)
     with phase("translate it to ONNX"):
         graph_name = "".join(c if c.isalnum() else "_" for c in recipe.name)
         input_names = [spec.name for spec in inputs]
-        around = WRAPPED if isinstance(subject.module, CalledModel) else ""
+        around = WRAPPED if isinstance(traceable.module, CalledModel) else ""
         model = translate(
             program,
             recipe.export,
             input_names,
             names,
             graph_name,
-            subject.translations,
+            traceable.translations,
             around,
         )
     recording = Recording(as_exported(recorded, model), is_traced=True)
     notes = {
-        "detects": subject.detects and "labels" in names,
+        "detects": traceable.is_detector and "labels" in names,
         "decisions": [asdict(decision) for decision in sorted(decisions)],
         **({"dynamic_axes": sizes.limits()} if sizes.sizes else {}),
-        **subject.notes,
+        **traceable.notes,
     }
-    classes = sorted({type(module).__module__ for module in subject.user_module.modules()})
+    classes = sorted({type(module).__module__ for module in traceable.user_module.modules()})
     return TracedExport(model, recording, notes, tuple(classes))
 
 
-def _check_size(recipe: Recipe, subject: TraceableModel) -> None:
-    held = {
+def _check_size(recipe: Recipe, traceable: TraceableModel) -> None:
+    sizes = {
         id(tensor): tensor.nbytes
-        for tensor in subject.module.state_dict().values()
+        for tensor in traceable.module.state_dict().values()
         if isinstance(tensor, torch.Tensor)  # a module may keep anything there
     }
-    size = sum(held.values())
+    size = sum(sizes.values())
     if recipe.export.precision == "float16":
         size //= 2  # most of it; what the file has in the end is checked when it is written
     if recipe.export.weights == "inline" and size > LARGEST:
@@ -131,37 +129,37 @@ def _check_size(recipe: Recipe, subject: TraceableModel) -> None:
         )
 
 
-def _dynamic_axes(recipe: Recipe, subject: TraceableModel) -> tuple[dict[int, Any], ...]:
+def _dynamic_axes(recipe: Recipe, traceable: TraceableModel) -> tuple[dict[int, Any], ...]:
     return tuple(
         {
             axis.axis: torch.export.Dim.AUTO
             for axis in recipe.export.dynamic_axes
             if axis.tensor == spec.name
         }
-        for spec in subject.inputs
+        for spec in traceable.inputs
     )
 
 
 def _recorded(
     recipe: Recipe,
-    subject: TraceableModel,
+    traceable: TraceableModel,
     sample: Sample,
     kind: str = "",
-    repeats: bool = False,
+    repeated: bool = False,
 ) -> RecordedSample:
-    """Run PyTorch on a sample, again if it must show that it `repeats`; return what it gives."""
+    """Return what PyTorch gives for a sample; if `repeated`, run it twice and compare."""
     sample = tuple(rounded(tensor, recipe.export) for tensor in sample)
-    outputs, marks = _eager_tensors(recipe, subject, sample)
-    if repeats:
+    outputs, marks = _eager_tensors(recipe, traceable, sample)
+    if repeated:
         check_repeats(
             _by_kind(outputs, marks),
-            lambda: _by_kind(*_eager_tensors(recipe, subject, sample)),
+            lambda: _by_kind(*_eager_tensors(recipe, traceable, sample)),
             recipe.proof.tolerance_for,
-            subject.detects,
-            subject.user_module,
+            traceable.is_detector,
+            traceable.user_module,
             "model",
         )
-    inputs = {spec.name: tensor for spec, tensor in zip(subject.inputs, sample, strict=True)}
+    inputs = {spec.name: tensor for spec, tensor in zip(traceable.inputs, sample, strict=True)}
     return RecordedSample(_as_arrays(inputs), _as_arrays(marks), _as_arrays(outputs), kind=kind)
 
 
@@ -170,19 +168,19 @@ def _as_arrays(tensors: _Tensors) -> ArraySet:
 
 
 def _eager_tensors(
-    recipe: Recipe, subject: TraceableModel, sample: Sample
+    recipe: Recipe, traceable: TraceableModel, sample: Sample
 ) -> tuple[_Tensors, _Tensors]:
     """Run PyTorch on a sample; return outputs by name, and marked tensors by reference.
 
-    They stay as they are when the model runs again.
+    They are copies: another run of the model does not change them.
     """
-    with subject.placed(recipe.marks) as placement, torch.no_grad():
-        result = run_model(subject, sample)
-        placement.check_all_called(recipe.marks)
+    with traceable.marked(recipe.marks) as marking, torch.no_grad():
+        result = run_model(traceable, sample)
+        marking.check_all_called(recipe.marks)
     outputs = _named_outputs(recipe, result)
     return (
         {name: tensor.detach().clone() for name, tensor in outputs.items()},
-        {str(name): tensor.detach() for name, tensor in placement.tensors.items()},
+        {str(name): tensor.detach() for name, tensor in marking.tensors.items()},
     )
 
 
@@ -193,27 +191,27 @@ def _by_kind(outputs: _Tensors, marks: _Tensors) -> _Tensors:
     }
 
 
-def _run_probes(recipe: Recipe, subject: TraceableModel) -> Iterator[RecordedSample]:
-    """Run PyTorch on inputs of other kinds; a kind that the model itself refuses is left out."""
-    given = {
+def _run_probes(recipe: Recipe, traceable: TraceableModel) -> Iterator[RecordedSample]:
+    """Run PyTorch on inputs of other kinds; kinds that the model itself rejects are left out."""
+    inputs = {
         spec.name: as_array(rounded(tensor, recipe.export))
-        for spec, tensor in zip(subject.inputs, subject.samples[0], strict=True)
+        for spec, tensor in zip(traceable.inputs, traceable.samples[0], strict=True)
     }
-    for kind, arrays in probes(given).items():
-        sample = tuple(torch.from_numpy(arrays[spec.name]) for spec in subject.inputs)
+    for kind, arrays in probes(inputs).items():
+        sample = tuple(torch.from_numpy(arrays[spec.name]) for spec in traceable.inputs)
         with contextlib.suppress(ExportError):
-            yield _recorded(recipe, subject, sample, kind)
+            yield _recorded(recipe, traceable, sample, kind)
 
 
 _OUTPUT = "output"
 
 
 def _named_outputs(recipe: Recipe, result: Any) -> dict[str, torch.Tensor]:
-    found = list(tensors(result, lambda value: isinstance(value, torch.Tensor)))
+    results = list(tensors(result, lambda value: isinstance(value, torch.Tensor)))
     inputs = [spec.name for spec in recipe.export.inputs]
     names = [
         name if isinstance(result, dict) and name not in inputs else ".".join((_OUTPUT, *path))
-        for path, _ in found
+        for path, _ in results
         for name in (".".join(path),)
     ]
     if not names:
@@ -222,20 +220,20 @@ def _named_outputs(recipe: Recipe, result: Any) -> dict[str, torch.Tensor]:
             f"the model returns no tensor, but a {type(result).__name__}",
             "expected a tensor, or a list, tuple or dict of tensors",
         )
-    given = recipe.export.output_names
-    if given and len(given) != len(names):
+    output_names = recipe.export.output_names
+    if output_names and len(output_names) != len(names):
         raise ExportError.at(
             "export.output_names",
-            f"names {len(given)} outputs, and the model returns {len(names)}",
+            f"names {len(output_names)} outputs, and the model returns {len(names)}",
             f"the model returns {', '.join(names)}",
         )
-    chosen = given or tuple(names)
-    taken = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
-    if taken:
+    chosen = output_names or tuple(names)
+    repeated = [name for name, times in Counter([*inputs, *chosen]).items() if times > 1]
+    if repeated:
         raise ExportError.at(
             "export.output_names",
-            f"two inputs or outputs of the model are called '{taken[0]}'",
+            f"two inputs or outputs of the model are called '{repeated[0]}'",
             f"the inputs are {', '.join(inputs)}, the outputs {', '.join(chosen)}",
             "give the outputs other names in 'export.output_names'",
         )
-    return dict(zip(chosen, (tensor for _, tensor in found), strict=True))
+    return dict(zip(chosen, (tensor for _, tensor in results), strict=True))

@@ -20,31 +20,31 @@ def to_float16(model: ir.Model, keep_io_types: bool) -> None:
     """Let `model` compute in float16 (`float16_values`), its weights there being float16 too.
 
     The names of inputs and outputs stay, and so do those of weights. A weight that is read in both
-    dtypes is there twice.
+    dtypes is stored twice.
     """
     graph = model.graph
     halves = float16_values(graph, keep_io_types)
     outputs = [value for value in graph.outputs if is_float(value)]
     readers = [
-        (node, place, value, ir.DataType.FLOAT16 if is_half else ir.DataType.FLOAT)
+        (node, position, value, ir.DataType.FLOAT16 if is_half else ir.DataType.FLOAT)
         for node in graph
-        for place, (value, is_half) in enumerate(
+        for position, (value, is_half) in enumerate(
             zip(node.inputs, _in_float16(node, halves, graph.opset_imports[""]), strict=True)
         )
         if value is not None and is_float(value)
     ]
     readers += [
-        (inner, place, value, ir.DataType.FLOAT)
+        (inner, position, value, ir.DataType.FLOAT)
         for node in graph
-        for inner, place, value in captured(node)
+        for inner, position, value in captured(node)
         if value in halves
     ]
     for value in halves:
         value.dtype = ir.DataType.FLOAT16
     casts = _Casts(graph)
-    for node, place, value, dtype in readers:
+    for node, position, value, dtype in readers:
         if value.dtype != dtype:
-            node.replace_input_with(place, casts.of(value, dtype))
+            node.replace_input_with(position, casts.of(value, dtype))
     casts.rename_weights()
     for value in outputs:
         casts.end(value, ir.DataType.FLOAT if keep_io_types else ir.DataType.FLOAT16)
@@ -58,22 +58,22 @@ def _in_float16(node: ir.Node, halves: set[ir.Value], version: int) -> list[bool
 
 
 class _Casts:
-    """Values of a graph in another dtype, each made once, behind what makes the value."""
+    """Values of a graph cast to another dtype, each once, behind the node that makes the value."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
-        self._made: dict[ir.Value, ir.Value] = {}
+        self._casts: dict[ir.Value, ir.Value] = {}
         self._names = {value.name for node in graph.all_nodes() for value in node.outputs}
         self._names |= {value.name for value in graph.inputs} | set(graph.initializers)
 
     def of(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
         """Return `value` in the dtype that it does not have."""
-        if value not in self._made:
+        if value not in self._casts:
             tensor = constant(value)
-            self._made[value] = (
+            self._casts[value] = (
                 self._cast(value, dtype) if tensor is None else self._weight(value, tensor)
             )
-        return self._made[value]
+        return self._casts[value]
 
     def end(self, output: ir.Value, dtype: ir.DataType) -> None:
         """Give an output of the graph this dtype, and let it keep its name."""
@@ -81,17 +81,17 @@ class _Casts:
             return
         cast = self._cast(output, dtype)
         cast.name, output.name = output.name, cast.name
-        place = next(k for k, value in enumerate(self._graph.outputs) if value is output)
-        self._graph.outputs[place] = cast
+        position = next(k for k, value in enumerate(self._graph.outputs) if value is output)
+        self._graph.outputs[position] = cast
 
     def rename_weights(self) -> None:
-        """Take away weights that nothing reads any more, and give their names to the new ones."""
+        """Remove weights that nothing reads any more, and give their names to the new ones."""
         initializers = self._graph.initializers
-        for value, made in self._made.items():
-            if constant(made) is not None and not value.uses():
+        for value, cast in self._casts.items():
+            if constant(cast) is not None and not value.uses():
                 name = value.name
                 initializers.pop(str(name))
-                made.name = name
+                cast.name = name
 
     def _fresh(self, value: ir.Value, dtype: ir.DataType) -> str:
         name = f"{value.name}_{_NAMES[dtype]}"
@@ -104,24 +104,24 @@ class _Casts:
         name = self._fresh(value, ir.DataType.FLOAT16)
         with np.errstate(over="ignore"):  # infinities stay, and no other value is too large
             half = ir.tensor(tensor.numpy().astype(np.float16), name=name)
-        made = ir.Value(
+        weight = ir.Value(
             name=name,
             type=ir.TensorType(ir.DataType.FLOAT16),
             shape=value.shape,
             const_value=half,
         )
-        self._graph.register_initializer(made)
-        return made
+        self._graph.register_initializer(weight)
+        return weight
 
     def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
         name = self._fresh(value, dtype)
-        made = ir.Value(name=name, type=ir.TensorType(dtype), shape=value.shape)
+        result = ir.Value(name=name, type=ir.TensorType(dtype), shape=value.shape)
         producer = value.producer()
         cast = ir.node(
             "Cast",
             [value],
             attributes={"to": int(dtype)},
-            outputs=[made],
+            outputs=[result],
             name=f"node_{name}",
             metadata_props=dict(producer.metadata_props) if producer else None,
         )
@@ -129,4 +129,4 @@ class _Casts:
             self._graph.insert_before(self._graph[0], cast)
         else:
             self._graph.insert_after(producer, cast)
-        return made
+        return result

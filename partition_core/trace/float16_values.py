@@ -12,9 +12,9 @@ import onnx_ir as ir
 
 from partition_core.trace.mark_op import is_mark
 
-# What these give is rounded as float16 rounds it, whatever reads it.
+# The outputs of these are rounded to float16, whatever reads them.
 _HEAVY = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
-# These compute nothing, so that they keep the dtype of what they are given.
+# These compute nothing, so their outputs keep the dtype of their inputs.
 _MOVING = frozenset(
     {
         "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
@@ -22,9 +22,9 @@ _MOVING = frozenset(
         "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-# Inputs that are places in another tensor: float16 has 11 bits, and a picture more pixels.
-_PLACES = {"DeformConv": 2, "GridSample": 1, "RoiAlign": 1}
-_OF_THE_FORM = frozenset({"Shape", "Size"})
+# Inputs that are positions in another tensor: float16 has 11 bits, and a picture more pixels.
+_POSITIONS = {"DeformConv": 2, "GridSample": 1, "RoiAlign": 1}
+_OF_THE_SHAPE = frozenset({"Shape", "Size"})
 LARGEST = float(np.finfo(np.float16).max)
 """The largest number that float16 has."""
 
@@ -33,12 +33,13 @@ def float16_values(graph: ir.Graph, keep_io_types: bool) -> set[ir.Value]:
     """Return the float32 tensors of the main graph that become float16; no initializer is among
     them.
 
-    Float16 is what convolutions, matrix products and recurrent operators give, and all between
-    them. Float32 stays what leads to a decision, a comparison, TopK, NonMaxSuppression or another
-    operator that makes integers or truths of floats, without one of those in between, and what is
-    computed from nothing but that. It stays in the bodies of If, Loop and Scan, at an operator that
-    has no float16 and where a constant is read that float16 cannot hold. What only moves values
-    keeps their dtype. Inputs and outputs of the graph become float16 unless `keep_io_types`.
+    The results of convolutions, matrix products and recurrent operators become float16, and all
+    between them. What leads to a decision without one of those in between stays float32 (a
+    comparison, TopK, NonMaxSuppression or another operator that makes integers or booleans of
+    floats), and so does what is computed from nothing else. Float32 stays in the bodies of If, Loop
+    and Scan, at operators without float16 and where a constant does not fit into float16. Nodes
+    that only move values keep their dtype. Inputs and outputs of the graph become float16 unless
+    `keep_io_types`.
     """
     nodes = list(graph)
     wanted = _wanted_in_float32(nodes)
@@ -65,15 +66,15 @@ def is_float(value: ir.Value | None) -> TypeGuard[ir.Value]:
 
 
 def captured(node: ir.Node) -> Iterator[tuple[ir.Node, int, ir.Value]]:
-    """Yield what nodes in the bodies of a node read from outside of them: node, place, value."""
+    """Yield the node, position and value of each read of an outer value in the bodies of a node."""
     inner = [each for body in _bodies(node) for each in body.all_nodes()]
     own = {value for each in inner for value in each.outputs}
     for body in _bodies(node):
         own |= {*body.inputs, *body.initializers.values()}
     for each in inner:
-        for place, value in enumerate(each.inputs):
+        for position, value in enumerate(each.inputs):
             if value is not None and value not in own:
-                yield each, place, value
+                yield each, position, value
 
 
 def takes_float16(node: ir.Node, version: int) -> list[bool]:
@@ -94,7 +95,7 @@ def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def _last_marks(graph: ir.Graph) -> Iterator[ir.Node]:
-    """Yield the marks that stand last in front of an output: their dtype is that of the output."""
+    """Yield the last marks in front of each output: their dtype is that of the output."""
     for value in graph.outputs:
         node = value.producer()
         while node is not None and is_mark(node) and node.inputs[0] is not None:
@@ -110,13 +111,13 @@ def _wanted_in_float32(nodes: list[ir.Node]) -> set[ir.Value]:
         bodies = [value for _, _, value in captured(node)]
         if bodies or _decides(node) or not wanted.isdisjoint(node.outputs):
             wanted.update(filter(is_float, (*node.inputs, *bodies)))
-        elif node.op_type in _PLACES:
-            wanted.update(filter(is_float, node.inputs[_PLACES[node.op_type] :][:1]))
+        elif node.op_type in _POSITIONS:
+            wanted.update(filter(is_float, node.inputs[_POSITIONS[node.op_type] :][:1]))
     return wanted
 
 
 def _decides(node: ir.Node) -> bool:
-    if node.op_type in _OF_THE_FORM or not any(map(is_float, node.inputs)):
+    if node.op_type in _OF_THE_SHAPE or not any(map(is_float, node.inputs)):
         return False
     return any(
         (value.dtype is not None and value.dtype.is_integer()) or value.dtype == ir.DataType.BOOL
@@ -129,15 +130,15 @@ def _computes(node: ir.Node, halves: set[ir.Value], wanted: set[ir.Value]) -> bo
     """Return whether a node that could compute in float16 does."""
     floats = [value for value in node.inputs if value is not None and is_float(value)]
     constants = [tensor for tensor in map(constant, floats) if tensor is not None]
-    given = [value for value in floats if constant(value) is None]
+    computed = [value for value in floats if constant(value) is None]
     if node.op_type in _HEAVY:
         return not any(map(_overflows, constants))
-    if any(_overflows(one) or _vanishes(one) for one in constants):
+    if any(_overflows(tensor) or _vanishes(tensor) for tensor in constants):
         return False
     is_wanted = not wanted.isdisjoint(node.outputs)
-    if node.op_type in _MOVING and given and all(value in halves for value in given):
+    if node.op_type in _MOVING and computed and all(value in halves for value in computed):
         return True
-    return not is_wanted and (not given or any(value in halves for value in given))
+    return not is_wanted and (not computed or any(value in halves for value in computed))
 
 
 def constant(value: ir.Value) -> ir.TensorProtocol | None:
@@ -157,7 +158,7 @@ def _vanishes(tensor: ir.TensorProtocol) -> bool:
 
 
 def _has_float16(node: ir.Node, version: int) -> bool:
-    if node.op_type in _PLACES or any(True for _ in _bodies(node)):
+    if node.op_type in _POSITIONS or any(True for _ in _bodies(node)):
         return False
     others = _outputs(node, version, of_float16=False)
     return not any(value.uses() or value.is_graph_output() for value in others)
@@ -171,12 +172,12 @@ def _outputs(node: ir.Node, version: int, of_float16: bool) -> list[ir.Value]:
     if schema is None:
         return [] if of_float16 else list(filter(is_float, node.outputs))
     variables, kinds = _kinds(node, version)
-    taken = {kind for kind, value in zip(kinds, node.inputs, strict=True) if is_float(value)}
-    made = zip(node.outputs, _repeated(schema.outputs, len(node.outputs)), strict=True)
+    used = {kind for kind, value in zip(kinds, node.inputs, strict=True) if is_float(value)}
+    pairs = zip(node.outputs, _repeated(schema.outputs, len(node.outputs)), strict=True)
     return [
         value
-        for value, kind in made
-        if is_float(value) and (kind in taken & variables) is of_float16
+        for value, kind in pairs
+        if is_float(value) and (kind in used & variables) is of_float16
     ]
 
 
@@ -194,9 +195,9 @@ def _kinds(node: ir.Node, version: int) -> tuple[set[str], list[str]]:
 
 
 def _repeated(parameters: Iterable[onnx.defs.OpSchema.FormalParameter], count: int) -> list[str]:
-    """Return the types of `count` values, of which the last parameter may take many."""
+    """Return the types of `count` values; the last parameter may be variadic."""
     kinds = [each.type_str for each in parameters]
-    return [kinds[min(place, len(kinds) - 1)] for place in range(count)]
+    return [kinds[min(position, len(kinds) - 1)] for position in range(count)]
 
 
 def _schema(node: ir.Node, version: int) -> onnx.defs.OpSchema | None:

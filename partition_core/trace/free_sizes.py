@@ -1,7 +1,7 @@
-"""The sizes for which a traced program holds, and others than the traced ones to prove it on.
+"""The sizes for which a traced program is valid, and further sizes to prove it on.
 
-While torch.export traces a model it notes what the trace takes for granted about the sizes that
-are not fixed. Here these notes become plain values; nothing here runs a model.
+While torch.export traces a model it records what the trace assumes about the sizes that are not
+fixed. Here these guards become plain values; nothing here runs a model.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class TracedSize:
 class FreeSizes:
     """The sizes of a recipe that are not fixed, by the recipe's symbols, and what limits them.
 
-    `inner` holds the trace's own symbols with their traced values: a size may depend on one in
-    any way (`32*s0`), and two sizes on the same one. The trace holds for all values of which each
-    of `conditions` is true.
+    `inner` maps the trace's own symbols to their traced values: a size may depend on a symbol in
+    any way (`32*s0`), and two sizes on the same symbol. The trace is valid for all values that
+    satisfy each of `conditions`.
     """
 
     sizes: Mapping[str, TracedSize]
@@ -45,8 +45,8 @@ class FreeSizes:
         They are about 3/4 and 5/4 of the traced ones, in turn, so that two sizes that were equal
         in the trace are not equal here. A set that the conditions do not allow is left out.
         """
-        found = (self._near(start) for start in range(len(_SHARES)))
-        return [self._outer(values) for values in found if values]
+        candidates = (self._near(start) for start in range(len(_SHARES)))
+        return [self._outer(values) for values in candidates if values]
 
     def limits(self) -> dict[str, Any]:
         """Return what limits the sizes, as plain data: the least and most of each, and conditions.
@@ -55,7 +55,7 @@ class FreeSizes:
         a size without a limit.
         """
         ranges = {symbol: self._range(symbol) for symbol in self.inner}
-        told = [
+        conditions = [
             self._worded(condition)
             for condition in self.conditions
             if any(
@@ -72,13 +72,13 @@ class FreeSizes:
                 for value in ranges[symbol]
             ]
             sizes[name] = {"traced": size.traced, "least": bounds[0], "most": bounds[1]}
-        return {"sizes": sizes, "conditions": sorted(set(told))}
+        return {"sizes": sizes, "conditions": sorted(set(conditions))}
 
     def fixed_inside(self) -> tuple[str, int, str] | None:
-        """Return a size that cannot grow since the trace took something for a number, or None.
+        """Return a size that cannot grow since the trace fixed a size that depends on it, or None.
 
-        The result is the symbol, its most and the condition. A plain limit, such as a table with
-        so many rows, is none: it is the model's own.
+        The result is the symbol, its largest size and the condition. A plain limit, such as the
+        number of rows of a table, does not count: it is the model's own.
         """
         for name, size in self.sizes.items():
             (symbol,) = size.size.free_symbols
@@ -97,7 +97,7 @@ class FreeSizes:
         for number, (symbol, traced) in enumerate(self.inner.items(), start):
             share = _SHARES[number % len(_SHARES)]
             known = {*chosen, symbol}
-            asked = [
+            conditions = [
                 condition
                 for condition in self.conditions
                 if symbol in condition.free_symbols and condition.free_symbols <= known
@@ -106,7 +106,10 @@ class FreeSizes:
                 (
                     value
                     for value in _nearest(traced, traced * share)
-                    if all(self._holds(one, {**chosen, symbol: value}) for one in asked)
+                    if all(
+                        self._holds(condition, {**chosen, symbol: value})
+                        for condition in conditions
+                    )
                 ),
                 None,
             )

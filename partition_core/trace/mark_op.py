@@ -1,6 +1,6 @@
 """The Mark operator: a torch custom op, and the ONNX node and function that it becomes.
 
-A Mark returns its input unchanged. Its ONNX attributes carry MMDeploy's names and meaning
+A Mark returns its input unchanged. Its ONNX attributes carry MMDeploy's names and meanings
 (`func`, `func_id`, `type`, `name`, `id`, `dtype`, `shape`).
 """
 
@@ -42,10 +42,10 @@ def is_mark(node: ir.Node) -> bool:
 
 
 def use_idle_marks(graph: torch.fx.Graph) -> None:
-    """Let whoever reads a marked tensor later read the mark, where nobody reads the mark itself.
+    """Redirect later readers of a marked tensor to its mark, where nothing reads the mark itself.
 
-    So a function may ignore an argument that its caller needs again, such as the labels beside a
-    suppression without regard to classes. A mark on what nobody needs is dropped.
+    So a function may ignore an argument that its caller needs again, such as the labels in a
+    class-agnostic suppression. A mark on a tensor without later readers is dropped.
     """
     order = {node: number for number, node in enumerate(graph.nodes)}
     for mark in [node for node in graph.nodes if node.target is torch.ops.partition.mark.default]:
@@ -60,7 +60,7 @@ def use_idle_marks(graph: torch.fx.Graph) -> None:
 
 
 def register_mark_schema() -> None:
-    """Make the Mark operator known to onnx, so that onnxscript builds it and checkers accept it."""
+    """Register the Mark operator with onnx, so that onnxscript builds it and checkers accept it."""
     if onnx.defs.has("Mark", DOMAIN):
         return
     schema = onnx.defs.OpSchema

@@ -1,4 +1,4 @@
-"""What marks are on: the functions, methods and modules that a recipe names, found or told."""
+"""Resolves the functions, methods and modules that a recipe's marks name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Function = tuple[Any, str]
 
 
 def mark_targets(
-    marks: tuple[Mark, ...], model: torch.nn.Module, whole: Function
+    marks: tuple[Mark, ...], model: torch.nn.Module, entry_point: Function
 ) -> list[tuple[Mark, Any, str]]:
     """Return, for each target of `marks`, the mark, the owner of a function and its name there.
 
-    `model` holds the modules that marks name, and `whole` is what a mark on all of it is on.
+    `model` holds the modules that marks name, and `entry_point` is the target of a mark on all of
+    it.
     Raises ExportError, all problems at once, for a target that cannot be found.
     """
     targets: list[tuple[Mark, Any, str]] = []
@@ -32,7 +33,7 @@ def mark_targets(
             continue
         try:
             if mark.module == "" or mark.on in _WHOLE:
-                targets.append((mark, *whole))
+                targets.append((mark, *entry_point))
             elif mark.module is not None:
                 targets.append((mark, _submodule(model, mark.module, place), "forward"))
             else:
@@ -46,7 +47,7 @@ def mark_targets(
 
 
 _WHOLE = ("model", "detector")
-"""What `on` calls the whole model."""
+"""The values of `on` that mean the whole model."""
 
 
 def _submodule(model: torch.nn.Module, path: str, place: str) -> torch.nn.Module:
@@ -87,7 +88,7 @@ def _has_signature(function: Callable[..., Any]) -> bool:
     try:
         inspect.signature(function)
     except (TypeError, ValueError):
-        return False  # a function of C that does not tell its parameters
+        return False  # a C function without a signature
     return True
 
 
@@ -125,10 +126,10 @@ def _member(owner: Any, name: str, mark: Mark, path: str, place: str) -> Any:
     if hasattr(owner, name):
         return getattr(owner, name)
     kind = "module" if inspect.ismodule(owner) else "class"
-    called = getattr(owner, "__name__", type(owner).__name__)
+    owner_name = getattr(owner, "__name__", type(owner).__name__)
     raise ExportError.at(
         place,
-        f"mark '{mark.name}' is on '{path}', and {kind} '{called}' has no '{name}'",
+        f"mark '{mark.name}' is on '{path}', and {kind} '{owner_name}' has no '{name}'",
         "",
         suggestion(name, (known for known in dir(owner) if not known.startswith("__"))),
     )

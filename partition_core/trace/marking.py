@@ -1,4 +1,4 @@
-"""Marks placed on functions and modules of a PyTorch model for the length of one `with` block."""
+"""Puts marks on functions and modules of a PyTorch model for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from partition_core.base.errors import ExportError, Problem, problem
 from partition_core.recipe.mark_reference import MarkReference, Side
 from partition_core.recipe.values import Mark
 from partition_core.trace.arguments import Arguments
-from partition_core.trace.decorator import ACTIVE_PLACER
+from partition_core.trace.decorator import ACTIVE_MARKER
 from partition_core.trace.mark_op import mark_tensor
 from partition_core.trace.mark_targets import Function, mark_targets
 from partition_core.trace.replaced import replaced
 from partition_core.trace.structure import TensorPath, map_tensors, tensors
 
 
-class Placement:
-    """The marks of one recipe while its model runs, with every tensor that they met.
+class Marking:
+    """The marks of one recipe while its model runs, with every tensor that they marked.
 
-    `tensors` maps each mark reference, in the order of the calls, to a copy of what the mark
-    saw (its own result while a graph is traced, where a copy would become a node).
+    `tensors` maps each mark reference, in the order of the calls, to a copy of the marked tensor
+    (the mark's own result while a graph is traced, where a copy would become a node).
     """
 
     def __init__(self, marks: tuple[Mark, ...], traced: bool) -> None:
         self.tensors: dict[MarkReference, torch.Tensor] = {}
         self._traced = traced
-        self._places = {mark.name: f"marks[{i}]" for i, mark in enumerate(marks)}
+        self._yaml_paths = {mark.name: f"marks[{i}]" for i, mark in enumerate(marks)}
         self._calls: Counter[str] = Counter()
         self._inside: set[str] = set()
 
     def call(self, mark: Mark, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function` with its marked arguments and return its marked result."""
         # One function of an 'any_of' may be another's own implementation.
-        if mark.name not in self._places or mark.name in self._inside:
+        if mark.name not in self._yaml_paths or mark.name in self._inside:
             return function(*args, **kwargs)
         number = self._calls[mark.name]
         self._calls[mark.name] += 1
@@ -67,28 +67,28 @@ class Placement:
             raise ExportError(*(self._problem(mark, *_never_called(mark)) for mark in silent))
 
     def _input_names(self, mark: Mark, arguments: Arguments) -> dict[str, str]:
-        """Return the argument that each input of a mark is.
+        """Return the name of the argument that each input of a mark stands for.
 
-        A name that an argument has is that, any other that of the parameter in its place.
+        An input that is not the name of an argument is the parameter at its position.
         """
-        given = list(arguments)
+        passed = list(arguments)
         if mark.inputs is None:
-            return {name: name for name in given if _has_tensor(arguments[name])}
-        places = arguments.parameters
+            return {name: name for name in passed if _has_tensor(arguments[name])}
+        parameters = arguments.parameters
         named: dict[str, str] = {}
         for index, name in enumerate(mark.inputs):
-            if name in given or name in places:
+            if name in passed or name in parameters:
                 named[name] = name
-            elif index < len(places):
-                named[name] = places[index]
+            elif index < len(parameters):
+                named[name] = parameters[index]
             else:
-                raise self._too_many(mark, places)
+                raise self._too_many(mark, parameters)
         for name, parameter in named.items():
             if list(named.values()).count(parameter) > 1:
-                others = ", ".join(f"'{one}'" for one in named if named[one] == parameter)
+                others = ", ".join(f"'{other}'" for other in named if named[other] == parameter)
                 what = f"names parameter '{parameter}' twice, as {others}"
                 raise ExportError(self._problem(mark, what, "expected a name for each parameter"))
-            if parameter not in given or not _has_tensor(arguments[parameter]):
+            if parameter not in passed or not _has_tensor(arguments[parameter]):
                 raise ExportError(
                     self._problem(
                         mark,
@@ -99,12 +99,12 @@ class Placement:
         return named
 
     def _too_many(self, mark: Mark, parameters: Sequence[str]) -> ExportError:
-        found = ", ".join(parameters) or "none"
+        listed = ", ".join(parameters) or "none"
         return ExportError(
             self._problem(
                 mark,
                 f"names {len(mark.inputs or ())} inputs, and the function has "
-                f"{len(parameters)} parameters ({found})",
+                f"{len(parameters)} parameters ({listed})",
             )
         )
 
@@ -171,56 +171,56 @@ class Placement:
             for known in self.tensors
             if (known.mark, known.call, known.side) == (mark.name, number, side)
         )
-        marked: torch.Tensor = mark_tensor(tensor, mark.name, number, side, ".".join(path), index)
-        seen = marked if self._traced else tensor.clone()
-        self.tensors[MarkReference(mark.name, side, number, path)] = seen
-        return marked
+        result: torch.Tensor = mark_tensor(tensor, mark.name, number, side, ".".join(path), index)
+        recorded = result if self._traced else tensor.clone()
+        self.tensors[MarkReference(mark.name, side, number, path)] = recorded
+        return result
 
     def _problem(self, mark: Mark, what: str, expected: str = "", remedy: str = "") -> Problem:
-        return problem(self._places[mark.name], f"mark '{mark.name}' {what}", expected, remedy)
+        return problem(self._yaml_paths[mark.name], f"mark '{mark.name}' {what}", expected, remedy)
 
 
 def _never_called(mark: Mark) -> tuple[str, str]:
-    tried = f"none of {', '.join(mark.any_of)} is" if mark.any_of else ""
-    return "is never called when the model runs", tried
+    reason = f"none of {', '.join(mark.any_of)} is" if mark.any_of else ""
+    return "is never called when the model runs", reason
 
 
 @contextlib.contextmanager
-def placed(
+def marked(
     marks: tuple[Mark, ...],
     model: torch.nn.Module,
     *,
-    whole: Function | None = None,
+    entry_point: Function | None = None,
     traced: bool = False,
-) -> Iterator[Placement]:
-    """Put `marks` on `model`, its modules and on functions; take them away at the end.
+) -> Iterator[Marking]:
+    """Put `marks` on `model`, its modules and on functions; remove them at the end.
 
-    `whole` is what a mark on the model is on, if that is not its `forward`.
+    `entry_point` is the target of a mark on the whole model, if that is not its `forward`.
 
     Raises ExportError, all problems at once, for a target that cannot be found.
     """
-    placement = Placement(marks, traced)
-    targets = mark_targets(marks, model, whole or (model, "forward"))
-    token = ACTIVE_PLACER.set(placement)
+    marking = Marking(marks, traced)
+    targets = mark_targets(marks, model, entry_point or (model, "forward"))
+    token = ACTIVE_MARKER.set(marking)
     with contextlib.ExitStack() as undo:
-        undo.callback(ACTIVE_PLACER.reset, token)
+        undo.callback(ACTIVE_MARKER.reset, token)
         for mark, owner, attribute in targets:
             undo.enter_context(
-                replaced(owner, attribute, _wrapper(placement, mark, owner, attribute))
+                replaced(owner, attribute, _wrapper(marking, mark, owner, attribute))
             )
-        yield placement
+        yield marking
 
 
-def _wrapper(placement: Placement, mark: Mark, owner: Any, attribute: str) -> Any:
+def _wrapper(marking: Marking, mark: Mark, owner: Any, attribute: str) -> Any:
     static = inspect.getattr_static(owner, attribute)
     function = static.__func__ if isinstance(static, staticmethod | classmethod) else None
     function = function or getattr(owner, attribute)
 
     @functools.wraps(function)
-    def marked(*args: Any, **kwargs: Any) -> Any:
-        return placement.call(mark, function, *args, **kwargs)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return marking.call(mark, function, *args, **kwargs)
 
-    return type(static)(marked) if isinstance(static, staticmethod | classmethod) else marked
+    return type(static)(wrapper) if isinstance(static, staticmethod | classmethod) else wrapper
 
 
 def _is_tensor(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Inputs far from those a model is proven on, to search for one that takes another branch.
+"""Inputs far from those that a model is proven on, to search for one that takes another branch.
 
 Imports only numpy. The same inputs come from the same sample, in every process.
 """
@@ -16,28 +16,28 @@ _BRIGHTEST = 255.0
 
 
 def probes(sample: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """Return inputs of several kinds by what messages call them, shaped like those of `sample`.
+    """Return inputs of several kinds, by their names in messages, shaped like those of `sample`.
 
-    Numbers without a fraction stay between the least and the largest that the sample has of them.
+    Integers stay between the smallest and the largest of the sample.
     """
     return {
-        name: {key: _made(kind, array) for key, array in sample.items()}
+        name: {key: _probe(kind, array) for key, array in sample.items()}
         for name, kind in _KINDS.items()
     }
 
 
-def _made(kind: Callable[[Array], Array], array: Array) -> Array:
+def _probe(kind: Callable[[Array], Array], array: Array) -> Array:
     if array.size == 0:
         return array
-    made = kind(array.astype(np.float64))
+    values = kind(array.astype(np.float64))
     if array.dtype.kind == "b":
-        return made > 0
+        return values > 0
     if array.dtype.kind in "iu":
-        made = np.clip(np.rint(made), array.min(), array.max())
+        values = np.clip(np.rint(values), array.min(), array.max())
     elif array.dtype.kind == "f":
         limit = float(np.finfo(array.dtype).max)
-        made = np.clip(made, -limit, limit)
-    return made.astype(array.dtype)
+        values = np.clip(values, -limit, limit)
+    return values.astype(array.dtype)
 
 
 def _picture(array: Array) -> Array:

@@ -1,9 +1,9 @@
-"""Questions that a model asks about what its input decides, and who may answer them.
+"""Questions that a model asks about input-dependent values, and the answers to them.
 
 While a model is traced, `if` takes one branch for all inputs that will ever come. An answer is
-right for code that was read: a row names a line of one function, by the digest of its source, the
-question and the branch that is right there for every input. So no row holds for code of a user,
-nor for a function that was changed. A user may answer for a line on their own word. All other
+right for code that was reviewed: a row names a line of one function, by the digest of its source,
+the question and the branch that is right there for every input. So no row applies to a user's
+code, nor to a function that was changed. Users may answer for a line at their own risk. All other
 questions stop the export: nothing is guessed.
 """
 
@@ -19,7 +19,7 @@ from partition_core.recipe.values import Answer
 from partition_core.trace.asker import Asker, Function
 
 Question: TypeAlias = sympy.Basic | str
-"""A comparison with a number of rows, or what is asked of a mask as a whole: `all()`, `any()`, …"""
+"""A comparison with a number of rows, or a reduction of a whole mask: `all()`, `any()`, …"""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Kind:
 
 @dataclass(frozen=True, order=True)
 class Decision:
-    """A question that the input decides, the answer taken, and why it holds for every input.
+    """A question that depends on the input, the answer taken, and why it holds for every input.
 
-    `source` is the line that asks, as `file:line`, and `code` its text. `assumed` tells that
-    the answer is a user's, which nothing but the proof's inputs tests.
+    `source` is the line that asks, as `file:line`, and `code` its text. `assumed` means
+    that the answer is a user's, which only the proof's inputs test.
     """
 
     source: str
@@ -49,10 +49,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold where a question is asked: `text` for people; `rests_on` are functions read.
+    """What must hold where a question is asked: `text` for people; `rests_on` are its functions.
 
-    An answer that rests on what the function calls, or on what becomes of its result, holds for
-    code that was read as well, and for no other.
+    An answer may rely on functions that the asking one calls, or that use its result; it holds only
+    if their code was reviewed too.
     """
 
     text: str
@@ -64,7 +64,7 @@ class Condition:
 class KnownFunction:
     """A function whose source has the digest `digest`, and the kinds of questions of its lines.
 
-    They have their answers where all of the conditions `only` hold.
+    The answers apply where all of the conditions `only` hold.
     """
 
     module: str
@@ -74,46 +74,48 @@ class KnownFunction:
     only: tuple[Condition, ...] = ()
 
     def read(self) -> Function:
-        """Return the function by itself."""
+        """Return the function without its questions."""
         return Function(self.module, self.function, self.digest)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known of the questions of one model: functions that were read, a user's answers."""
+    """The answers for one model: those of the `known` functions, and those `by_user`."""
 
     known: Sequence[KnownFunction] = ()
-    given: Sequence[Answer] = ()
+    by_user: Sequence[Answer] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.known or self.given)
+        return bool(self.known or self.by_user)
 
     def decide(self, question: Question, asker: Asker) -> Decision | None:
         """Return the answer to a question that `asker` asks, None if it has none."""
-        for answer in self.given:
+        for answer in self.by_user:
             if answer.at == asker.label:
-                asked = _worded(question)
+                text = _worded(question)
                 return Decision(
-                    asker.label, asked, answer.answer, answer.reason, asker.code, assumed=True
+                    asker.label, text, answer.answer, answer.reason, asker.code, assumed=True
                 )
         if isinstance(question, sympy.Basic):
             question = rows_first(question)
         for kind in self._kinds(asker):
             if kind.matches(question):
-                asked = _worded(question)
-                return Decision(asker.label, asked, kind.answer, kind.reason, asker.code)
+                text = _worded(question)
+                return Decision(asker.label, text, kind.answer, kind.reason, asker.code)
         return None
 
     def _kinds(self, asker: Asker) -> tuple[Kind, ...]:
         for row in self.known:
             if (row.module, row.function) == (asker.module, asker.function):
-                known = row.digest == asker.digest and all(one.holds(asker) for one in row.only)
-                return row.lines.get(asker.code, ()) if known else ()
+                is_known = row.digest == asker.digest and all(
+                    condition.holds(asker) for condition in row.only
+                )
+                return row.lines.get(asker.code, ()) if is_known else ()
         return ()
 
 
 def because(kinds: tuple[Kind, ...], reason: str) -> tuple[Kind, ...]:
-    """Return `kinds` with the reason why their answers hold for one line."""
+    """Return `kinds` with the reason why their answers are right for one line."""
     return tuple(replace(kind, reason=reason) for kind in kinds)
 
 

@@ -1,4 +1,4 @@
-"""The errors of a model that torch.export cannot trace: the line of its code, and what to do."""
+"""The errors for a model that torch.export cannot trace: the line of its code, and what to do."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch.jit._script import RecursiveScriptModule
 from partition_core.base.errors import ExportError, Problem, problem, suggestion
 from partition_core.trace.asker import Asker, asker_in
 from partition_core.trace.questions import Answers
-from partition_core.trace.tracing import Asked, NoArrayError
+from partition_core.trace.tracing import NoArrayError, TraceQuestions
 
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _ONE_BRANCH = "an exported model takes the same branch for every input"
-_NUMBER = "an exported model has tensors for what its input decides, and no numbers"
+_NUMBER = "in an exported model, values that depend on the input are tensors"
 
 
-def refused(error: Exception) -> ExportError:
-    """Return the error for what torch.export raised while it traced a model."""
+def tracing_error(error: Exception) -> ExportError:
+    """Return the error for an exception of torch.export while it traced a model."""
     asker = asker_in(error.__traceback__)
     if asker is not None and isinstance(error, GuardOnDataDependentSymNode):
         return ExportError(_question(error.cond, asker))
@@ -47,7 +47,9 @@ def refused(error: Exception) -> ExportError:
 
 def check_followed(model: nn.Module) -> None:
     """Raise ExportError for modules of `model` whose code torch.export does not follow."""
-    unfollowed = {path: found for path, one in model.named_modules() if (found := _unfollowed(one))}
+    unfollowed = {
+        path: reason for path, module in model.named_modules() if (reason := _unfollowed(module))
+    }
     problems = [
         problem(
             "model",
@@ -56,7 +58,7 @@ def check_followed(model: nn.Module) -> None:
             remedy,
         )
         for path, (what, remedy) in unfollowed.items()
-        # The parts of such a module are such modules too.
+        # Modules inside such a module are not reported as well.
         if not any(_is_in(path, outer) for outer in unfollowed)
     ]
     if problems:
@@ -71,12 +73,12 @@ def _unfollowed(module: nn.Module) -> tuple[str, str] | None:
     if isinstance(module, RecursiveScriptModule):
         return (
             "compiled by torch.jit.script",
-            "give the module of which it was made, or one by torch.jit.trace",
+            "give the module that it was compiled from, or one made by torch.jit.trace",
         )
     if type(module).__module__.startswith(_QUANTIZED):
         return (
             f"quantized by PyTorch ({type(module).__name__})",
-            "give the model as it was before, and quantize the ONNX file (docs/quantize.md)",
+            "give the model before quantization, and quantize the ONNX file (docs/quantize.md)",
         )
     return None
 
@@ -96,10 +98,10 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def check_answers(answers: Answers, asked: Asked) -> None:
+def check_answers(answers: Answers, questions: TraceQuestions) -> None:
     """Raise ExportError for a question that the model's own code hid, and for unused answers."""
-    problems = [_hidden(asker)] if (asker := asked.hidden()) is not None else []
-    lines = sorted({decision.source for decision in asked.decisions})
+    problems = [_hidden(asker)] if (asker := questions.hidden()) is not None else []
+    lines = sorted({decision.source for decision in questions.decisions})
     problems += [
         problem(
             f"export.answers[{index}].at",
@@ -107,8 +109,8 @@ def check_answers(answers: Answers, asked: Asked) -> None:
             f"questions are asked at {', '.join(lines)}" if lines else "the model asks nothing",
             suggestion(answer.at, lines) or "remove the answer",
         )
-        for index, answer in enumerate(answers.given)
-        if not any(each.assumed and each.source == answer.at for each in asked.decisions)
+        for index, answer in enumerate(answers.by_user)
+        if not any(each.assumed and each.source == answer.at for each in questions.decisions)
     ]
     if problems:
         raise ExportError(*problems)
@@ -119,7 +121,7 @@ def _question(condition: sympy.Basic, asker: Asker) -> Problem:
         return _number(asker)
     return problem(
         "model",
-        f"{_at(asker)} takes a branch that the input decides{_about(condition)}",
+        f"{_at(asker)} takes a branch that depends on the input{_about(condition)}",
         _ONE_BRANCH,
         "write it with torch.where or torch.cond; if one branch is right for every input, say so "
         f"under 'export': {{answers: [{{at: '{asker.label}', answer: true}}]}}, or false",
@@ -129,7 +131,7 @@ def _question(condition: sympy.Basic, asker: Asker) -> Problem:
 def _number(asker: Asker) -> Problem:
     return problem(
         "model",
-        f"{_at(asker)} makes a Python or numpy number of a tensor that the input decides",
+        f"{_at(asker)} converts a tensor that depends on the input to a Python or numpy number",
         _NUMBER,
         "keep it a tensor (without int(), float(), range() or numpy), or mark and export a part "
         "of the model",
@@ -137,17 +139,17 @@ def _number(asker: Asker) -> Problem:
 
 
 def _about(condition: sympy.Basic) -> str:
-    """Return in brackets what is asked of a number of rows or elements, if it is about one."""
+    """Return, in brackets, the condition on a number of rows or elements, if it is about one."""
     symbols = sorted(str(symbol) for symbol in condition.free_symbols)
     if str(condition) in (f"Eq({symbol}, 1)" for symbol in symbols):
         return ""
-    return f" (it asks '{condition}' of {', '.join(symbols)}, known when the model runs)"
+    return f" (it asks '{condition}' of {', '.join(symbols)}, known only when the model runs)"
 
 
 def _comparison(asker: Asker) -> Problem:
     return problem(
         "model",
-        f"{_at(asker)} compares tensors as a whole, which the input decides",
+        f"{_at(asker)} compares whole tensors, which depends on the input",
         _ONE_BRANCH,
         "compare element by element, and choose with torch.where or torch.cond",
     )
@@ -156,10 +158,10 @@ def _comparison(asker: Asker) -> Problem:
 def _hidden(asker: Asker) -> Problem:
     return problem(
         "model",
-        f"{_at(asker)} depends on values that the input decides, and the model's own code catches "
-        "the error that this is when it is exported",
+        f"{_at(asker)} depends on values of the input, and the model's own code catches the "
+        "export error that this raises",
         _ONE_BRANCH,
-        "take the line out of 'try', and write it with torch.where or torch.cond",
+        "move the line out of 'try', and write it with torch.where or torch.cond",
     )
 
 

@@ -1,4 +1,4 @@
-"""Refuses a model that gives something else in each run: random numbers, or what it keeps."""
+"""Rejects a model whose results differ from run to run: random numbers, or state that it keeps."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ def check_repeats(
     first: Tensors,
     run: Callable[[], Tensors],
     tolerance: Callable[[str], float],
-    detects: bool,
+    is_detector: bool,
     model: nn.Module,
     place: str,
 ) -> None:
-    """Raise ExportError if `run`, called again, gives others than `first` on the same inputs.
+    """Raise ExportError if `run`, called again, gives other tensors than `first` for equal inputs.
 
-    Both are tensors by what a message calls them, and may differ by the `tolerance` of their dtype,
-    a share of their largest value. `model` is what runs, and may write its buffers. The tensors of
-    a model that `detects` may be in another order, so that it is only refused if it draws random
-    numbers.
+    Both map names for messages to tensors, which may differ by the `tolerance` of their dtype, a
+    fraction of their largest value. `model` is what runs, and may write its buffers. The tensors of
+    a detector may be in another order, so that it is only rejected if it draws random numbers.
     """
     differing = _differing(first, run(), tolerance)
     if not differing:
@@ -38,23 +37,23 @@ def check_repeats(
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with _Recording() as recording:
         run()
-    if detects and not recording.drawn:
+    if is_detector and not recording.drawn:
         return
     written = [
         f"'{name}'"
         for name, buffer in model.named_buffers()
         if name not in before or not torch.equal(before[name], buffer)
     ]
-    reason = "it keeps something from run to run, or draws numbers without PyTorch"
+    reason = "it keeps state between runs, or draws random numbers outside PyTorch"
     if recording.drawn:
         reason = f"it is random: {', '.join(recording.drawn)}"
     elif written:
-        reason = f"each run writes what the next one reads: buffer {_listed(written)}"
+        reason = f"each run writes state that the next one reads: buffer {_listed(written)}"
     raise ExportError.at(
         place,
         f"two runs of the model in PyTorch on the same inputs give different tensors "
         f"({_listed(differing)}); {reason}",
-        "expected the same in each run, as nothing else can be proven",
+        "expected the same tensors in each run, as nothing else can be proven",
         _WRITES_NOTHING
         if written and not recording.drawn
         else "switch it off in 'forward' (dropout by `self.training`), or draw the numbers "
@@ -62,25 +61,25 @@ def check_repeats(
     )
 
 
-_WRITES_NOTHING = "take what it keeps as an input and return what it writes as an output"
+_WRITES_NOTHING = "take the state as an input, and return the new state as an output"
 
 
 def _differing(first: Tensors, again: Tensors, tolerance: Callable[[str], float]) -> list[str]:
     return [
         name
         for name, tensor in first.items()
-        if name not in again or not _alike(tensor, again[name], tolerance)
+        if name not in again or not _close(tensor, again[name], tolerance)
     ]
 
 
-def _alike(left: torch.Tensor, right: torch.Tensor, tolerance: Callable[[str], float]) -> bool:
+def _close(left: torch.Tensor, right: torch.Tensor, tolerance: Callable[[str], float]) -> bool:
     if left.shape != right.shape or left.dtype != right.dtype:
         return False
     if not left.is_floating_point():
         return torch.equal(left, right)
     finite = left[torch.isfinite(left)].abs()
-    share = tolerance(str(left.dtype).removeprefix("torch."))
-    allowed = share * float(finite.max()) if finite.numel() else 0.0
+    fraction = tolerance(str(left.dtype).removeprefix("torch."))
+    allowed = fraction * float(finite.max()) if finite.numel() else 0.0
     return torch.allclose(left, right, rtol=0.0, atol=allowed, equal_nan=True)
 
 
@@ -90,7 +89,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class _Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: torch's class, untyped
-    """Notes which operators draw random numbers, and the line of the model that calls them."""
+    """Records the operators that draw random numbers, and the lines of the model that call them."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # reason: torch's class, untyped

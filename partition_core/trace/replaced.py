@@ -1,4 +1,4 @@
-"""An attribute of a module, class or object, replaced for the length of one `with` block."""
+"""Replaces an attribute of a module, class or object for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set `owner.name` to `value`; at the end restore what `owner` itself held, or held not."""
+    """Set `owner.name` to `value`; at the end restore or delete `owner`'s own attribute."""
     own = vars(owner)
     had, before = name in own, own.get(name)
     setattr(owner, name, value)

@@ -1,4 +1,4 @@
-"""What PyTorch takes and gives in float32, as a model that computes in float16 has it."""
+"""PyTorch's float32 inputs and outputs, converted for a model that computes in float16."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from partition_core.trace.mark_op import is_mark
 
 
 def rounded(tensor: torch.Tensor, export: ExportOptions) -> torch.Tensor:
-    """Return an input of the module with the values that the exported model can be given."""
+    """Return an input of the module, rounded to values that the exported model's input can hold."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if export.io_dtype(dtype) == dtype:
         return tensor
@@ -26,12 +26,12 @@ def rounded(tensor: torch.Tensor, export: ExportOptions) -> torch.Tensor:
 
 
 def as_exported(samples: Sequence[RecordedSample], model: ir.Model) -> tuple[RecordedSample, ...]:
-    """Return `samples` in the dtypes of `model`, without those with a kind that these cannot hold.
+    """Return `samples` in the dtypes of `model`; one with a kind is dropped if float16 overflows.
 
-    Raises ExportError if they cannot hold another one.
+    Raises ExportError if another sample overflows.
     """
     halves = _halves(model)
-    made: list[RecordedSample] = []
+    converted: list[RecordedSample] = []
     problems: list[Problem] = []
     for number, sample in enumerate(samples):
         exported = RecordedSample(
@@ -44,14 +44,14 @@ def as_exported(samples: Sequence[RecordedSample], model: ir.Model) -> tuple[Rec
         if wrong and sample.kind:
             continue
         problems += wrong
-        made.append(exported)
+        converted.append(exported)
     if problems:
         raise ExportError(*problems)
-    return tuple(made)
+    return tuple(converted)
 
 
 def _halved(arrays: ArraySet, names: Collection[str]) -> ArraySet:
-    with np.errstate(over="ignore"):  # `_too_large` tells
+    with np.errstate(over="ignore"):  # `_too_large` reports it
         return {
             name: array.astype(np.float16) if name in names else array
             for name, array in arrays.items()
@@ -72,7 +72,7 @@ def _too_large(number: int, sample: RecordedSample, exported: RecordedSample) ->
                 "export.precision",
                 f"{kind} '{name}' has the value {np.abs(array[np.isfinite(array)]).max():.3g} "
                 f"in sample {number}",
-                f"float16 has none beyond {LARGEST:g}",
+                f"float16 values go up to {LARGEST:g}",
                 "remove 'precision', or let the model compute smaller values there",
             )
 
@@ -91,11 +91,11 @@ def _halves(model: ir.Model) -> dict[str, set[str]]:
 
 
 def _reference(mark: ir.Node) -> MarkReference:
-    given = mark.attributes
-    name = given["name"].as_string()
+    attributes = mark.attributes
+    name = attributes["name"].as_string()
     return MarkReference(
-        given["func"].as_string(),
-        "input" if given["type"].as_string() == "input" else "output",
-        given["func_id"].as_int(),
+        attributes["func"].as_string(),
+        "input" if attributes["type"].as_string() == "input" else "output",
+        attributes["func_id"].as_int(),
         tuple(name.split(".")) if name else (),
     )

@@ -1,4 +1,4 @@
-"""Layers with seeded weights, scaled to outputs of a known width while the model runs once."""
+"""Scales layers with seeded weights to a known output spread while the model runs once."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def scaled_while_running(
 ) -> Iterator[None]:
     """Scale each weighted layer at its first call, so that what follows sees its new output.
 
-    `priors` tells, by name, the output channels that stand for classes; `stds` the standard
-    deviations of outputs that are not to have 1.
+    `priors` maps layer names to a mask of the output channels that stand for classes, `stds` to
+    the standard deviation of the output, 1 by default.
     """
     with contextlib.ExitStack() as undo:
         for name, module in model.named_modules():
@@ -53,7 +53,7 @@ def scaled_while_running(
 class _ScaleOnce:
     """A forward hook that scales a layer's weight once, by a power of two.
 
-    It does so at the first call whose output differs from place to place.
+    It does so at the first call whose output varies over positions.
     """
 
     def __init__(self, prior: torch.Tensor | None, std: float) -> None:
@@ -69,12 +69,12 @@ class _ScaleOnce:
         channels = _outputs(module)
         if output.shape[axis] != channels:
             self._done = True
-            return None  # a layer that arranges its output in a way of its own
+            return None  # a layer with an output layout of its own
         along = [channels if number == axis else 1 for number in range(output.dim())]
         shift = bias.reshape(along) if isinstance(bias, torch.Tensor) else 0.0
-        weighted = (output - shift).float()  # float16 has no room for sums of squares
+        weighted = (output - shift).float()  # sums of squares overflow float16
         spread = _spread(weighted, axis)
-        # Queries that all start alike differ by rounding alone: a later call tells the scale.
+        # Queries that all start the same differ only by rounding: a later call gives the scale.
         if not math.isfinite(spread) or spread <= _rounding(module, inputs, output):
             return None
         self._done = True
@@ -96,7 +96,7 @@ class _ScaleOnce:
 
 
 def _outputs(module: Any) -> int:
-    """Return the number of channels that a weighted layer gives."""
+    """Return the number of output channels of a weighted layer."""
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         return int(module.weight.shape[1]) * module.groups
     return len(module.weight)
@@ -117,16 +117,16 @@ def _along_weight(factor: torch.Tensor, module: Any) -> torch.Tensor:
 
 
 def _class_bias(prior: torch.Tensor) -> float:
-    """Return the bias of class channels: lower where a layer gives many classes and nothing else.
+    """Return the bias of class channels: lower where a layer has many classes and nothing else.
 
-    Their scores stand alone, while those beside an objectness are multiplied by it; as many
-    candidates as there are of both would be masks in a head that draws one for each.
+    Their scores stand alone, while those beside an objectness are multiplied by it; otherwise a
+    head that draws a mask for each candidate would draw too many.
     """
     return _ONE_OF_MANY_BIAS if len(prior) >= _MANY and bool(prior.all()) else _CLASS_BIAS
 
 
 def _spread(output: torch.Tensor, axis: int) -> float:
-    """Return the standard deviation of a layer's output from place to place, within channels.
+    """Return the standard deviation of a layer's output over positions, within channels.
 
     `axis` is that of the channels: 1 of a convolution, the last one of a linear layer.
     """
@@ -135,14 +135,14 @@ def _spread(output: torch.Tensor, axis: int) -> float:
 
 
 def _rounding(module: Any, inputs: Any, output: torch.Tensor) -> float:
-    """Return a spread that rounding alone may give: of the output or the products summed in it."""
-    maps = [one for one in inputs if isinstance(one, torch.Tensor) and one.is_floating_point()]
-    read = sum(float(one.abs().max()) for one in maps)
+    """Return a spread that rounding alone may cause: of the output or the products summed in it."""
+    maps = [m for m in inputs if isinstance(m, torch.Tensor) and m.is_floating_point()]
+    read = sum(float(each.abs().max()) for each in maps)
     return _ROUNDING * (float(output.abs().max()) + float(module.weight.abs().max()) * read)
 
 
 def _common(output: torch.Tensor, axis: int) -> torch.Tensor:
-    """Return what all places have in common, (C,), of channels at `axis`; rounded coarsely."""
+    """Return the mean over positions, (C,), of channels at `axis`, rounded coarsely."""
     axes = tuple(number for number in range(output.dim()) if number != axis)
     common: torch.Tensor = output.mean(dim=axes)
     return torch.where(common.isfinite(), (common * _GRID).round() / _GRID, 0.0)

@@ -1,9 +1,9 @@
-"""Deterministic weights from a seed: what a detector gives looks like detections.
+"""Deterministic weights from a seed, with which a detector's outputs look like detections.
 
 Each tensor is drawn from its own generator (Philox, keyed by the seed and the tensor's name).
 The weights of each filter sum to zero (Huang et al., "Centered Weight Normalization", ICCV
-2017): what all channels have in common would otherwise drown, layer by layer, what differs from
-place to place. Each layer is then scaled so that its output keeps a standard deviation near 1
+2017): otherwise what all channels have in common would drown, layer by layer, the differences
+between positions. Each layer is then scaled so that its output keeps a standard deviation near 1
 (Mishkin and Matas, "All you need is a good init", ICLR 2016), by a power of two, so that
 rounding differences between machines do not reach the weights.
 """
@@ -41,13 +41,13 @@ def seed_weights(
 ) -> None:
     """Give every parameter and running statistic of `model` a value that `seed` decides.
 
-    `init` applies the model's own initialization, which tells the channels that stand for
+    `init` applies the model's own initialization, which reveals the channels that stand for
     classes: it starts them with a low prior probability (Lin et al., "Focal Loss", 2017).
-    `run` runs the model once on a typical input. Buffers that are no statistics, such as
-    anchors or index tables, keep the values the model gave them.
+    `run` runs the model once on a typical input. Buffers that are not statistics, such
+    as anchors or index tables, keep their values.
     """
     torch.manual_seed(seed)
-    # A model's own initialization may overwrite that of a layer inside, which says what it is for.
+    # A model's own initialization may overwrite that of an inner layer, which shows its purpose.
     zeros = _zero_layers(model)
     init()
     with torch.no_grad():
@@ -80,8 +80,8 @@ def _prior_channels(model: nn.Module) -> dict[str, torch.Tensor]:
 def _zero_layers(model: nn.Module) -> set[str]:
     """Return the names of layers that start at zero: their outputs stay narrow.
 
-    They give what is added to something else: places to sample at, refinements of boxes. As wide
-    as others they would enlarge noise layer by layer.
+    Their outputs are added to something else: sampling positions, refinements of boxes. As wide as
+    others they would amplify noise layer by layer.
     """
     return {
         name
@@ -91,12 +91,12 @@ def _zero_layers(model: nn.Module) -> set[str]:
 
 
 def _offset_layers(model: nn.Module) -> dict[str, float]:
-    """Return the standard deviation of the outputs, by name, of layers that give offsets of boxes.
+    """Return the standard deviation of the outputs, by name, of layers that predict box offsets.
 
     In mmdet's heads with a `bbox_coder` they are called `…reg…`; as wide as others they would move
     nearly all boxes to the borders of the picture.
     """
-    found = {}
+    stds = {}
     modules = dict(model.named_modules())
     for head, owner in modules.items():
         if hasattr(owner, "bbox_coder"):
@@ -104,15 +104,15 @@ def _offset_layers(model: nn.Module) -> dict[str, float]:
             stages = len(siblings) if isinstance(siblings, nn.ModuleList) else 1
             for name, module in owner.named_modules():
                 if "reg" in name.rpartition(".")[2] and is_weighted(module):
-                    found[f"{head}.{name}".lstrip(".")] = _offset_std(owner, stages)
-    return found
+                    stds[f"{head}.{name}".lstrip(".")] = _offset_std(owner, stages)
+    return stds
 
 
 def _offset_std(head: Any, stages: int) -> float:
-    """Return the standard deviation of the offsets of a head that is one of `stages`.
+    """Return the standard deviation of the box offsets of a head in a cascade of `stages`.
 
-    What a stage reads of a map depends on the box that the one before gave: boxes that move far
-    at each of them enlarge rounding as often.
+    Each stage reads the map at the box of the stage before it: boxes that move far in each stage
+    amplify rounding each time.
     """
     stds = getattr(head.bbox_coder, "stds", None)
     if stages == 1 or not stds:
@@ -150,7 +150,7 @@ def _draw(module: nn.Module, name: str, tensor: torch.Tensor, key: str) -> None:
 def _around_start(rows: torch.Tensor) -> tuple[torch.Tensor | float, float]:
     """Return the mean and the standard deviation of an embedding's `rows` (N, C).
 
-    Rows that the model starts alike and not at zero have a meaning, as the boxes of Sparse R-CNN.
+    Rows that all start at the same nonzero value have a meaning, such as Sparse R-CNN's boxes.
     """
     first = rows[:1]
     if len(rows) > 1 and bool(first.any()) and bool((rows == first).all()):

@@ -1,6 +1,6 @@
 """Nested lists, tuples and dicts of tensors, walked with a dotted path for each tensor.
 
-Knows no tensor library: a predicate says what a tensor is.
+Independent of any tensor library: a predicate recognizes tensors.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def map_tensors(
 
 def tensors(value: Any, is_tensor: Callable[[Any], bool]) -> Iterator[tuple[TensorPath, Any]]:
     """Yield `(path, tensor)` for every tensor in `value`, in order."""
-    found: list[tuple[TensorPath, Any]] = []
+    pairs: list[tuple[TensorPath, Any]] = []
 
     def note(tensor: Any, path: TensorPath) -> Any:
-        found.append((path, tensor))
+        pairs.append((path, tensor))
         return tensor
 
     map_tensors(value, is_tensor, note)
-    yield from found
+    yield from pairs
 
 
 def mappings_in(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Functions of torch that take a number which the input decides, written so that they trace."""
+"""Replacements for torch functions that cannot be traced with symbolic or input-dependent sizes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _topk: Any = torch.Tensor.topk
 
 @contextlib.contextmanager
 def symbolic_calls() -> Iterator[None]:
-    """Let models call `conv2d` and `reshape` with a group or a row for each detection."""
+    """Replace functions and methods of torch, process-wide, by forms that can be traced."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(replaced(functional, "conv2d", conv2d))
         undo.enter_context(replaced(functional, "adaptive_max_pool2d", adaptive_max_pool2d))
         undo.enter_context(replaced(functional, "batch_norm", batch_norm))
         undo.enter_context(replaced(torch, "arange", arange))
-        # The copy of a tensor that is being traced, which has no memory of its own.
-        undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda one, _memo: one.clone()))
+        # A tensor that is being traced has no memory to copy.
+        undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda self, _memo: self.clone()))
         undo.enter_context(replaced(torch.Tensor, "detach", detach))
-        # torch's own reads the memory of a tensor that has none while it is traced.
-        undo.enter_context(replaced(torch, "_shape_as_tensor", lambda one: torch.tensor(one.shape)))
+        # torch's own reads the tensor's memory, which it lacks while it is traced.
+        undo.enter_context(replaced(torch, "_shape_as_tensor", lambda x: torch.tensor(x.shape)))
         for name in ("reshape", "view"):
             undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
         yield
@@ -40,25 +40,25 @@ def symbolic_calls() -> Iterator[None]:
 def adaptive_max_pool2d(
     input: torch.Tensor, output_size: Any, return_indices: bool = False
 ) -> torch.Tensor:
-    """Return what `torch.nn.functional.adaptive_max_pool2d` does, which has no form in ONNX.
+    """Return what `torch.nn.functional.adaptive_max_pool2d` does, which ONNX has no operator for.
 
     input: (…, H, W); the cells of the output have the bounds that PyTorch's documentation gives.
     """
     counts = [output_size] * 2 if isinstance(output_size, int) else output_size
-    # As many cells as the input has where none are asked for.
+    # None means as many cells as the input has.
     rows, columns = (
         _cells(size, size if count is None else count)
         for size, count in zip(input.shape[-2:], counts, strict=True)
     )
     if return_indices:
-        raise NotImplementedError("the places of the largest values have no form in ONNX")
-    taken = [
+        raise NotImplementedError("the indices of the largest values have no operator in ONNX")
+    maxima = [
         input[..., top:bottom, left:right].amax(dim=(-2, -1))
         for top, bottom in rows
         for left, right in columns
     ]
     shape = (*input.shape[:-2], len(rows), len(columns))
-    return torch.stack(taken, dim=-1).reshape(shape)
+    return torch.stack(maxima, dim=-1).reshape(shape)
 
 
 def batch_norm(
@@ -71,36 +71,36 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> torch.Tensor:
-    """Return what `torch.nn.functional.batch_norm` does, without its question for no rows.
+    """Return what `torch.nn.functional.batch_norm` does, without its special case for no rows.
 
-    For none it multiplies by the first weight, which gives none as well.
+    Without rows it multiplies by the first weight, which gives no rows either.
     """
-    given = (input, weight, bias, running_mean, running_var)
+    arguments = (input, weight, bias, running_mean, running_var)
     result: torch.Tensor
     if training or running_mean is None or running_var is None or not _has_symbols(input):
         result = _batch_norm(
             input, running_mean, running_var, weight, bias, training, momentum, eps
         )
         return result
-    result, _, _ = torch.ops.aten._native_batch_norm_legit_no_training(*given, momentum, eps)
+    result, _, _ = torch.ops.aten._native_batch_norm_legit_no_training(*arguments, momentum, eps)
     return result
 
 
 def best_first(tensor: torch.Tensor, *values: Any, **options: Any) -> Any:
-    """Return what `Tensor.topk` does, in order also where the caller does not ask for one."""
+    """Return what `Tensor.topk` does, always sorted, whatever the caller asks for."""
     return _topk(tensor, *values, **options | {"sorted": True})
 
 
 def detach(tensor: torch.Tensor) -> torch.Tensor:
-    """Return what `Tensor.detach` does; a mask itself, of whose true elements torch then knows one
-    number. What is written into one of the two is in the other, too.
+    """Return what `Tensor.detach` does, but a mask itself, so that torch keeps one symbol for the
+    number of its true elements. As with `detach`, a write into one changes both.
     """
     result: torch.Tensor = tensor if tensor.dtype == torch.bool else _detach(tensor)
     return result
 
 
 def arange(*values: Any, **options: Any) -> torch.Tensor:
-    """Return what `torch.arange` does: floats if a bound is one, which torch.onnx forgets."""
+    """Return what `torch.arange` does: floats if any bound is a float, which torch.onnx ignores."""
     bounds = [*values, *(options[name] for name in ("start", "end", "step") if name in options)]
     if "dtype" not in options and any(isinstance(bound, float) for bound in bounds):
         options["dtype"] = torch.get_default_dtype()
@@ -117,7 +117,7 @@ def _cells(size: Any, count: int) -> list[tuple[Any, Any]]:
 
 
 def _reshaping(name: str) -> Callable[..., torch.Tensor]:
-    """Return `Tensor.reshape` or `view`, where torch need not ask if a size beside -1 is zero."""
+    """Return `Tensor.reshape` or `view`, written so that torch need not ask if a size is zero."""
     plain = getattr(torch.Tensor, name)
 
     def reshape(tensor: torch.Tensor, *shape: Any, **options: Any) -> torch.Tensor:
@@ -149,8 +149,8 @@ def conv2d(
 ) -> torch.Tensor:
     """Return what `torch.nn.functional.conv2d` does; a symbolic `groups` becomes a product.
 
-    input: (N, G C, H, W), weight: (G D, C, kh, kw), bias: (G D,). ONNX's Conv knows its groups
-    as a number only, while a product of matrices (D, C kh kw) has any number of them.
+    input: (N, G C, H, W), weight: (G D, C, kh, kw), bias: (G D,). ONNX's Conv needs a
+    constant number of groups, while a product of matrices (D, C kh kw) takes any number.
     """
     if not isinstance(groups, torch.SymInt):
         result: torch.Tensor = _conv2d(input, weight, bias, stride, padding, dilation, groups)

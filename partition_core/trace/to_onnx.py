@@ -1,4 +1,4 @@
-"""A module traced by torch.export and translated to an ONNX model with nothing of the machine."""
+"""Traces a module by torch.export and translates it to ONNX, free of machine-specific data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from partition_core.trace.mark_op import (
     use_idle_marks,
 )
 from partition_core.trace.questions import NO_ANSWERS, Answers, Decision
-from partition_core.trace.refusals import check_answers, refused
+from partition_core.trace.refusals import check_answers, tracing_error
 from partition_core.trace.replaced import replaced
 from partition_core.trace.tracing import input_dims, traceable
 
@@ -48,28 +48,28 @@ def trace(
 ) -> tuple[torch.export.ExportedProgram, list[Decision]]:
     """Return the traced program of `module` on `sample`, and the decisions it rests on.
 
-    `axes` holds, for each input, the axes that are not fixed; `rules` is what the source of the
-    model needs while it is traced, `answers` what is known of its questions. Raises ExportError
-    where torch.export cannot follow its code.
+    `axes` holds, for each input, the axes that are not fixed; `rules` is the context in which the
+    model's source traces, `answers` has the answers to its questions. Raises ExportError where
+    torch.export cannot follow its code.
     """
-    # The wrapper of a user's model returns whatever that does; torch.export takes tensors alone.
+    # The wrapper of a user's model returns any structure; torch.export takes only tensors.
     tensors = (
         replaced(module, "only_tensors", True)
         if isinstance(module, CalledModel)
         else contextlib.nullcontext()
     )
-    with rules, tensors, traceable(answers) as asked, torch.no_grad(), quiet_torch():
+    with rules, tensors, traceable(answers) as questions, torch.no_grad(), quiet_torch():
         try:
             program = torch.export.export(
                 module, sample, dynamic_shapes=_shapes(module, axes), strict=False
             )
         except ExportError:
             raise
-        except Exception as error:  # torch.export has no common class for its refusals
-            raise refused(error) from error
-    check_answers(answers, asked)
+        except Exception as error:  # torch.export's exceptions have no common class
+            raise tracing_error(error) from error
+    check_answers(answers, questions)
     use_idle_marks(program.graph)
-    return program, asked.decisions
+    return program, questions.decisions
 
 
 def _shapes(module: nn.Module, axes: tuple[dict[int, Any], ...]) -> Any:
@@ -90,9 +90,9 @@ def translate(
 ) -> ir.Model:
     """Return the ONNX model of `program`, its Mark nodes complete and its BatchNorms folded.
 
-    The model is called `name`. `translations` has the onnxscript function that each custom op of
-    its source becomes. No path, stack trace or time is in it. `around` is the step of all paths
-    that leads to the user's own model, and is left out.
+    The model is called `name`; it holds no file path, stack trace or time. `translations` maps the
+    custom ops of its source to onnxscript functions. `around` is the first step of all module paths
+    to the user's own model, and is left out.
     """
     register_mark_schema()
     table: dict[Any, Any] = {
@@ -114,9 +114,9 @@ def translate(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise refused(error) from error
+            raise tracing_error(error) from error
     if exported is None:
-        raise ExportError.at("model", "torch.onnx gave no model")
+        raise ExportError.at("model", "torch.onnx returned no model")
     model: ir.Model = exported.model
     model.graph.name = name
     _register_constants(model.graph)
@@ -131,9 +131,9 @@ def translate(
 
 
 def _register_constants(graph: ir.Graph) -> None:
-    """Make initializers of the constants that nodes read and that the graph does not list.
+    """Register the constants that nodes read and the graph does not list as initializers.
 
-    torch's optimizer calls the bounds of every Clip of one tensor alike, and lists one of them.
+    torch's optimizer gives the bounds of all Clips of one tensor the same name, and lists one.
     """
     for node in graph.all_nodes():
         for value in node.inputs:
@@ -148,7 +148,7 @@ def _register_constants(graph: ir.Graph) -> None:
 
 
 def _at_most(left: Any, right: Any) -> Any:
-    # torch bounds a number of rows by a product of sizes that may be more than an int64 holds.
+    # torch bounds a number of rows by a product of sizes, which may overflow an int64.
     return op.LessOrEqual(left, min(right, _MOST) if isinstance(right, int) else right)
 
 
@@ -158,7 +158,7 @@ _MOST = torch.iinfo(torch.int64).max
 
 
 def _strip(model: ir.Model) -> None:
-    """Remove what depends on the machine; of a node's metadata its module's path stays."""
+    """Remove what depends on the machine; of a node's metadata only its module's path stays."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     model.graph.doc_string = None
@@ -179,31 +179,31 @@ def _strip(model: ir.Model) -> None:
 
 
 def _shorten(model: ir.Model, prefix: str) -> None:
-    """Take `prefix` off the paths of modules and the names of weights."""
+    """Remove `prefix` from the paths of modules and the names of weights."""
     for node in model.graph.all_nodes():
         path = node.metadata_props.get(_MODULE)
         if path is not None:
             node.metadata_props[_MODULE] = f"{path}.".removeprefix(prefix).removesuffix(".")
-    taken = {value.name for node in model.graph.all_nodes() for value in node.outputs}
-    taken |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
+    used = {value.name for node in model.graph.all_nodes() for value in node.outputs}
+    used |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
     for value in list(model.graph.initializers.values()):
         short = str(value.name).removeprefix(prefix)
-        if short not in taken:
+        if short not in used:
             value.name = short
 
 
 def _owner_of_weight(node: ir.Node) -> str:
     """Return the module whose weight a convolution or linear node holds, or an empty string.
 
-    A node that took in a BatchNorm carries the scopes of that one.
+    A node that a BatchNorm was folded into carries the BatchNorm's scopes.
     """
-    weight = node.inputs[1] if node.op_type in _TAKES_IN_A_NORM else None
+    weight = node.inputs[1] if node.op_type in _FOLDS_A_NORM else None
     if weight is None or not weight.is_initializer():
         return ""
     return str(weight.name).rpartition(".")[0]
 
 
-_TAKES_IN_A_NORM = ("Conv", "ConvTranspose", "Gemm")
+_FOLDS_A_NORM = ("Conv", "ConvTranspose", "Gemm")
 
 
 def _module_path(scopes: str) -> str:
@@ -260,7 +260,7 @@ def _rename_dims(model: ir.Model, names: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep the exporter's notes from the terminal; its errors are raised, not logged."""
+    """Keep the exporter's log messages off the terminal; its errors are raised, not logged."""
     loggers = [logging.getLogger(name) for name in _LOUD]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -101,9 +101,9 @@ def test_tensors_that_do_not_fit_are_told_all_at_once(tmp_path: Path) -> None:
         loaded(target, tmp_path, saved(state))
     assert str(told.value) == (
         "recipes/r.yaml:5: model.weights: checkpoint 'model.pth' does not fit the model; "
-        "'head.large.weight' is (6, 4, 1, 1) and should be (6, 8, 1, 1); "
+        "'head.large.weight' has shape (6, 4, 1, 1), expected (6, 8, 1, 1); "
         "no 'stem.1.running_mean'; no 'head.small.bias'; "
-        "'neck.weight' has no place in the model; check that it belongs to this config"
+        "the model has no 'neck.weight'; check that it belongs to this config"
     )
     for name, tensor in target.state_dict().items():
         assert torch.equal(before[name], tensor), name
@@ -115,7 +115,7 @@ def test_of_each_kind_of_misfit_some_are_named_and_the_rest_is_counted(tmp_path:
         loaded(tiny(2), tmp_path, saved(state))
     text = str(told.value)
     assert "no 'stem.0.weight'" in text
-    assert "'other.0' has no place in the model" in text
+    assert "the model has no 'other.0'" in text
     assert "more" in text
 
 
@@ -185,7 +185,7 @@ def in_tar_format() -> bytes:
         (in_tar_format(), "cannot be read; it is in the tar format of torch before 0.4; a"),
         (saved(nn.Linear(2, 2)), "cannot be read; Unsupported global: GLOBAL torch.nn.modules"),
         (pickle.dumps({"a": nn.Linear}), r"cannot be read; \w"),
-        (b"hello", "cannot be read; it is no file that torch.save writes; a checkpoint holds"),
+        (b"hello", "cannot be read; it is not a file that torch.save wrote; a checkpoint holds"),
     ],
     ids=[
         *("a page", "nothing", "a list", "no tensors", "half a file", "a script", "a tar file"),

@@ -255,10 +255,10 @@ def test_a_large_constant_is_copied_without_being_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"location": "../a.bin"}, "lies in '../a.bin'; expected a path below the model's folder"),
+        ({"location": "../a.bin"}, "is in '../a.bin'; expected a path below the model's folder"),
         ({"location": "/etc/passwd"}, "expected a path below the model's folder"),
         ({"location": "gone.bin"}, "cannot be read: No such file or directory; keep the file"),
-        ({"offset": "300"}, "'a.bin' ends at byte 12388; expected 12588 at least"),
+        ({"offset": "300"}, "'a.bin' ends at byte 12388; expected at least 12588"),
         ({"length": "8"}, "its external data has 8 bytes; expected 12288 for float32 [3, 1024]"),
     ],
 )

@@ -69,8 +69,8 @@ def test_an_error_offers_first_what_runs_nothing_again() -> None:
         (MARKED, "add 'skip:output.out' to start"),
         (
             UNMARKED,
-            "mark 's1' and add it to start; 'net:input.image' there would do too, and run 3 nodes "
-            "again",
+            "mark 's1' and add it to start; 'net:input.image' there would also work, but run "
+            "3 nodes again",
         ),
     ):
         with pytest.raises(CutError) as error:

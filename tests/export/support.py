@@ -31,7 +31,7 @@ from partition_core.recipe.values import (
     Weights,
 )
 from partition_core.sources.traced import export_recipe, load_subject
-from partition_core.trace.exporter import TracedExport, export_subject
+from partition_core.trace.exporter import TracedExport, export_model
 from partition_core.trace.traceable_model import TraceableModel
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def export_with_ops(recipe: Recipe) -> TracedExport:
         subject = load_subject(recipe, ROOT, None)
         return dataclasses.replace(subject, translations=ALL_TRANSLATIONS)
 
-    return export_subject(recipe, load, quietly)
+    return export_model(recipe, load, quietly)
 
 
 def saved(model: ir.Model, folder: Path) -> Path:

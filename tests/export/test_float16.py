@@ -149,7 +149,7 @@ def test_a_value_that_float16_has_not_is_refused(marks: tuple[Mark, ...]) -> Non
     for line in lines:
         assert line.startswith("export.precision: ")
         assert "in sample " in line
-        assert "float16 has none beyond 65504; remove 'precision', or let the" in line
+        assert "float16 values go up to 65504; remove 'precision', or let the" in line
     kept = export(half("Large", {"image": (4, 8)}, keep=True))
     assert sample(kept).outputs["output"].dtype == np.float32
 

@@ -78,8 +78,8 @@ def test_a_table_with_so_many_rows_limits_a_size() -> None:
 def test_a_size_that_is_one_inside_the_model_is_refused_rather_than_wrong_beyond() -> None:
     single = recipe("Strided", {"x": (2, 4, 8)}, dynamic_axes=axes("x", length=2))
     assert refused(single) == (
-        "export.dynamic_axes.x: traced with a 'length' of 8, the model would be wrong for one "
-        "above 8; up to there a size inside it is fixed: Eq(((length + 7)//8), 1); "
+        "export.dynamic_axes.x: traced with 'length' = 8, the model would be wrong for 'length' "
+        "above 8; a size inside it is fixed up to there: Eq(((length + 7)//8), 1); "
         "give 'x' a shape with a 'length' above 8"
     )
     larger = recipe("Strided", {"x": (2, 4, 24)}, dynamic_axes=axes("x", length=2))

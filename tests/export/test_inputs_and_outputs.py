@@ -147,7 +147,7 @@ def test_dims_that_the_model_makes_equal_need_one_symbol(tmp_path: Path) -> None
     apart = (DynamicAxis("left", 0, "n"), DynamicAxis("right", 0, "m"))
     assert refused(recipe("Added", inputs, dynamic_axes=apart)) == (
         "export.dynamic_axes.right: dim 0 of 'right' is always equal to 'n' in this model; "
-        "expected one symbol for one size; write 'n' instead of 'm'"
+        "expected one symbol for each size; write 'n' instead of 'm'"
     )
     together = (DynamicAxis("left", 0, "n"), DynamicAxis("right", 0, "n"))
     exported = export(recipe("Added", inputs, dynamic_axes=together))

@@ -12,7 +12,7 @@ import torch
 
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Mark
-from partition_core.trace.marking import Placement, placed
+from partition_core.trace.marking import Marking, marked
 from tests.export import models
 from tests.export.support import mark
 
@@ -22,10 +22,10 @@ X = torch.arange(8.0).reshape(2, 4)
 def seen(what: str, *marks: Mark, x: torch.Tensor = X) -> dict[str, torch.Tensor]:
     """Run `Calls(what)` with the marks; return what each mark reference saw."""
     model = models.Calls(what)
-    with placed(marks, model) as placement, torch.no_grad():
+    with marked(marks, model) as marking, torch.no_grad():
         model(x)
-    placement.check_all_called(marks)
-    return {str(reference): tensor for reference, tensor in placement.tensors.items()}
+    marking.check_all_called(marks)
+    return {str(reference): tensor for reference, tensor in marking.tensors.items()}
 
 
 def refused(what: str, *marks: Mark) -> str:
@@ -44,10 +44,10 @@ def test_a_function_by_its_dotted_path_is_marked_before_and_after() -> None:
 def test_a_mark_keeps_a_copy_of_what_it_saw() -> None:
     x = X.clone()
     model = models.Calls("function")
-    with placed((mark("m", "double"),), model) as placement:
+    with marked((mark("m", "double"),), model) as marking:
         model(x)
         x.zero_()
-    assert torch.equal(next(iter(placement.tensors.values())), X)
+    assert torch.equal(next(iter(marking.tensors.values())), X)
 
 
 def test_calls_of_one_function_are_told_apart_by_their_number() -> None:
@@ -133,7 +133,7 @@ def test_tensors_in_containers_of_every_kind_are_found_by_their_path() -> None:
 def test_marking_containers_changes_nothing_of_the_result() -> None:
     model = models.Calls("containers")
     expected = model(X)
-    with placed((mark("m", "nested"),), model):
+    with marked((mark("m", "nested"),), model):
         assert torch.equal(model(X), expected)
 
 
@@ -300,7 +300,7 @@ def unchanged(model: models.Calls) -> Iterator[None]:
     before = [dict(vars(owner)) for owner in (models, *owners)]
     yield
     assert [dict(vars(owner)) for owner in (models, *owners)] == before
-    with placed((), model) as fresh:
+    with marked((), model) as fresh:
         models.decorated(X)
     assert fresh.tensors == {}
 
@@ -312,14 +312,14 @@ def test_nothing_stays_marked_after_success_or_an_exception(what: str) -> None:
     with (
         unchanged(model),
         expected if what == "failing" else contextlib.nullcontext(),
-        placed(MARKED, model),
+        marked(MARKED, model),
     ):
         model(X)
 
 
 def test_a_marked_function_keeps_its_name_and_signature() -> None:
     model = models.Calls("function")
-    with placed((mark("m", "double"),), model):
+    with marked((mark("m", "double"),), model):
         assert models.double.__name__ == "double"
         assert models.double.__wrapped__ is not models.double  # type: ignore[attr-defined]
 
@@ -341,14 +341,14 @@ def test_marks_number_the_tensors_of_one_side_in_order() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("partition_core.trace.marking.mark_tensor", note)
-        with placed((mark("m", "nested"),), model):
+        with marked((mark("m", "nested"),), model):
             model(X)
     assert numbers == [0, 1, 2, 0, 1, 2]
 
 
 def test_a_traced_placement_hands_on_what_the_mark_returns() -> None:
-    marked = mark("m", "double")
-    placement = Placement((marked,), traced=True)
-    result = placement.call(marked, models.double, X)
-    assert placement.tensors[list(placement.tensors)[-1]] is result
+    double = mark("m", "double")
+    marking = Marking((double,), traced=True)
+    result = marking.call(double, models.double, X)
+    assert marking.tensors[list(marking.tensors)[-1]] is result
     np.testing.assert_array_equal(result, 2 * X)

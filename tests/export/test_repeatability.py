@@ -47,7 +47,7 @@ def test_a_random_model_is_refused_with_the_line_that_draws(
 
 @pytest.mark.parametrize("name", ["Drawn", "Counting"])
 def test_a_model_that_is_not_the_same_again_is_refused(name: str) -> None:
-    with pytest.raises(ExportError, match="it keeps something from run to run, or draws numbers"):
+    with pytest.raises(ExportError, match="it keeps state between runs, or draws random numbers"):
         export(recipe(name))
 
 

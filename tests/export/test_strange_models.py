@@ -44,20 +44,20 @@ def test_a_bfloat16_is_exported(name: str) -> None:
 
 JIT = (
     "is compiled by torch.jit.script; expected modules of Python, which torch.export can follow; "
-    "give the module of which it was made, or one by torch.jit.trace"
+    "give the module that it was compiled from, or one made by torch.jit.trace"
 )
 REFUSED = {
     "scripted": f"model: the model {JIT}",
     "inner_script": f"model: module '1' {JIT}",
     "quantized": "model: module '0' is quantized by PyTorch (Linear); expected modules of Python, "
-    "which torch.export can follow; give the model as it was before, and quantize the ONNX file "
+    "which torch.export can follow; give the model before quantization, and quantize the ONNX file "
     "(docs/quantize.md)",
     "Number": "model: the model returns no tensor, but a int; expected a tensor, or a list, tuple "
     "or dict of tensors",
     "Counting": "model: two runs of the model in PyTorch on the same inputs give different tensors "
-    "(output 'output'); each run writes what the next one reads: buffer 'count'; expected the same "
-    "in each run, as nothing else can be proven; take what it keeps as an input and return what it "
-    "writes as an output",
+    "(output 'output'); each run writes state that the next one reads: buffer 'count'; expected "
+    "the same tensors in each run, as nothing else can be proven; take the state as an input, and "
+    "return the new state as an output",
 }
 
 

@@ -72,13 +72,16 @@ def test_every_model_is_in_a_table() -> None:
 @pytest.mark.parametrize(
     ("name", "code", "says"),
     [
-        *((name, code, "takes a branch that the input decides") for name, code in BRANCHES.items()),
         *(
-            (name, code, "makes a Python or numpy number of a tensor")
-            for name, code in NUMBERS.items()
+            (name, code, "takes a branch that depends on the input")
+            for name, code in BRANCHES.items()
         ),
-        *((name, code, "the model's own code catches the error") for name, code in CAUGHT.items()),
-        *((name, code, "compares tensors as a whole") for name, code in COMPARED.items()),
+        *((name, code, "to a Python or numpy number") for name, code in NUMBERS.items()),
+        *(
+            (name, code, "the model's own code catches the export error")
+            for name, code in CAUGHT.items()
+        ),
+        *((name, code, "compares whole tensors") for name, code in COMPARED.items()),
     ],
     ids=[*BRANCHES, *NUMBERS, *CAUGHT, *COMPARED],
 )
@@ -98,10 +101,10 @@ def test_the_message_says_what_to_write_instead() -> None:
         export(recipe("many_chosen"))
     line = asking_line(branching.many_chosen, BRANCHES["many_chosen"])
     assert str(error.value) == (
-        f"model: {FILE}:{line}: 'if chosen.numel() > 5:' takes a branch that the input decides "
-        "(it asks 'u0 > 5' of u0, known when the model runs); an exported model takes the same "
-        "branch for every input; write it with torch.where or torch.cond; if one branch is right "
-        "for every input, say so under 'export': "
+        f"model: {FILE}:{line}: 'if chosen.numel() > 5:' takes a branch that depends on the input "
+        "(it asks 'u0 > 5' of u0, known only when the model runs); an exported model takes the "
+        "same branch for every input; write it with torch.where or torch.cond; if one branch is "
+        "right for every input, say so under 'export': "
         f"{{answers: [{{at: '{FILE}:{line}', answer: true}}]}}, or false"
     )
 
@@ -182,5 +185,5 @@ def test_an_answer_that_nothing_asks_for_is_an_error_with_the_lines_that_ask() -
 
 def test_an_answer_does_not_turn_a_value_into_a_number() -> None:
     line = asking_line(branching.float_of_maximum, NUMBERS["float_of_maximum"])
-    with pytest.raises(ExportError, match="makes a Python or numpy number"):
+    with pytest.raises(ExportError, match="to a Python or numpy number"):
         export(recipe("float_of_maximum", Answer(f"{FILE}:{line}", True, "")))

@@ -118,10 +118,10 @@ partition:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         subject = load_subject(recipe, tmp_path, None)
-        with subject.placed(recipe.marks) as placement:
+        with subject.marked(recipe.marks) as marking:
             run_model(subject, subject.samples[0])
-            placement.check_all_called(recipe.marks)
-    met = {str(name): tuple(tensor.shape) for name, tensor in placement.tensors.items()}
+            marking.check_all_called(recipe.marks)
+    met = {str(name): tuple(tensor.shape) for name, tensor in marking.tensors.items()}
     for reference, tensors in expected.items():
         found = {
             name.split(":")[1].split(".", 1)[1]: dims

@@ -151,7 +151,7 @@ def test_a_question_of_a_users_part_stops_the_export_with_its_line(
     with pytest.raises(ExportError) as error:
         exported(folder, **part)
     assert str(error.value).startswith(f"model: asking_parts.py:{line(code)}: '{code}")
-    assert "takes a branch that the input decides" in str(error.value)
+    assert "takes a branch that depends on the input" in str(error.value)
 
 
 def test_a_part_that_asks_nothing_leaves_mmdets_questions_to_mmdets_answers(folder: Path) -> None:

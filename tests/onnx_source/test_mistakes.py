@@ -265,8 +265,8 @@ def test_types_that_cannot_be_inferred_are_told_once_with_the_reason(
     project.save(file)
     project.recipe(LINE)
     assert project.told() == [
-        f"{AT}:2: partition: the types of the model cannot be inferred: {told}; mend the model, "
-        "or write the types of these tensors into it"
+        f"{AT}:2: partition: the types of the model cannot be inferred: {told}; fix the model, "
+        "or add the types of these tensors to it"
     ]
 
 
@@ -311,8 +311,8 @@ def test_an_input_is_as_large_as_a_file_says_only_if_the_recipe_says_it_too(
     project.recipe(LINE)
     assert project.told() == [
         f"{AT}:1: export.inputs: input 'image' has the dims [1, 3, 8192, 4096] in the file, 402.7 "
-        "MB; a file alone is believed up to 134.2 MB; write `export: {inputs: {image: {shape: "
-        "[1, 3, 8192, 4096]}}}` if that is meant"
+        "MB; without a shape in the recipe the limit is 134.2 MB; write `export: {inputs: {image: "
+        "{shape: [1, 3, 8192, 4096]}}}` if that is intended"
     ]
     project.recipe(LINE + "export: {inputs: {image: {shape: [1, 3, 8192, 4096]}}}\n")
     project.check()
@@ -386,18 +386,19 @@ def test_a_file_that_is_not_there_is_told_with_its_neighbour(
 OTHER_FILES = {
     b"": "it is empty; fetch it again",
     b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n": (
-        "it is a pointer of Git LFS in the place of the file; run `git lfs pull` in its repository"
+        "it is a Git LFS pointer instead of the file; run `git lfs pull` in its repository"
     ),
     b"PK\x03\x04" + bytes(50): "it is a zip archive, as torch.save makes; unpack it, or ",
-    b"<!DOCTYPE html><html>": "it is a page of the web; open its address in a browser: ",
-    b"\n <HTML lang='en'>": "it is a page of the web; open its address in a browser: ",
-    b"\x1f\x8b\x08abc": "it is packed by gzip; unpack it with `gunzip`",
-    b"\x80\x02}q\x00.": "it is a pickle of Python; export the model to ONNX, or ",
+    b"<!DOCTYPE html><html>": "it is a web page; open its address in a browser: ",
+    b"\n <HTML lang='en'>": "it is a web page; open its address in a browser: ",
+    b"\x1f\x8b\x08abc": "it is compressed with gzip; decompress it with `gunzip`",
+    b"\x80\x02}q\x00.": "it is a Python pickle; export the model to ONNX, or ",
     b"\x89HDF\r\n\x1a\n": "it is an HDF5 file, as Keras makes; convert it with tf2onnx",
-    b"\x1c\0\0\0TFL3abc": "it is a model of TensorFlow Lite; convert it with tf2onnx",
-    b"\x1c\0\0\0ORTMabc": "it is in onnxruntime's own format; take the .onnx it was made of",
-    b"<?xml version='1.0'?>": "it is XML, as OpenVINO makes; take the .onnx it was made of",
-    b'{"error": "no such model"}': "it is JSON; look into it: a server may tell an error so",
+    b"\x1c\0\0\0TFL3abc": "it is a TensorFlow Lite model; convert it with tf2onnx",
+    b"\x1c\0\0\0ORTMabc": "it is in onnxruntime's own format; use the .onnx file it was made from",
+    b"<?xml version='1.0'?>": "it is XML, as OpenVINO makes; use the .onnx file it was made from",
+    b'{"error": "no such model"}': "it is JSON; look into it: it may be an error message from a "
+    "server",
 }
 
 

@@ -99,7 +99,7 @@ def test_an_operator_on_which_onnxruntime_crashes_is_refused_before_it_runs(
     assert project.refused() == (
         "recipes/x.yaml:1: model.path: 'detector.onnx', function 'norm' of domain 'own': it calls "
         "'LayerNormalization', which ONNX does not have in the opset of the function; onnxruntime "
-        "runs those that it has outside functions only; inline the function: "
+        "runs its own operators only outside functions; inline the function: "
         "onnx.inliner.inline_local_functions"
     )
     project.save(onnx.inliner.inline_local_functions(model))

@@ -106,7 +106,7 @@ def test_a_branch_that_the_input_decides_is_refused_with_the_line(
     at = ask(project, kind, code)
     run = project.doit("build")
     assert run.returncode != 0
-    assert f"recipes/net.yaml:1: model: {at}: '{code}' takes a branch that the input" in run.stdout
+    assert f"recipes/net.yaml:1: model: {at}: '{code}' takes a branch that depends" in run.stdout
     assert "torch.where or torch.cond" in run.stdout
     assert "Traceback" not in run.stdout
     assert not list(project.folder.glob("build/net/*"))

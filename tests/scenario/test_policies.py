@@ -229,7 +229,7 @@ def test_a_detector_of_dynamic_size_gives_what_mmdet_gives_at_a_further_one(
     with warnings.catch_warnings(), no_grad():
         warnings.simplefilter("ignore")
         subject = load_subject(read, project.folder, None)
-        (picture,) = subject.resized(((1, 3, *size),), 0)
+        (picture,) = subject.resized_sample(((1, 3, *size),), 0)
         given: Any = subject.user_module
         sample = DetDataSample(metainfo={**meta, "ori_shape": size})
         (result,) = given.predict(picture, [sample], rescale=False)

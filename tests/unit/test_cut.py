@@ -537,7 +537,7 @@ def test_an_unbounded_segment_without_marks_on_the_way_says_so() -> None:
     told = message_of(SKIP.format(skip="z"), segment("one:output", "three:output"))
     assert told == (
         "partition.segments[0].start: segment 'part.onnx' needs 'z', which its start does not "
-        "list; mark a tensor on every way from 'z' to the end and add it to start"
+        "list; mark a tensor on every path from 'z' to the end and add it to start"
     )
 
 

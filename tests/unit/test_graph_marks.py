@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partition_core.base.errors import CutError
-from partition_core.graph.marks import marks_of, root
+from partition_core.graph.marks import marks_of, unmarked_value
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from tests.cutting.support import model_of
 
@@ -77,7 +77,7 @@ def test_a_mark_node_becomes_one_value_with_all_that_the_node_says() -> None:
 
 def test_a_chain_of_marks_is_an_alias_of_its_first_value() -> None:
     model = model_of(TWO_CALLS)
-    assert root(model.graph.outputs[0]).name == "d"
+    assert unmarked_value(model.graph.outputs[0]).name == "d"
     assert [item.value.name for item in marks_of(model).tensors[-2:]] == ["d", "d"]
 
 

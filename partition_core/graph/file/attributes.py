@@ -1,4 +1,4 @@
-"""Reads the attributes of a node that are numbers, words or tensors; must not know graphs."""
+"""Reads the attributes of a node that are integers, strings or tensors; must not know graphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IS_INT, _IS_TEXT, _IS_INTS = 2, 3, 7
 
 def attributes_of(node: Node) -> dict[str, Attribute]:
     """Return the attributes of `node` that are an integer, a string or a list of integers."""
-    found: dict[str, Attribute] = {}
+    attributes: dict[str, Attribute] = {}
     for key, message in fields(node.message):
         if key >> 3 != ATTRIBUTES:
             continue
@@ -24,12 +24,12 @@ def attributes_of(node: Node) -> dict[str, Attribute]:
         last = {inner >> 3: value for inner, value in inside}
         name, kind = text(last.get(_NAME, b"")), last.get(_TYPE)
         if kind == _IS_INT:
-            found[name] = number(last.get(_INT, 0))
+            attributes[name] = number(last.get(_INT, 0))
         elif kind == _IS_TEXT:
-            found[name] = text(last.get(_TEXT, b""))
+            attributes[name] = text(last.get(_TEXT, b""))
         elif kind == _IS_INTS:
-            found[name] = tuple(integers(inside, _INTS))
-    return found
+            attributes[name] = tuple(integers(inside, _INTS))
+    return attributes
 
 
 def tensors_of(node: Node) -> list[Tensor]:

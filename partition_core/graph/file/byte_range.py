@@ -1,4 +1,4 @@
-"""Bytes that stay where they are: ranges of files or of memory; must not know protobuf."""
+"""Ranges of files or of memory, read only when needed; must not know protobuf."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from partition_core.base.outside_files import descriptor_of
 
 
 class EarlyEndError(CutError, EOFError):
-    """A file that is shorter than it was, or than it says."""
+    """A file that was truncated, or that ends before its contents do."""
 
     def __init__(self) -> None:
         super().__init__(problem("", "it is not an ONNX file: it ends too early"))
 
 
-class Store(ABC):
-    """Something that bytes can be read from by position; equal only to itself."""
+class ByteSource(ABC):
+    """Bytes that can be read by position; equal only to itself."""
 
     size: int
 
@@ -28,14 +28,14 @@ class Store(ABC):
     def read(self, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start` on, fewer only at the end."""
 
-    def read_into(self, room: memoryview, start: int) -> int:
-        """Put bytes from `start` on into `room`; return how many, 0 only at the end."""
-        content = self.read(start, len(room))
-        room[: len(content)] = content
+    def read_into(self, buffer: memoryview, start: int) -> int:
+        """Copy bytes from `start` on into `buffer`; return how many, 0 only at the end."""
+        content = self.read(start, len(buffer))
+        buffer[: len(content)] = content
         return len(content)
 
 
-class Memory(Store):
+class Memory(ByteSource):
     """Bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
@@ -47,7 +47,7 @@ class Memory(Store):
         return self.content[start : start + length]
 
 
-class File(Store):
+class File(ByteSource):
     """A file, open for reading for as long as this object lives; raises OSError."""
 
     def __init__(self, path: Path) -> None:
@@ -60,16 +60,16 @@ class File(Store):
         """Return up to `length` bytes from `start` on, fewer only at the end."""
         return os.pread(self.descriptor, length, start)
 
-    def read_into(self, room: memoryview, start: int) -> int:
-        """Put bytes from `start` on into `room`; return how many, 0 only at the end."""
-        return os.preadv(self.descriptor, [room], start)
+    def read_into(self, buffer: memoryview, start: int) -> int:
+        """Copy bytes from `start` on into `buffer`; return how many, 0 only at the end."""
+        return os.preadv(self.descriptor, [buffer], start)
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """`length` bytes of `store` from `start` on."""
+    """`length` bytes of `source` from `start` on."""
 
-    store: Store
+    source: ByteSource
     start: int
     length: int
 
@@ -77,10 +77,10 @@ class Range:
         return self.length
 
     def read(self) -> bytes:
-        """Return the bytes; raises EOFError if the store ends before them."""
-        content = self.store.read(self.start, self.length)
+        """Return the bytes; raises EOFError if the source ends before them."""
+        content = self.source.read(self.start, self.length)
         while len(content) < self.length:
-            more = self.store.read(self.start + len(content), self.length - len(content))
+            more = self.source.read(self.start + len(content), self.length - len(content))
             if not more:
                 raise EarlyEndError
             content += more
@@ -88,7 +88,7 @@ class Range:
 
 
 Piece = bytes | Range
-"""Some bytes of a message: here, or still where they were found."""
+"""Bytes of a message: in memory, or a range that is not read yet."""
 
 
 def content_of(piece: Piece) -> bytes:

@@ -1,7 +1,7 @@
 """A model as plain objects: graphs of nodes and values that refer to each other; must not know
 files.
 
-What a cut does not look at stays as the bytes it was read as.
+Parts that a cut does not use stay the bytes that were read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True, eq=False)
 class Value:
-    """What a node makes, an initializer holds or an input gives. `info` is its ValueInfoProto."""
+    """An output of a node, an initializer or an input. `info` is its ValueInfoProto."""
 
     name: str
     info: bytes = b""
@@ -30,7 +30,7 @@ class Value:
 
     @property
     def type(self) -> ValueType | None:
-        """The type that the file tells, None if it tells none."""
+        """The type in the file, None if it has none."""
         return type_of(self.info or (self.tensor.info if self.tensor else b""))
 
 
@@ -38,9 +38,9 @@ class Value:
 class Node:
     """One operation. An input that is left out is None; an output that is left out has no name.
 
-    `message` is the NodeProto it was read from, with the names `given` of its inputs and
-    outputs. `bodies` are the graphs of its attributes, in their order. `external` says that an
-    attribute holds a tensor with external data.
+    `message` is the NodeProto it was read from, in which its inputs and outputs have the names
+    `written_names`. `bodies` are the graphs of its attributes, in their order. `external` means
+    that an attribute holds a tensor with external data.
     """
 
     message: Piece
@@ -50,12 +50,12 @@ class Node:
     overload: str
     inputs: list[Value | None]
     outputs: list[Value]
-    given: tuple[str, ...]
+    written_names: tuple[str, ...]
     bodies: list[Graph] = field(default_factory=list)
     external: bool = False
 
     def twin(self) -> Node:
-        """Return a node like this one that reads and makes nothing yet."""
+        """Return a copy of this node without inputs, outputs and bodies."""
         return Node(
             self.message,
             self.name,
@@ -64,7 +64,7 @@ class Node:
             self.overload,
             [],
             [],
-            self.given,
+            self.written_names,
             [],
             self.external,
         )
@@ -87,8 +87,8 @@ class Annotation:
 class Graph:
     """The main graph, a body, or the nodes of a function. Iterating it gives its nodes.
 
-    `output_infos` holds the ValueInfoProto of each of `outputs`. `other_infos` are those that
-    name no value of the graph; `rest` are the fields that are kept as they are.
+    `output_infos` holds the ValueInfoProto of each of `outputs`. `other_infos` are
+    those of other names; `rest` are the fields that are kept as they are.
     """
 
     name: str = ""
@@ -107,7 +107,7 @@ class Graph:
 
 @dataclass(slots=True, eq=False)
 class Function:
-    """A model-local function. `rest` are its fields but the nodes, opset imports and infos.
+    """A model-local function. `rest` are its fields except nodes, opset imports and infos.
 
     `message` is what it was read from, None after a change.
     """
@@ -123,7 +123,7 @@ class Function:
 class Model:
     """A whole ONNX file. `rest` are the fields of its ModelProto that are kept as they are.
 
-    `inferred` holds what shape inference found, by name, once someone had to ask.
+    `inferred` holds the inferred types, by name, once one was needed.
     """
 
     graph: Graph
@@ -136,9 +136,9 @@ class Model:
 
 
 def release(*models: Model) -> None:
-    """Break the cycles of models that nobody needs any more: their memory is free at once.
+    """Break the reference cycles of models that are not needed any more, to free memory at once.
 
-    Python's collector would look at every object first, for a quarter of the time of a cut.
+    Python's collector would scan every object first, which takes a quarter of the time of a cut.
     """
     for model in models:
         for graph in (model.graph, *(function.graph for function in model.functions.values())):

@@ -1,4 +1,4 @@
-"""Reads an ONNX file into a graph; the bytes of its weights are not touched."""
+"""Reads an ONNX file into a graph, without reading the bytes of its weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from partition_core.base.errors import CutError, Problem, problem
 from partition_core.graph.file.byte_range import (
+    ByteSource,
     EarlyEndError,
     File,
     Memory,
     Piece,
     Range,
-    Store,
     content_of,
 )
 from partition_core.graph.file.graph import (
@@ -48,7 +48,7 @@ FUNCTION_IMPORTS, FUNCTION_DOMAIN, FUNCTION_INFOS, FUNCTION_OVERLOAD = 9, 10, 12
 
 _WEIGHTS = frozenset((INITIALIZERS, SPARSE_INITIALIZERS))
 _DEEPEST = 50
-# The two ways in which an attribute's field `type` says that it holds graphs.
+# The two values of an attribute's field `type` for graphs.
 _TYPE_IS_GRAPH = (b"\xa0\x01\x05", b"\xa0\x01\x0a")
 _LOCATION = b"location"
 _Scopes = list[dict[str, Value]]
@@ -57,47 +57,47 @@ _Scopes = list[dict[str, Value]]
 def read_model(source: Path | bytes) -> Model:
     """Return the model in a file, or in the bytes of one.
 
-    Raises CutError, also if the file cannot be read or is no ONNX file.
+    Raises CutError if the file cannot be read or is not an ONNX file.
     """
     where = "the model" if isinstance(source, bytes) else source.name
     try:
-        store = Memory(source) if isinstance(source, bytes) else File(source)
+        content = Memory(source) if isinstance(source, bytes) else File(source)
         folder = Folder(None if isinstance(source, bytes) else source.parent)
-        return _model(Range(store, 0, store.size), folder)
+        return _model(Range(content, 0, content.size), folder)
     except OSError as error:
         what = f"it cannot be read: {error.strerror}"
         raise CutError.at(where, what) from error
     except (WireError, EarlyEndError) as error:
-        raise CutError(_no_model(where, store, error)) from error
+        raise CutError(_no_model(where, content, error)) from error
 
 
-def _no_model(where: str, store: Store, error: CutError) -> Problem:
-    known = kind_of(store.read(0, LONGEST))
-    if known is None:
+def _no_model(where: str, content: ByteSource, error: CutError) -> Problem:
+    kind = kind_of(content.read(0, LONGEST))
+    if kind is None:
         return problem(where, error.problems[0].what)
-    return problem(where, f"it is not an ONNX file: {known.what}", "", known.remedy)
+    return problem(where, f"it is not an ONNX file: {kind.what}", "", kind.remedy)
 
 
 def _model(message: Range, folder: Folder) -> Model:
-    found = fields(message, (GRAPH, FUNCTIONS))
-    graphs = [piece(value) for key, value in found if key >> 3 == GRAPH]
+    parts = fields(message, (GRAPH, FUNCTIONS))
+    graphs = [piece(value) for key, value in parts if key >> 3 == GRAPH]
     if len(graphs) != 1:
         raise WireError(f"it has {len(graphs)} graphs")
-    functions = [_function(piece(value)) for key, value in found if key >> 3 == FUNCTIONS]
-    kept = (IR_VERSION, GRAPH, IMPORTS, TRAINING, FUNCTIONS)
+    functions = [_function(piece(value)) for key, value in parts if key >> 3 == FUNCTIONS]
+    read = (IR_VERSION, GRAPH, IMPORTS, TRAINING, FUNCTIONS)
     return Model(
         graph=read_graph(graphs[0]),
-        ir_version=next((number(value) for key, value in found if key >> 3 == IR_VERSION), 0),
-        opset_imports=_imports(found, IMPORTS),
+        ir_version=next((number(value) for key, value in parts if key >> 3 == IR_VERSION), 0),
+        opset_imports=_imports(parts, IMPORTS),
         functions={function.key: function for function in functions},
-        rest=[one for one in found if one[0] >> 3 not in kept],
+        rest=[part for part in parts if part[0] >> 3 not in read],
         folder=folder,
     )
 
 
-def _imports(found: Iterable[Field], at: int) -> dict[str, int]:
+def _imports(parts: Iterable[Field], at: int) -> dict[str, int]:
     imports: dict[str, int] = {}
-    for key, value in found:
+    for key, value in parts:
         if key >> 3 == at:
             inside = dict(fields(content_of(piece(value))))
             imports[text(inside.get(1 << 3 | 2, b""))] = number(inside.get(2 << 3, 0))
@@ -111,12 +111,12 @@ def read_graph(message: Piece, around: _Scopes | None = None) -> Graph:
     """
     by: dict[int, list[int | Piece]] = {}
     rest: list[Field] = []
-    for one in fields(message, _WEIGHTS):
-        kind = one[0] >> 3
+    for key, content in fields(message, _WEIGHTS):
+        kind = key >> 3
         if kind in _READ:
-            by.setdefault(kind, []).append(one[1])
+            by.setdefault(kind, []).append(content)
         else:
-            rest.append(one)
+            rest.append((key, content))
     scopes = [*(around or []), {}]
     if len(scopes) > _DEEPEST:
         raise WireError(f"its bodies are nested more than {_DEEPEST} deep")
@@ -143,8 +143,8 @@ _READ = frozenset(
 )
 
 
-def _read_inputs(graph: Graph, found: Iterable[int | Piece], own: dict[str, Value]) -> None:
-    for item in found:
+def _read_inputs(graph: Graph, items: Iterable[int | Piece], own: dict[str, Value]) -> None:
+    for item in items:
         info = content_of(piece(item))
         name = _name_in(info)
         value = _new(Value(name, with_open_dims(info, name), is_input=True), own)
@@ -164,8 +164,8 @@ def _read_initializers(
         graph.initializers.append(value)
 
 
-def _read_infos(graph: Graph, found: Iterable[int | Piece], own: dict[str, Value]) -> None:
-    for item in found:
+def _read_infos(graph: Graph, items: Iterable[int | Piece], own: dict[str, Value]) -> None:
+    for item in items:
         info = with_open_dims(content_of(piece(item)))
         name = _name_in(info)
         value = own.get(name)
@@ -175,19 +175,19 @@ def _read_infos(graph: Graph, found: Iterable[int | Piece], own: dict[str, Value
             value.info = info
 
 
-def read_nodes(found: Iterable[int | Piece], scopes: _Scopes) -> list[Node]:
+def read_nodes(items: Iterable[int | Piece], scopes: _Scopes) -> list[Node]:
     """Return the nodes in some NodeProtos; their outputs join the innermost of `scopes`."""
     own = scopes[-1]
     nodes: list[Node] = []
     reads: list[list[str]] = []
-    for item in found:
+    for item in items:
         node, inputs = _node(piece(item))
         for value in node.outputs:
             if value.name:
                 _new(value, own)
         nodes.append(node)
         reads.append(inputs)
-    # A body may name what an outer node makes later: first all outputs, then who reads them.
+    # A body may name the output of a later outer node: first read all outputs, then all inputs.
     for node, inputs in zip(nodes, reads, strict=True):
         node.inputs = [_known(name, scopes) if name else None for name in inputs]
         _read_bodies(node, scopes)
@@ -214,7 +214,7 @@ def _node(message: Piece) -> tuple[Node, list[str]]:
         overload=words[OVERLOAD],
         inputs=[],
         outputs=[],
-        given=(*inputs, *outputs),
+        written_names=(*inputs, *outputs),
     )
     node.outputs = [Value(name, producer=node) for name in outputs]
     return node, inputs
@@ -239,21 +239,21 @@ def _read_bodies(node: Node, scopes: _Scopes) -> None:
 def _annotation(message: bytes, scopes: _Scopes) -> Annotation:
     value = _known(text(part_of(message, 1) or b""), scopes)
     entries = [content_of(piece(entry)) for key, entry in fields(message) if key >> 3 == 2]
-    pairs = [(text(part_of(one, 1) or b""), text(part_of(one, 2) or b"")) for one in entries]
+    pairs = [(text(part_of(e, 1) or b""), text(part_of(e, 2) or b"")) for e in entries]
     return Annotation(value, [(key, _known(name, scopes)) for key, name in pairs])
 
 
 def _function(message: Piece) -> Function:
-    found = fields(message)
-    words = {key >> 3: value for key, value in found}
+    parts = fields(message)
+    words = {key >> 3: value for key, value in parts}
     own: dict[str, Value] = {}
     graph = Graph()
-    for key, item in found:
+    for key, item in parts:
         if key >> 3 == FUNCTION_INPUT:
             graph.inputs.append(_new(Value(text(item), is_input=True), own))
-    graph.nodes = read_nodes([v for k, v in found if k >> 3 == FUNCTION_NODE], [own])
-    _read_infos(graph, [v for k, v in found if k >> 3 == FUNCTION_INFOS], own)
-    outputs = [text(v) for k, v in found if k >> 3 == FUNCTION_OUTPUT]
+    graph.nodes = read_nodes([v for k, v in parts if k >> 3 == FUNCTION_NODE], [own])
+    _read_infos(graph, [v for k, v in parts if k >> 3 == FUNCTION_INFOS], own)
+    outputs = [text(v) for k, v in parts if k >> 3 == FUNCTION_OUTPUT]
     graph.outputs = [_known(name, [own]) for name in outputs]
     changing = (FUNCTION_NODE, FUNCTION_IMPORTS, FUNCTION_INFOS)
     names = (FUNCTION_DOMAIN, FUNCTION_NAME, FUNCTION_OVERLOAD)
@@ -262,8 +262,8 @@ def _function(message: Piece) -> Function:
     return Function(
         key=key_of,
         graph=graph,
-        opset_imports=_imports(found, FUNCTION_IMPORTS),
-        rest=[one for one in found if one[0] >> 3 not in changing],
+        opset_imports=_imports(parts, FUNCTION_IMPORTS),
+        rest=[part for part in parts if part[0] >> 3 not in changing],
         message=message,
     )
 
@@ -282,5 +282,5 @@ def _known(name: str, scopes: _Scopes) -> Value:
     for scope in reversed(scopes):
         if name in scope:
             return scope[name]
-    # Nothing makes it: the model is not valid, or its node waits in a graph around this one.
+    # Undefined so far: the model is invalid, or an outer graph defines it later.
     return scopes[-1].setdefault(name, Value(name))

@@ -1,6 +1,6 @@
 """Writes a graph as the pieces of an ONNX file, in the order of field numbers; weights stay ranges.
 
-Equal graphs give equal pieces. What was read and not changed is written as it was read.
+Equal graphs give equal pieces. Unchanged parts are written as they were read.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def write_graph(graph: Graph, weights: Weights) -> list[Piece]:
     """Return the pieces of the GraphProto of `graph`."""
     nodes: list[Piece] = []
     for node in graph.nodes:
-        made = _node(node, weights)
-        if isinstance(made, bytes):
-            nodes.append(b"%b%b%b" % (_NODE_TAG, varint(len(made)), made))
+        content = _node(node, weights)
+        if isinstance(content, bytes):
+            nodes.append(b"%b%b%b" % (_NODE_TAG, varint(len(content)), content))
         else:
-            nodes += message(at.NODES, made)
+            nodes += message(at.NODES, content)
     parts = [(at.NODES, nodes)]
     if graph.name:
         parts.append((at.GRAPH_NAME, [named(at.GRAPH_NAME, graph.name)]))
@@ -79,29 +79,29 @@ def write_graph(graph: Graph, weights: Weights) -> list[Piece]:
 
 
 def _sorted(parts: list[tuple[int, list[Piece]]]) -> list[Piece]:
-    return [one for _, pieces in sorted(parts, key=lambda part: part[0]) for one in pieces]
+    return [item for _, pieces in sorted(parts, key=lambda part: part[0]) for item in pieces]
 
 
 def _initializer(value: Value, weights: Weights) -> tuple[int, list[Piece]]:
     tensor = value.tensor
     if tensor is None:
-        raise ValueError(f"'{value.name}' is no initializer")
+        raise ValueError(f"'{value.name}' is not an initializer")
     if tensor.sparse:
-        made = _sparse(tensor.message, value.name, weights)
-        return at.SPARSE_INITIALIZERS, message(at.SPARSE_INITIALIZERS, made)
+        content = _sparse(tensor.message, value.name, weights)
+        return at.SPARSE_INITIALIZERS, message(at.SPARSE_INITIALIZERS, content)
     return at.INITIALIZERS, message(at.INITIALIZERS, weights.written(tensor, value.name))
 
 
 def _sparse(content: Piece, name: str | None, weights: Weights) -> list[Piece]:
-    made: list[Piece] = []
+    pieces: list[Piece] = []
     for key, value in fields(content):
         if key >> 3 in _SPARSE_PARTS:
             tensor = read_tensor(piece(value))
-            called = name if key >> 3 == 1 and name is not None else tensor.name
-            made += message(key >> 3, weights.written(tensor, called))
+            own_name = name if key >> 3 == 1 and name is not None else tensor.name
+            pieces += message(key >> 3, weights.written(tensor, own_name))
         else:
-            made += written(key, value)
-    return made
+            pieces += written(key, value)
+    return pieces
 
 
 def _infos(graph: Graph) -> Iterator[bytes]:
@@ -128,7 +128,7 @@ def _renamed(info: bytes, name: str) -> bytes:
 
 def _node(node: Node, weights: Weights) -> bytes | list[Piece]:
     names = (*(v.name if v else "" for v in node.inputs), *(v.name for v in node.outputs))
-    if names == node.given and not node.bodies and not node.external:
+    if names == node.written_names and not node.bodies and not node.external:
         return node.message if isinstance(node.message, bytes) else [node.message]
     count = len(node.inputs)
     parts: list[tuple[int, list[Piece]]] = [
@@ -136,7 +136,7 @@ def _node(node: Node, weights: Weights) -> bytes | list[Piece]:
         for index, name in enumerate(names)
     ]
     bodies = iter(node.bodies)
-    renames = dict(zip(node.given, names, strict=False))
+    renames = dict(zip(node.written_names, names, strict=False))
     for key, value in fields(node.message):
         kind = key >> 3
         if kind in (at.NODE_INPUT, at.NODE_OUTPUT):
@@ -151,25 +151,25 @@ def _node(node: Node, weights: Weights) -> bytes | list[Piece]:
 
 
 def _attribute(content: Piece, bodies: Iterator[Graph], weights: Weights) -> list[Piece]:
-    made: list[Piece] = []
+    pieces: list[Piece] = []
     for key, value in fields(content):
         kind = key >> 3
         if kind in (at.BODY, at.BODIES):
-            made += message(kind, write_graph(next(bodies), weights))
+            pieces += message(kind, write_graph(next(bodies), weights))
         elif kind in (at.TENSOR, at.TENSORS):
             tensor = read_tensor(piece(value))
-            made += message(kind, weights.written(tensor, tensor.name))
+            pieces += message(kind, weights.written(tensor, tensor.name))
         elif kind in (at.SPARSE, at.SPARSES):
-            made += message(kind, _sparse(piece(value), None, weights))
+            pieces += message(kind, _sparse(piece(value), None, weights))
         else:
-            made += written(key, value)
-    return made
+            pieces += written(key, value)
+    return pieces
 
 
 def _devices(content: bytes, renames: Mapping[str, str]) -> bytes:
     def tensor(name: bytes) -> bytes:
-        known = text(name)
-        return renames.get(known, known).encode("utf-8", "surrogateescape")
+        old = text(name)
+        return renames.get(old, old).encode("utf-8", "surrogateescape")
 
     return changed(content, {_SHARDING: lambda spec: changed(spec, {_TENSOR_NAME: tensor})})
 
@@ -184,9 +184,9 @@ def _function(function: Function, weights: Weights) -> list[Piece]:
         return [function.message]
     parts = [(key >> 3, written(key, value)) for key, value in function.rest]
     for node in function.graph:
-        made = _node(node, weights)
-        content = [made] if isinstance(made, bytes) else made
-        parts.append((at.FUNCTION_NODE, message(at.FUNCTION_NODE, content)))
+        content = _node(node, weights)
+        pieces = [content] if isinstance(content, bytes) else content
+        parts.append((at.FUNCTION_NODE, message(at.FUNCTION_NODE, pieces)))
     for item in _imports(function.opset_imports):
         parts.append((at.FUNCTION_IMPORTS, [sized(at.FUNCTION_IMPORTS, item)]))
     values = [*function.graph.inputs, *(v for node in function.graph for v in node.outputs)]

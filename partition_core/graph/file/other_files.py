@@ -1,4 +1,4 @@
-"""Files that come in the place of an ONNX file, told by their first bytes. Pure."""
+"""Recognizes files that are given instead of an ONNX file by their first bytes. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from typing import NamedTuple
 
 LONGEST = 64
-"""Bytes that tell what a file is."""
+"""Bytes needed to recognize a file."""
 
 
 class Kind(NamedTuple):
-    """A kind of files: what one is, and what to do about it."""
+    """A kind of file: what it is, and what to do about it."""
 
     what: str
     remedy: str
@@ -23,26 +23,30 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = tuple(
         (rb"\Z", "it is empty", "fetch it again"),
         (
             rb"version https://git-lfs",
-            "it is a pointer of Git LFS in the place of the file",
+            "it is a Git LFS pointer instead of the file",
             "run `git lfs pull` in its repository",
         ),
         (
             rb"\s*<(!doctype|html|head|body)",
-            "it is a page of the web",
+            "it is a web page",
             "open its address in a browser: it may need a login, or another address for the file",
         ),
         (rb"PK\x03\x04", "it is a zip archive, as torch.save makes", f"unpack it, or {_OF_TORCH}"),
-        (rb"\x1f\x8b", "it is packed by gzip", "unpack it with `gunzip`"),
-        (rb"\x80[\x02-\x05]", "it is a pickle of Python", _OF_TORCH),
+        (rb"\x1f\x8b", "it is compressed with gzip", "decompress it with `gunzip`"),
+        (rb"\x80[\x02-\x05]", "it is a Python pickle", _OF_TORCH),
         (rb"\x89HDF\r\n", "it is an HDF5 file, as Keras makes", "convert it with tf2onnx"),
-        (rb".{4}TFL3", "it is a model of TensorFlow Lite", "convert it with tf2onnx"),
-        (rb".{4}ORTM", "it is in onnxruntime's own format", "take the .onnx it was made of"),
-        (rb"\s*<\?xml", "it is XML, as OpenVINO makes", "take the .onnx it was made of"),
-        (rb"\s*\{\s*(\"|\})", "it is JSON", "look into it: a server may tell an error so"),
+        (rb".{4}TFL3", "it is a TensorFlow Lite model", "convert it with tf2onnx"),
+        (rb".{4}ORTM", "it is in onnxruntime's own format", "use the .onnx file it was made from"),
+        (rb"\s*<\?xml", "it is XML, as OpenVINO makes", "use the .onnx file it was made from"),
+        (
+            rb"\s*\{\s*(\"|\})",
+            "it is JSON",
+            "look into it: it may be an error message from a server",
+        ),
     )
 )
 
 
 def kind_of(start: bytes) -> Kind | None:
-    """Return what a file is whose first bytes are `start`; None for what nobody knows."""
+    """Return the kind of a file whose first bytes are `start`; None if unknown."""
     return next((kind for pattern, kind in _KINDS if pattern.match(start)), None)

@@ -1,4 +1,4 @@
-"""Weights of an ONNX file: what their TensorProto says, and where their bytes lie."""
+"""Weights of an ONNX file: the content of their TensorProto, and where their bytes are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WHOLE = re.compile("[0-9]{1,20}")
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """Where a tensor's bytes lie: in the file `location`, relative to the model's folder.
+    """Where a tensor's bytes are: in the file `location`, relative to the model's folder.
 
     A `length` of None means as many as the tensor needs.
     """
@@ -45,11 +45,11 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor as its message has it; its bytes are read only where someone asks for them.
+    """A tensor as in its message; its bytes are read only when needed.
 
-    `raw` are its bytes in the order of raw_data if they lie in the message (also those of
-    float_data, which are the same), `external` says where they lie outside of it. A sparse
-    tensor has neither.
+    `raw` are its bytes in the layout of raw_data if they are in the message (also those of
+    float_data, which are the same), `external` is where they are otherwise. A sparse tensor has
+    neither.
     """
 
     name: str
@@ -66,31 +66,31 @@ class Tensor:
         return tensor_info(self.name, self.dtype, self.dims)
 
     @property
-    def weight(self) -> int:
-        """The number of bytes that it has in memory, or in its message if it holds strings."""
+    def nbytes(self) -> int:
+        """Its size in memory, or that of its message if it holds strings."""
         return byte_size(self.dtype, self.dims) or len(self.message)
 
 
 def tensor_fields(message: Piece) -> list[Field]:
-    """Return the fields of a TensorProto; of a range the contents are ranges."""
+    """Return the fields of a TensorProto; if it is a range, large contents are ranges."""
     return fields(message, _CONTENT)
 
 
 def read_tensor(message: Piece) -> Tensor:
     """Return the tensor in a TensorProto; raises WireError and EOFError."""
-    found = tensor_fields(message)
-    last = {key >> 3: value for key, value in found}
+    parts = tensor_fields(message)
+    last = {key >> 3: value for key, value in parts}
     raw = last.get(RAW)
     for number_of in (FLOATS, DOUBLES):
-        runs = [value for key, value in found if key >> 3 == number_of]
-        # A float_data in one packed run is what raw_data would hold.
-        if raw is None and len(runs) == 1 and found and _packed(found, number_of):
+        runs = [value for key, value in parts if key >> 3 == number_of]
+        # One packed run of float_data is the same as raw_data.
+        if raw is None and len(runs) == 1 and parts and _packed(parts, number_of):
             raw = runs[0]
-    external = _external(found) if last.get(PLACE) == _EXTERNAL else None
+    external = _external(parts) if last.get(PLACE) == _EXTERNAL else None
     return Tensor(
         name=text(last.get(NAME, b"")),
         dtype=number(last.get(DTYPE, 0)),
-        dims=tuple(integers(found, DIMS)),
+        dims=tuple(integers(parts, DIMS)),
         message=message,
         raw=None if raw is None or external else piece(raw),
         external=external,
@@ -101,19 +101,19 @@ def read_sparse_tensor(message: Piece) -> Tensor:
     """Return the tensor in a SparseTensorProto, which has the name of its values."""
     inside = fields(message)
     values = [piece(value) for key, value in inside if key >> 3 == _VALUES]
-    held = read_tensor(values[-1]) if values else None
-    if held is None:
+    dense = read_tensor(values[-1]) if values else None
+    if dense is None:
         raise WireError("a sparse tensor has no values")
-    return Tensor(held.name, held.dtype, tuple(integers(inside, 3)), message, sparse=True)
+    return Tensor(dense.name, dense.dtype, tuple(integers(inside, 3)), message, sparse=True)
 
 
-def _packed(found: list[Field], number_of: int) -> bool:
-    return all(key & 7 == 2 for key, _ in found if key >> 3 == number_of)
+def _packed(parts: list[Field], number_of: int) -> bool:
+    return all(key & 7 == 2 for key, _ in parts if key >> 3 == number_of)
 
 
-def _external(found: list[Field]) -> External:
+def _external(parts: list[Field]) -> External:
     entries: dict[str, str] = {}
-    for key, value in found:
+    for key, value in parts:
         if key >> 3 == LOCATIONS:
             entry = content_of(piece(value))
             entries[text(part_of(entry, 1) or b"")] = text(part_of(entry, 2) or b"")
@@ -125,44 +125,41 @@ def _external(found: list[Field]) -> External:
 
 @dataclass
 class Folder:
-    """Where the external data of a model is looked up: below `path`, the folder of its file.
-
-    None is the folder of a model without one, in memory.
-    """
+    """The folder of a model's external data: `path`, that of its file; None for one in memory."""
 
     path: Path | None
     _files: dict[str, File] = field(default_factory=dict)
 
     def bytes_of(self, tensor: Tensor) -> Range:
-        """Return where the bytes of an external tensor lie; raises CutError if they do not."""
-        place = tensor.external
-        if place is None:
+        """Return the range of the bytes of an external tensor; raises CutError if it is invalid."""
+        external = tensor.external
+        if external is None:
             raise ValueError(f"'{tensor.name}' is not external")
         needed = byte_size(tensor.dtype, tensor.dims)
-        length = needed if place.length is None else place.length
+        length = needed if external.length is None else external.length
         where = f"initializer '{tensor.name}'"
         if needed is None or length is None or length != needed:
             what = f"its external data has {length} bytes"
             dtype = DTYPES.get(tensor.dtype, "undefined")
             expected = f"expected {needed} for {dtype} {list(tensor.dims)}"
             raise CutError.at(where, what, expected)
-        store = self._file(place.location, where)
-        if place.offset + length > store.size:
-            what = f"'{place.location}' ends at byte {store.size}"
-            raise CutError.at(where, what, f"expected {place.offset + length} at least")
-        return Range(store, place.offset, length)
+        file = self._file(external.location, where)
+        if external.offset + length > file.size:
+            what = f"'{external.location}' ends at byte {file.size}"
+            raise CutError.at(where, what, f"expected at least {external.offset + length}")
+        return Range(file, external.offset, length)
 
     def _check_link(self, path: Path, where: str) -> None:
         """Raise CutError for a link that leads out of the folder: such a file is not the model's.
 
-        It may lead to the blobs of the same model in the cache of Hugging Face, where each file of
-        a snapshot is such a link.
+        It may lead to the blobs of the same model in the Hugging Face cache, where each file of a
+        snapshot is such a link.
         """
         real, folder = path.resolve(), (self.path or path.parent).resolve()
         caches = (
             above.parent / _BLOBS for above in (folder, *folder.parents) if above.name == _SNAPSHOTS
         )
-        if not any(real.is_relative_to(one) for one in (folder, *caches)):
+        if not any(real.is_relative_to(allowed) for allowed in (folder, *caches)):
             what = f"its external data in '{path.name}' is a link to '{real}', outside the folder"
             expected = "expected a file beside the model"
             remedy = "put the file there, or a hard link: a link of a model may lead to anything"
@@ -173,7 +170,7 @@ class Folder:
             return self._files[location]
         steps = PurePosixPath(location.replace(os.sep, "/"))
         if not location or steps.is_absolute() or ".." in steps.parts or self.path is None:
-            what = f"its external data lies in '{location}'"
+            what = f"its external data is in '{location}'"
             raise CutError.at(where, what, "expected a path below the model's folder")
         try:
             self._files[location] = File(self.path / location)

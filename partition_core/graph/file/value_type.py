@@ -1,4 +1,4 @@
-"""Reads and rewrites what a file says of a value, its ValueInfoProto; must not know graphs."""
+"""Reads and rewrites the ValueInfoProto of a value; must not know graphs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _AROUND = {
 class ValueType:
     """The type of a value. `dims` are sizes, symbols or None for unknown; None without a rank.
 
-    `dtype` is ONNX's number, 0 for what is not a tensor; `text` names the type for people:
+    `dtype` is ONNX's number, 0 if it is not a tensor; `text` names the type for people:
     `float32`, `seq(float32)`.
     """
 
@@ -69,7 +69,7 @@ class ValueType:
 
     @property
     def composed(self) -> bool:
-        """Whether it is something else than a tensor: a sequence, an optional, a map."""
+        """Whether it is not a tensor, but a sequence, an optional or a map."""
         return "(" in self.text or self.text == "opaque"
 
 
@@ -91,14 +91,14 @@ def type_of(info: bytes | None) -> ValueType | None:
 
 def symbols_in(info: bytes | None) -> list[str]:
     """Return every symbol of the shapes in `info`, also inside sequences; raises WireError."""
-    found: list[str] = []
+    symbols: list[str] = []
 
     def note(symbol: str) -> str:
-        found.append(symbol)
+        symbols.append(symbol)
         return symbol
 
     with_symbols(info or b"", note)
-    return found
+    return symbols
 
 
 def with_name(info: bytes, name: str) -> bytes:
@@ -116,9 +116,9 @@ def with_symbols(info: bytes, rename: Callable[[str], str]) -> bytes:
 
 
 def with_open_dims(info: bytes, name: str = "") -> bytes:
-    """Return `info` with negative sizes as dims that are open, as exporters mean them.
+    """Return `info` with negative sizes as open dims, which is what exporters mean by them.
 
-    Such a dim is called after `name` and its axis, or has no name where that is empty.
+    Such a dim is named after `name` and its axis, or has no name if that is empty.
     """
 
     def opened(content: bytes, axis: int) -> bytes:
@@ -147,9 +147,9 @@ def _with_dims(info: bytes, change: Callable[[bytes, int], bytes]) -> bytes:
         nonlocal depth
         _check_depth(depth)
         depth += 1
-        made = changed(content, kinds)
+        result = changed(content, kinds)
         depth -= 1
-        return made
+        return result
 
     def around(inner: int) -> Callable[[bytes], bytes]:
         return lambda content: changed(content, {inner: any_type})
@@ -160,7 +160,7 @@ def _with_dims(info: bytes, change: Callable[[bytes, int], bytes]) -> bytes:
 
 
 def tensor_info(name: str, dtype: int, dims: Sequence[Dim], of: bytes = b"") -> bytes:
-    """Return the info of a tensor; what else `of` says (denotations, doc string) is kept."""
+    """Return the info of a tensor; other fields of `of` (denotations, doc string) are kept."""
     old = part_of(of, _TYPE) or b""
     old_shape = part_of(part_of(old, _TENSOR) or b"", _SHAPE) or b""
     notes = [content_of(piece(value)) for key, value in fields(old_shape) if key >> 3 == _DIM]
@@ -170,8 +170,8 @@ def tensor_info(name: str, dtype: int, dims: Sequence[Dim], of: bytes = b"") -> 
         for dim, note in zip(dims, notes, strict=False)
     )
     tensor = sized(_TENSOR, counted(_ELEMENT, dtype) + sized(_SHAPE, shape))
-    made = tensor + without(old, _TENSOR)
-    return named(_NAME, name) + sized(_TYPE, made) + without(of, _NAME, _TYPE)
+    content = tensor + without(old, _TENSOR)
+    return named(_NAME, name) + sized(_TYPE, content) + without(of, _NAME, _TYPE)
 
 
 def _check_depth(depth: int) -> None:
@@ -208,14 +208,14 @@ def _tensor(message: bytes) -> tuple[int, tuple[Dim, ...] | None]:
 
 
 def _dim(message: bytes) -> Dim:
-    found: Dim = None
+    dim: Dim = None
     for key, value in fields(message):
         if key >> 3 == _SIZE:
             size = number(value)
-            found = size if size >= 0 else None
+            dim = size if size >= 0 else None
         elif key >> 3 == _SYMBOL:
-            found = text(value) or None
-    return found
+            dim = text(value) or None
+    return dim
 
 
 def _dim_message(dim: Dim) -> bytes:

@@ -17,13 +17,13 @@ from partition_core.graph.file.tensor import (
 from partition_core.graph.file.wire import counted, message, named, sized, written
 
 ALIGNMENT = 4096
-"""Where a tensor starts in a data file: at a multiple of a page, so that it can be mapped."""
+"""Tensors start at a multiple of the page size in a data file, so that they can be mapped."""
 SMALL = 1024
-"""Tensors of less bytes stay in the model: shapes and axes that shape inference reads."""
+"""Tensors with fewer bytes stay in the model: shapes and axes that shape inference reads."""
 
 
 class Inline:
-    """All bytes go into the model, also those that lay in other files."""
+    """All bytes go into the model, also those from other files."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Inline:
 
 
 class Beside:
-    """Large tensors go into one data file that is called `location`: `pieces` is its content."""
+    """Large tensors go into one data file called `location`, whose content is `pieces`."""
 
     def __init__(self, folder: Folder, location: str) -> None:
         self._folder = folder
@@ -52,14 +52,14 @@ class Beside:
         if len(content) < SMALL:
             return _with(tensor, name, RAW, message(RAW, [content]))
         gap = -self.size % ALIGNMENT
-        place = external_data(self._location, self.size + gap, len(content))
+        entries = external_data(self._location, self.size + gap, len(content))
         self.pieces += [bytes(gap), content]
         self.size += gap + len(content)
-        return _with(tensor, name, LOCATIONS, [place])
+        return _with(tensor, name, LOCATIONS, [entries])
 
 
 class Referred:
-    """External data stays where it is: `prefix` leads from the new model's folder to the old's.
+    """External data stays where it is: `prefix` leads from the new model's folder to the old one.
 
     It is empty, or ends with a slash.
     """
@@ -69,15 +69,16 @@ class Referred:
 
     def written(self, tensor: Tensor, name: str) -> list[Piece]:
         """Return the TensorProto of `tensor` under `name`."""
-        place = tensor.external
-        if place is None or not self._prefix:
+        external = tensor.external
+        if external is None or not self._prefix:
             return _as_it_is(tensor, name)
-        made = external_data(self._prefix + place.location, place.offset, place.length)
-        return _with(tensor, name, LOCATIONS, [made])
+        location = self._prefix + external.location
+        entries = external_data(location, external.offset, external.length)
+        return _with(tensor, name, LOCATIONS, [entries])
 
 
 class Renamed:
-    """All external data lies in the file `location`, where it was; `former` were its names."""
+    """External data is in the file `location`, otherwise unchanged; `former` are its old names."""
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -85,16 +86,16 @@ class Renamed:
 
     def written(self, tensor: Tensor, name: str) -> list[Piece]:
         """Return the TensorProto of `tensor` under `name`."""
-        place = tensor.external
-        if place is None:
+        external = tensor.external
+        if external is None:
             return _as_it_is(tensor, name)
-        self.former.add(place.location)
-        made = external_data(self._location, place.offset, place.length)
-        return _with(tensor, name, LOCATIONS, [made])
+        self.former.add(external.location)
+        entries = external_data(self._location, external.offset, external.length)
+        return _with(tensor, name, LOCATIONS, [entries])
 
 
 def external_data(location: str, offset: int, length: int | None) -> bytes:
-    """Return the fields of a TensorProto that say where its bytes lie."""
+    """Return the fields of a TensorProto for bytes in another file."""
     entries = {"location": location, "offset": str(offset)}
     if length is not None:
         entries["length"] = str(length)
@@ -116,7 +117,7 @@ def _as_it_is(tensor: Tensor, name: str) -> list[Piece]:
 
 
 def _with(tensor: Tensor, name: str, number: int, content: list[Piece]) -> list[Piece]:
-    # The tensor with its bytes in another place; strings and varints never come here.
+    # The tensor with its bytes elsewhere; tensors of strings and varints never get here.
     moved = (NAME, FLOATS, RAW, DOUBLES, LOCATIONS, PLACE)
     parts: list[tuple[int, list[Piece]]] = [
         (key >> 3, written(key, value))
@@ -129,4 +130,4 @@ def _with(tensor: Tensor, name: str, number: int, content: list[Piece]) -> list[
 
 
 def _sorted(parts: list[tuple[int, list[Piece]]]) -> list[Piece]:
-    return [one for _, pieces in sorted(parts, key=lambda part: part[0]) for one in pieces]
+    return [item for _, pieces in sorted(parts, key=lambda part: part[0]) for item in pieces]

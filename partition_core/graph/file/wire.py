@@ -1,4 +1,4 @@
-"""Reads and writes the wire format of protobuf; must not know ONNX.
+"""Reads and writes the protobuf wire format; must not know ONNX.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -19,35 +19,35 @@ _AFTER_A_JUMP = 1 << 12
 _NOTHING: frozenset[int] = frozenset()
 
 Field = tuple[int, int | Piece]
-"""A field as the file has it: its key, which is 8 times its number plus its wire type, and its
-value: an int for a varint, bytes or a range for anything else."""
+"""A field as in the file: its key, which is 8 times its number plus its wire type, and its value:
+an int for a varint, bytes or a range for anything else."""
 
 
 class WireError(CutError):
-    """Bytes that are no protobuf message, wherever it is that somebody looks into them."""
+    """Bytes that are not a protobuf message."""
 
     def __init__(self, what: str) -> None:
         super().__init__(problem("", f"it is not an ONNX file: {what}"))
         self.what = what
 
 
-def fields(message: Piece, left: Collection[int] = _NOTHING) -> list[Field]:
+def fields(message: Piece, unread: Collection[int] = _NOTHING) -> list[Field]:
     """Return the fields of `message` in its order; raises WireError and EOFError.
 
-    Of a range, the values of the fields with a number in `left`, and all longer than 64 KiB,
-    are ranges: their bytes are not read.
+    If `message` is a range, the values of fields with a number in `unread`, and all longer than
+    64 KiB, are ranges: their bytes are not read.
     """
     if isinstance(message, bytes):
         return _fields_of_bytes(message)
-    if message.length <= _READ_WHOLE and not left:
+    if message.length <= _READ_WHOLE and not unread:
         return _fields_of_bytes(message.read())
-    return _fields_of_range(message, left)
+    return _fields_of_range(message, unread)
 
 
 def _fields_of_bytes(data: bytes) -> list[Field]:
-    # The one hot loop: a model of 100,000 nodes has a million fields.
-    found: list[Field] = []
-    add = found.append
+    # The hot loop: a model of 100,000 nodes has a million fields.
+    result: list[Field] = []
+    add = result.append
     at, end = 0, len(data)
     try:
         while at < end:
@@ -79,20 +79,20 @@ def _fields_of_bytes(data: bytes) -> list[Field]:
                 at += size
     except IndexError:
         raise WireError("a field is longer than its message") from None
-    return found
+    return result
 
 
-def _fields_of_range(message: Range, left: Collection[int]) -> list[Field]:
-    found: list[Field] = []
-    store = message.store
+def _fields_of_range(message: Range, unread: Collection[int]) -> list[Field]:
+    result: list[Field] = []
+    source = message.source
     start, data = message.start, b""
     at, end = message.start, message.start + message.length
     while at < end:
         index = at - start
         if index + _LONGEST_HEAD > len(data) and start + len(data) < end:
-            # After a jump over bytes that are left where they are, only a little is read.
+            # After a jump over unread bytes, only a little is read.
             chunk = _IN_A_ROW if data and index <= len(data) else _AFTER_A_JUMP
-            start, data, index = at, store.read(at, min(chunk, end - at)), 0
+            start, data, index = at, source.read(at, min(chunk, end - at)), 0
         try:
             key, after = varint_at(data, index)
             kind = key & 7
@@ -104,18 +104,18 @@ def _fields_of_range(message: Range, left: Collection[int]) -> list[Field]:
             raise WireError("a field is longer than its message") from None
         at += after - index
         if kind == VARINT:
-            found.append((key, value))
+            result.append((key, value))
             continue
         if at + value > end:
             raise WireError("a field is longer than its message")
-        if value > _READ_WHOLE or key >> 3 in left:
-            found.append((key, Range(store, at, value)))
+        if value > _READ_WHOLE or key >> 3 in unread:
+            result.append((key, Range(source, at, value)))
         elif after + value <= len(data):
-            found.append((key, data[after : after + value]))
+            result.append((key, data[after : after + value]))
         else:
-            found.append((key, Range(store, at, value).read()))
+            result.append((key, Range(source, at, value).read()))
         at += value
-    return found
+    return result
 
 
 def varint_at(data: bytes, at: int) -> tuple[int, int]:
@@ -139,7 +139,7 @@ def _fixed_size(kind: int) -> int:
 
 
 def signed(value: int) -> int:
-    """Return the int64 that the unsigned `value` stands for."""
+    """Return the int64 with the bits of the unsigned `value`."""
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -158,18 +158,18 @@ def varint(value: int) -> bytes:
 
 def integers(values: Iterable[Field], number: int) -> list[int]:
     """Return the int64 values of a repeated field, packed or not."""
-    found: list[int] = []
+    numbers: list[int] = []
     for key, value in values:
         if key >> 3 != number:
             continue
         if isinstance(value, int):
-            found.append(signed(value))
+            numbers.append(signed(value))
             continue
         packed, at = content_of(value), 0
         while at < len(packed):
-            one, at = varint_at(packed, at)
-            found.append(signed(one))
-    return found
+            unsigned, at = varint_at(packed, at)
+            numbers.append(signed(unsigned))
+    return numbers
 
 
 def text(value: int | Piece) -> str:
@@ -177,21 +177,21 @@ def text(value: int | Piece) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, int):
-        raise WireError("a number stands where a text is expected")
+        raise WireError("it has a number where a string is expected")
     return value.read().decode("utf-8", "surrogateescape")
 
 
 def piece(value: int | Piece) -> Piece:
     """Return the bytes of a field that holds bytes or a message; raises WireError."""
     if isinstance(value, int):
-        raise WireError("a number stands where bytes are expected")
+        raise WireError("it has a number where bytes are expected")
     return value
 
 
 def number(value: int | Piece) -> int:
     """Return the int64 of a field that holds one; raises WireError."""
     if not isinstance(value, int):
-        raise WireError("bytes stand where a number is expected")
+        raise WireError("it has bytes where a number is expected")
     return signed(value)
 
 
@@ -245,6 +245,6 @@ def without(content: bytes, *numbers: int) -> bytes:
 
 
 def part_of(content: bytes, number: int) -> bytes | None:
-    """Return the message in the field `number` of `content`: all of them merged, or None."""
-    found = [content_of(piece(value)) for key, value in fields(content) if key >> 3 == number]
-    return b"".join(found) if found else None
+    """Return the message in the field `number` of `content`, all occurrences merged, or None."""
+    parts = [content_of(piece(value)) for key, value in fields(content) if key >> 3 == number]
+    return b"".join(parts) if parts else None

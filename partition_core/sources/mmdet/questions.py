@@ -7,7 +7,7 @@ A row holds for a function as it is in mmdet 3.3.0 and mmcv 2.1.0, by the digest
 from __future__ import annotations
 
 from partition_core.trace.asker import Function
-from partition_core.trace.conditions import called_by, given, parts
+from partition_core.trace.conditions import argument_given, called_by, parts
 from partition_core.trace.questions import (
     MORE_THAN_THE_LIMIT,
     NOT_ALL,
@@ -194,7 +194,7 @@ KNOWN_FUNCTIONS = (
         "2d35a07497d34cc6",
         ("if roi.shape[0] == 0:", NOT_EMPTY),
         ("if rescale and bboxes.size(0) > 0:", _NONE_LEFT_BEFORE),
-        only=(given("rcnn_test_cfg"), parts("bbox_coder", "loss_cls")),
+        only=(argument_given("rcnn_test_cfg"), parts("bbox_coder", "loss_cls")),
     ),
     _known(
         "mmdet.models.roi_heads.bbox_heads.bbox_head",
@@ -221,7 +221,7 @@ KNOWN_FUNCTIONS = (
         "CascadeRoIHead.predict_bbox",
         "0ce24dc4d87f6dfa",
         ("if rois.shape[0] == 0:", NOT_EMPTY),
-        only=(given("rcnn_test_cfg"), parts("_refine_roi", *_FINDS_BOXES)),
+        only=(argument_given("rcnn_test_cfg"), parts("_refine_roi", *_FINDS_BOXES)),
     ),
     _known(
         "mmdet.models.roi_heads.cascade_roi_head",
@@ -320,7 +320,7 @@ KNOWN_FUNCTIONS = (
         "StandardRoIHead.predict_bbox",
         "db64b9f7b1502c83",
         ("if rois.shape[0] == 0:", NOT_EMPTY),
-        only=(given("rcnn_test_cfg"), parts(*_FINDS_BOXES)),
+        only=(argument_given("rcnn_test_cfg"), parts(*_FINDS_BOXES)),
     ),
     _known(
         "mmdet.models.roi_heads.standard_roi_head",

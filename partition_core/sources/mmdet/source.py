@@ -60,14 +60,14 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
         inputs=recipe.export.inputs,
         samples=picture_samples(recipe, own, root),
         typical_input=imaginary_sample(recipe, own, "model.config"),
-        init=init,
-        detects=True,
-        resized=lambda shapes, number: resized_sample(recipe, own, root, shapes[0], number),
+        initialize=init,
+        is_detector=True,
+        resized_sample=lambda shapes, number: resized_sample(recipe, own, root, shapes[0], number),
         while_traced=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
         translations=ALL_TRANSLATIONS,
         notes=picture_notes(config, own, recipe.export),
-        refusal=lambda sample, reason: (
+        sample_problem=lambda sample, reason: (
             refused_channels(module, sample[0], spec)
             or refused_size(module, sample[0], spec, reason)
         ),

@@ -17,7 +17,7 @@ from partition_core.graph.file.graph_writer import write_model
 from partition_core.graph.file.weights import Inline
 from partition_core.graph.files import LARGEST
 from partition_core.graph.index_reads import index_ranges
-from partition_core.graph.inference import read_too_early
+from partition_core.graph.inference import order_problem
 from partition_core.graph.marks import MarkedTensor, MarkTable, marks_of
 from partition_core.graph.model_inputs import (
     IN_THE_FILE,
@@ -80,7 +80,7 @@ def marked_by(job: Job, path: Path) -> GivenFile:
         _check_segments(job, model, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
-    return GivenFile(model, added, {str(t.reference): t.seen.name for t in reachable})
+    return GivenFile(model, added, {str(t.reference): t.marked_value.name for t in reachable})
 
 
 def opened(file: RecipeFile, path: Path) -> Model:
@@ -109,7 +109,7 @@ def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
 def check_order(model: Model, name: str) -> None:
     """Raise CutError for a node that comes before one whose tensor it reads."""
     # onnxruntime sorts the nodes; onnx would tell it of the tensors behind the marks.
-    if late := read_too_early(model.graph):
+    if late := order_problem(model.graph):
         raise CutError.at(name, late, "", "sort the nodes, as ONNX asks")
 
 

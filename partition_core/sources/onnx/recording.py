@@ -16,7 +16,7 @@ from partition_core.base.errors import ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.external import locations
 from partition_core.graph.file.graph import Model
-from partition_core.graph.inference import ended_by
+from partition_core.graph.inference import crash_problem
 from partition_core.graph.mark_nodes import mark_definitions, mark_functions
 from partition_core.graph.more_outputs import with_outputs
 from partition_core.proof.comparison import change, is_numeric, same_bits
@@ -102,7 +102,7 @@ def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> Non
     except RaisedError:
         pass
     except DiedError as error:
-        raise ProofError(ended_by(source.name, "a run in onnxruntime", error)) from error
+        raise ProofError(crash_problem(source.name, "a run in onnxruntime", error)) from error
 
 
 def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:

@@ -20,7 +20,7 @@ from partition_core.sources.samples import (
 from partition_core.sources.torch.samples import in_order, read_ranges, resized_sample
 from partition_core.sources.traced import export, record
 from partition_core.trace.callables import factory_error, imported
-from partition_core.trace.calling import called
+from partition_core.trace.calling import as_called
 from partition_core.trace.refusals import check_followed
 from partition_core.trace.traceable_model import Sample, TraceableModel
 
@@ -32,7 +32,7 @@ def load(recipe: Recipe, source: TorchModel, root: Path) -> TraceableModel:
     place = "model.factory"
     own = _made(source, place).eval()
     check_followed(own)
-    module, specs = called(own, recipe.export)
+    module, specs = as_called(own, recipe.export)
     given = given_inputs(recipe, root)
     samples = samples_of(specs, given)
     ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
@@ -45,13 +45,13 @@ def load(recipe: Recipe, source: TorchModel, root: Path) -> TraceableModel:
     return TraceableModel(
         module,
         own,
-        (module, "called"),
+        (module, "call_by_name"),
         inputs=inputs,
         samples=tuple(in_order(inputs, one.ranged(ranges).arrays()) for one in samples),
         typical_input=in_order(inputs, typical_sample(inputs, given).arrays()),
-        init=lambda: None,
-        detects=False,
-        resized=resized,
+        initialize=lambda: None,
+        is_detector=False,
+        resized_sample=resized,
         while_traced=contextlib.nullcontext,
         notes=range_notes(samples, ranges),
     )
