@@ -15,10 +15,10 @@ from doit import Globals, doit_cmd, task_params
 from doit.action import BaseAction
 from doit.exceptions import InvalidDodoFile
 
-from partition_core.base.signals import end_orderly, is_run_by_doit, let_workers_die_with_us
+from partition_core.base.signals import end_workers_with_parent, handle_signals, is_run_by_doit
 
 if is_run_by_doit():  # before the other imports, so that they can be interrupted
-    end_orderly()
+    handle_signals()
 
 from partition_core.base.errors import PartitionError
 from partition_core.base.folders import BUILD, MANIFEST, RECIPES
@@ -302,7 +302,7 @@ def _builds() -> list[RecipeBuild]:
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
     _use_own_database()
-    end_orderly()
+    handle_signals()
     return BuildReporter.run.builds
 
 
@@ -324,4 +324,4 @@ def _use_own_database() -> None:
     )
 
 
-let_workers_die_with_us()
+end_workers_with_parent()
