@@ -49,7 +49,7 @@ class PixelPad:
 class PictureInput:
     """Everything between a picture file and the input `input` of a model, NCHW of `dtype`.
 
-    `height` and `width` are those of the input, or None where they are free. `pixels` is the dtype
+    `height` and `width` are those of the input, or None if they are free. `pixels` is the dtype
     in which a picture is resized. `channels` is the order, `RGB` or `BGR`, in which the model
     takes them, or `GRAY` if it takes one; `mean` and `std` follow it (a single number is that of
     every channel), and are empty if nothing is normalized. What is
@@ -121,8 +121,8 @@ class PictureInput:
             return ""
         size = f"{self.width or 'any'} x {self.height or 'any'}"
         return (
-            f"a picture of which mmdet's inference_detector does not make {size} gets more padding "
-            "than there, or is made smaller: its detections differ; free sizes avoid it "
+            f"a picture that mmdet's inference_detector would not turn into {size} gets more padding "
+            "than there, or is scaled down, so its detections differ; free sizes avoid this "
             "(docs/run.md)"
         )
 
