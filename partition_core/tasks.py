@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from partition_core.base.signals import end_orderly, is_run_by_doit, let_workers_die_with_us
+from partition_core.base.signals import end_workers_with_parent, handle_signals, is_run_by_doit
 
 if is_run_by_doit():  # before the other imports, so that they can be interrupted
-    end_orderly()
+    handle_signals()
 
 from partition_core.cli.builds import DOIT_CONFIG
 from partition_core.cli.commands import task_creators
@@ -16,4 +16,4 @@ globals().update(_TASKS)
 __all__ = ["DOIT_CONFIG"]
 __all__ += list(_TASKS)
 
-let_workers_die_with_us()
+end_workers_with_parent()

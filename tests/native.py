@@ -11,7 +11,7 @@ from partition_core.base import child_process
 
 
 def _run_here(
-    act: Callable[[], bytes], seconds: int | None = None, room: int | None = None
+    act: Callable[[], bytes], seconds: int | None = None, most_bytes: int | None = None
 ) -> bytes:
     try:
         return act()

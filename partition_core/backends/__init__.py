@@ -1,1 +1,1 @@
-"""What runs a segment, a room for each: `backend.py` has the shape of all, and the table."""
+"""Runtimes for segments, a package each; `backend.py` has their interface and table."""

@@ -1,7 +1,7 @@
-"""What a backend is: each room here has one in its module `backend`, named in a row of the table.
+"""The interface of a backend: each package here has one in its module `backend`, and a table row.
 
-A backend is a value; how it runs a segment is in its fields. Importing it is cheap: what it runs
-with is imported when it loads a segment.
+A backend is a value whose fields are its settings. Importing it is cheap: its runtime is imported
+when it loads a segment.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 BACKENDS = ("onnxruntime",)
-"""The rooms, whose modules `backend` have a class `BACKEND`."""
+"""The packages whose module `backend` has a class `BACKEND`."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How closely a segment's outputs are those of the end2end model in onnxruntime.
+    """How closely a segment's outputs match those of the end2end model in onnxruntime.
 
-    `relative_l2` is the L2 norm of the difference, by that of what end2end gives.
+    `relative_l2` is the L2 norm of the difference, divided by that of end2end's output.
     """
 
     relative_l2: float = 0.0
@@ -37,7 +37,7 @@ class Agreement:
 
 
 class Runner(Protocol):
-    """A segment that is loaded."""
+    """A loaded segment."""
 
     def __call__(self, inputs: Mapping[str, Array], /) -> dict[str, Array]:
         """Return the outputs by name for the inputs by name; raises PartitionError."""
@@ -45,31 +45,31 @@ class Runner(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """What runs segments, as it is set."""
+    """Runs segments, with its settings."""
 
     name: str
 
     def entries(self) -> Iterator[tuple[str, str]]:
-        """Yield what the outputs depend on beside a segment: packages with their versions."""
+        """Yield what the outputs depend on besides the segment: packages with their versions."""
 
     def convert(self, segment: Path, folder: Path) -> tuple[Path, ...]:
-        """Return the files that `load` takes for the ONNX file `segment`; new ones in `folder`."""
+        """Return the files that `load` takes for the ONNX file `segment`, new ones in `folder`."""
 
     def load(self, *files: Path) -> Runner:
-        """Return a segment, loaded; raises PartitionError if it or a setting cannot be taken."""
+        """Return the loaded segment; raises PartitionError if it or a setting is not supported."""
 
     def agreement(self) -> Agreement:
-        """Return how closely the outputs must be those of end2end."""
+        """Return how closely the outputs must match those of end2end."""
 
     def frugal(self) -> Backend:
-        """Return the same backend, but keeping no memory from run to run, for a peak."""
+        """Return the same backend without memory kept between runs, to measure a peak."""
         return self
 
 
 def backend(name: str) -> Backend:
-    """Return the backend of a room, as it is set by itself; raises RunError for another name."""
+    """Return the backend with this name, with default settings; raises RunError if unknown."""
     if name not in BACKENDS:
-        what = "there is none of that name"
+        what = "there is no such backend"
         raise RunError.at(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
-    made: Backend = importlib.import_module(f"{__package__}.{name}.backend").BACKEND()
-    return made
+    default: Backend = importlib.import_module(f"{__package__}.{name}.backend").BACKEND()
+    return default

@@ -1,8 +1,8 @@
-"""Runs one model in a process of its own and measures it: `python -m` this module.
+"""Runs one model in its own process and measures it: `python -m` this module.
 
-Its arguments are the name of a backend, a file with the inputs of each sample to read, one to write
-with what the model gives, and the model's files. It prints its figures as JSON: seconds to load,
-seconds of each run, and the peak in bytes.
+Its arguments are the name of a backend, the file with the inputs of each sample, the file to write
+the outputs to, and the model's files. It prints its figures as JSON: seconds to load, seconds of
+each run, and the peak in bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Sample = dict[str, Any]
 
 
 def main(name: str, inputs: str, outputs: str, *paths: str) -> None:
-    """Measure memory, then run every sample and the first one again and again for the time."""
+    """Measure memory, then run every sample, and repeat the first one for the time."""
     chosen, files = backend(name), tuple(map(Path, paths))
     samples = load_sets(Path(inputs))
     first = samples[0]
@@ -38,10 +38,10 @@ def main(name: str, inputs: str, outputs: str, *paths: str) -> None:
     loaded = time.perf_counter() - start
     run(first)
     times: list[float] = []
-    made = [_timed(run, sample, times) for sample in samples]
+    outputs_of = [_timed(run, sample, times) for sample in samples]
     while len(times) < _RUNS and sum(times) < _ENOUGH:
         _timed(run, first, times)
-    save_sets(made, Path(outputs))
+    save_sets(outputs_of, Path(outputs))
     print(json.dumps({"load": loaded, "runs": times, "peak": peak}))
 
 
@@ -53,11 +53,11 @@ def _timed(run: Runner, sample: Sample, times: list[float]) -> dict[str, Any]:
 
 
 def _peak(chosen: Backend, files: Sequence[Path], sample: Sample) -> int | None:
-    """Return the bytes that a run takes beyond the loaded model; None where nobody tells.
+    """Return the bytes that a run needs beyond the loaded model; None if unknown on this system.
 
-    A frugal backend frees each tensor when it was last read. glibc then gives its memory back at
-    once if it was told where large pieces begin; otherwise what the loading left behind would serve
-    the run, and hide it.
+    A frugal backend frees each tensor after its last read. With a low mmap threshold, glibc then
+    returns the memory at once; otherwise the run would reuse memory freed after loading, and hide
+    its own need.
     """
     glibc = ctypes.CDLL(None)
     if not (hasattr(glibc, "malloc_trim") and hasattr(glibc, "mallopt")):
@@ -67,7 +67,7 @@ def _peak(chosen: Backend, files: Sequence[Path], sample: Sample) -> int | None:
     glibc.malloc_trim(0)
     try:
         before = _memory("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the highest
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
         run(sample)
         return max(0, _memory("VmHWM") - before)
     except (OSError, StopIteration):

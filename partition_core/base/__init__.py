@@ -1,1 +1,1 @@
-"""What any room may use: errors, words, files on the disk and their digests, arrays."""
+"""Shared by all rooms: errors, wording, files on disk and their digests, arrays."""

@@ -1,4 +1,4 @@
-"""Reads files of arrays that anyone may have written; needs numpy and no more."""
+"""Reads untrusted files of arrays; needs only numpy."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from partition_core.base.arrays import Array
 from partition_core.base.outside_files import opened
 
 FREE = 256 << 20
-"""Bytes that arrays may have whatever the size of their file."""
+"""Bytes that arrays may have regardless of the size of their file."""
 PACKED = 8
-"""Times the size of their file that larger arrays may have: floats are hardly packed at all."""
+"""The highest compression ratio of larger arrays: floats hardly compress."""
 
 _UNREADABLE = (
     *(ValueError, EOFError, AttributeError, KeyError, TypeError, SyntaxError, RuntimeError),
@@ -31,52 +31,52 @@ _UNREADABLE = (
 def arrays_in(path: Path) -> dict[str, Array]:
     """Return the arrays in the `.npz` file at `path`, by name.
 
-    Raises OSError, and ValueError for what is no such file, has objects in it, or would fill more
-    memory than its size lets expect.
+    Raises OSError, and ValueError for other files, for objects, and for arrays far larger than the
+    file.
     """
-    # An open stream, since numpy leaves a file open that it cannot read.
+    # An open stream, since numpy does not close a file that it cannot read.
     with opened(path) as stream:
         try:
             _check_sizes(stream)
             stream.seek(0)
-            with np.load(stream, allow_pickle=False) as found:
-                return {name: _array(found, name) for name in found.files}
+            with np.load(stream, allow_pickle=False) as archive:
+                return {name: _array(archive, name) for name in archive.files}
         except _UNREADABLE as error:
             raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _array(found: Any, name: str) -> Array:
-    array = found[name]
-    if not isinstance(array, np.ndarray):  # the bytes of a file of another kind
-        raise ValueError(f"'{name}' is no array")
+def _array(archive: Any, name: str) -> Array:
+    array = archive[name]
+    if not isinstance(array, np.ndarray):  # the bytes of another kind of file
+        raise ValueError(f"'{name}' is not an array")
     return array
 
 
 def _check_sizes(stream: BinaryIO) -> None:
-    """Raise ValueError for arrays that are larger than their file lets expect, or than they say.
+    """Raise ValueError for arrays far larger than their file, or larger than their headers claim.
 
-    What is no archive is left to numpy, which tells it in its own words.
+    A file that is not an archive is left to numpy, which reports it itself.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         try:
-            archive = held.enter_context(zipfile.ZipFile(stream))
+            archive = stack.enter_context(zipfile.ZipFile(stream))
         except zipfile.BadZipFile:
             return
         most = max(FREE, PACKED * os.fstat(stream.fileno()).st_size)
         total = sum(member.file_size for member in archive.infolist())
         if total > most:
-            raise ValueError(f"its arrays have {total} bytes, and {most} at most are read")
+            raise ValueError(f"its arrays have {total} bytes, but at most {most} are read")
         for member in archive.infolist():
             with archive.open(member) as content:
-                told = _told_size(content)
-            if told > member.file_size:
+                claimed = _claimed_size(content)
+            if claimed > member.file_size:
                 raise ValueError(
-                    f"'{member.filename}' says that it has {told} bytes, and it has "
+                    f"the header of '{member.filename}' claims {claimed} bytes, but it has "
                     f"{member.file_size}"
                 )
 
 
-def _told_size(content: Any) -> int:
+def _claimed_size(content: Any) -> int:
     try:
         version = np.lib.format.read_magic(content)
         readers = {
@@ -85,5 +85,5 @@ def _told_size(content: Any) -> int:
         }
         shape, _, dtype = readers[version](content)
     except (ValueError, KeyError):
-        return 0  # numpy tells it
+        return 0  # numpy reports it
     return math.prod(shape) * dtype.itemsize

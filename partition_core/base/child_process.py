@@ -1,6 +1,6 @@
-"""Runs native code in a process of its own: a file that is damaged may end that, or fill memory.
+"""Runs native code in a child process, since a damaged file may crash it or fill the memory.
 
-C++ that meets what it does not expect aborts, and with it everything else that is being built.
+C++ code aborts on unexpected input, which would end everything else that is being built.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 class RaisedError(Exception):
-    """What ran apart raised an error, with this text."""
+    """The child process raised an exception, with this text."""
 
 
 class DiedError(Exception):
-    """The process that ran apart was ended; the text names the signal."""
+    """The child process was killed; the text names the signal."""
 
 
 def run_in_child(
-    act: Callable[[], bytes], seconds: int | None = None, room: int | None = None
+    act: Callable[[], bytes], seconds: int | None = None, most_bytes: int | None = None
 ) -> bytes:
-    """Return what `act` gives in a fork of this process, which says nothing.
+    """Return the result of `act` in a fork of this process, whose output is discarded.
 
-    It gets no more memory than the machine has free, nor than `room`, and `seconds` of a
-    processor, if these are given. Raises RaisedError and DiedError. An interruption ends it too.
+    It is limited to the free memory, to `most_bytes` and to `seconds` of CPU time, if these are
+    given. Raises RaisedError and DiedError. An interruption ends it too.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _answer(act, seconds, room, writer)
+        _answer(act, seconds, most_bytes, writer)
     os.close(writer)
     status = None
     try:
@@ -55,8 +55,10 @@ def run_in_child(
     return answer[1:]
 
 
-def _answer(act: Callable[[], bytes], seconds: int | None, room: int | None, writer: int) -> None:
-    """Write to a pipe what `act` gives, and end this process, whatever happens."""
+def _answer(
+    act: Callable[[], bytes], seconds: int | None, most_bytes: int | None, writer: int
+) -> None:
+    """Write the result of `act` to a pipe, and end this process in any case."""
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -68,9 +70,9 @@ def _answer(act: Callable[[], bytes], seconds: int | None, room: int | None, wri
             most = seconds + int(sum(os.times()[:2]))
             resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
         try:
-            with limited_memory(room):
+            with limited_memory(most_bytes):
                 answer = _GAVE + act()
-        except Exception as error:  # it is told where it was asked for
+        except Exception as error:  # raised again in the parent
             text = " ".join(str(error).split()) or type(error).__name__
             answer = _RAISED + text.encode("utf-8", "replace")
         for start in range(0, len(answer), _CHUNK):
@@ -82,15 +84,13 @@ def _answer(act: Callable[[], bytes], seconds: int | None, room: int | None, wri
 
 
 @contextlib.contextmanager
-def limited_memory(room: int | None = None) -> Iterator[None]:
-    """Let this process have no more memory than the machine has free: what asks for more fails.
+def limited_memory(most_bytes: int | None = None) -> Iterator[None]:
+    """Limit this process to the free memory, and to `most_bytes`: larger allocations fail.
 
-    Nor more than `room`, if that is given.
-
-    Otherwise the system would end this process, or another one.
+    Otherwise the system might kill this process, or another one.
     """
-    known = [size for size in (free_memory(), room) if size is not None]
-    free = min(known, default=None)
+    limits = [size for size in (free_memory(), most_bytes) if size is not None]
+    free = min(limits, default=None)
     if free is None:
         yield
         return
@@ -108,7 +108,7 @@ def limited_memory(room: int | None = None) -> Iterator[None]:
 
 
 def free_memory() -> int | None:
-    """Return the bytes of memory that can be had without ending anyone; None if nobody tells."""
+    """Return the bytes of memory available without killing a process; None if unknown."""
     try:
         lines = _MEMORY.read_text(encoding="ascii").splitlines()
         (line,) = (line for line in lines if line.startswith("MemAvailable:"))

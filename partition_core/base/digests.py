@@ -24,60 +24,60 @@ from partition_core.base.outside_files import memory_in, memory_text
 class Digests:
     """Digests of files, remembered across runs in the file `memory`.
 
-    A digest is believed for as long as the file's identity is the same and the machine runs.
-    `seen` has the identity of each path, or variable (`$NAME`), when it was asked for last.
+    A digest is valid as long as the file's identity is the same and the machine runs. `stamps` has
+    the identity of each path, or variable (`$NAME`), at its last lookup.
     """
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
         self._known = _read_memory(memory)
         self._new = False
-        self.seen: dict[str, str] = {}
+        self.stamps: dict[str, str] = {}
 
     def of(self, path: Path) -> Digest | None:
         """Return the digest of the file at `path`, or None if there is no such file."""
-        name, told = os.path.abspath(path), self.look(path)
+        name, stamp = os.path.abspath(path), self.look(path)
         known, digest, _ = self._known.get(name, ("", "", 0.0))
-        if known == told:
+        if known == stamp:
             return Digest(digest)
         try:
-            found = file_digest(path)
+            computed = file_digest(path)
         except OSError:
             return None
-        self._remember(name, told, found)
-        return found
+        self._remember(name, stamp, computed)
+        return computed
 
     def look(self, path: Path) -> str:
-        """Return the identity of a file, or of what is in its place, without reading it."""
-        self.seen[os.path.abspath(path)] = told = identity(path)
-        return told
+        """Return the identity of a file, or of anything else at its path, without reading it."""
+        self.stamps[os.path.abspath(path)] = stamp = identity(path)
+        return stamp
 
     def look_at_variable(self, name: str) -> str:
-        """Return what stands for the value of a variable of the environment."""
-        self.seen[f"{VARIABLE_SIGN}{name}"] = told = variable(name)
-        return told
+        """Return the identity of an environment variable's value."""
+        self.stamps[f"{VARIABLE_SIGN}{name}"] = stamp = variable(name)
+        return stamp
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[dict[str, str]]:
-        """Yield a dict which gets the identity of each path that is asked for meanwhile."""
-        before, self.seen = self.seen, {}
+        """Yield a dict that collects the identity of each path looked up meanwhile."""
+        before, self.stamps = self.stamps, {}
         try:
-            yield self.seen
+            yield self.stamps
         finally:
-            before.update(self.seen)
-            self.seen = before
+            before.update(self.stamps)
+            self.stamps = before
 
     def learn(self, path: Path, digest: Digest) -> None:
-        """Take the digest of a file that has just been written, read or verified."""
-        told = identity(path)
-        if told != MISSING:
-            self._remember(os.path.abspath(path), told, digest)
+        """Remember the digest of a file that has just been written, read or verified."""
+        stamp = identity(path)
+        if stamp != MISSING:
+            self._remember(os.path.abspath(path), stamp, digest)
 
     @contextlib.contextmanager
     def keeping_digest(self, path: Path, digest: Digest) -> Iterator[None]:
-        """Go on believing in a verified file that gets or loses a link meanwhile.
+        """Keep the digest of a verified file valid while a link to it is added or removed.
 
-        That changes its ctime, and nothing else.
+        That changes only its ctime.
         """
         before = path.stat()
         yield
@@ -89,24 +89,24 @@ class Digests:
         ):
             self.learn(path, digest)
 
-    def _remember(self, name: str, told: str, digest: Digest) -> None:
-        self._known[name] = (told, digest, time.time())
+    def _remember(self, name: str, stamp: str, digest: Digest) -> None:
+        self._known[name] = (stamp, digest, time.time())
         self._new = True
 
     def save(self) -> None:
-        """Remember the digests for the next run; a disk that refuses costs only time.
+        """Write the digests for the next run; an error of the disk costs only time.
 
-        Files that are gone are forgotten. So is a file that changed a moment before it was
-        read: it could have changed again within one tick of its clock.
+        Missing files are dropped. So is a file that changed just before it was read: it could have
+        changed again within one tick of its clock.
         """
         if not self._new:
             return
-        kept = {
-            name: [told, digest, read]
-            for name, (told, digest, read) in self._known.items()
-            if os.path.exists(name) and read - changed(told) > SETTLED_AFTER
+        valid = {
+            name: [stamp, digest, read]
+            for name, (stamp, digest, read) in self._known.items()
+            if os.path.exists(name) and read - changed(stamp) > SETTLED_AFTER
         }
-        content = {"boot": boot(), "digests": kept}
+        content = {"boot": boot(), "digests": valid}
         write_memory(self._memory, memory_text(content))
         self._new = False
 
@@ -117,8 +117,8 @@ def _read_memory(memory: Path) -> dict[str, tuple[str, str, float]]:
         if content["boot"] != boot():
             return {}
         return {
-            str(name): (str(told), str(digest), float(read))
-            for name, (told, digest, read) in content["digests"].items()
+            str(name): (str(stamp), str(digest), float(read))
+            for name, (stamp, digest, read) in content["digests"].items()
         }
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return {}  # a memory that cannot be read is an empty one
+        return {}  # an unreadable memory counts as empty

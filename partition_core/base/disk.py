@@ -1,4 +1,4 @@
-"""The door to the disk: digests of files, and files that appear whole or not at all."""
+"""The disk: digests of files, and atomic writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from partition_core.base.outside_files import opened
 from partition_core.base.signals import unfinished
 
 Digest = NewType("Digest", str)
-"""The SHA-256 of some bytes, as 64 lower-case hex digits."""
+"""A SHA-256, as 64 lower-case hex digits."""
 
 _BUFFER = 256 << 10
 _PART = 16 << 20
@@ -44,10 +44,10 @@ def file_digest(path: Path) -> Digest:
 def written_whole(
     target: Path, mode: int = _SHARED, survives_power_loss: bool = True
 ) -> Iterator[Path]:
-    """Yield a path to write to; at the end, without an error, it becomes `target` at once.
+    """Yield a path to write to; at the end, without an error, it atomically becomes `target`.
 
-    The file is made in the target's folder, synced to the disk and renamed. After an error
-    there is no trace of it. A file that need not survive a loss of power is not synced.
+    The file is created in the target's folder, synced to the disk and renamed, and removed after
+    an error. A file that need not survive a power loss is not synced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -66,13 +66,13 @@ def written_whole(
 
 
 def write_whole(target: Path, content: bytes, mode: int = _SHARED) -> None:
-    """Write `content` to `target` so that a reader sees all of it or what was there before."""
+    """Write `content` to `target` atomically: a reader sees all of it or the old content."""
     with written_whole(target, mode) as part:
         part.write_bytes(content)
 
 
 def is_readable_file(path: Path) -> bool:
-    """Return whether `path` is a file of its own, no link to one, that its owner may read."""
+    """Return whether `path` is a regular file, not a symlink, that its owner may read."""
     try:
         mode = path.lstat().st_mode
     except OSError:
@@ -81,7 +81,7 @@ def is_readable_file(path: Path) -> bool:
 
 
 def remove_parts(target: Path) -> None:
-    """Remove what a killed process left beside `target` of its attempts to write it."""
+    """Remove temporary files of killed processes that were writing `target`."""
     with contextlib.suppress(OSError):
         for part in target.parent.glob(f".{target.name}.*.part"):
             part.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def remove_parts(target: Path) -> None:
 
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder until the end, or until this process dies; raises OSError if another does."""
+    """Lock a folder until the end, or until this process dies; raises OSError if it is locked."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,7 +99,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def write_memory(target: Path, content: bytes) -> None:
-    """Write what only saves time to `target`; a disk that refuses costs that time.
+    """Write a cache file to `target`; an error of the disk is ignored.
 
     Two processes may do so at once: one of them wins.
     """
@@ -109,25 +109,25 @@ def write_memory(target: Path, content: bytes) -> None:
 
 
 def copy_verified(source: Path, target: Path, digest: Digest) -> bool:
-    """Copy `source` to `target`, whole; return False, without a copy, if it has another digest.
+    """Copy `source` to `target` atomically; return False, without a copy, on a digest mismatch.
 
-    Where the file system can, the copy shares its blocks with the source until one is written.
-    A loss of power may damage the copy; no digest is believed after a restart of the machine.
+    If the file system supports it, the copy is a reflink. A power loss may damage the copy; no
+    remembered digest is valid after a restart of the machine.
     """
     try:
         with written_whole(target, survives_power_loss=not boot()) as part:
-            found = file_digest(part) if _cloned(source, part) else _copied(source, part)
-            if found != digest:
-                raise _OtherDigestError
-    except _OtherDigestError:
+            actual = file_digest(part) if _cloned(source, part) else _copied(source, part)
+            if actual != digest:
+                raise _DigestMismatchError
+    except _DigestMismatchError:
         return False
     return True
 
 
 def link_whole(source: Path, target: Path) -> None:
-    """Let `target` hold the bytes of `source`, whole and read-only; a target that exists stays.
+    """Hard-link `source` to `target`, or copy it atomically, read-only; keep an existing target.
 
-    On one disk they become the same file, which nobody may change from then on.
+    On one disk they become the same file, which must not be changed from then on.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     source.chmod(READ_ONLY)
@@ -143,15 +143,15 @@ def link_whole(source: Path, target: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Let `target`, which does not exist, hold the bytes of `source`: one file where it can be."""
+    """Hard-link `source` to `target`, which must not exist, or copy it if that is impossible."""
     try:
         os.link(source, target)
     except OSError:  # another disk, one without links, or a file of another user
         shutil.copyfile(source, target)
 
 
-class _OtherDigestError(Exception):
-    """The bytes that were copied are not those that were promised."""
+class _DigestMismatchError(Exception):
+    """The copied bytes do not have the expected digest."""
 
 
 def _cloned(source: Path, target: Path) -> bool:
@@ -164,14 +164,14 @@ def _cloned(source: Path, target: Path) -> bool:
 
 
 def _copied(source: Path, target: Path) -> Digest:
-    """Copy the bytes and return the digest of the copy, which another thread reads meanwhile."""
+    """Copy the bytes; return the digest of the copy, which another thread reads back meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
     sha256 = hashlib.sha256()
     with (
         source.open("rb", buffering=0) as reader,
         target.open("w+b", buffering=0) as writer,
-        ThreadPoolExecutor(1) as other,
+        ThreadPoolExecutor(1) as hasher,
     ):
         buffer = memoryview(bytearray(_BUFFER))
 
@@ -183,7 +183,7 @@ def _copied(source: Path, target: Path) -> Digest:
 
         parts, copied = [], 0
         while count := _copy_part(reader, writer):
-            parts.append(other.submit(hash_part, copied, copied + count))
+            parts.append(hasher.submit(hash_part, copied, copied + count))
             copied += count
         for part in parts:
             part.result()
@@ -191,7 +191,7 @@ def _copied(source: Path, target: Path) -> Digest:
 
 
 def _copy_part(reader: FileIO, writer: FileIO) -> int:
-    """Copy the next bytes, inside the kernel where it can; return how many."""
+    """Copy the next bytes, inside the kernel if possible; return how many."""
     try:
         return os.copy_file_range(reader.fileno(), writer.fileno(), _PART)
     except (AttributeError, OSError):  # another system, or another disk

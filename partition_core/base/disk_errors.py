@@ -1,4 +1,4 @@
-"""Errors of a disk that name the file which was written; imports little, as a cut is short."""
+"""Makes disk errors name the file being written; imports little, since a cut is short."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SPARE = 1 << 20
-"""Bytes that a disk may have left and still take no more: it hands out blocks."""
+"""Free bytes below which a disk counts as full, since it allocates blocks."""
 
 
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Let an error of the disk name `target`, which is written meanwhile, unless it names a file.
+    """Make an OSError without a file name `target`, which is written meanwhile.
 
-    What numpy raises where only a part was taken names neither the file nor the reason.
+    After a partial write, numpy's exception names neither the file nor the reason.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Errors as values: a problem has a place, and one renderer; imports nothing of the package."""
+"""Errors as values: a problem has a place and one renderer; imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong, what was expected instead, and what to do about it."""
+    """A problem: what is wrong, what was expected, and what to do about it."""
 
     place: Place
     what: str
@@ -38,7 +38,7 @@ class Problem:
 
 
 class PartitionError(Exception):
-    """A mistake of the user or of the surroundings, told without a traceback, each problem once."""
+    """A mistake of the user or the environment, shown without a traceback, each problem once."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
@@ -58,7 +58,7 @@ class RecipeError(PartitionError):
 
 
 class ExportError(PartitionError):
-    """The model cannot be made, marked or exported."""
+    """The model cannot be created, marked or exported."""
 
 
 class CutError(PartitionError):
@@ -70,15 +70,15 @@ class ProofError(PartitionError):
 
 
 class BuildError(PartitionError):
-    """A build cannot go on: a file, a checkpoint or the store is not as it must be."""
+    """A build cannot continue: a file, a checkpoint or the store is wrong."""
 
 
 class RunError(PartitionError):
-    """A build folder cannot be run: its files, a tensor, a picture or a segment is not right."""
+    """A build folder cannot be run: a file, a tensor, a picture or a segment is wrong."""
 
 
 def problem(where: str | Place, what: str, expected: str = "", remedy: str = "") -> Problem:
-    """Return the problem at `where`, which is a place or the words that name one."""
+    """Return the problem at `where`, a place or its text."""
     place = where if isinstance(where, Place) else Place(path=where)
     return Problem(place, what, expected, remedy)
 
@@ -90,13 +90,13 @@ _MORE_ROOM = (
 
 
 def disk_problem(error: OSError) -> Problem:
-    """Return what a disk refused, with the file that it is about."""
+    """Return the problem of an error of the disk, with its file."""
     name = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return problem(
         Place(name or "disk"),
         error.strerror or str(error),
-        "expected room for what the build writes" if is_full else "",
+        "expected enough free space for the build" if is_full else "",
         _MORE_ROOM if is_full else "",
     )
 
@@ -108,8 +108,8 @@ def quoted(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `word` most looks like, or None if it looks like none."""
-    import difflib  # of no use as long as nothing is wrong
+    """Return the known name most similar to `word`, or None if none is similar."""
+    import difflib  # needed only for errors
 
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return near[0] if near else None

@@ -1,24 +1,24 @@
-"""Identities of files: what the disk says of a file without reading it. Imports next to nothing."""
+"""Identities of files: their metadata as text, without reading them. Imports next to nothing."""
 
 from __future__ import annotations
 
 import os
 
 SETTLED_AFTER = 1.0
-"""Seconds after its change from which on a file's identity tells whether it changed again."""
+"""Seconds after a change until a further change is sure to change the file's identity."""
 
 MISSING = "missing"
 VARIABLE_SIGN = "$"
-"""What the name of a variable starts with where paths have their identities."""
+"""The prefix of a variable's name among paths."""
 
 _FOLDER = "folder"
 
 
 def identity(path: str | os.PathLike[str]) -> str:
-    """Return the inode, size, and times of change of content and of status of a file, as text.
+    """Return the inode, size, mtime and ctime of a file as text; `MISSING` without a file.
 
-    No program can set the last of them. That of a folder tells whether a name in it came or went,
-    and nothing of what is in its files. Without a file it is `MISSING`.
+    No program can set the ctime. The identity of a folder changes if a name in it is added or
+    removed, but not with the content of its files.
     """
     try:
         stat = os.stat(path)
@@ -34,24 +34,24 @@ def identity_now(name: str) -> str:
 
 
 def variable(name: str) -> str:
-    """Return what stands for the value of a variable, which may be a secret; or `MISSING`."""
+    """Return a digest of a variable's value, which may be a secret; `MISSING` if unset."""
     value = os.environ.get(name)
     if value is None:
         return MISSING
-    from hashlib import sha256  # of use only where a variable counts
+    from hashlib import sha256  # needed only for variables
 
     return sha256(os.fsencode(value)).hexdigest()
 
 
-def changed(told: str) -> float:
-    """Return when the file of an identity was changed last, in seconds since 1970; 0 for none."""
-    return int(told.rsplit(":", 1)[1]) / 1e9 if ":" in told else 0.0
+def changed(stamp: str) -> float:
+    """Return the time of the last change in an identity, in seconds since 1970; 0 for none."""
+    return int(stamp.rsplit(":", 1)[1]) / 1e9 if ":" in stamp else 0.0
 
 
 def boot() -> str:
-    """Return what names the time since the machine was started; empty where nothing tells it.
+    """Return the id of the current boot of the machine; empty if unknown.
 
-    After a loss of power a file may have its old identity and lack bytes that were written.
+    After a power loss a file may have its old identity but lack bytes that were written.
     """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:

@@ -16,7 +16,7 @@ FORMAT = "1"
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """An ordered list of labelled texts; each label occurs once and tells what the text is of."""
+    """An ordered list of labelled texts; each label occurs once and says what its text is."""
 
     entries: tuple[tuple[str, str], ...]
 
@@ -28,16 +28,16 @@ class Fingerprint:
 
 
 def changes(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """Return in words what differs between two fingerprints, in the order of the new one."""
+    """Describe the differences between two fingerprints, in the order of the new one."""
     before, after = dict(old.entries), dict(new.entries)
-    found = [
+    differences = [
         f"{label} is new"
         if label not in before
         else f"{label} changed{_detail(before[label], text)}"
         for label, text in after.items()
         if before.get(label) != text
     ]
-    return [*found, *(f"{label} is gone" for label in before if label not in after)]
+    return [*differences, *(f"{label} was removed" for label in before if label not in after)]
 
 
 _LONGEST_SHOWN = 40
@@ -53,9 +53,9 @@ def _detail(old: str, new: str) -> str:
 
 def _detail_of_values(old: dict[str, str], new: dict[str, str]) -> str:
     paths = [path for path in {**old, **new} if old.get(path) != new.get(path)]
-    told = [f"{path} {old.get(path, 'nothing')} -> {new.get(path, 'nothing')}" for path in paths]
-    more = f" and {len(told) - _MOST_SHOWN} more" if len(told) > _MOST_SHOWN else ""
-    return f": {', '.join(told[:_MOST_SHOWN])}{more}" if told else ""
+    texts = [f"{path} {old.get(path, 'nothing')} -> {new.get(path, 'nothing')}" for path in paths]
+    more = f" and {len(texts) - _MOST_SHOWN} more" if len(texts) > _MOST_SHOWN else ""
+    return f": {', '.join(texts[:_MOST_SHOWN])}{more}" if texts else ""
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The folders of a project, and the files that builds make, by name."""
+"""The names of a project's folders and of the files that builds write."""
 
 RECIPES = "recipes"
 SETTINGS = "partition.toml"
@@ -8,4 +8,4 @@ RECORDING = "recording.npz"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 STATE = f"{BUILD}/.partition"
-"""What only saves time: everything in it may be deleted at any moment."""
+"""A cache: everything in it may be deleted at any moment."""

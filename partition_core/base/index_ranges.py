@@ -1,7 +1,7 @@
-"""From the tables that an input indexes to the values it may have: integer arithmetic, pure.
+"""The range of an integer input from the tables that it indexes: integer arithmetic, pure.
 
-What follows a model's tensors (torch's operators, ONNX's nodes) tells here which of them hold the
-elements of an input, and what indexes which table.
+Code that follows a model's tensors (torch's operators, ONNX's nodes) records here which of them
+have the elements of an input, and which of them index which table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 ZERO_OR_ONE = "drawn_from_0_and_1"
-"""The note of an export that names the integer inputs of which nothing tells a range."""
+"""The note of an export that names the integer inputs with an unknown range."""
 
 Ranges = Mapping[str, tuple[int, int]]
 """The least and the greatest element of integer inputs, by name."""
@@ -30,7 +30,7 @@ class Origin:
     high: int = 0
 
     def within(self, size: int) -> tuple[int, int]:
-        """Return the least and the greatest x that index a table of `size` rows, whatever shift."""
+        """Return the least and the greatest x that index a table of `size` rows for every shift."""
         least, most = -self.low, size - 1 - self.high
         if self.scale < 0:
             least, most = -most, -least
@@ -39,20 +39,21 @@ class Origin:
 
 
 Origins = frozenset[Origin]
-"""Where the elements of a tensor may come from; empty if from inputs in a way not followed."""
+"""The possible sources of a tensor's elements; empty if they cannot be followed."""
 
 UNFOLLOWED: Origins = frozenset()
 
 
 def joined(several: Iterable[Origins]) -> Origins:
-    """Return the origins of a tensor whose elements are those of some tensors."""
+    """Return the origins of a tensor whose elements come from several tensors."""
     return UNFOLLOWED.union(*several)
 
 
 def moved(origins: Origins, low: int, high: int) -> Origins:
     """Return the origins of a tensor after the addition of numbers from `low` to `high`."""
     return frozenset(
-        dataclasses.replace(one, low=one.low + low, high=one.high + high) for one in origins
+        dataclasses.replace(origin, low=origin.low + low, high=origin.high + high)
+        for origin in origins
     )
 
 
@@ -61,19 +62,19 @@ def scaled(origins: Origins, factor: int) -> Origins:
     if factor == 0:
         return UNFOLLOWED
     return frozenset(
-        Origin(one.name, one.scale * factor, *sorted((one.low * factor, one.high * factor)))
-        for one in origins
+        Origin(o.name, o.scale * factor, *sorted((o.low * factor, o.high * factor)))
+        for o in origins
     )
 
 
 @dataclass
 class IndexReads:
-    """The tables that inputs index, as far as they are noted."""
+    """The recorded tables that inputs index."""
 
     _ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def note(self, origins: Origins, size: int) -> None:
-        """Take note of a table of `size` rows that is indexed by a tensor of these origins."""
+        """Record a table of `size` rows that is indexed by a tensor with these origins."""
         for origin in origins:
             low, high = origin.within(size)
             least, most = self._ranges.get(origin.name, (low, high))
@@ -82,12 +83,12 @@ class IndexReads:
     def ranges(self) -> Ranges:
         """Return, by input, the least and the greatest element that index every table it indexes.
 
-        Negative elements are left out, and so is an input of which too little is then left to
-        tell samples apart.
+        Negative elements are excluded, and so is an input with too few elements left for samples
+        to differ.
         """
-        found = {}
+        ranges = {}
         for name, (low, high) in self._ranges.items():
             least = max(low, 0)
             if least < high or 0 <= low == high:
-                found[name] = (least, high)
-        return found
+                ranges[name] = (least, high)
+        return ranges

@@ -1,4 +1,4 @@
-"""What is told of a file that is not there: where it was looked for, and which one may be meant."""
+"""The message about a missing file: where it was expected, and which one may be meant."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from partition_core.base.errors import quoted, suggestion
 
 
 def missing_file(root: Path, text: str) -> tuple[str, str, str]:
-    """Return what is wrong, what was expected and what to do, of the path `text` without a file.
+    """Return what is wrong, what was expected and what to do for a path `text` without a file.
 
-    It is relative to the folder `root`, or absolute.
+    The path is absolute, or relative to the folder `root`.
     """
     what = f"there is no file {quoted(text)}"
     folder = (root / text).parent
     shown = quoted(os.path.dirname(text)) if os.path.dirname(text) else "the project's folder"
     if not folder.is_dir():
-        return what, f"and no folder {shown}", ""
+        return what, f"the folder {shown} does not exist either", ""
     return what, f"expected it in {shown}", suggestion(Path(text).name, _files(folder))
 
 
 def _files(folder: Path) -> list[str]:
     try:
-        with os.scandir(folder) as found:
-            return [entry.name for entry in found if entry.is_file()]
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_file()]
     except OSError:
         return []

@@ -1,7 +1,7 @@
-"""Reads files that anyone may have put there: files alone, and no more than fits the memory.
+"""Reads untrusted files: only regular files, and no more than fits in memory.
 
-Opening a pipe lasts until someone writes to it, and reading a device may never end. Imports next
-to nothing.
+Opening a pipe blocks until a writer opens it, and reading a device may never end. Imports next to
+nothing.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
 LARGEST_TEXT = 16 << 20
-"""Bytes that are read of text from elsewhere: as JSON they take twenty times as many in memory."""
+"""The most bytes of untrusted text: as JSON they take twenty times as much memory."""
 LARGEST_OWN = 8 * LARGEST_TEXT
-"""Bytes that are read of a JSON file of this machine."""
+"""The most bytes of a JSON file of this machine."""
 
 _CHECKSUM = "checksum"
 _FOLDER, _INVALID, _TOO_LARGE = 21, 22, 27  # errno.h: EISDIR, EINVAL, EFBIG
 
 
 def descriptor_of(path: str | os.PathLike[str], flags: int = 0) -> int:
-    """Open the file at `path` for reading; raises OSError, also for what is no regular file."""
+    """Open the file at `path` for reading; raises OSError, also for anything but a regular file."""
     name = os.fspath(path)
     if "\0" in name:
-        raise OSError(_INVALID, "no path can hold the character NUL", name.replace("\0", "\\0"))
+        raise OSError(
+            _INVALID, "a path cannot contain the character NUL", name.replace("\0", "\\0")
+        )
     always = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_BINARY", 0)
     descriptor = os.open(name, flags | always)
     mode = os.fstat(descriptor).st_mode
@@ -40,7 +42,7 @@ def descriptor_of(path: str | os.PathLike[str], flags: int = 0) -> int:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(_FOLDER, os.strerror(_FOLDER), name)
     kind = "a pipe" if stat.S_ISFIFO(mode) else "a device"
-    raise OSError(_INVALID, f"it is {kind} and no file", name)
+    raise OSError(_INVALID, f"it is {kind}, not a file", name)
 
 
 def opened(path: Path) -> BufferedReader:
@@ -58,32 +60,32 @@ def content_of(path: Path, most: int = LARGEST_TEXT) -> bytes:
 
 
 def json_in(path: Path) -> Any:
-    """Return what the JSON file at `path` holds; raises OSError, and ValueError if it is none."""
+    """Return the content of the JSON file at `path`; raises OSError, and ValueError if invalid."""
     return parsed_json(content_of(path, LARGEST_OWN))
 
 
 def memory_in(path: Path) -> dict[str, Any]:
     """Return what an earlier run wrote with `memory_text`; raises OSError, and ValueError.
 
-    Damage that leaves it JSON would be believed otherwise.
+    The checksum detects damage that leaves valid JSON.
     """
-    held = json_in(path)
-    if not isinstance(held, dict) or held.pop(_CHECKSUM, None) != _checksum(held):
-        raise ValueError("it is not as it was written")
-    return held
+    content = json_in(path)
+    if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != _checksum(content):
+        raise ValueError("its checksum does not match")
+    return content
 
 
-def memory_text(held: Mapping[str, Any]) -> bytes:
-    """Return the content of a file that remembers `held` until a later run."""
-    return json.dumps({**held, _CHECKSUM: _checksum(held)}).encode()
+def memory_text(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a file with `content` and its checksum, for a later run."""
+    return json.dumps({**content, _CHECKSUM: _checksum(content)}).encode()
 
 
-def _checksum(held: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(held).encode())
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content).encode())
 
 
 def parsed_json(content: bytes) -> Any:
-    """Return what the JSON `content` holds; raises ValueError, also if it is nested too deeply."""
+    """Return the value of the JSON `content`; raises ValueError, also if nested too deeply."""
     try:
         return json.loads(content)
     except RecursionError as error:

@@ -7,7 +7,7 @@ import importlib.metadata
 import sys
 from collections.abc import Iterable, Iterator
 
-# A module may come from one of several packages: whichever is installed has an entry.
+# A module may come from one of several packages; the installed ones have entries.
 CV2 = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
 ONNX = ("onnx", "onnx-ir", "numpy", "ml-dtypes", "protobuf")
 TORCH = ("torch", "onnxscript", "sympy", *ONNX)
@@ -20,7 +20,7 @@ def versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def installed(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield those of the `packages` that are installed, each with its version."""
+    """Yield the installed ones of the `packages`, each with its version."""
     for package in packages:
         version = version_of(package)
         if version is not None:

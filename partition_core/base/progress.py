@@ -1,5 +1,5 @@
-"""Progress for who looks at a terminal: of bytes that travel, and of equal steps; needs nothing of
-the package."""
+"""Progress bars at a terminal, for transferred bytes and for equal steps; imports nothing of the
+package."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Say = Callable[[str], None]
 
 
 def shown(what: str, size: int | None, start: int = 0) -> Any:
-    """Return a bar of `size` bytes, of which `start` are there, silent without a terminal.
+    """Return a bar of `size` bytes, of which `start` are done, silent without a terminal.
 
-    It is a context; `update` takes a number of bytes more.
+    It is a context manager; `update` adds a number of bytes.
     """
     from tqdm import tqdm
 
@@ -30,12 +30,12 @@ def shown(what: str, size: int | None, start: int = 0) -> Any:
         unit_scale=True,
         leave=False,
         disable=None,
-        file=sys.__stderr__,  # doit puts a file that is no terminal into the place of `stderr`
+        file=sys.__stderr__,  # doit replaces `stderr` by a file that is not a terminal
     )
 
 
 def counted_steps(what: str, count: int, unit: str) -> Any:
-    """Return a bar of `count` steps, silent without a terminal; `update` takes some more."""
+    """Return a bar of `count` steps, silent without a terminal; `update` adds some."""
     from tqdm import tqdm
 
     return tqdm(
@@ -50,9 +50,9 @@ def counted_steps(what: str, count: int, unit: str) -> Any:
 
 @contextlib.contextmanager
 def ticking(what: str) -> Iterator[bool]:
-    """Show the seconds that pass, in a line that goes away; yield whether anyone sees it.
+    """Show the elapsed seconds in a temporary line; yield whether it is shown.
 
-    That is so at a terminal, in a process that has it for itself.
+    It is shown only at a terminal, in a process that does not share it.
     """
     streams = (sys.__stdout__, sys.__stderr__)
     at_terminal = all(stream is not None and stream.isatty() for stream in streams)
@@ -61,13 +61,13 @@ def ticking(what: str) -> Iterator[bool]:
         return
     from tqdm import tqdm
 
-    over = threading.Event()
+    done = threading.Event()
     with tqdm(
         desc=what, bar_format="{desc} … {elapsed_s:.0f} s", leave=False, file=sys.__stderr__
     ) as line:
 
         def tick() -> None:
-            while not over.wait(1.0):
+            while not done.wait(1.0):
                 line.refresh()
 
         ticker = threading.Thread(target=tick, daemon=True)
@@ -75,13 +75,13 @@ def ticking(what: str) -> Iterator[bool]:
         try:
             yield True
         finally:
-            over.set()
+            done.set()
             ticker.join()
 
 
 @contextlib.contextmanager
 def phase(what: str, say: Say) -> Iterator[None]:
-    """Announce a part of the work that takes long, and afterwards how long it took."""
+    """Announce a long part of the work, and afterwards report how long it took."""
     start = time.monotonic()
     with ticking(what) as is_shown:
         if not is_shown:

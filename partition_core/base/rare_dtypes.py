@@ -1,4 +1,4 @@
-"""Dtypes of ONNX that numpy lacks, as those of ml_dtypes; imported only where an array has one."""
+"""ONNX dtypes that numpy lacks, as those of ml_dtypes, which is imported only if needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class RareDtype:
     """A dtype: its name in ml_dtypes, the bits of an element, and its number in ONNX
     (`TensorProto.DataType`).
 
-    Elements of less than 8 bits lie two or four in a byte, the first in the lowest bits (ONNX,
-    `TensorProto.raw_data`); in numpy each has a byte.
+    Elements of less than 8 bits are packed two or four to a byte, the first in the lowest bits
+    (ONNX, `TensorProto.raw_data`); in numpy each has a byte.
     """
 
     name: str
@@ -32,7 +32,7 @@ class RareDtype:
 
     @property
     def raw(self) -> np.dtype[Any]:
-        """The unsigned integers that have the bits of an element in numpy."""
+        """The unsigned integer dtype with the bits of an element in numpy."""
         return np.dtype(np.uint16 if self.bits > 8 else np.uint8)
 
 
@@ -49,14 +49,14 @@ RARE = {
     "int2": RareDtype("int2", 2, 26),
     "uint2": RareDtype("uint2", 2, 25),
 }
-"""The dtypes that numpy lacks, by ONNX's name in small letters."""
+"""The dtypes that numpy lacks, by ONNX's name in lower case."""
 _BY_NAME = {rare.name: rare for rare in RARE.values()}
 RARE_NAMES = frozenset(_BY_NAME)
-"""What ml_dtypes, and torch, call them."""
+"""Their names in ml_dtypes and torch."""
 
 
 def rare_dtype(dtype: np.dtype[Any]) -> RareDtype | None:
-    """Return what `dtype` is, None for one of numpy's own."""
+    """Return the rare dtype, or None for one of numpy's own."""
     return _BY_NAME.get(dtype.name)
 
 
@@ -71,12 +71,12 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
-    """Return whether elements of `dtype` are numbers or truths, which can be compared."""
+    """Return whether elements of `dtype` are numbers or booleans, which can be compared."""
     return dtype.kind in "fiub" or dtype.name in _BY_NAME
 
 
 def widened(array: Array) -> Array:
-    """Return an array of a rare dtype as float32, which holds each of its values; others as is."""
+    """Return an array of a rare dtype as float32, which represents all its values; others as is."""
     return array.astype(np.float32) if array.dtype.name in _BY_NAME else array
 
 
@@ -90,7 +90,7 @@ def packed(array: Array, bits: int) -> bytes:
 
 
 def unpacked(content: bytes, size: int, bits: int) -> Array:
-    """Return `size` elements of `bits` each, as `packed` puts them into bytes, a byte for each."""
-    held = np.frombuffer(content, np.uint8)[:, None]
+    """Return `size` elements of `bits` each, from the bytes of `packed`, one byte for each."""
+    raw = np.frombuffer(content, np.uint8)[:, None]
     shifts = (np.arange(8 // bits) * bits).astype(np.uint8)
-    return ((held >> shifts) & ((1 << bits) - 1)).astype(np.uint8).reshape(-1)[:size]
+    return ((raw >> shifts) & ((1 << bits) - 1)).astype(np.uint8).reshape(-1)[:size]

@@ -1,4 +1,4 @@
-"""What a model gave before anything was made of it: what end2end must give again."""
+"""The original model's inputs and outputs, which end2end must reproduce."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from partition_core.base.array_sets import ArraySet, load_sets, save_sets
 
 @dataclass(frozen=True, eq=False)
 class RecordedSample:
-    """What went into the original model and came out of it, and the marked tensors by reference.
+    """The inputs and outputs of the original model, and the marked tensors by reference.
 
     The changes are the largest differences to another run (infinite for another shape) of those
-    outputs and marked tensors that are not the same in each. `kind` is empty, or what messages call
-    a sample that only searches for an input which takes another branch.
+    outputs and marked tensors that vary between runs. `kind` is empty, or names in messages a
+    sample whose only purpose is to find an input that takes another branch.
     """
 
     inputs: ArraySet
@@ -31,9 +31,9 @@ class RecordedSample:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What the original model gave for each sample.
+    """The recorded samples of the original model.
 
-    `is_traced` tells that it is a model of PyTorch that was traced, and not a given ONNX file.
+    `is_traced` says that it is a traced PyTorch model, not a given ONNX file.
     """
 
     samples: tuple[RecordedSample, ...]
@@ -41,25 +41,26 @@ class Recording:
 
 
 def save_recording(recording: Recording, target: Path) -> None:
-    """Write a recording to `target`; equal ones give equal bytes."""
+    """Write a recording to `target`; equal recordings give equal bytes."""
     sets: list[ArraySet] = [
         {
             "is_traced": np.array(recording.is_traced),
             "kinds": np.array([sample.kind for sample in recording.samples], str),
         }
     ]
-    for one in recording.samples:
-        sets += one.inputs, one.marks, one.outputs, one.mark_changes, one.output_changes
+    for sample in recording.samples:
+        sets += sample.inputs, sample.marks, sample.outputs
+        sets += sample.mark_changes, sample.output_changes
     save_sets(sets, target)
 
 
 def load_recording(path: Path) -> Recording:
-    """Return what `save_recording` wrote to the file at `path`."""
+    """Return the recording that `save_recording` wrote to `path`."""
     about, *sets = load_sets(path)
     rest = iter(sets)
     samples = []
     for kind in about["kinds"]:
         inputs, marks, outputs, *changes = islice(rest, 5)
-        moved, given = ({name: float(one) for name, one in each.items()} for each in changes)
-        samples.append(RecordedSample(inputs, marks, outputs, moved, given, str(kind)))
+        by_mark, by_output = ({n: float(value) for n, value in c.items()} for c in changes)
+        samples.append(RecordedSample(inputs, marks, outputs, by_mark, by_output, str(kind)))
     return Recording(tuple(samples), bool(about["is_traced"]))

@@ -1,7 +1,7 @@
-"""How a run ends before its time: interrupted, told to end, or with its parent killed.
+"""Ends a run early: interrupted, terminated, or with its parent killed.
 
-A signal raises nothing: an exception could come up inside a finalizer, which swallows it, or inside
-someone's `except`. Its handler removes what is not finished and ends the process, which any build
+A signal raises nothing: an exception could occur inside a finalizer, which swallows it, or inside a
+user's `except`. Its handler removes unfinished files and ends the process, which any build
 survives, since it survives being killed.
 """
 
@@ -28,47 +28,47 @@ _ENDINGS = {
 }
 _PR_SET_PDEATHSIG = 1
 _FORKS_WORKERS = "_run_start_processes"  # of doit's runner with `-n`
-_IN_C = 0.5  # seconds that a call into a library has to return before another thread ends us
-_WORKERS_HAVE = 1.2  # seconds to end, before they are killed
+_NATIVE_TIMEOUT = 0.5  # seconds for a library call to return before another thread ends us
+_WORKER_TIMEOUT = 1.2  # seconds for workers to end before they are killed
 
 _unfinished: dict[Path, int] = {}
-"""Files and folders that are not finished, each with the process that works on them."""
+"""Unfinished files and folders, each with the process that writes it."""
 _is_forked = _is_worker = False
 _parent = 0
 
 
-def end_orderly() -> None:
-    """Let SIGINT and SIGTERM end this process at once, with one line and nothing half done.
+def handle_signals() -> None:
+    """Make SIGINT, SIGTERM and SIGHUP end this process at once, with one line and no partial files.
 
-    So does an output that nobody reads any more, as in front of `head`, without a line.
-    The exit code is 128 and the signal's number. A signal that is ignored, as in the background of
-    a shell, stays ignored. To be called in the main thread; elsewhere it does nothing.
+    A closed output pipe, as with `head`, ends it without a line. The exit code is 128 plus the
+    signal's number. A signal that is ignored, as in the background of a shell, stays ignored. To be
+    called in the main thread; elsewhere it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    taken = [one for one in _ENDINGS if signal.getsignal(one) not in (signal.SIG_IGN, _stop)]
-    for one in taken:
-        signal.signal(one, _stop)
-    if taken:
+    handled = [s for s in _ENDINGS if signal.getsignal(s) not in (signal.SIG_IGN, _stop)]
+    for number in handled:
+        signal.signal(number, _stop)
+    if handled:
         signal.signal(signal.SIGPIPE, _stop_unread)
         atexit.register(_flush)
         _watch()
 
 
 def is_run_by_doit() -> bool:
-    """Return whether this process is one of doit's commands, and no other program's."""
+    """Return whether this process is a doit command, not another program."""
     program = Path(sys.argv[0])
     return program.stem == "doit" or program.parts[-2:] == ("doit", "__main__.py")
 
 
-def let_workers_die_with_us() -> None:
-    """Let worker processes, as of `doit -n`, end when this one is killed, from now on."""
+def end_workers_with_parent() -> None:
+    """Make worker processes, as of `doit -n`, end when this one is killed, from now on."""
     os.register_at_fork(before=_remember_parent, after_in_child=_start_as_child)
 
 
 @contextlib.contextmanager
 def unfinished(path: Path) -> Iterator[None]:
-    """Let a file or folder, which the caller makes and removes inside, go if the run is ended."""
+    """Register a file or folder that the caller writes meanwhile, to remove it if the run ends."""
     _unfinished[path] = os.getpid()
     try:
         yield
@@ -77,8 +77,8 @@ def unfinished(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def passing_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent`, for this process alone; at the end it is gone."""
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in `parent`, for this process only, and remove it at the end."""
     folder = parent / f"tmp{secrets.token_hex(6)}"
     with unfinished(folder):
         folder.mkdir(0o700)
@@ -89,21 +89,21 @@ def passing_folder(parent: Path) -> Iterator[Path]:
 
 
 def _remember_parent() -> None:
-    global _parent  # noqa: PLW0603  # reason: hooks of a fork share nothing else
+    global _parent  # noqa: PLW0603  # reason: fork hooks share nothing else
     _parent = os.getpid()
 
 
 def _start_as_child() -> None:
-    global _is_forked, _is_worker  # what a child is, it is for its life
+    global _is_forked, _is_worker  # set once for the life of a child
     _is_forked, _is_worker = True, _forked_by_doit()
     _unfinished.clear()
     if signal.getsignal(signal.SIGTERM) is _stop:
-        _watch()  # its parent's thread is not here, and its parent's pipe is its parent's
+        _watch()  # a fork has neither its parent's thread nor a pipe of its own
     if sys.platform == "linux":
-        import ctypes  # of use only in a run with workers
+        import ctypes  # needed only in a run with workers
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != _parent:  # it was killed before it could be watched
+        if os.getppid() != _parent:  # it was killed before this call
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -115,9 +115,9 @@ def _forked_by_doit() -> bool:
 
 
 def _watch() -> None:
-    """Let a thread end the process if a signal came and the main thread cannot answer it.
+    """Start a thread that ends the process if the main thread cannot handle a signal.
 
-    That is so inside a library, which Python interrupts at its end.
+    Python runs handlers only after a call into a library has returned.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -127,7 +127,7 @@ def _watch() -> None:
         while True:
             (number,) = os.read(reading, 1)
             if number in _ENDINGS or (number == signal.SIGPIPE and _is_unread()):
-                time.sleep(_IN_C)
+                time.sleep(_NATIVE_TIMEOUT)
                 _end(number)
 
     threading.Thread(target=wait, daemon=True, name="ending").start()
@@ -138,7 +138,7 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def _stop_unread(number: int, _: FrameType | None) -> None:
-    if _is_unread():  # else it was a connection, whose user gets an error
+    if _is_unread():  # otherwise it was a socket, whose user gets an error
         _end(number)
 
 
@@ -152,26 +152,26 @@ def _is_unread() -> bool:
 
 
 def _flush() -> None:
-    # Later, as Python ends, it would complain of it.
+    # Python's own flush at exit would print an error.
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _end(signal.SIGPIPE)
     except (OSError, ValueError):
-        return  # a full disk, or a stream that is closed: Python tells it
+        return  # a full disk, or a closed stream: Python reports it
 
 
 _signals: list[int] = []
-"""Those that came, of which the first counts: our workers send another one as they end."""
+"""The received signals; only the first counts, since our workers send more as they end."""
 
 
 def _end(number: int) -> None:
-    """Tell it, end the children, remove what is not finished, and this process."""
+    """Print a line, end the children, remove unfinished files, and exit."""
     _signals.append(number)
     number = _signals[0]
     with contextlib.suppress(Exception):
         if number in _ENDINGS and not _is_forked and len(_signals) == 1:
-            _tell(f"WARNING: {_ENDINGS[signal.Signals(number)]}; what was finished is kept\n")
+            _print(f"WARNING: {_ENDINGS[signal.Signals(number)]}; finished work is kept\n")
     with contextlib.suppress(Exception):
         _end_children()
     with contextlib.suppress(Exception):
@@ -182,8 +182,8 @@ def _end(number: int) -> None:
     os._exit(128 + number)
 
 
-def _tell(line: str) -> None:
-    clear = "\r\033[K" if os.isatty(2) else ""  # a bar may be there
+def _print(line: str) -> None:
+    clear = "\r\033[K" if os.isatty(2) else ""  # a progress bar may be on the line
     os.write(2, f"{clear}{line}".encode())
     with contextlib.suppress(RuntimeError, ValueError):  # the stream is being written to, or closed
         if sys.__stdout__ is not None:
@@ -194,7 +194,7 @@ def _end_children() -> None:
     for child in _children():
         with contextlib.suppress(OSError):
             os.kill(child, signal.SIGTERM)
-    end = time.monotonic() + _WORKERS_HAVE
+    end = time.monotonic() + _WORKER_TIMEOUT
     while time.monotonic() < end and _children():
         time.sleep(0.01)
     for child in _children():
@@ -203,14 +203,14 @@ def _end_children() -> None:
 
 
 def _children() -> list[int]:
-    """Return the processes that this one started and that still run, as far as /proc tells."""
-    found = []
+    """Return this process's running children, as far as /proc lists them."""
+    children = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
             if int(parent) == os.getpid() and state not in (b"Z", b"X"):
-                found.append(int(folder.name))
-    return found
+                children.append(int(folder.name))
+    return children
 
 
 def _remove_unfinished() -> None:

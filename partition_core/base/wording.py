@@ -1,4 +1,4 @@
-"""Messages: sizes and counts as people write them, and warnings."""
+"""Wording of messages: readable sizes and counts, and warnings."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def size_text(count: int) -> str:
 
 
 def one_line(text: str, folder: Path) -> str:
-    """Return a text on one line, without the path of `folder` in front of names.
+    """Return a text on one line, without the path of `folder` before names.
 
-    That may be one of the store's, in which nothing is left when somebody reads of it.
+    It may be a private folder of the store, which no longer exists when the text is read.
     """
     return " ".join(text.split()).replace(f"{folder}{os.sep}", "")
 
 
 def bytes_in(text: str, where: str = "down-to") -> int:
-    """Return the number of bytes that a text such as `20GB` tells; raises BuildError."""
+    """Return the number of bytes of a text such as `20GB`; raises BuildError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise BuildError.at(where, f"'{text}' is no size", "expected one such as 20GB")
+        raise BuildError.at(where, f"'{text}' is not a size", "expected one such as 20GB")
     return int(float(match[1]) * _UNITS[match[2]])
 
 
 def large(count: int) -> str:
-    """Return a large number in three digits and a prefix: `3.24 G`."""
+    """Return a large number with three digits and a prefix: `3.24 G`."""
     for scale, prefix in _SCALES:
         if count >= scale:
             return f"{count / scale:.3g}{prefix}"
@@ -49,26 +49,26 @@ def large(count: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count and its noun, in the plural where it is one: `2 files`."""
+    """Return a count and its noun, in the plural if needed: `2 files`."""
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def seeded_weights(seed: int) -> str:
-    """Return what a person must know who reads labels and scores of seeded weights."""
+    """Return the caution about labels and scores of seeded weights."""
     return f"the weights are drawn from seed {seed}: labels and scores mean nothing"
 
 
 def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> Iterator[str]:
-    """Yield rows as lines whose cells are below each other; columns `right` end at one place."""
+    """Yield rows as lines with aligned columns; the columns `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
 
 
 def warn(message: str) -> None:
-    """Tell the user of something that the build goes on without."""
+    """Warn about something that does not stop the build."""
     print(f"WARNING: {message}", file=sys.stderr, flush=True)

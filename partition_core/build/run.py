@@ -149,7 +149,7 @@ class RecipeBuild:
         if not self._files:
             return {}
         folder = self.run.project.build_folder(self.name)
-        seen = self.run.project.digests.seen
+        seen = self.run.project.digests.stamps
         weights = {model.weights_name for model in self.plan.models_made().values()} - {""}
         return self._files | {
             str(path): seen[str(path)]

@@ -11,46 +11,48 @@ from partition_core.base.errors import Problem, RunError, one_of, problem, sugge
 from partition_core.chain.pieces import Tensor
 
 Sizes = dict[str, tuple[int, str]]
-"""What the free sizes of a segment are in one call, each with the tensor that said so."""
+"""The free sizes of a segment in one call, each with the first tensor that has it."""
 
 _TEXT = "OSU"
 
 
 def check(
-    where: str, given: Mapping[str, object], expected: Sequence[Tensor], sizes: Sizes
+    where: str, arrays: Mapping[str, object], expected: Sequence[Tensor], sizes: Sizes
 ) -> None:
-    """Raise RunError with everything in which the tensors `given` by name are not `expected`.
+    """Raise RunError with every mismatch between `arrays`, by name, and the `expected` tensors.
 
-    `where` starts the messages. `sizes` is filled, and compared with what it holds.
+    `where` starts the messages. `sizes` is filled in and compared.
     """
     known = [tensor.name for tensor in expected]
     problems = [
-        problem(f"{where} '{name}'", "it is not known here", one_of(known), suggestion(name, known))
-        for name in given
+        problem(f"{where} '{name}'", "unknown name", one_of(known), suggestion(name, known))
+        for name in arrays
         if name not in known
     ]
     for tensor in expected:
-        if tensor.name not in given:
-            problems.append(problem(f"{where} '{tensor.name}'", "is missing", _told(tensor)))
+        if tensor.name not in arrays:
+            problems.append(problem(f"{where} '{tensor.name}'", "is missing", _expected(tensor)))
         else:
-            problems += _wrong(f"{where} '{tensor.name}'", given[tensor.name], tensor, sizes)
+            problems += _mismatches(f"{where} '{tensor.name}'", arrays[tensor.name], tensor, sizes)
     if problems:
         raise RunError(*problems)
 
 
-def _wrong(where: str, array: object, tensor: Tensor, sizes: Sizes) -> Iterator[Problem]:
+def _mismatches(where: str, array: object, tensor: Tensor, sizes: Sizes) -> Iterator[Problem]:
     if not isinstance(array, np.ndarray):
-        yield problem(where, f"is a {type(array).__name__}", f"{_told(tensor)}, as a numpy array")
+        yield problem(
+            where, f"is a {type(array).__name__}", f"{_expected(tensor)}, as a numpy array"
+        )
         return
     if not _is_dtype(array, tensor.dtype):
-        remedy = f"convert it with `.astype('{tensor.dtype}')` if that is what it means"
-        yield problem(where, f"its dtype is {array.dtype}", _told(tensor), remedy)
+        remedy = f"convert it with `.astype('{tensor.dtype}')` if that keeps its meaning"
+        yield problem(where, f"its dtype is {array.dtype}", _expected(tensor), remedy)
     if array.ndim != len(tensor.dims):
-        yield problem(where, f"its dims are {list(array.shape)}", _told(tensor))
+        yield problem(where, f"its dims are {list(array.shape)}", _expected(tensor))
         return
     for axis, (size, dim) in enumerate(zip(array.shape, tensor.dims, strict=True)):
         if isinstance(dim, int) and size != dim:
-            yield problem(where, f"its dims are {list(array.shape)}", _told(tensor))
+            yield problem(where, f"its dims are {list(array.shape)}", _expected(tensor))
             return
         if isinstance(dim, str):
             other, by = sizes.setdefault(dim, (size, where))
@@ -58,7 +60,7 @@ def _wrong(where: str, array: object, tensor: Tensor, sizes: Sizes) -> Iterator[
                 yield problem(
                     where,
                     f"its dim {axis} is {size}",
-                    f"{_told(tensor)}, and '{dim}' is {other} in {by}",
+                    f"{_expected(tensor)}, and '{dim}' is {other} in {by}",
                 )
 
 
@@ -66,5 +68,5 @@ def _is_dtype(array: Array, dtype: str) -> bool:
     return array.dtype.kind in _TEXT if dtype == "string" else array.dtype.name == dtype
 
 
-def _told(tensor: Tensor) -> str:
+def _expected(tensor: Tensor) -> str:
     return f"expected {tensor.dtype}[{', '.join(map(str, tensor.dims))}]"

@@ -1,4 +1,4 @@
-"""What a build folder says of itself: the manifest, written and read; must not load a model."""
+"""The manifest of a build folder, written and read; must not load a model."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _OF_A_FILE = ("sha256", "bytes")
 _FETCHED = ("checkpoint_sha256", "model_sha256")
 
 Files = Mapping[str, tuple[str, int]]
-"""The SHA-256 and the bytes of a model's files by name, first its own, then that of its weights."""
+"""The SHA-256 and size of a model's files by name: first the model, then its weights."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a build folder holds.
+    """The content of a build folder.
 
     `segments` are in the order in which they run; `inputs` are those of the end2end model.
-    `picture` tells how pictures are prepared, and `picture_unknown` why it does not; `classes` are
-    the names of labels, if they are known. `seed` is what the weights were drawn from; None for
-    others. `pictures` is how many a detector takes at once, `digests` has the SHA-256 of the files
-    of end2end and each segment, by the model's and then the file's name.
+    `picture` describes how pictures are prepared, `picture_unknown` says why that is unknown;
+    `classes` are the names of labels, if known. `seed` is that of drawn weights, None for others.
+    `pictures` is the batch size of a detector; `digests` has the SHA-256 of the files of end2end
+    and each segment, by the model's and then the file's name.
     """
 
     folder: Path
@@ -51,24 +51,24 @@ class Manifest:
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def check_files(self, save_file: str) -> None:
-        """Raise RunError unless the files of a segment or end2end are those that the build made."""
+        """Raise RunError unless the files of a segment or end2end match the manifest's digests."""
         for name, digest in self.digests[save_file].items():
             try:
-                found = file_digest(self.folder / name)
+                actual = file_digest(self.folder / name)
             except OSError as error:
                 raise RunError.at(
                     Place(str(self.folder / name)),
                     f"cannot be read: {error.strerror}",
                     "expected a file of the build",
                     "build again"
-                    + (", or give another runtime for it in `segments`" * (name != END2END)),
+                    + (", or pass another runtime for it in `segments`" * (name != END2END)),
                 ) from error
-            if found != digest:
+            if actual != digest:
                 raise RunError.at(
                     Place(str(self.folder / name)),
-                    f"its SHA-256 is {found[:16]}…",
+                    f"its SHA-256 is {actual[:16]}…",
                     f"the manifest says {digest[:16]}…",
-                    "build again, or take `verify=False` if you changed it on purpose",
+                    "build again, or pass `verify=False` if you changed it on purpose",
                 )
 
 
@@ -81,10 +81,10 @@ def composed(
     summary: str,
     fingerprints: Mapping[str, Fingerprint],
 ) -> str:
-    """Return a manifest as JSON; the same artifacts have the same one.
+    """Return a manifest as JSON, equal for equal artifacts.
 
-    `recipe` and `export`, the notes of the export, are plain data, and so is what is `proven`:
-    `proof`, `segments`, `edges` and `coverage`. `fingerprints` has those of the steps by name.
+    `recipe`, `export` (the notes of the export) and `proven` (`proof`, `segments`, `edges` and
+    `coverage`) are plain data. `fingerprints` has those of the steps by name.
     """
     content = {
         "format": _FORMAT,
@@ -94,24 +94,24 @@ def composed(
         "export": export,
         "summary": summary,
         "fingerprints": {
-            name: {"key": one.key, "entries": [list(entry) for entry in one.entries]}
-            for name, one in fingerprints.items()
+            name: {"key": step.key, "entries": [list(entry) for entry in step.entries]}
+            for name, step in fingerprints.items()
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _artifact(files: Files) -> dict[str, Any]:
-    (_, own), *weights = files.items()
-    told = dict(zip(_OF_A_FILE, own, strict=True))
-    for name, one in weights:
-        told["weights"] = {"file": name, **dict(zip(_OF_A_FILE, one, strict=True))}
-    return told
+    (_, model), *others = files.items()
+    entry = dict(zip(_OF_A_FILE, model, strict=True))
+    for name, weights in others:
+        entry["weights"] = {"file": name, **dict(zip(_OF_A_FILE, weights, strict=True))}
+    return entry
 
 
 @dataclass(frozen=True)
 class Former:
-    """What the manifest of an earlier build says, of any version, as far as it can be read."""
+    """The manifest of an earlier build, of any version, as far as it can be read."""
 
     content: Any
 
@@ -129,7 +129,7 @@ class Former:
 
     @property
     def fetched(self) -> tuple[str, ...]:
-        """The SHA-256 of files that were fetched for the export."""
+        """The SHA-256 of files that were downloaded for the export."""
         return _read(
             lambda: tuple(
                 str(self.content["export"][key])
@@ -152,22 +152,22 @@ class Former:
 
 
 def former_manifest(folder: Path) -> Former:
-    """Return what the manifest of a build folder says; nothing if there is none."""
+    """Return the manifest of an earlier build; an empty one if there is none."""
     try:
         return Former(json_in(folder / MANIFEST))
     except (OSError, ValueError):
         return Former({})
 
 
-def _read(part: Callable[[], T], otherwise: T) -> T:
+def _read(part: Callable[[], T], default: T) -> T:
     try:
         return part()
     except (AttributeError, KeyError, TypeError, ValueError):
-        return otherwise
+        return default
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of a build folder; raises RunError if there is none that can be read."""
+    """Return the manifest of a build folder; raises RunError if it cannot be read."""
     path = folder / MANIFEST
     try:
         content = json_in(path)
@@ -191,14 +191,14 @@ def read_manifest(folder: Path) -> Manifest:
 def _damaged(path: Path, why: str) -> RunError:
     return RunError.at(
         Place(str(path)),
-        f"is no manifest that this version can read: {why}",
-        "expected one that a build wrote",
+        f"is not a manifest that this version can read: {why}",
+        "expected one written by a build",
         "build again",
     )
 
 
 def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
-    told, artifacts = content["export"], content["artifacts"]
+    export, artifacts = content["export"], content["artifacts"]
     described = [spec["name"] for spec in content["recipe"]["export"]["inputs"]]
     segments = tuple(map(boundary_of, content["segments"]))
     return Manifest(
@@ -206,11 +206,11 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
         recipe=str(content["recipe"]["name"]),
         segments=segments,
         edges=tuple(map(edge_of, content["edges"])),
-        inputs=tuple(map(str, told.get("inputs", described))),
-        detects=bool(told.get("detects")),
-        picture=PictureInput.of(told["picture"]) if "picture" in told else None,
-        picture_unknown=str(told.get("picture_unknown", "")),
-        classes=tuple(map(str, told.get("classes", ()))),
+        inputs=tuple(map(str, export.get("inputs", described))),
+        detects=bool(export.get("detects")),
+        picture=PictureInput.of(export["picture"]) if "picture" in export else None,
+        picture_unknown=str(export.get("picture_unknown", "")),
+        classes=tuple(map(str, export.get("classes", ()))),
         seed=_seed(content["recipe"]["model"]),
         pictures=_pictures(content),
         digests={
@@ -221,20 +221,20 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
 
 
 def _pictures(content: Mapping[str, Any]) -> int:
-    taken = content["export"].get("picture", {}).get("input")
+    name = content["export"].get("picture", {}).get("input")
     inputs = content["recipe"]["export"]["inputs"]
-    return next((int(one["shape"][0]) for one in inputs if one["name"] == taken), 1)
+    return next((int(spec["shape"][0]) for spec in inputs if spec["name"] == name), 1)
 
 
 def _seed(model: Mapping[str, Any]) -> int | None:
-    seed = model.get("weights", {}).get("seed")  # an ONNX file has its weights itself
+    seed = model.get("weights", {}).get("seed")  # an ONNX file contains its weights
     return None if seed is None else int(seed)
 
 
 def _digests(name: str, artifact: Mapping[str, Any]) -> dict[str, str]:
-    found = {name: str(artifact["sha256"])}
+    digests = {name: str(artifact["sha256"])}
     if "weights" in artifact:
-        found[artifact["weights"]["file"]] = str(artifact["weights"]["sha256"])
-    if any(Path(file).name != file for file in found):
-        raise ValueError("a file lies outside the folder")
-    return found
+        digests[artifact["weights"]["file"]] = str(artifact["weights"]["sha256"])
+    if any(Path(file).name != file for file in digests):
+        raise ValueError("a file is outside the folder")
+    return digests

@@ -1,4 +1,4 @@
-"""How a picture becomes the input of a detector, as values that a manifest holds; pure.
+"""How a picture becomes the input of a detector, as values of a manifest; pure.
 
 The order is that of mmdet's test pipeline and data preprocessor: read (blue first, or gray),
 resize, pad pixels, order channels, normalize, pad again.
@@ -14,7 +14,7 @@ CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 """How many channels a picture has, by their order."""
 PICTURE_CHANNELS = frozenset(CHANNELS.values())
 _SHAPES = ((1000, 1000), (1000, 1), (1, 1000))
-"""A square picture, a wide and a tall one: where these fit an input, all do."""
+"""A square picture, a wide and a tall one: if these fit an input, all do."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class PixelPad:
-    """The picture gets pixels of `value` on the right and below.
+    """Pixels of `value` are added on the right and at the bottom.
 
     Up to `size` (a width and a height), or until it is a `square`, and until both sides are
     multiples of `divisor`. `value` has one number for each channel, in the order of the file.
@@ -49,7 +49,7 @@ class PixelPad:
 class PictureInput:
     """Everything between a picture file and the input `input` of a model, NCHW of `dtype`.
 
-    `height` and `width` are those of the input, or None where they are free. `pixels` is the dtype
+    `height` and `width` are those of the input, or None if they are free. `pixels` is the dtype
     in which a picture is resized. `channels` is the order, `RGB` or `BGR`, in which the model
     takes them, or `GRAY` if it takes one; `mean` and `std` follow it (a single number is that of
     every channel), and are empty if nothing is normalized. What is
@@ -75,7 +75,7 @@ class PictureInput:
         return CHANNELS[self.channels]
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height of a picture once it is resized (mmcv's `rescale_size`)."""
+        """Return the width and height of a picture after resizing (mmcv's `rescale_size`)."""
         if self.resize is None:
             return width, height
         scale = self.resize.scale
@@ -90,40 +90,39 @@ class PictureInput:
         return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
 
     def padded(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height of a resized picture once it has its pixels of padding.
+        """Return the width and height of a resized picture after pixel padding.
 
-        They are not beyond a fixed input, unless the picture is.
+        Padding does not go beyond a fixed input.
         """
         if self.pad is None:
             return width, height
         sides = self.pad.size or ((max(width, height),) * 2 if self.pad.square else (width, height))
-        wanted = (up_to_multiple(side, self.pad.divisor) for side in sides)
-        (right, most_right), (low, lowest) = zip(wanted, (self.width, self.height), strict=True)
+        padded = (up_to_multiple(side, self.pad.divisor) for side in sides)
+        (right, most_right), (low, lowest) = zip(padded, (self.width, self.height), strict=True)
         return max(width, min(right, most_right or right)), max(height, min(low, lowest or low))
 
     def fits(self, width: int, height: int) -> bool:
-        """Return whether mmdet too makes an input of this size of a picture.
+        """Return whether mmdet itself gives a picture this input size.
 
-        Free sizes are those that mmdet makes. A fixed input is filled up beyond them, or needs the
-        picture smaller.
+        Free sizes always do. A fixed input may need more padding, or a smaller picture.
         """
         free = replace(self, width=None, height=None)
         sides = free.padded(*free.resized(width, height))
-        made = tuple(up_to_multiple(side, self.pad_divisor) for side in sides)
+        by_mmdet = tuple(up_to_multiple(side, self.pad_divisor) for side in sides)
         return all(
             fixed in (None, side)
-            for fixed, side in zip((self.width, self.height), made, strict=True)
+            for fixed, side in zip((self.width, self.height), by_mmdet, strict=True)
         )
 
     @property
     def note(self) -> str:
-        """What to know of pictures that do not fit; empty where all of them do."""
+        """A caution about pictures that do not fit; empty if all of them do."""
         if all(self.fits(*shape) for shape in _SHAPES):
             return ""
         size = f"{self.width or 'any'} x {self.height or 'any'}"
         return (
-            f"a picture of which mmdet's inference_detector does not make {size} gets more padding "
-            "than there, or is made smaller: its detections differ; free sizes avoid it "
+            f"a picture that mmdet's inference_detector would not turn into {size} gets more padding "
+            "than there, or is scaled down, so its detections differ; free sizes avoid this "
             "(docs/run.md)"
         )
 
@@ -133,7 +132,7 @@ class PictureInput:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> PictureInput:
-        """Return what `plain` gave; raises KeyError, TypeError or ValueError for something else."""
+        """Return the value of plain data; raises KeyError, TypeError or ValueError."""
         known = {name: plain[name] for name in cls.__dataclass_fields__ if name != "dtype"} | {
             "dtype": str(plain.get("dtype", cls.dtype))
         }

@@ -1,4 +1,4 @@
-"""The pieces of a model as values: segments with their boundaries, and what flows between them."""
+"""The pieces of a model as values: segments with their boundaries, and the edges between them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MODEL_OUTPUT = "end2end output"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor at a boundary: its name, ONNX dtype and dims, of which texts are free sizes.
+    """A tensor at a boundary: its name, ONNX dtype and dims, where a string is a free size.
 
-    Equal texts of one segment are equal sizes. `reference` is the mark reference it comes from.
+    Equal strings in one segment are equal sizes. `reference` is its mark reference.
     """
 
     name: str
@@ -35,10 +35,10 @@ class SegmentBoundary:
 
 @dataclass(frozen=True)
 class Edge:
-    """One tensor on its way: the output `output` of `producer` is the input `input` of `consumer`.
+    """A connection: the output `output` of `producer` is the input `input` of `consumer`.
 
-    `producer` is the save_file of an earlier segment, `MODEL_INPUT`, or empty: a gap, nothing
-    gives the tensor. `consumer` is the save_file of a segment, or `MODEL_OUTPUT`.
+    `producer` is the save_file of an earlier segment, `MODEL_INPUT`, or empty for a gap: no segment
+    produces the tensor. `consumer` is the save_file of a segment, or `MODEL_OUTPUT`.
     """
 
     producer: str
@@ -51,7 +51,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Chain:
-    """The segments of a partition as files, in their order, and how tensors go between them."""
+    """The segments of a partition as files, in order, and the edges between them."""
 
     files: Mapping[str, Path]
     boundaries: Sequence[SegmentBoundary]
@@ -59,7 +59,7 @@ class Chain:
 
 
 def boundary_of(plain: Mapping[str, Any]) -> SegmentBoundary:
-    """Return the boundary that `dataclasses.asdict` made `plain` of."""
+    """Return the boundary from the output of `dataclasses.asdict`."""
     return SegmentBoundary(
         plain["save_file"],
         tuple(map(_tensor_of, plain["inputs"])),
@@ -68,7 +68,7 @@ def boundary_of(plain: Mapping[str, Any]) -> SegmentBoundary:
 
 
 def edge_of(plain: Mapping[str, Any]) -> Edge:
-    """Return the edge that `dataclasses.asdict` made `plain` of."""
+    """Return the edge from the output of `dataclasses.asdict`."""
     return Edge(**{**plain, "dims": tuple(plain["dims"])})
 
 

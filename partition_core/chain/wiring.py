@@ -13,11 +13,11 @@ from partition_core.chain.run import Source, feeds_of
 
 @dataclass(frozen=True)
 class Wiring:
-    """The inputs of a chain, where each segment takes its own from, and its outputs.
+    """The inputs of a chain, the sources of each segment's inputs, and the outputs of the chain.
 
-    `feeds` has, for each segment, its inputs by name; `outputs` the tensors of the result, by the
-    name of an output of end2end or, if nothing else reads it, of a segment. `gaps` tells which
-    inputs no segment gives although end2end computes them, and who needs them.
+    `feeds` has the sources by segment and input; `outputs` the tensors of the result, by the name
+    of an output of end2end or of an unread output of a segment. `gaps` are the inputs that end2end
+    computes but no segment produces, each with the segment that needs it.
     """
 
     inputs: tuple[Tensor, ...]
@@ -29,17 +29,17 @@ class Wiring:
 def wiring(manifest: Manifest) -> Wiring:
     """Return how the segments of a build are connected.
 
-    An input that no segment gives is called as the segment calls it, or `segment: name` where two
-    different tensors would have one name; so is an output that nothing reads.
+    A gap has the name of the segment's input, or `segment: name` where two different tensors would
+    have the same name; so has an unread output.
     """
     segments = manifest.segments
-    taken = {(one.save_file, tensor.name): tensor for one in segments for tensor in one.inputs}
-    given = {(one.save_file, tensor.name): tensor for one in segments for tensor in one.outputs}
+    consumed = {(s.save_file, tensor.name): tensor for s in segments for tensor in s.inputs}
+    produced = {(s.save_file, tensor.name): tensor for s in segments for tensor in s.outputs}
     feeds = feeds_of(manifest.edges)
     inputs: dict[str, Tensor] = {}
     gaps: dict[str, str] = {}
-    lacking = {taken[e.consumer, e.input] for e in manifest.edges if not e.producer}
-    clashing = _repeated([*{(one.reference, one.name) for one in lacking}], manifest.inputs)
+    missing = {consumed[e.consumer, e.input] for e in manifest.edges if not e.producer}
+    clashing = _repeated([*{(t.reference, t.name) for t in missing}], manifest.inputs)
     for edge in manifest.edges:
         if edge.producer not in ("", MODEL_INPUT):
             continue
@@ -48,25 +48,25 @@ def wiring(manifest: Manifest) -> Wiring:
             name = f"{edge.consumer}: {name}" if name in clashing else name
             gaps.setdefault(name, edge.consumer)
             feeds.setdefault(edge.consumer, {})[edge.input] = (MODEL_INPUT, name)
-        inputs.setdefault(name, replace(taken[edge.consumer, edge.input], name=name))
-    return Wiring(tuple(inputs.values()), feeds, _outputs(manifest, given), gaps)
+        inputs.setdefault(name, replace(consumed[edge.consumer, edge.input], name=name))
+    return Wiring(tuple(inputs.values()), feeds, _outputs(manifest, produced), gaps)
 
 
 def _outputs(
-    manifest: Manifest, given: Mapping[Source, Tensor]
+    manifest: Manifest, produced: Mapping[Source, Tensor]
 ) -> dict[str, tuple[Source, Tensor]]:
-    found: dict[str, tuple[Source, Tensor]] = {}
+    outputs: dict[str, tuple[Source, Tensor]] = {}
     for edge in manifest.edges:
         if edge.consumer == MODEL_OUTPUT:
             source = (edge.producer, edge.output)
-            found[edge.input] = (source, given[source])
+            outputs[edge.input] = (source, produced[source])
     read = {(edge.producer, edge.output) for edge in manifest.edges}
-    unread = [source for source in given if source not in read]
-    clashing = _repeated(unread, tuple(found))
+    unread = [source for source in produced if source not in read]
+    clashing = _repeated(unread, tuple(outputs))
     for file, name in unread:
-        called = f"{file}: {name}" if name in clashing else name
-        found[called] = ((file, name), given[file, name])
-    return found
+        key = f"{file}: {name}" if name in clashing else name
+        outputs[key] = ((file, name), produced[file, name])
+    return outputs
 
 
 def _repeated(pairs: list[Source], others: tuple[str, ...]) -> set[str]:

@@ -12,7 +12,7 @@ from doit.exceptions import InvalidDodoFile
 
 from partition_core.base.errors import PartitionError
 from partition_core.base.folders import RECIPES
-from partition_core.base.signals import end_orderly
+from partition_core.base.signals import handle_signals
 from partition_core.base.wording import warn
 from partition_core.build.run import RecipeBuild, Run
 from partition_core.cli.command_line import commands, scope
@@ -52,7 +52,7 @@ def selected_builds() -> list[RecipeBuild]:
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
     _use_own_database()
-    end_orderly()
+    handle_signals()
     return BuildReporter.run.builds
 
 

@@ -11,7 +11,7 @@ from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import CutError, Problem, ProofError, problem
 from partition_core.chain.pieces import Chain, SegmentBoundary, Tensor
-from partition_core.chain.run import add, feeds_of, made_of, walk
+from partition_core.chain.run import add, feeds_of, initial_values, walk
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.proof.comparison import agrees, difference, same_bits, same_kind
@@ -71,7 +71,7 @@ def run_chain(
     the tensors that may differ from run to run, and `remedy` returns what to do about another
     difference. One segment at a time is in memory; `scratch` is a folder for converted ones.
     """
-    run, feeds, made = ChainRun(), feeds_of(chain.edges), made_of(inputs)
+    run, feeds, made = ChainRun(), feeds_of(chain.edges), initial_values(inputs)
 
     def recorded(number: int, tensor: Tensor) -> Array:
         return wholes[number].marks[tensor.reference]

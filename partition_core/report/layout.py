@@ -17,7 +17,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from partition_core.base.errors import BuildError
-from partition_core.base.signals import passing_folder
+from partition_core.base.signals import temporary_folder
 
 _FONT = Path(__file__).parent / "page" / "metrics.ttf"
 _LONGEST = 120.0  # seconds; a map of 26 boxes takes 0.2
@@ -38,7 +38,7 @@ def drawn(dot: str) -> str:
 
     Raises BuildError if it cannot.
     """
-    with passing_folder(Path(tempfile.gettempdir())) as folder:
+    with temporary_folder(Path(tempfile.gettempdir())) as folder:
         # A copy, since fontconfig leaves a file of its own in every folder of fonts.
         shutil.copy(_FONT, folder)
         settings = folder / "fonts.conf"

@@ -25,7 +25,7 @@ from partition_core.base.folders import END2END
 from partition_core.base.recording import Recording
 from partition_core.base.wording import one_line
 from partition_core.chain.pieces import MODEL_OUTPUT, Chain, Tensor
-from partition_core.chain.run import add, feeds_of, made_of, walk
+from partition_core.chain.run import add, feeds_of, initial_values, walk
 
 _ENGINE = OnnxRuntime()
 _RUNNER = "partition_core.backends.measured_run"
@@ -84,7 +84,7 @@ def measure(
     models: dict[str, Measured] = {}
     models[END2END], whole = run(END2END, end2end, samples)
     feeds = feeds_of(edge for edge in chain.edges if (edge.producer, edge.output) not in random)
-    made = made_of(samples)
+    made = initial_values(samples)
 
     def recorded(number: int, tensor: Tensor) -> Array:
         array: Array = recording.samples[number].marks[tensor.reference]

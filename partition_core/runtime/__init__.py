@@ -1,1 +1,1 @@
-"""A build folder in use: its segments in a chain, on tensors or pictures; knows no recipe."""
+"""Runs a build folder: its segments in a chain, on tensors or pictures; knows no recipe."""

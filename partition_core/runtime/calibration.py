@@ -1,7 +1,7 @@
-"""The true inputs of each segment over many samples, as files for quantization tools.
+"""The real inputs of each segment over many samples, as files for quantization tools.
 
-One `.npz` for each sample and segment: a run that is interrupted leaves whole files, nothing is
-held in memory but one sample, and tensors whose sizes the data decides need not stack.
+One `.npz` per sample and segment: an interrupted run leaves only complete files, only one sample is
+in memory, and tensors with data-dependent sizes need not stack.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ def calibrate(
     folder: Path,
     marked: Marked | None = None,
 ) -> Iterator[str]:
-    """Write what enters each segment for each sample; yield each sample's name.
+    """Write the inputs of each segment for each sample; yield each sample's name.
 
-    The chain is run for that, unless `marked` gives the arrays at the marks, by reference.
-    The file `<segment without .onnx>/<sample>.npz` holds the inputs by name. `calibration.json`,
-    written first, names all files; those that an earlier one names are removed.
+    They come from running the chain, or from `marked`, the arrays at the marks by reference.
+    The file `<segment without .onnx>/<sample>.npz` has the inputs by name. `calibration.json`,
+    written first, lists all files; those that an earlier one lists are removed.
     Raises RunError for a sample that cannot be read or does not fit.
     """
     _remove_former(folder)
     index = _index(pipeline, samples)
     write_whole(folder / INDEX, (json.dumps(index, indent=1) + "\n").encode())
     for sample in samples:
-        for file, inputs in _entering(pipeline, sample.inputs(), marked):
+        for file, inputs in _inputs_of_segments(pipeline, sample.inputs(), marked):
             target = folder / folder_of(file) / f"{sample.name}.npz"
             with written_whole(target, survives_power_loss=False) as part, part.open("wb") as out:
                 np.savez(out, allow_pickle=False, **inputs)
         yield sample.name
 
 
-def _entering(
+def _inputs_of_segments(
     pipeline: Pipeline, inputs: Mapping[str, Array], marked: Marked | None
 ) -> Iterator[tuple[str, Mapping[str, Array]]]:
     if marked is None:
@@ -63,12 +63,12 @@ def _entering(
     pipeline.check_inputs(inputs)
     arrays = marked(inputs)
     for segment in pipeline.manifest.segments:
-        typed = {one.name: _typed(arrays[one.reference], one) for one in segment.inputs}
+        typed = {tensor.name: _typed(arrays[tensor.reference], tensor) for tensor in segment.inputs}
         yield segment.save_file, typed
 
 
 def _typed(array: Array, tensor: Tensor) -> Array:
-    """Return what PyTorch gives in float32 as a segment with `precision: float16` takes it."""
+    """Return PyTorch's float32 array in the dtype of a segment with `precision: float16`."""
     is_half = tensor.dtype == "float16" and array.dtype == np.float32
     return array.astype(np.float16) if is_half else array
 
@@ -81,8 +81,8 @@ def folder_of(save_file: str) -> str:
 class CalibrationReader:
     """The inputs of one segment, a sample at a time.
 
-    It has the methods of onnxruntime's `CalibrationDataReader`, and can be iterated. Raises
-    RunError if the folder holds none.
+    It has the methods of onnxruntime's `CalibrationDataReader`, and is iterable. Raises RunError if
+    the folder has none.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -90,8 +90,8 @@ class CalibrationReader:
         if not self.files:
             raise RunError.at(
                 Place(str(folder)),
-                "holds no `.npz` file",
-                "expected the folder of a segment that `doit calibrate` wrote",
+                "contains no `.npz` file",
+                "expected the folder of a segment, written by `doit calibrate`",
             )
         self._rest = iter(self)
 
@@ -118,13 +118,13 @@ class CalibrationReader:
 
 
 def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
-    def told(segment: SegmentBoundary) -> dict[str, Any]:
+    def entry(segment: SegmentBoundary) -> dict[str, Any]:
         file = segment.save_file
         return {
             "sha256": pipeline.manifest.digests[file][file],
             "inputs": [
-                {"name": one.name, "dtype": one.dtype, "dims": list(one.dims)}
-                for one in segment.inputs
+                {"name": tensor.name, "dtype": tensor.dtype, "dims": list(tensor.dims)}
+                for tensor in segment.inputs
             ],
             "files": [f"{folder_of(file)}/{sample.name}.npz" for sample in samples],
         }
@@ -133,7 +133,7 @@ def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
         "format": 1,
         "recipe": pipeline.manifest.recipe,
         "samples": [[file.name for file in sample.files] for sample in samples],
-        "segments": {one.save_file: told(one) for one in pipeline.manifest.segments},
+        "segments": {s.save_file: entry(s) for s in pipeline.manifest.segments},
     }
 
 

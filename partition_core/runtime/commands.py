@@ -1,4 +1,4 @@
-"""What the commands that run a build do, told in lines: pictures with boxes, calibration data."""
+"""The commands that run a build, as lines of output: pictures with boxes, calibration data."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MOST_NAMES = 5
 
 
 def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[str]:
-    """Detect in a picture, or in those of a folder; write into the folder `target`, tell in lines.
+    """Detect objects in a picture, or in those of a folder; write to `target`, yield output lines.
 
-    `<picture>.detections.json` has everything that was found, `<picture>.detections.jpg` the
-    picture with what scores at least `least`. All of these say so if the weights are seeded. The
-    last lines say so if `end2end.onnx` detected in the place of the segments, and if pictures do
-    not fit a fixed input, as their tables do. Raises RunError.
+    `<picture>.detections.json` has all detections, `<picture>.detections.jpg` the picture with
+    those that score at least `least`. All of them mention seeded weights. The last lines report if
+    `end2end.onnx` ran instead of the segments, and if pictures do not fit a fixed input, as the
+    JSON files do. Raises RunError.
     """
     pipeline = Pipeline(folder)
     check_detects(pipeline)
@@ -39,7 +39,7 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
     if unfit:
         yield f"{len(unfit)} of {counted(len(files), 'picture')}: {unfit[0]}"
     if why := missing_link(pipeline):
-        yield f"{END2END} detected, and not the segments: {why}"
+        yield f"{END2END} ran instead of the segments: {why}"
     if pipeline.seed is not None:
         yield seeded_weights(pipeline.seed)
 
@@ -47,16 +47,16 @@ def detect(folder: Path, source: Path, target: Path, least: float) -> Iterator[s
 def _detect_in(
     pipeline: Pipeline, file: Path, target: Path, least: float
 ) -> Generator[str, None, list[str]]:
-    """Yield lines as `detect`; return the note of a picture that does not fit the input."""
+    """Yield lines as `detect` does; return the note if the picture does not fit the input."""
     from partition_core.runtime import pixels
     from partition_core.runtime.drawing import drawn
 
-    # A model may take its pictures gray; people look at them as they are.
+    # The result is drawn in color even if the model takes gray pictures.
     picture = pixels.read(file)
-    (found,) = pipeline.detect(file)
+    (detections,) = pipeline.detect(file)
     note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
     picture_note = _picture_note(pipeline, picture.shape[1], picture.shape[0])
-    shown = [one for one in found if one.score >= least]
+    shown = [detection for detection in detections if detection.score >= least]
     table = target.with_name(f"{target.name}.detections.json")
     image = target.with_name(f"{target.name}.detections.jpg")
     content = {
@@ -67,11 +67,11 @@ def _detect_in(
         "artifacts": _digests(pipeline),
         **({"seed": pipeline.seed, "note": note} if note else {}),
         **({"picture_note": picture_note} if picture_note else {}),
-        "detections": [asdict(one) for one in found],
+        "detections": [asdict(detection) for detection in detections],
     }
     write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(image, pixels.encoded(drawn(picture, shown, note), ".jpg"))
-    yield f"{table}: {counted(len(found), 'detection')}"
+    yield f"{table}: {counted(len(detections), 'detection')}"
     yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
     return [picture_note] if picture_note else []
 
@@ -85,19 +85,19 @@ def _digests(pipeline: Pipeline) -> Mapping[str, str]:
     return {file: pipeline.manifest.digests[file][file] for file in pipeline.detects_by}
 
 
-def _names(found: Sequence[Detection]) -> str:
-    counts = Counter(one.name for one in found).most_common()
-    told = [f"{count} {name}" for name, count in counts[:_MOST_NAMES]]
+def _names(detections: Sequence[Detection]) -> str:
+    counts = Counter(detection.name for detection in detections).most_common()
+    names = [f"{count} {name}" for name, count in counts[:_MOST_NAMES]]
     rest = sum(count for _, count in counts[_MOST_NAMES:])
-    return ", ".join(told) + (f" and {rest} more" if rest else "")
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
 def write_calibration(
     folder: Path, source: Path, target: Path, marked: Marked | None = None
 ) -> Iterator[str]:
-    """Write the true inputs of each segment for every sample in `source`; tell in lines.
+    """Write the real inputs of each segment for every sample in `source`; yield output lines.
 
-    `marked` is as `calibrate` takes it. Raises RunError.
+    `marked` is that of `calibrate`. Raises RunError.
     """
     pipeline = Pipeline(folder)
     samples = samples_in(pipeline, source)

@@ -1,4 +1,4 @@
-"""What a detector finds in pictures, in the pictures' own pixels and with the names of labels."""
+"""Detections in pictures, in the pictures' own pixels and with the names of labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DETECTIONS = ("dets", "labels")
 
 @dataclass(frozen=True)
 class Detection:
-    """One object: its label and the name of that (the number if unknown), the score, and its box
+    """One object: its label with its name (the number if unknown), its score, and its box
     x1 y1 x2 y2 in pixels of the picture."""
 
     label: int
@@ -35,32 +35,32 @@ def detections(pipeline: Pipeline, pictures: Sequence[str | Path | Array]) -> li
     """Return the detections in each picture, best first.
 
     Pictures run in batches of the model's size, through the segments if these lead to detections,
-    else through end2end. Raises RunError for a picture that cannot be read and for a model that is
-    no detector.
+    otherwise through end2end. Raises RunError for an unreadable picture and for a model that is
+    not a detector.
     """
     check_detects(pipeline)
     run = pipeline.end2end if missing_link(pipeline) else pipeline
     size = batch_size(pipeline)
-    found: list[list[Detection]] = []
+    results: list[list[Detection]] = []
     for start in range(0, len(pictures), size):
-        some = list(pictures[start : start + size])
-        # The last batch is filled up; what is found in the filling is left out.
-        batch = pipeline.preprocess(*some, *some[-1:] * (size - len(some)))
+        own = list(pictures[start : start + size])
+        # The last batch is padded with copies, whose detections are dropped.
+        batch = pipeline.preprocess(*own, *own[-1:] * (size - len(own)))
         outputs = run(batch.inputs)
-        found += [
-            list(in_picture(outputs, place, frame, pipeline.manifest.classes))
-            for place, frame in enumerate(batch.frames[: len(some)])
+        results += [
+            list(in_picture(outputs, index, frame, pipeline.manifest.classes))
+            for index, frame in enumerate(batch.frames[: len(own)])
         ]
-    return found
+    return results
 
 
 def check_detects(pipeline: Pipeline) -> None:
     """Raise RunError unless the model takes a picture and gives `dets` and `labels`."""
     if not pipeline.manifest.detects:
-        given = [tensor.name for tensor in pipeline.outputs]
+        names = [tensor.name for tensor in pipeline.outputs]
         raise RunError.at(
             f"build of '{pipeline.manifest.recipe}'",
-            f"its segments give {', '.join(given)}",
+            f"its segments give {', '.join(names)}",
             "expected a detector's 'dets' and 'labels'",
             "call the pipeline from Python: its outputs are whatever the segments give",
         )
@@ -70,9 +70,9 @@ def missing_link(pipeline: Pipeline) -> str:
     """Return why the segments do not lead from a picture to detections; empty if they do."""
     for name, segment in pipeline.gaps.items():
         return f"'{segment}' needs '{name}', which no segment gives"
-    given = {edge.input for edge in pipeline.manifest.edges if edge.consumer == MODEL_OUTPUT}
-    lacking = [f"'{name}'" for name in _DETECTIONS if name not in given]
-    return f"no segment gives {' and '.join(lacking)}" if lacking else ""
+    outputs = {edge.input for edge in pipeline.manifest.edges if edge.consumer == MODEL_OUTPUT}
+    missing = [f"'{name}'" for name in _DETECTIONS if name not in outputs]
+    return f"no segment gives {' and '.join(missing)}" if missing else ""
 
 
 def batch_size(pipeline: Pipeline) -> int:
@@ -81,14 +81,14 @@ def batch_size(pipeline: Pipeline) -> int:
 
 
 def in_picture(
-    outputs: Mapping[str, Array], place: int, frame: Frame, classes: Sequence[str]
+    outputs: Mapping[str, Array], index: int, frame: Frame, classes: Sequence[str]
 ) -> Iterator[Detection]:
-    """Yield the detections at one place of a batch; left out are those wholly in the padding.
+    """Yield the detections of one picture of a batch, without those entirely in the padding.
 
-    `outputs` has `dets` (N, K, 5), x1 y1 x2 y2 and score, and `labels` (N, K), -1 for filling.
+    `outputs` has `dets` (N, K, 5), x1 y1 x2 y2 and score, and `labels` (N, K), -1 for no detection.
     """
-    # A picture has more pixels than float16 has steps.
-    rows, labels = outputs["dets"][place].astype(np.float32), outputs["labels"][place]
+    # float16 is too coarse for pixel coordinates.
+    rows, labels = outputs["dets"][index].astype(np.float32), outputs["labels"][index]
     boxes = frame.boxes_in_picture(rows[:, :4])
     for (x1, y1, x2, y2), score, label in zip(boxes, rows[:, 4], labels, strict=True):
         if label >= 0 and x2 > x1 and y2 > y1:

@@ -1,4 +1,4 @@
-"""Detections drawn into a picture; must not run a model."""
+"""Draws detections into a picture; must not run a model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _GOLDEN = 0.618034
 """Steps of the golden ratio around the circle of hues keep neighbouring labels apart."""
 
 
-def drawn(picture: pixels.Pixels, found: Sequence[Detection], note: str = "") -> pixels.Pixels:
+def drawn(picture: pixels.Pixels, detections: Sequence[Detection], note: str = "") -> pixels.Pixels:
     """Return the picture, (H, W, 3) uint8 blue first, with a box and a name for each detection.
 
-    The best are drawn last, so that they lie on top; above all a `note` at the bottom.
+    The best are drawn last, so that they are on top, and then a `note` at the bottom.
     """
     canvas = picture.copy()
     line = max(1, round(max(picture.shape[:2]) / 400))
-    for one in sorted(found, key=lambda one: one.score):
-        pixels.draw_box(canvas, one.box, f"{one.name} {one.score:.2f}", _color(one.label), line)
+    for item in sorted(detections, key=lambda detection: detection.score):
+        pixels.draw_box(canvas, item.box, f"{item.name} {item.score:.2f}", _color(item.label), line)
     if note:
         pixels.draw_note(canvas, note, line)
     return canvas

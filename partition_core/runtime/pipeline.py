@@ -1,5 +1,5 @@
-"""A build folder as a callable: its segments in a chain, each by onnxruntime or by a runtime of
-the user's."""
+"""A build folder as a callable: its segments in a chain, each run by onnxruntime or by the user's
+own runtime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from partition_core.base.folders import END2END
 from partition_core.chain.check import Sizes, check
 from partition_core.chain.manifest import read_manifest
 from partition_core.chain.pieces import SegmentBoundary, Tensor
-from partition_core.chain.run import add, made_of, walk
+from partition_core.chain.run import add, initial_values, walk
 from partition_core.chain.wiring import wiring
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from partition_core.runtime.preprocessing import Prepared
 
 SegmentFunction = Callable[[dict[str, Array]], Mapping[str, Array] | Sequence[Array]]
-"""What runs a segment: takes its inputs by name, returns its outputs by name or in order."""
+"""Runs a segment: takes its inputs by name, returns its outputs by name or in order."""
 
 
 class Segment:
@@ -43,40 +43,39 @@ class Segment:
     ) -> dict[str, Array]:
         """Return the outputs, in the order of the boundary.
 
-        Raises RunError for a tensor that does not fit; what a callable of the user's raises,
-        passes.
+        Raises RunError for a tensor that does not match; exceptions of the user's callable pass.
         """
-        given = {**(inputs or {}), **named}
+        arrays = {**(inputs or {}), **named}
         sizes: Sizes = {}
-        check(f"segment '{self.save_file}': input", given, self.inputs, sizes)
-        made = self.run({tensor.name: given[tensor.name] for tensor in self.inputs})
-        outputs = self._named(made)
+        check(f"segment '{self.save_file}': input", arrays, self.inputs, sizes)
+        result = self.run({tensor.name: arrays[tensor.name] for tensor in self.inputs})
+        outputs = self._named(result)
         check(f"segment '{self.save_file}': output", outputs, self.outputs, sizes)
         return {tensor.name: outputs[tensor.name] for tensor in self.outputs}
 
-    def _named(self, made: object) -> dict[str, Array]:
-        if isinstance(made, Mapping):
-            return dict(made)
+    def _named(self, result: object) -> dict[str, Array]:
+        if isinstance(result, Mapping):
+            return dict(result)
         names = [tensor.name for tensor in self.outputs]
-        if not isinstance(made, list | tuple) or len(made) != len(names):
-            count = f" of {len(made)}" if isinstance(made, list | tuple) else ""
+        if not isinstance(result, list | tuple) or len(result) != len(names):
+            count = f" of {len(result)}" if isinstance(result, list | tuple) else ""
             raise RunError.at(
                 f"segment '{self.save_file}'",
-                f"its runtime returned a {type(made).__name__}{count}",
-                f"expected a mapping with {', '.join(names)}, or a list of them in this order",
+                f"its runtime returned a {type(result).__name__}{count}",
+                f"expected a mapping with {', '.join(names)}, or a list in this order",
             )
-        return dict(zip(names, made, strict=True))
+        return dict(zip(names, result, strict=True))
 
 
 class Pipeline:
     """The segments of a build folder as one function: numpy arrays by name in and out.
 
-    `engine` runs the segments; `segments` gives some of them another one, by the name of their
-    file: an `OnnxRuntime` with other providers or options, or any callable (`SegmentFunction`).
-    `verify` compares the files that are loaded with the digests of the manifest.
-    Raises RunError for a folder, a file or a name that is wrong.
+    `engine` runs the segments; `segments` overrides it for some of them, by file name: an
+    `OnnxRuntime` with other providers or options, or any callable (`SegmentFunction`).
+    `verify` compares the loaded files with the digests of the manifest.
+    Raises RunError for a wrong folder, file or name.
 
-    The result has the outputs of end2end, and those of segments that nothing reads.
+    The result has the outputs of end2end, and unread outputs of segments.
     """
 
     def __init__(
@@ -95,10 +94,11 @@ class Pipeline:
         self._verify = verify
         self._end2end: Runner | None = None
         self._segments = {
-            one.save_file: Segment(
-                one, self._runtime(one.save_file, chosen.get(one.save_file, self._engine))
+            boundary.save_file: Segment(
+                boundary,
+                self._runtime(boundary.save_file, chosen.get(boundary.save_file, self._engine)),
             )
-            for one in self.manifest.segments
+            for boundary in self.manifest.segments
         }
 
     def _runtime(self, file: str, chosen: Backend | SegmentFunction) -> SegmentFunction:
@@ -123,12 +123,12 @@ class Pipeline:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """What the chain takes: inputs of end2end, and whatever no segment gives."""
+        """The inputs of the chain: those of end2end, and tensors that no segment produces."""
         return self._wiring.inputs
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """What the chain gives, under its names."""
+        """The outputs of the chain, under its names."""
         return tuple(
             Tensor(name, tensor.dtype, tensor.dims, tensor.reference)
             for name, (_, tensor) in self._wiring.outputs.items()
@@ -136,7 +136,7 @@ class Pipeline:
 
     @property
     def gaps(self) -> Mapping[str, str]:
-        """Inputs that end2end computes and no segment gives, each with who needs it."""
+        """Inputs that end2end computes but no segment gives, each with a segment that needs it."""
         return self._wiring.gaps
 
     @property
@@ -146,14 +146,14 @@ class Pipeline:
 
     @property
     def seed(self) -> int | None:
-        """The seed that the weights were drawn from: what they detect means nothing.
+        """The seed that the weights were drawn from: their detections mean nothing.
 
         None for a checkpoint, and for weights that came with the model.
         """
         return self.manifest.seed
 
     def segment(self, save_file: str) -> Segment:
-        """Return one segment, to be called alone; raises RunError for a name that is none's."""
+        """Return one segment, to be called by itself; raises RunError for an unknown name."""
         if save_file not in self._segments:
             raise _unknown_segment(save_file, self._segments)
         return self._segments[save_file]
@@ -161,75 +161,82 @@ class Pipeline:
     def __call__(
         self, inputs: Mapping[str, Array] | None = None, /, **named: Array
     ) -> dict[str, Array]:
-        """Return the outputs of the chain by name; raises RunError for a tensor that is wrong."""
-        made = {
+        """Return the outputs of the chain by name; raises RunError for a wrong tensor."""
+        tensors = {
             (file, name): array
             for file, _, outputs in self.steps(inputs, **named)
             for name, array in outputs.items()
         }
-        return {name: made[source] for name, (source, _) in self._wiring.outputs.items()}
+        return {name: tensors[source] for name, (source, _) in self._wiring.outputs.items()}
 
     def steps(
         self, inputs: Mapping[str, Array] | None = None, /, **named: Array
     ) -> Iterator[tuple[str, dict[str, Array], dict[str, Array]]]:
-        """Run the chain; yield each segment's file, its inputs and its outputs, once it has run."""
-        given = {**(inputs or {}), **named}
-        self.check_inputs(given)
-        made = made_of([given])
-        for boundary, (fed,) in walk(self.manifest.segments, self._wiring.feeds, made):
-            outputs = self._segments[boundary.save_file](fed)
-            add(made, boundary, [outputs])
-            yield boundary.save_file, fed, outputs
+        """Run the chain; yield each segment's file, inputs and outputs after it has run."""
+        arrays = {**(inputs or {}), **named}
+        self.check_inputs(arrays)
+        values = initial_values([arrays])
+        for boundary, (feed,) in walk(self.manifest.segments, self._wiring.feeds, values):
+            outputs = self._segments[boundary.save_file](feed)
+            add(values, boundary, [outputs])
+            yield boundary.save_file, feed, outputs
 
     def end2end(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs of `end2end.onnx`, which `engine` loads at the first call.
 
-        Raises RunError for a file or a tensor that is wrong.
+        Raises RunError for a wrong file or tensor.
         """
         if self._end2end is None:
             self._end2end = self._loaded(END2END, self._engine)
         return self._end2end(inputs)
 
-    def check_inputs(self, given: Mapping[str, object]) -> None:
-        """Raise RunError, all problems at once, for inputs that are missing or that nobody has."""
+    def check_inputs(self, inputs: Mapping[str, object]) -> None:
+        """Raise RunError, all problems at once, for missing or unknown inputs."""
         known = [tensor.name for tensor in self.inputs]
-        # An input of end2end that no segment reads may be given, so that both take the same.
+        # An input of end2end that no segment reads is accepted, so that both take the same.
         problems = [
-            problem(f"input '{name}'", "the chain has none", one_of(known), suggestion(name, known))
-            for name in given
+            problem(
+                f"input '{name}'",
+                "unknown input of the chain",
+                one_of(known),
+                suggestion(name, known),
+            )
+            for name in inputs
             if name not in known and name not in self.manifest.inputs
         ]
         for name in known:
-            if name not in given:
-                who = self._wiring.gaps.get(name)
-                why = f"segment '{who}' needs it and no segment gives it" if who else "is missing"
+            if name not in inputs:
+                user = self._wiring.gaps.get(name)
+                what = (
+                    f"segment '{user}' needs it and no segment gives it" if user else "is missing"
+                )
                 expected = f"expected a tensor from the caller; the chain takes {', '.join(known)}"
-                problems.append(problem(f"input '{name}'", why, expected))
+                problems.append(problem(f"input '{name}'", what, expected))
         if problems:
             raise RunError(*problems)
 
     def end_profiling(self) -> dict[str, Path]:
         """End the profiles of onnxruntime and return their files, by segment."""
-        ends = {f: getattr(one.run, "end_profiling", None) for f, one in self._segments.items()}
-        ended = {file: end() for file, end in ends.items() if end is not None}
-        return {file: path for file, path in ended.items() if path is not None}
+        ends = {f: getattr(s.run, "end_profiling", None) for f, s in self._segments.items()}
+        paths = {file: end() for file, end in ends.items() if end is not None}
+        return {file: path for file, path in paths.items() if path is not None}
 
     def preprocess(self, *pictures: str | Path | Array) -> Prepared:
         """Return pictures as one batch of the model's input, as mmdet's test pipeline does it.
 
         A picture is a file or an array uint8: (H, W, 3), blue first, or (H, W) for a model that
-        takes gray pictures. Raises RunError for a picture that cannot be read and a build whose
-        manifest does not tell how.
+        takes gray pictures. Raises RunError for an unreadable picture, and if the manifest does
+        not describe the preparation.
         """
         from partition_core.runtime.preprocessing import prepared
 
         return prepared(self.manifest, pictures)
 
     def detect(self, *pictures: str | Path | Array) -> list[list[Detection]]:
-        """Return for each picture what a detector finds in it, best first, in its own pixels.
+        """Return the detections in each picture, best first, in its own pixels.
 
-        Where the segments do not lead from the picture to its detections, `end2end.onnx` runs in
-        their place (`detects_by`). Raises RunError as `preprocess` does, and for a model that is no
+        If the segments do not lead from the picture to its detections, `end2end.onnx` runs instead
+        (`detects_by`). Raises RunError as `preprocess` does, and for a model that is not a
         detector.
         """
         from partition_core.runtime.detections import detections
@@ -246,5 +253,5 @@ class Pipeline:
 
 def _unknown_segment(name: str, known: Sequence[str] | Mapping[str, Any]) -> RunError:
     return RunError.at(
-        f"segment '{name}'", "the build has none", one_of(known), suggestion(name, known)
+        f"segment '{name}'", "no such segment in the build", one_of(known), suggestion(name, known)
     )

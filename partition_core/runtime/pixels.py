@@ -1,4 +1,4 @@
-"""The door to cv2 for who runs a build: pictures are read, scaled, drawn on and written."""
+"""The only use of cv2 when a build runs: pictures are read, scaled, drawn on and written."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from partition_core.base.outside_files import content_of
 
 try:
     import cv2
-except ImportError as missing:  # a deployment that gives tensors needs no cv2
+except ImportError as missing:  # a deployment on tensors needs no cv2
     raise RunError.at(
         "pictures",
         f"cv2 cannot be imported: {missing}",
-        "it is installed with `pip install 'partition-core[pictures]'`",
-        "for 'libGL.so.1' install the system's package libgl1",
+        "install it with `pip install 'partition-core[pictures]'`",
+        "if 'libGL.so.1' is missing, install the system package libgl1",
     ) from missing
 
 Pixels = np.ndarray[Any, Any]
@@ -33,7 +33,7 @@ _INTERPOLATIONS = {
 }
 _READ_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _LARGEST = 1 << 30
-"""Bytes of a picture file at most; cv2 itself refuses more than 2^30 pixels."""
+"""The most bytes of a picture file; cv2 itself refuses more than 2^30 pixels."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -48,7 +48,7 @@ def read(path: Path, channels: int = 3) -> Pixels:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
     picture: Pixels | None = cv2.imdecode(content, _READ_AS[channels]) if content.size else None
     if picture is None:
-        raise _unreadable(path, "is no picture that cv2 can read")
+        raise _unreadable(path, "is not a picture that cv2 can read")
     return picture.reshape(*picture.shape[:2], channels)
 
 
@@ -58,12 +58,12 @@ def _unreadable(path: Path, what: str) -> RunError:
 
 def resized(picture: Pixels, width: int, height: int, interpolation: str) -> Pixels:
     """Return the picture at another size."""
-    made = cv2.resize(picture, (width, height), interpolation=_INTERPOLATIONS[interpolation])
-    return np.asarray(made).reshape(height, width, -1)  # cv2 drops a channel that is alone
+    scaled = cv2.resize(picture, (width, height), interpolation=_INTERPOLATIONS[interpolation])
+    return np.asarray(scaled).reshape(height, width, -1)  # cv2 drops a single channel
 
 
 def encoded(picture: Pixels, ending: str) -> bytes:
-    """Return the bytes of a picture file of the kind that `ending` names: `.jpg`, `.png`."""
+    """Return the bytes of a picture file in the format of `ending`: `.jpg`, `.png`."""
     return bytes(cv2.imencode(ending, picture)[1])
 
 
@@ -84,7 +84,7 @@ def draw_box(
 
 
 def draw_note(picture: Pixels, text: str, line: int) -> None:
-    """Write a text into the picture, white on a black strip along its bottom, as wide as it is."""
+    """Write a text into the picture, white on a black strip across its bottom."""
     height, width = picture.shape[:2]
     scale, thickness = 0.3 + 0.15 * line, max(1, line // 2)
     (wide, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)

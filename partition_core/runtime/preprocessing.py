@@ -1,4 +1,4 @@
-"""Pictures become the input of a model as the manifest tells, and boxes come back; no mmdet."""
+"""Converts pictures to model inputs as the manifest describes, and boxes back; no mmdet."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from partition_core.runtime import pixels
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a picture of `width` x `height` pixels lies in the input: top left, scaled by `x` and
-    `y`."""
+    """The position of a picture of `width` x `height` pixels in the input: top left, scaled by `x`
+    and `y`."""
 
     width: int
     height: int
@@ -35,7 +35,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch of pictures: `inputs` for a `Pipeline`, and the `frames` that lead back."""
+    """A batch of pictures: `inputs` for a `Pipeline`, and the `frames` to map boxes back."""
 
     inputs: dict[str, Array]
     frames: tuple[Frame, ...]
@@ -45,30 +45,30 @@ def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prep
     """Return pictures as one batch of the model's input, NCHW of its dtype.
 
     A picture is a file or an array uint8: (H, W, 3), blue first, or (H, W) for a model that takes
-    gray pictures. Raises RunError for one that is neither, and for a manifest that does not tell
-    how pictures are prepared.
+    gray pictures. Raises RunError for anything else, and if the manifest does not describe how
+    pictures are prepared.
     """
     how = manifest.picture
     if how is None:
         raise RunError.at(
             Place(str(manifest.folder / MANIFEST)),
-            "does not tell how a picture becomes the model's input",
-            manifest.picture_unknown or "the model is no mmdet detector",
+            "does not describe how a picture becomes the model's input",
+            manifest.picture_unknown or "the model is not an mmdet detector",
             "prepare the tensors yourself and call the pipeline with them",
         )
     if not pictures:
-        raise RunError.at("pictures", "there is none", "expected at least one")
-    made = [_normalized(_pixels(picture, how.channel_count), how) for picture in pictures]
-    frames = tuple(frame for _, frame in made)
-    return Prepared({how.input: _batch([array for array, _ in made], how)}, frames)
+        raise RunError.at("pictures", "none given", "expected at least one")
+    framed = [_normalized(_pixels(picture, how.channel_count), how) for picture in pictures]
+    frames = tuple(frame for _, frame in framed)
+    return Prepared({how.input: _batch([array for array, _ in framed], how)}, frames)
 
 
 def _pixels(picture: str | Path | Array, channels: int) -> Array:
     if isinstance(picture, str | Path):
         return pixels.read(Path(picture), channels)
-    given = picture[:, :, None] if channels == 1 and picture.ndim == 2 else picture
-    if given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] == channels and given.size:
-        return given
+    array = picture[:, :, None] if channels == 1 and picture.ndim == 2 else picture
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == channels and array.size:
+        return array
     raise RunError.at(
         "picture",
         f"it is an array {picture.dtype}{list(picture.shape)}",
@@ -79,7 +79,7 @@ def _pixels(picture: str | Path | Array, channels: int) -> Array:
 
 
 def _normalized(picture: Array, how: PictureInput) -> tuple[Array, Frame]:
-    """Return the picture as float32 (C, H, W), in front of the last padding, and its frame."""
+    """Return the picture as float32 (C, H, W), before the last padding, and its frame."""
     height, width = picture.shape[:2]
     picture = picture.astype(how.pixels, copy=False)
     new_width, new_height = how.resized(width, height)
@@ -105,19 +105,19 @@ def _padded(picture: Array, value: tuple[float, ...], how: PictureInput) -> Arra
 
 
 def _batch(arrays: list[Array], how: PictureInput) -> Array:
-    """Return normalized pictures on one canvas: the input's size, or what the largest needs."""
+    """Return normalized pictures as one batch: of the input's size, or that of the largest."""
     sizes = [
         fixed or up_to_multiple(max(array.shape[axis] for array in arrays), how.pad_divisor)
         for axis, fixed in ((1, how.height), (2, how.width))
     ]
     batch = np.full((len(arrays), how.channel_count, *sizes), how.pad_value, dtype=np.float32)
-    for place, array in zip(batch, arrays, strict=True):
+    for target, array in zip(batch, arrays, strict=True):
         _, height, width = array.shape
         if height > sizes[0] or width > sizes[1]:
             raise RunError.at(
                 "picture",
-                f"it has {width} x {height} pixels and the config does not resize it",
+                f"it has {width} x {height} pixels, and the config does not resize it",
                 f"expected at most {sizes[1]} x {sizes[0]}",
             )
-        place[:, :height, :width] = array
+        target[:, :height, :width] = array
     return batch.astype(how.dtype, copy=False)

@@ -22,7 +22,7 @@ _TENSORS = ".npz"
 
 @dataclass(frozen=True)
 class Sample:
-    """One set of inputs: a name for files, the files it comes from, and how it is read."""
+    """One set of inputs: its name for output files, its source files, and its reader."""
 
     name: str
     files: tuple[Path, ...]
@@ -30,16 +30,15 @@ class Sample:
 
 
 def pictures_in(source: Path) -> list[Path]:
-    """Return a picture file, or the pictures of a folder by name; raises RunError for none."""
+    """Return a picture file, or the sorted pictures of a folder; raises RunError for none."""
     return _files(source, _PICTURES, "pictures (JPEG, PNG, …)")
 
 
 def samples_in(pipeline: Pipeline, source: Path) -> list[Sample]:
-    """Return what a folder, or a file, holds for a model: nothing is read yet.
+    """Return the samples in a folder, or a file, for a model; nothing is read yet.
 
-    Pictures for a detector, as many at once as it takes (the last batch is filled up with its
-    last picture), for other models `.npz` files with the inputs by name. Raises RunError for a
-    folder without them.
+    Batches of pictures for a detector (the last one is padded with its last picture), for other
+    models `.npz` files with the inputs by name. Raises RunError for a folder without them.
     """
     from partition_core.runtime.detections import batch_size
 
@@ -51,14 +50,14 @@ def samples_in(pipeline: Pipeline, source: Path) -> list[Sample]:
     files, size = pictures_in(source), batch_size(pipeline)
     names = names_of(files)
     return [
-        Sample(names[start], tuple(some), _preparer(pipeline, some, size))
+        Sample(names[start], tuple(batch), _preparer(pipeline, batch, size))
         for start in range(0, len(files), size)
-        for some in [files[start : start + size]]
+        for batch in [files[start : start + size]]
     ]
 
 
 def names_of(files: Sequence[Path]) -> list[str]:
-    """Return a name for each file: without its ending, unless two would be called the same."""
+    """Return a name for each file: without its suffix, unless two would have the same name."""
     counts = Counter(file.stem for file in files)
     return [file.stem if counts[file.stem] == 1 else file.name for file in files]
 
@@ -85,12 +84,12 @@ def _reader(file: Path) -> Callable[[], Mapping[str, Array]]:
 def _files(source: Path, endings: tuple[str, ...], what: str) -> list[Path]:
     if source.is_file():
         return [source]
-    found = (
+    files = (
         sorted(p for p in source.iterdir() if p.suffix.lower() in endings and p.is_file())
         if source.is_dir()
         else []
     )
-    if not found:
-        is_there = "holds none" if source.is_dir() else "there is no such file or folder"
-        raise RunError.at(Place(str(source)), is_there, f"expected {what}")
-    return found
+    if not files:
+        problem = "contains none" if source.is_dir() else "there is no such file or folder"
+        raise RunError.at(Place(str(source)), problem, f"expected {what}")
+    return files

@@ -27,7 +27,7 @@ from partition_core.base.disk import (
     write_whole,
 )
 from partition_core.base.outside_files import content_of
-from partition_core.base.signals import passing_folder
+from partition_core.base.signals import temporary_folder
 from partition_core.store.entry import Fits, Result, StoredFile, any_result, decode, encode
 from partition_core.store.waiting import acquire, lock_range
 
@@ -233,7 +233,7 @@ class LocalStore:
         with contextlib.ExitStack() as stack:
             with self.locked("work"):
                 self._remove_abandoned(parent)
-                folder = stack.enter_context(passing_folder(parent))
+                folder = stack.enter_context(temporary_folder(parent))
                 stack.enter_context(locked_folder(folder))
             try:
                 yield folder

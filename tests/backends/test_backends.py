@@ -51,7 +51,7 @@ def test_another_name_is_refused_before_anything_is_imported() -> None:
     with pytest.raises(RunError) as caught:
         backend("onxruntime")
     assert str(caught.value) == (
-        "backend 'onxruntime': there is none of that name; expected one of 'onnxruntime'; "
+        "backend 'onxruntime': there is no such backend; expected one of 'onnxruntime'; "
         "did you mean 'onnxruntime'?"
     )
 

@@ -18,7 +18,7 @@ from partition_core.base.disk import file_digest
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.chain.manifest import Former, composed, former_manifest, read_manifest
-from partition_core.chain.run import add, feeds_of, made_of, walk
+from partition_core.chain.run import add, feeds_of, initial_values, walk
 from partition_core.proof.chained import run_chain
 from partition_core.report.measuring import Measured, measure
 
@@ -114,7 +114,7 @@ def test_a_former_manifest_that_is_none_says_nothing(tmp_path: Path, text: str) 
 
 def test_a_segment_takes_what_was_added_and_the_rest_is_lent() -> None:
     lent = np.zeros((1, 8), np.float32)
-    made = made_of(SAMPLES)
+    made = initial_values(SAMPLES)
     met = []
     for segment, fed in walk(BOUNDARIES, feeds_of(EDGES), made, lambda number, _: lent + number):
         met.append((segment.save_file, [{**one} for one in fed]))

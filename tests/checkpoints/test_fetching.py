@@ -244,5 +244,5 @@ def test_a_path_that_leads_nowhere_is_told_before_anything_is_done(fresh: Scratc
     assert run.returncode != 0
     assert run.stdout == (
         "ERROR: recipes/tiny.yaml:6: model.weights.checkpoint: there is no file "
-        "'weights/model.pth'; and no folder 'weights'\n"
+        "'weights/model.pth'; the folder 'weights' does not exist either\n"
     )

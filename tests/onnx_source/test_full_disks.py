@@ -27,7 +27,7 @@ model: {source: onnx, path: detector.onnx}
 partition: {save_file: part.onnx, from: [x], to: ['y']}
 """
 HELPS = (
-    "expected room for what the build writes; `doit prune` removes results that no build folder "
+    "expected enough free space for the build; `doit prune` removes results that no build folder "
     "uses, and PARTITION_CORE_STORE can name a folder on another disk for the store"
 )
 

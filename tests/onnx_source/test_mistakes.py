@@ -370,8 +370,8 @@ def test_a_file_that_is_no_onnx_or_not_there_is_told(project: Project) -> None:
         ("detektor.onnx", "expected it in the project's folder; did you mean 'detector.onnx'?"),
         ("models/detctor.onnx", "expected it in 'models'; did you mean 'detector.onnx'?"),
         ("models/x.onnx", "expected it in 'models'"),
-        ("model/detector.onnx", "and no folder 'model'"),
-        ("/nowhere/detector.onnx", "and no folder '/nowhere'"),
+        ("model/detector.onnx", "the folder 'model' does not exist either"),
+        ("/nowhere/detector.onnx", "the folder '/nowhere' does not exist either"),
     ],
 )
 def test_a_file_that_is_not_there_is_told_with_its_neighbour(
@@ -424,7 +424,7 @@ def test_a_pipe_or_a_device_is_told_at_once(project: Project, name: str, kind: s
         (project.folder / name).symlink_to("/dev/zero")
     with pytest.raises(PartitionError) as error:
         project.check()
-    assert f"it is {kind} and no file" in str(error.value)
+    assert f"it is {kind}, not a file" in str(error.value)
 
 
 def from_a_cache(project: Project) -> None:

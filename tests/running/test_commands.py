@@ -107,7 +107,7 @@ def test_end2end_detects_where_the_segments_do_not(
     parts: Scratch, detector_build: Path, photograph: Path, recipe: str, why: str
 ) -> None:
     output = parts.built("detect", f"recipe={recipe}", f"image={photograph}", "out=found")
-    assert f"end2end.onnx detected, and not the segments: {why}\n" in output
+    assert f"end2end.onnx ran instead of the segments: {why}\n" in output
     told = json.loads((parts.folder / "found" / "grace_hopper.detections.json").read_text())
     assert list(told["artifacts"]) == ["end2end.onnx"]
     whole = Pipeline(detector_build)
@@ -139,9 +139,9 @@ def test_a_changed_end2end_is_not_run_for_the_segments(
         (["detect"], "doit detect: image= is missing; expected image=photo.jpg"),
         (["detect", "image=none.jpg"], "doit detect: there is no file 'none.jpg'; expected it in"),
         (["detect", "image=dodo.py"], "dodo.py: is not a picture that cv2 can read"),
-        (["detect", "image=recipes"], "recipes: holds none; expected pictures (JPEG"),
+        (["detect", "image=recipes"], "recipes: contains none; expected pictures (JPEG"),
         (["detect", "image=dodo.py", "score=high"], "score=high: not a score; expected a"),
-        (["calibrate", "images=recipes"], "recipes: holds none; expected pictures (JPEG"),
+        (["calibrate", "images=recipes"], "recipes: contains none; expected pictures (JPEG"),
         (["calibrate"], "doit calibrate: images= is missing"),
         (["calibrate", "images=recipes", "from=torch"], "from=torch: not a source of"),
         (["build", "image=dodo.py"], "expected this variable with `doit detect`"),
@@ -250,7 +250,7 @@ def test_pytorch_is_not_asked_about_wrong_tensors(tiny: Scratch, image: np.ndarr
     np.savez(folder / "0.npz", picture=image)
     run = tiny.doit(*words)
     assert run.returncode != 0
-    assert "'picture': the chain has none" in run.stdout and "Traceback" not in run.stdout
+    assert "'picture': unknown input of the chain" in run.stdout and "Traceback" not in run.stdout
     np.savez(folder / "0.npz", image=image)
     tiny.built(*words)
     assert list(arrays(tiny.folder / "written" / "body" / "0.npz")) == ["image"]
@@ -280,14 +280,14 @@ def test_tensors_calibrate_a_model_without_pictures(
 
 def test_wrong_tensor_files_are_told(tiny_build: Path, tmp_path: Path) -> None:
     pipeline = Pipeline(tiny_build)
-    with pytest.raises(RunError, match=r"holds none; expected `\.npz` files with image"):
+    with pytest.raises(RunError, match=r"contains none; expected `\.npz` files with image"):
         samples_in(pipeline, tmp_path)
     (tmp_path / "bad.npz").write_text("no arrays")
     with pytest.raises(RunError, match=r"bad\.npz: cannot be read: .*expected an `\.npz` file"):
         list(calibrate(pipeline, samples_in(pipeline, tmp_path), tmp_path / "out"))
     np.savez(tmp_path / "bad.npz", picture=np.zeros(3))
-    with pytest.raises(RunError, match="'picture': the chain has none"):
+    with pytest.raises(RunError, match="'picture': unknown input of the chain"):
         list(calibrate(pipeline, samples_in(pipeline, tmp_path), tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out").rglob("*.npz")] == []
-    with pytest.raises(RunError, match=r"holds no `\.npz` file"):
+    with pytest.raises(RunError, match=r"contains no `\.npz` file"):
         CalibrationReader(tmp_path / "out")

@@ -284,12 +284,12 @@ def test_a_picture_that_cannot_be_read_is_told(detector_build: Path, tmp_path: P
             pipeline.detect(tmp_path / name)
     with pytest.raises(RunError, match=r"float32\[4, 4, 3\]; expected uint8\[H, W, 3\]"):
         pipeline.detect(np.zeros((4, 4, 3), np.float32))
-    with pytest.raises(RunError, match="there is none"):
+    with pytest.raises(RunError, match="none given"):
         pipeline.preprocess()
 
 
 def test_a_model_that_is_no_detector_takes_no_picture(tiny_build: Path, photograph: Path) -> None:
-    with pytest.raises(RunError, match="does not tell how a picture becomes the model's input"):
+    with pytest.raises(RunError, match="does not describe how a picture becomes the model's input"):
         Pipeline(tiny_build).preprocess(photograph)
     with pytest.raises(RunError, match="its segments give output; expected a detector's"):
         Pipeline(tiny_build).detect(photograph)

@@ -93,7 +93,7 @@ def test_an_ended_build_says_so_in_one_line(
     code, output = stopped(torch_fresh, "build the model …", how, "build")
     assert code == 128 + how
     lines = [line for line in output.splitlines() if "export: build" not in line]
-    assert lines == [f"WARNING: {told}; what was finished is kept"]
+    assert lines == [f"WARNING: {told}; finished work is kept"]
 
 
 SWALLOWING = """
@@ -153,7 +153,7 @@ def test_a_signal_ends_a_build_wherever_it_comes(
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + how
     assert len(output.splitlines()) == 1
-    assert output.endswith("; what was finished is kept\n")
+    assert output.endswith("; finished work is kept\n")
     assert remains(torch_fresh.folder, torch_fresh.store) == []
 
 

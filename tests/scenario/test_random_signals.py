@@ -88,7 +88,7 @@ class Sender:
         for bad in ("Traceback", "Exception ignored", "ERROR", "failed", "KeyboardInterrupt"):
             assert bad not in output, told
         if code == 128 + how:
-            assert warnings == [f"WARNING: {TOLD[how]}; what was finished is kept"], told
+            assert warnings == [f"WARNING: {TOLD[how]}; finished work is kept"], told
             self.ways[how.name] += 1
         else:
             # It was over when the signal came, or Python was closing down.

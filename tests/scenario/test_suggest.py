@@ -84,7 +84,7 @@ def test_three_parts_with_times(torch_scratch: Scratch) -> None:
             "parts=1",
             "parts=1: this is not a number that it can be; expected a whole number from 2 to 8",
         ),
-        ("max_bytes=much", "max_bytes: 'much' is no size; expected one such as 20GB"),
+        ("max_bytes=much", "max_bytes: 'much' is not a size; expected one such as 20GB"),
         (
             "unsupported=TopL",
             "unsupported=TopL: the model has no operator 'TopL'; expected one of ",

@@ -82,7 +82,7 @@ def test_limits_are_read_from_the_command_line(scratch: Scratch) -> None:
     assert "removed 4 results" in scratch.built("prune", "--unused-for", "30")
     wrong = scratch.doit("prune", "--down-to", "much")
     assert wrong.returncode == 1
-    assert wrong.stdout == ("ERROR: down-to: 'much' is no size; expected one such as 20GB\n")
+    assert wrong.stdout == ("ERROR: down-to: 'much' is not a size; expected one such as 20GB\n")
 
 
 def test_checkpoints_that_no_build_folder_was_made_of_are_pruned(scratch: Scratch) -> None:

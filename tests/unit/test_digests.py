@@ -104,4 +104,4 @@ def test_watching_tells_every_path_that_was_asked_for(tmp_path: Path) -> None:
         known.look(tmp_path / "missing")
     known.of(tmp_path / "after")
     assert set(seen) == {str(tmp_path / "file"), str(tmp_path / "missing")}
-    assert set(known.seen) >= {str(tmp_path / name) for name in ("before", "file", "after")}
+    assert set(known.stamps) >= {str(tmp_path / name) for name in ("before", "file", "after")}

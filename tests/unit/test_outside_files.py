@@ -61,7 +61,7 @@ def test_what_is_no_file_is_refused_at_once(
     with pytest.raises(OSError) as error:  # noqa: PT011  # reason: its words are looked at below
         READERS[reader](Path("it"))
     words = {"a socket": "No such device", "a folder": "Is a directory"}
-    assert (error.value.strerror or "").startswith(words.get(kind, f"it is {kind} and no file"))
+    assert (error.value.strerror or "").startswith(words.get(kind, f"it is {kind}, not a file"))
     assert error.value.filename == "it"
 
 
@@ -91,7 +91,7 @@ def test_a_memory_that_was_changed_is_not_believed(tmp_path: Path, change: dict[
     path.write_bytes(memory_text({"a": 1, "c": ["é", 0.1]}))
     assert memory_in(path) == {"a": 1, "c": ["é", 0.1]}
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **change}))
-    with pytest.raises(ValueError, match="not as it was written"):
+    with pytest.raises(ValueError, match="checksum does not match"):
         memory_in(path)
 
 
@@ -116,7 +116,7 @@ def test_an_array_that_says_to_be_larger_than_it_is_is_refused(tmp_path: Path) -
     with zipfile.ZipFile(liar, "w") as archive, archive.open("x.npy", "w") as stream:
         shape = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
         np.lib.format.write_array_header_1_0(stream, shape)
-    with pytest.raises(ValueError, match=r"'x\.npy' says that it has 4398046511104 bytes"):
+    with pytest.raises(ValueError, match=r"the header of 'x\.npy' claims 4398046511104 bytes"):
         arrays_in(liar)
 
 
@@ -128,7 +128,7 @@ def test_large_arrays_are_read_that_their_file_has(
     np.savez_compressed(tmp_path / "whole.npz", x=values)
     assert (arrays_in(tmp_path / "whole.npz")["x"] == values).all()
     np.savez_compressed(tmp_path / "packed.npz", x=np.zeros(100_000))
-    with pytest.raises(ValueError, match="at most are read"):
+    with pytest.raises(ValueError, match="but at most"):
         arrays_in(tmp_path / "packed.npz")
 
 

@@ -1,1 +1,1 @@
-"""The only door to onnxruntime: as plain as a proof needs, and as a user sets it."""
+"""The only importer of onnxruntime: without optimizations for a proof, or as a user sets it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # The module may come from one of several packages.
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 _OPTIMIZED = Agreement(1e-4)
-"""A fusion that a cut breaks rounds otherwise: relative L2 1.2e-5 was measured on YOLOv3-608."""
+"""A fusion that a cut breaks rounds differently: relative L2 1.2e-5 was measured on YOLOv3-608."""
 
 Provider = str | tuple[str, Mapping[str, Any]]
 
@@ -36,7 +36,7 @@ class _OnnxRuntime(Backend):
 
 @dataclass(frozen=True)
 class OnnxRuntime(_OnnxRuntime):
-    """How onnxruntime runs a segment.
+    """Settings with which onnxruntime runs a segment.
 
     `providers` are execution providers in the order of preference, each a name or a name with its
     options. `options` is an `onnxruntime.SessionOptions`; without it, `optimize=False` turns graph
@@ -50,18 +50,18 @@ class OnnxRuntime(_OnnxRuntime):
     profile: str | Path | None = None
 
     def load(self, *files: Path) -> Session:
-        """Return the model, loaded; raises RunError if it or a setting cannot be taken."""
+        """Return the loaded model; raises RunError if it or a setting is not supported."""
         from partition_core.backends.onnxruntime.session import loaded
 
         (model,) = files
         return loaded(model, self)
 
     def agreement(self) -> Agreement:
-        """Return that of a chain: optimizations may round otherwise where it was cut."""
+        """Return that of a chain: optimizations may round differently where it was cut."""
         return _OPTIMIZED if self.optimize else Agreement()
 
     def frugal(self) -> OnnxRuntime:
-        """Return it without an arena: each tensor is freed when it was last read."""
+        """Return it without an arena: each tensor is freed after its last read."""
         from partition_core.backends.onnxruntime.session import without_arena
 
         return replace(self, options=without_arena(self), optimize=True, profile=None)
@@ -69,11 +69,11 @@ class OnnxRuntime(_OnnxRuntime):
 
 @dataclass(frozen=True)
 class Plain(_OnnxRuntime):
-    """onnxruntime as a proof needs it: on the CPU, graph optimizations off, in the free memory.
+    """onnxruntime for a proof: on the CPU, graph optimizations off, limited to the free memory.
 
-    `called` names the model in messages, and random numbers are drawn from `seed`. A model that
-    `draws` them goes on drawing from run to run: each of its runs is the first of a new session,
-    with a seed of its own that `seed` and the number of the run decide. `data` is the folder of the
+    `called` names the model in messages, and random numbers are drawn from `seed`. The state of a
+    model that `draws` them would continue from run to run: each run is then the first of a new
+    session, with a seed derived from `seed` and the number of the run. `data` is the folder of the
     model's external data, if that is not its own.
     """
 
@@ -83,14 +83,14 @@ class Plain(_OnnxRuntime):
     data: Path | None = None
 
     def load(self, *files: Path) -> PlainSession:
-        """Return the model, loaded; raises ProofError, and so does each run."""
+        """Return the loaded model; raises ProofError, and so does each run."""
         from partition_core.backends.onnxruntime.plain import PlainSession
 
         (model,) = files
         return PlainSession(model, self)
 
     def agreement(self) -> Agreement:
-        """Return that of a chain whose nodes are those of end2end."""
+        """Return that of a chain with the same nodes as end2end."""
         return Agreement()
 
 

@@ -1,4 +1,4 @@
-"""Models in onnxruntime as plain as a proof needs: without optimizations, in the free memory."""
+"""Models in onnxruntime for proofs: without optimizations, limited to the free memory."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
 # Multiplicative hashing: the first number that onnxruntime draws follows the seed, and those of
-# runs that are compared must lie far apart, so that a coin does not fall alike in all of them.
+# runs that are compared must be far apart, so that a coin does not fall the same in all of them.
 _GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
 
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
-_OTHER_DTYPE = "cut it off, or mark a tensor of another dtype ('Identity' is what a mark becomes)"
+_OTHER_DTYPE = "cut it off, or mark a tensor of another dtype (a mark becomes an 'Identity')"
 
 
 class PlainSession:
@@ -36,7 +36,7 @@ class PlainSession:
         self._runs = 0
         self._options = onnxruntime.SessionOptions()
         self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._options.log_severity_level = 4  # what it logs of an error is in the exception
+        self._options.log_severity_level = 4  # its error log repeats the exception
         if settings.data is not None:
             self._options.add_session_config_entry(_EXTERNAL_DATA, str(settings.data))
         self._session: Any = self._loaded()
@@ -49,7 +49,7 @@ class PlainSession:
     def __call__(self, inputs: Mapping[str, Array], /) -> dict[str, Array]:
         """Return all outputs by name (`values.run`)."""
         if self._settings.draws and self._runs:
-            self._session = None  # a large model is in memory once
+            self._session = None  # keep a large model in memory only once
             self._session = self._loaded()
         self._runs += 1
         try:
@@ -59,13 +59,13 @@ class PlainSession:
             raise self._refused("cannot be run", error) from error
 
     def _loaded(self) -> Any:
-        # The seed of the process, from which operators without one of their own draw.
+        # The process-wide seed, for operators without a seed of their own.
         number = 1 + self._settings.seed + _MOST_SEEDS * self._runs
         onnxruntime.set_seed(_GOLDEN * number & _LARGEST_SEED)
         try:
             with limited_memory():
                 return onnxruntime.InferenceSession(
-                    # Beside a file onnxruntime looks for external data in the file's folder alone.
+                    # For a path, onnxruntime looks for external data only in its folder.
                     str(self._model) if self._settings.data is None else self._model.read_bytes(),
                     self._options,
                     providers=["CPUExecutionProvider"],
@@ -76,8 +76,8 @@ class PlainSession:
 
     def _refused(self, what: str, error: Exception) -> ProofError:
         called, reason = self._settings.called, one_line(str(error), self._model.parent)
-        if lacking := _NO_KERNEL.search(reason):
-            named = f", which node '{lacking[2]}' needs" if lacking[2] else ""
-            what = f"onnxruntime has no kernel for the CPU of '{lacking[1]}' in one of its dtypes"
-            return ProofError.at(called, f"{what}{named}", "", _OTHER_DTYPE)
+        if missing := _NO_KERNEL.search(reason):
+            needed = f", which node '{missing[2]}' needs" if missing[2] else ""
+            what = f"onnxruntime has no CPU kernel for '{missing[1]}' with one of its dtypes"
+            return ProofError.at(called, f"{what}{needed}", "", _OTHER_DTYPE)
         return ProofError.at(called, f"{what} by onnxruntime", reason)

@@ -1,4 +1,4 @@
-"""A segment's file becomes a callable, in onnxruntime as a user sets it."""
+"""Loads a segment's file as a callable, in onnxruntime with the user's settings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KERNEL_TIME = "_kernel_time"
 
 
 def loaded(model: Path, settings: OnnxRuntime) -> Session:
-    """Return a model, loaded; raises RunError if it or a setting cannot be taken."""
+    """Return the loaded model; raises RunError if it or a setting is not supported."""
     available = onnxruntime.get_available_providers()
-    names = [one if isinstance(one, str) else one[0] for one in settings.providers]
+    names = [spec if isinstance(spec, str) else spec[0] for spec in settings.providers]
     for name in names:
         if name not in available:
-            # onnxruntime itself would warn and take the CPU.
+            # onnxruntime itself would warn and fall back to the CPU.
             raise RunError.at(
                 f"execution provider '{name}'",
                 "this onnxruntime does not have it",
@@ -45,7 +45,7 @@ def loaded(model: Path, settings: OnnxRuntime) -> Session:
 
 
 def without_arena(settings: OnnxRuntime) -> Any:
-    """Return session options as they are set, with which each tensor is freed once it was read."""
+    """Return the session options, with which each tensor is freed after its last read."""
     options = _session_options("", settings)
     options.enable_cpu_mem_arena = False
     return options
@@ -56,8 +56,8 @@ def _session_options(name: str, settings: OnnxRuntime) -> Any:
         if not settings.optimize or settings.profile is not None:
             raise RunError.at(
                 "OnnxRuntime",
-                "it has `options` besides `optimize` or `profile`",
-                "expected only one of both ways",
+                "`options` is set together with `optimize` or `profile`",
+                "expected only one of the two",
                 "set graph_optimization_level and enable_profiling in `options`",
             )
         return settings.options
@@ -91,7 +91,7 @@ class Session:
             raise RunError.at("onnxruntime", "it cannot run the segment", _line(error)) from error
 
     def end_profiling(self) -> Path | None:
-        """End a profile and return its file; None if none was asked for."""
+        """End a profile and return its file; None without profiling."""
         if not self._session.get_session_options().enable_profiling:
             return None
         return Path(self._session.end_profiling())

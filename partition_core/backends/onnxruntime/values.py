@@ -1,4 +1,4 @@
-"""Arrays of every dtype of ONNX into a session of onnxruntime and out of it."""
+"""Passes arrays of every ONNX dtype to a session of onnxruntime and back."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _TENSOR = re.compile(r"tensor\((\w+)\)")
 def run(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return all outputs of an `onnxruntime.InferenceSession` by name.
 
-    Tensors are arrays, those of dtypes that numpy lacks with a dtype of ml_dtypes; onnxruntime
-    itself gives none of these, or integers with their bits. A sequence is a list of arrays.
+    Tensors are arrays; dtypes that numpy lacks are those of ml_dtypes, where onnxruntime itself
+    fails or returns integers with their bits. A sequence is a list of arrays.
     """
     outputs = [value.name for value in session.get_outputs()]
     if not any(map(_is_rare, (*session.get_inputs(), *session.get_outputs()))):
         return dict(zip(outputs, session.run(None, dict(inputs)), strict=True))
-    # A value lies in the memory of its array, which must live as long.
-    held = {name: _bits_of(array) for name, array in inputs.items()}
-    given = {name: _value(array, inputs[name]) for name, array in held.items()}
-    found = session.run_with_ort_values(None, given)
-    return {name: _array(value) for name, value in zip(outputs, found, strict=True)}
+    # An OrtValue uses the memory of its array, which must live as long.
+    bits = {name: _bits_of(array) for name, array in inputs.items()}
+    values = {name: _value(array, inputs[name]) for name, array in bits.items()}
+    results = session.run_with_ort_values(None, values)
+    return {name: _array(value) for name, value in zip(outputs, results, strict=True)}
 
 
 def _is_rare(value: Any) -> bool:
@@ -43,7 +43,7 @@ def _bits_of(array: Array) -> Array:
         return np.asarray(array, order="C")
     if rare.bits >= 8:
         return np.asarray(array, order="C").view(rare.raw)
-    # As many elements as the tensor has, of which the first hold all bits.
+    # As many elements as the tensor has; the first ones contain all bits.
     bits = np.frombuffer(packed(np.asarray(array, order="C"), rare.bits), np.uint8)
     return np.pad(bits, (0, array.size - len(bits))).reshape(array.shape)
 
