@@ -54,5 +54,5 @@ def test_a_policy_of_another_kind_names_those_that_fit(config: str) -> None:
 def test_the_message_says_what_the_detector_lacks() -> None:
     assert told("two_stage", "retinanet/retinanet_r18_fpn_1x_coco.py").endswith(
         "policy 'two_stage' does not fit a RetinaNet; it is for two-stage detectors, and this one "
-        "has no RoI head; take 'single_stage' or 'no_postprocess' or 'backbone_head'"
+        "has no RoI head; use 'single_stage' or 'no_postprocess' or 'backbone_head'"
     )

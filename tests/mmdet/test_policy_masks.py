@@ -28,7 +28,7 @@ def of_policy(policy: str, masks: MasksForm = "probabilities") -> Recipe:
 
 def test_pasted_masks_are_refused_where_the_policy_has_none() -> None:
     check_masks(of_policy("two_stage_masks"))
-    with pytest.raises(ExportError, match=r"'masks' under 'export' says pasted; write 'type: back"):
+    with pytest.raises(ExportError, match=r"'export.masks' is 'pasted'; write 'type: back"):
         check_masks(of_policy("two_stage_masks", "pasted"))
 
 
