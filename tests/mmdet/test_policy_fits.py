@@ -48,7 +48,7 @@ def test_a_policy_of_another_kind_names_those_that_fit(config: str) -> None:
     assert {one for one in shared if not told(one, config)} == FITTING[config]
     for policy in shared - FITTING[config]:
         words = told(policy, config)
-        assert {one for one in shared if f"'{one}'" in words.split("; take ")[1]} == FITTING[config]
+        assert {one for one in shared if f"'{one}'" in words.split("; use ")[1]} == FITTING[config]
 
 
 def test_the_message_says_what_the_detector_lacks() -> None:

@@ -53,7 +53,7 @@ def test_a_model_with_masks_needs_a_policy_that_gives_them(
     with pytest.raises(ExportError) as error:
         check_outputs(given, ("dets", "labels", "masks"))
     assert str(error.value) == (
-        f"partition.type: policy '{policy}' is for detectors without masks, and the model gives "
+        f"partition.type: policy '{policy}' is for detectors without masks, and the model outputs "
         f"some; write 'type: {fitting}', or segments of your own (docs/policies.md)"
     )
 
