@@ -54,7 +54,7 @@ def test_a_model_with_masks_needs_a_policy_that_gives_them(
         check_outputs(given, ("dets", "labels", "masks"))
     assert str(error.value) == (
         f"partition.type: policy '{policy}' is for detectors without masks, and the model outputs "
-        f"some; write 'type: {fitting}', or segments of your own (docs/policies.md)"
+        f"masks; write 'type: {fitting}', or segments of your own (docs/policies.md)"
     )
 
 
