@@ -1,1 +1,1 @@
-"""Is the chain the whole? That segments, the end2end model and the original agree."""
+"""The proof that the segments, the end2end model and the original agree."""

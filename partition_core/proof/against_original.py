@@ -1,4 +1,4 @@
-"""end2end beside the original: tensor by tensor, and detections one by one."""
+"""Compares end2end with the original, tensor by tensor and detection by detection."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def compared_tensors(
 ) -> dict[str, Any]:
     """Compare end2end with the original tensor by tensor, in the order of the calls.
 
-    Left out are `left_out`: what is random, and the detections of a detector and what its choices
-    give, since near ties order their rows differently and `detections` compares what becomes of
-    them. `names` are what messages call both; `reason` tells for an output or a mark reference
-    why it may differ.
+    `left_out` names the tensors that are not compared: random ones, and the detections of a
+    detector and what its choices give, whose rows near ties reorder; `detections` compares what
+    becomes of them. `names` are what messages call both models; `reason` returns why an
+    output or a mark reference may differ.
     """
 
     def close(kind: str, name: str, ours: Array, theirs: Array) -> dict[str, float]:
         where = f"{kind} '{name}', sample {sample}"
-        figures, wrong = _compared(where, ours, theirs, tolerance, names)
-        problems.extend(replace(one, remedy=reason(name)) for one in wrong)
+        figures, differences = _compared(where, ours, theirs, tolerance, names)
+        problems.extend(replace(problem, remedy=reason(name)) for problem in differences)
         return figures
 
     # A marked tensor that nothing reads is not part of the exported model.
@@ -84,7 +84,7 @@ def _compared(
 
 
 def most_detections(samples: Sequence[RecordedSample]) -> int:
-    """Return the most detections of a picture: what a limit on their number is at least."""
+    """Return the most detections of a picture: a lower bound of the limit on their number."""
     counts = [(original.outputs["labels"] >= 0).sum(axis=-1) for original in samples]
     return max((int(count.max(initial=0)) for count in counts), default=0)
 
@@ -98,26 +98,28 @@ def detections(
     is_half: bool,
     problems: list[Problem],
 ) -> list[dict[str, Any]]:
-    """Match the detections of each picture of a sample; filling at the end does not count.
+    """Match the detections of each picture of a sample; padding at the end does not count.
 
     `tolerance`, `limit` and `is_half` are those of `match_detections`.
     """
     names = [*DETECTIONS, *([MASKS] if MASKS in original.outputs else [])]
-    if odd := [_form(name, whole, original) for name in names if _form(name, whole, original)]:
+    if mismatches := [
+        _form(name, whole, original) for name in names if _form(name, whole, original)
+    ]:
         problems.append(
             problem(
                 f"detections, sample {sample}",
                 "end2end and PyTorch give different tensors",
-                "; ".join(odd),
+                "; ".join(mismatches),
             )
         )
         return []
-    found = []
-    columns = [given.outputs[name] for given in (original, whole) for name in DETECTIONS]
+    figures = []
+    columns = [run.outputs[name] for run in (original, whole) for name in DETECTIONS]
     for picture, (dets, labels, our_dets, our_labels) in enumerate(zip(*columns, strict=True)):
         theirs, ours = Detections.of(dets, labels), Detections.of(our_dets, our_labels)
         match = match_detections(theirs, ours, tolerance, limit, is_half)
-        found.append({"pytorch": len(theirs), "end2end": len(ours), **asdict(match)})
+        figures.append({"pytorch": len(theirs), "end2end": len(ours), **asdict(match)})
         if not match.holds:
             problems.append(
                 problem(
@@ -131,8 +133,8 @@ def detections(
             )
         if MASKS in names:
             runs = (original.outputs, whole.outputs)
-            found[-1] |= _masks(sample, picture, runs, (theirs, ours), tolerance, problems)
-    return found
+            figures[-1] |= _masks(sample, picture, runs, (theirs, ours), tolerance, problems)
+    return figures
 
 
 def _masks(
@@ -143,7 +145,7 @@ def _masks(
     tolerance: float,
     problems: list[Problem],
 ) -> dict[str, float]:
-    """Compare the masks of the detections that PyTorch and end2end have in common."""
+    """Compare the masks of the detections that PyTorch and end2end share."""
     places = same_detections(*detections, tolerance)
     theirs, ours = (
         outputs[MASKS][picture][outputs["labels"][picture] >= 0][place]
@@ -155,7 +157,7 @@ def _masks(
                 f"masks, sample {sample}, picture {picture}",
                 f"{unequal} of {len(theirs)} differ between end2end and PyTorch",
                 f"expected values that differ by at most {tolerance:g} in the mean of a mask, "
-                "or truths that differ in a hundredth of it",
+                "or booleans that differ in a hundredth of it",
             )
         )
     return {"mask_difference": mask_difference(theirs, ours)}
@@ -164,25 +166,25 @@ def _masks(
 def unequal_maps(
     sample: str, whole: Whole, original: RecordedSample, tolerance: float
 ) -> list[Problem]:
-    """Compare panoptic maps, whose places may fall on either side of an edge."""
+    """Compare panoptic maps, whose pixels may fall on either side of an edge."""
     if PANOPTIC not in original.outputs:
         return []
-    if odd := _form(PANOPTIC, whole, original):
-        return [problem(f"panoptic map, sample {sample}", odd)]
+    if mismatches := _form(PANOPTIC, whole, original):
+        return [problem(f"panoptic map, sample {sample}", mismatches)]
     theirs, ours = original.outputs[PANOPTIC], whole.outputs[PANOPTIC]
     if unequal_masks(theirs, ours, tolerance) == 0:
         return []
     return [
         problem(
             f"panoptic map, sample {sample}",
-            f"{(theirs != ours).mean():.1%} of its places differ between end2end and PyTorch",
-            "expected at most a hundredth",
+            f"{(theirs != ours).mean():.1%} of its pixels differ between end2end and PyTorch",
+            "expected at most 1 %",
         )
     ]
 
 
 def _form(name: str, whole: Whole, original: RecordedSample) -> str:
-    """Return how the dtype or shape of an output differs (empty if not; dim 1 is their number)."""
+    """Return how an output's dtype or shape differs (empty if not); dim 1, their number, may."""
     ours, theirs = whole.outputs[name], original.outputs[name]
     fixed = [array.shape[:1] + array.shape[2:] for array in (ours, theirs)]
     if ours.dtype == theirs.dtype and ours.ndim == theirs.ndim and fixed[0] == fixed[1]:

@@ -1,4 +1,4 @@
-"""The segments of a partition, run one after the other as their edges say."""
+"""Runs the segments of a partition in order, along their edges, and compares them with end2end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from partition_core.proof.random_operators import (
 )
 
 BackendOf = Callable[[str, int, bool], Backend]
-"""What runs a segment: from its file's name, a seed, and whether it draws random numbers."""
+"""The backend of a segment, by its file's name, a seed, and whether it draws random numbers."""
 
 
 @dataclass(frozen=True)
 class Unproven:
-    """An output of a segment that differs from run to run, and the operators that draw for it."""
+    """An output of a segment that differs between runs, and the random operators behind it."""
 
     segment: str
     output: str
@@ -41,12 +41,12 @@ class Unproven:
 
 @dataclass
 class ChainRun:
-    """What running the segments has shown.
+    """The result of running the segments.
 
-    `problems` are those of the first segment that is not what end2end is there. `unproven` are
-    outputs that could not be compared, since they are random; an input that needs one of them is
-    in `recorded`, as `segment: input`, and was taken from end2end. `moves` tells that an output
-    that equals end2end's bit for bit is another one for the second sample.
+    `problems` are those of the first segment that differs from end2end. `unproven` are outputs
+    that could not be compared, since they are random; an input that needs one of them is in
+    `recorded`, as `segment: input`, and was taken from end2end. `moves` is whether an output that
+    equals end2end's bit for bit differs for the second sample.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -64,11 +64,11 @@ def run_chain(
     scratch: Path,
     backend_of: BackendOf = Plain,
 ) -> ChainRun:
-    """Run the segments in order and compare what they give with end2end, as their backend agrees.
+    """Run the segments in order and compare their outputs with end2end, as their backend agrees.
 
-    `wholes` are what end2end gave for the samples `inputs`. An input that no segment gives (a gap
-    of the recipe), or that a random segment gives, comes from there. `random` are the references of
-    the tensors that may differ from run to run, and `remedy` returns what to do about another
+    `wholes` are the results of end2end for the samples `inputs`. An input that no segment outputs
+    (a gap of the recipe), or only a random one, comes from there. `random` are the references of
+    the tensors that may differ between runs, and `remedy` returns what to do about any other
     difference. One segment at a time is in memory; `scratch` is a folder for converted ones.
     """
     run, feeds, made = ChainRun(), feeds_of(chain.edges), initial_values(inputs)
@@ -84,16 +84,16 @@ def run_chain(
             if source not in made[0]
         ]
         segment = _Segment.of(chain.files[file], boundary, fed, scratch, backend_of)
-        given = segment.runs()
-        unequal = _unequal(boundary, given, wholes, segment.agreement)
-        varying = segment.varying(given, unequal)
+        results = segment.runs()
+        unequal = _unequal(boundary, results, wholes, segment.agreement)
+        varying = segment.varying(results, unequal)
         drawn = {t: names for t, names in varying.items() if names and t.reference in random}
         run.problems += _unstable(
-            boundary, {one: names for one, names in varying.items() if one not in drawn}
+            boundary, {t: names for t, names in varying.items() if t not in drawn}
         )
         unequal -= varying.keys()
-        run.problems += _wrong(boundary, given, wholes, unequal, segment.agreement, remedy)
-        run.problems += _misformed(boundary, given, wholes, drawn)
+        run.problems += _different(boundary, results, wholes, unequal, segment.agreement, remedy)
+        run.problems += _mismatched(boundary, results, wholes, drawn)
         if run.problems:
             return run
         run.unproven += [
@@ -102,14 +102,14 @@ def run_chain(
             if tensor in drawn
         ]
         proven = [tensor.name for tensor in boundary.outputs if tensor not in drawn]
-        run.moves = run.moves or any(_moves(given, name) for name in proven)
-        add(made, boundary, [{name: outputs[name] for name in proven} for outputs in given])
+        run.moves = run.moves or any(_moves(results, name) for name in proven)
+        add(made, boundary, [{name: outputs[name] for name in proven} for outputs in results])
     return run
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment, what it is fed for each sample, and what runs it."""
+    """A segment, its inputs for each sample, and its backend."""
 
     files: Sequence[Path]
     boundary: SegmentBoundary
@@ -133,7 +133,7 @@ class _Segment:
         try:
             model = read_model(file)
         except CutError as error:
-            backend.load(*files)  # what a backend says of it goes first
+            backend.load(*files)  # the backend's own message takes precedence
             raise ProofError(*error.problems) from error
         operators, agreement = random_operators(model), backend.agreement()
         return cls(files, boundary, model, operators, fed, backend_of, agreement)
@@ -144,27 +144,27 @@ class _Segment:
         return [run(sample) for sample in self.fed]
 
     def varying(
-        self, given: Sequence[Arrays], unequal: Collection[Tensor]
+        self, results: Sequence[Arrays], unequal: Collection[Tensor]
     ) -> dict[Tensor, tuple[str, ...]]:
-        """Return which outputs another run changes, and the operators that draw for them.
+        """Return the outputs that another run changes, and the random operators behind them.
 
-        Looked at are those that random operators reach, even if they drew the same numbers as in
-        end2end, and those that are `unequal` to it. `given` is what the first run gives.
+        Checked are those that random operators reach, even if they drew the same numbers as in
+        end2end, and those that are `unequal` to it. `results` are the outputs of the first run.
         """
         values = {value.name: value for value in self.model.graph.outputs}
         operators = {
-            one: tuple(unseeded(self.model, self.operators, [values[one.name]]))
-            for one in self.boundary.outputs
+            tensor: tuple(unseeded(self.model, self.operators, [values[tensor.name]]))
+            for tensor in self.boundary.outputs
         }
-        suspects = {one for one, names in operators.items() if names or one in unequal}
-        able = {one for one in suspects if operators[one]}
+        suspects = {t for t, names in operators.items() if names or t in unequal}
+        able = {tensor for tensor in suspects if operators[tensor]}
         changed: set[Tensor] = set()
         for seed in _more_seeds(suspects, able):
             again = self.runs(seed)
-            changed |= {one for one in suspects if not _all_same(one.name, given, again)}
+            changed |= {t for t in suspects if not _all_same(t.name, results, again)}
             if able <= changed:
                 break
-        return {one: names for one, names in operators.items() if one in changed}
+        return {t: names for t, names in operators.items() if t in changed}
 
 
 def _more_seeds(suspects: Collection[object], able: Collection[object]) -> Sequence[int]:
@@ -174,16 +174,16 @@ def _more_seeds(suspects: Collection[object], able: Collection[object]) -> Seque
 
 
 def _all_same(name: str, runs: Sequence[Arrays], others: Sequence[Arrays]) -> bool:
-    return all(same_bits(one[name], other[name]) for one, other in zip(runs, others, strict=True))
+    return all(same_bits(run[name], other[name]) for run, other in zip(runs, others, strict=True))
 
 
-def _moves(given: Sequence[Arrays], name: str) -> bool:
-    return len(given) > 1 and not same_bits(given[0][name], given[1][name])
+def _moves(results: Sequence[Arrays], name: str) -> bool:
+    return len(results) > 1 and not same_bits(results[0][name], results[1][name])
 
 
 def _unequal(
     boundary: SegmentBoundary,
-    given: Sequence[Arrays],
+    results: Sequence[Arrays],
     wholes: Sequence[Whole],
     agreement: Agreement,
 ) -> set[Tensor]:
@@ -192,20 +192,20 @@ def _unequal(
         for tensor in boundary.outputs
         if not all(
             agrees(ours[tensor.name], whole.marks[tensor.reference], agreement.relative_l2)
-            for ours, whole in zip(given, wholes, strict=True)
+            for ours, whole in zip(results, wholes, strict=True)
         )
     }
 
 
-def _wrong(
+def _different(
     boundary: SegmentBoundary,
-    given: Sequence[Arrays],
+    results: Sequence[Arrays],
     wholes: Sequence[Whole],
     unequal: Collection[Tensor],
     agreement: Agreement,
     remedy: Callable[[], str],
 ) -> Iterator[Problem]:
-    for number, (outputs, whole) in enumerate(zip(given, wholes, strict=True)):
+    for number, (outputs, whole) in enumerate(zip(results, wholes, strict=True)):
         for tensor in boundary.outputs:
             ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
             if tensor in unequal and not agrees(ours, theirs, agreement.relative_l2):
@@ -221,27 +221,27 @@ def _unstable(
     boundary: SegmentBoundary, tensors: Mapping[Tensor, Sequence[str]]
 ) -> Iterator[Problem]:
     for tensor, operators in tensors.items():
-        drawing = f"{draw_random_numbers(operators)}, but the tensor must be the same each time"
+        drawing = f"{draw_random_numbers(operators)}, but the tensor must be the same in each run"
         yield problem(
             f"segment '{boundary.save_file}'",
-            f"its output '{tensor.name}' is another one in each run",
+            f"its output '{tensor.name}' differs between runs",
             drawing if operators else NOT_DETERMINISTIC,
         )
 
 
-def _misformed(
+def _mismatched(
     boundary: SegmentBoundary,
-    given: Sequence[Arrays],
+    results: Sequence[Arrays],
     wholes: Sequence[Whole],
     drawn: Collection[Tensor],
 ) -> Iterator[Problem]:
-    """Yield a problem for random outputs that have another dtype or rank than in end2end."""
-    for outputs, whole in zip(given, wholes, strict=True):
+    """Yield a problem for random outputs whose dtype or rank differs from end2end."""
+    for outputs, whole in zip(results, wholes, strict=True):
         for tensor in drawn:
             ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
             if not same_kind(ours, theirs):
                 yield problem(
                     f"segment '{boundary.save_file}'",
-                    f"its output '{tensor.name}' is not of the form that it has in end2end",
+                    f"its output '{tensor.name}' has another dtype or rank than in end2end",
                     difference(ours, theirs),
                 )

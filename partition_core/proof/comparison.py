@@ -1,4 +1,4 @@
-"""Comparisons of arrays, and of detections as sets in which near ties may change places. Pure."""
+"""Compares arrays, and detections as lists in which near ties may swap places. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from partition_core.base.arrays import Array
 from partition_core.base.rare_dtypes import is_float, is_number
 
 Value = Any
-"""What a model gives by one name: an array, or a list of arrays, which is a sequence of ONNX."""
+"""An output of a model: an array, or a list of arrays for an ONNX sequence."""
 
 _MOST_CUT = 10
 _SAME_COORDINATES = 3
@@ -35,10 +35,10 @@ def same_bits(left: Value, right: Value) -> bool:
 
 
 def agrees(ours: Value, theirs: Value, relative_l2: float) -> bool:
-    """Return whether a value is `theirs` bit for bit, or floats that differ by no more than that.
+    """Return whether a value is `theirs` bit for bit, or floats within `relative_l2` of it.
 
-    `relative_l2` is the L2 norm of the difference by that of the finite values of `theirs`; what is
-    not finite must be the same.
+    `relative_l2` is the L2 norm of the difference relative to that of the finite values of
+    `theirs`; values that are not finite must be the same.
     """
     if same_bits(ours, theirs) or not relative_l2 or form(ours) != form(theirs):
         return same_bits(ours, theirs)
@@ -68,12 +68,12 @@ def largest_difference(left: Value, right: Value) -> float:
     wide_left, wide_right = left.astype(np.float64), np.asarray(right).astype(np.float64)
     with np.errstate(invalid="ignore"):
         difference = np.abs(wide_left - wide_right)
-    alike = (wide_left == wide_right) | (np.isnan(wide_left) & np.isnan(wide_right))
-    return float(np.where(alike, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
+    same = (wide_left == wide_right) | (np.isnan(wide_left) & np.isnan(wide_right))
+    return float(np.where(same, 0.0, np.nan_to_num(difference, nan=np.inf, posinf=np.inf)).max())
 
 
 def change(left: Value, right: Value) -> float:
-    """Return the largest difference of two values of any form: infinite for another form."""
+    """Return the largest difference of two values: infinite if dtype or shape differ."""
     return largest_difference(left, right) if form(left) == form(right) else float("inf")
 
 
@@ -101,7 +101,7 @@ def same_kind(left: Value, right: Value) -> bool:
 
 
 def is_numeric(value: Any) -> bool:
-    """Return whether a value is numbers or truths, or a sequence of such arrays."""
+    """Return whether a value is numeric or boolean, or a sequence of such arrays."""
     if isinstance(value, list):
         return all(isinstance(item, np.ndarray) and is_numeric(item) for item in value)
     return isinstance(value, np.ndarray) and is_number(value.dtype)
@@ -121,18 +121,18 @@ def magnitude(value: Value) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def emptiness(value: Value) -> str:
-    """Return why comparing a value proves nothing: what it holds (empty if it proves something).
+def why_meaningless(value: Value) -> str:
+    """Return why comparing a value proves nothing (empty if it proves something).
 
-    A single value proves something, and so does a sequence of which one array does.
+    A single element proves something, and so does a sequence in which any array does.
     """
     if isinstance(value, list):
-        found = [emptiness(item) for item in value]
-        return found[0] if found and all(found) else "" if found else "it holds no array"
+        reasons = [why_meaningless(item) for item in value]
+        return reasons[0] if reasons and all(reasons) else "" if reasons else "it has no array"
     if value.size == 0:
-        return "it holds no value"
+        return "it is empty"
     if is_float(value.dtype) and not np.isfinite(value.astype(np.float64)).any():
-        return "it holds no finite value"
+        return "it has no finite value"
     if value.size > 1 and bool((value == value.flat[0]).all()):
         return "all its values are equal"
     return ""
@@ -148,7 +148,7 @@ class Detections:
 
     @classmethod
     def of(cls, dets: Array, labels: Array) -> Detections:
-        """Return the rows of `dets` (N, 5) and `labels` (N,) that are no filling (label -1)."""
+        """Return the rows of `dets` (N, 5) and `labels` (N,) that are not padding (label -1)."""
         real = labels >= 0
         wide = dets[real].astype(np.float64)
         return cls(wide[:, :4], wide[:, 4], labels[real])
@@ -161,10 +161,10 @@ class Detections:
 class Match:
     """How two lists of detections of one picture agree.
 
-    `pairs` detections are in both; `moved` of them stand elsewhere because scores tie; `cut` of
-    each list are not in the other because a tie stood at its end; `rounded`, counted in both lists,
-    are not in the other because float16 rounds what they are chosen by; `different`, counted in
-    both lists too, are none of this. The differences are the largest of the pairs, in pixels and in
+    `pairs` detections are in both; `moved` of them are in another place because scores tie; `cut`
+    of each list are not in the other because of a tie at its end; `rounded`, counted in both lists,
+    are not in the other because float16 rounds the scores that select them; `different`, counted
+    in both lists, are unexplained. The differences are the largest of the pairs, in pixels and in
     scores; `largest_coordinate` and `largest_score` are what the tolerance is relative to.
     """
 
@@ -192,38 +192,40 @@ def match_detections(
 
     Two detections are the same if their labels are equal, their boxes differ by at most
     `tolerance` of the largest coordinate and their scores by at most `tolerance` of the largest
-    score. Let d be the largest difference of a score that is found among them. Two scores *tie*
+    score. Let d be the largest score difference among them. Two scores *tie*
     if they lie within 2 d: runs whose scores differ by up to d can order only such scores
     differently. So d, and not the tolerance, says what may change:
 
     * two detections may stand in another order only if their scores tie;
     * a detection may be in one list only if the list was cut there: both lists are equally long
       and not shorter than `limit` (the most detections of any picture), its score ties with the
-      last score of the other list, nothing that is in the other list alone lies at its place (it
-      would be this detection, changed), and at most a tenth of the list is like that.
+      last score of the other list, nothing that is only in the other list lies at its place (it
+      would be this detection, changed), and this holds for at most a tenth of the list.
 
-    With `is_half` the runs compute in other precisions, and rounding decides which of several
-    candidates are kept that hardly differ: those of equal rank at a limit in front of suppression,
-    and those that overlap by about as much as is suppressed. So at most a tenth of each list may be
-    in that one only, whatever it is.
+    With `is_half` the runs compute in different precisions, and rounding decides which of several
+    near-equal candidates are kept: those of equal rank at a limit before suppression, and those
+    whose overlap is near the suppression threshold. So at most a tenth of each list may be in that
+    list only, whatever it is.
     """
     coordinate, score = magnitude(left.boxes), magnitude(left.scores)
     ours, theirs = same_detections(left, right, tolerance)
     apart = np.abs(left.boxes[ours] - right.boxes[theirs])
     noise = float(np.abs(left.scores[ours] - right.scores[theirs]).max(initial=0.0))
-    alone = (_others(len(left), ours), _others(len(right), theirs))
-    changed = _at_one_place(left.boxes[alone[0]], right.boxes[alone[1]], tolerance * coordinate)
-    cut_off = not changed.any() and _was_cut(left, right, alone, 2 * noise, limit)
-    cut = len(alone[0]) if cut_off else 0
-    is_few = max(map(len, alone)) * _MOST_CUT <= min(len(left), len(right))
-    rounded = len(alone[0]) + len(alone[1]) if is_half and not cut and is_few else 0
+    unmatched = (_others(len(left), ours), _others(len(right), theirs))
+    changed = _at_one_place(
+        left.boxes[unmatched[0]], right.boxes[unmatched[1]], tolerance * coordinate
+    )
+    cut_off = not changed.any() and _was_cut(left, right, unmatched, 2 * noise, limit)
+    cut = len(unmatched[0]) if cut_off else 0
+    is_few = max(map(len, unmatched)) * _MOST_CUT <= min(len(left), len(right))
+    rounded = len(unmatched[0]) + len(unmatched[1]) if is_half and not cut and is_few else 0
     return Match(
         pairs=len(ours),
         moved=int((ours != theirs).sum()),
         cut=cut,
         rounded=rounded,
         different=_misplaced(left.scores[ours], right.scores[theirs], theirs, 2 * noise)
-        + (0 if cut or rounded else len(alone[0]) + len(alone[1])),
+        + (0 if cut or rounded else len(unmatched[0]) + len(unmatched[1])),
         box_difference=float(apart.max(initial=0.0)),
         score_difference=noise,
         largest_coordinate=coordinate,
@@ -233,25 +235,25 @@ def match_detections(
 
 @np.errstate(invalid="ignore")
 def same_detections(left: Detections, right: Detections, tolerance: float) -> tuple[Array, Array]:
-    """Return the places, in both lists, of the detections that are in both (`match_detections`)."""
+    """Return the indices, in both lists, of the detections in both (`match_detections`)."""
     coordinate, score = magnitude(left.boxes), magnitude(left.scores)
     apart = np.abs(left.boxes[:, None] - right.boxes[None]).max(axis=2, initial=0.0)
     gaps = np.abs(left.scores[:, None] - right.scores[None])
     distance = np.maximum(apart / (coordinate or 1.0), gaps / (score or 1.0))
-    alike = (left.labels[:, None] == right.labels[None]) & (distance <= tolerance)
-    return _nearest_pairs(distance, alike)
+    same = (left.labels[:, None] == right.labels[None]) & (distance <= tolerance)
+    return _nearest_pairs(distance, same)
 
 
-def _nearest_pairs(distance: Array, alike: Array) -> tuple[Array, Array]:
-    """Return the places, in both lists, of the pairs made nearest first, by the left place."""
-    rows, columns = np.nonzero(alike)
+def _nearest_pairs(distance: Array, same: Array) -> tuple[Array, Array]:
+    """Return the indices, in both lists, of pairs made nearest first, sorted by the left index."""
+    rows, columns = np.nonzero(same)
     order = np.lexsort((np.abs(rows - columns), distance[rows, columns]))
     left: dict[int, int] = {}
-    taken: set[int] = set()
+    used: set[int] = set()
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in left and column not in taken:
+        if row not in left and column not in used:
             left[row] = column
-            taken.add(column)
+            used.add(column)
     ours = sorted(left)
     return np.array(ours, dtype=int), np.array([left[row] for row in ours], dtype=int)
 
@@ -261,10 +263,10 @@ def _others(count: int, places: Array) -> Array:
 
 
 def _misplaced(left: Array, right: Array, places: Array, tie: float) -> int:
-    """Return how many pairs stand in another order to a pair whose score does not tie with theirs.
+    """Return how many pairs swap places with a pair whose score does not tie with theirs.
 
     `left` and `right` are the scores of the pairs in the order of the left list, `places` their
-    places in the right list.
+    indices in the right list.
     """
     swapped = np.triu(places[:, None] > places[None])
     gap = np.maximum(np.abs(left[:, None] - left[None]), np.abs(right[:, None] - right[None]))
@@ -273,10 +275,10 @@ def _misplaced(left: Array, right: Array, places: Array, tie: float) -> int:
 
 
 def _was_cut(
-    left: Detections, right: Detections, alone: tuple[Array, Array], tie: float, limit: int
+    left: Detections, right: Detections, unmatched: tuple[Array, Array], tie: float, limit: int
 ) -> bool:
-    """Return whether ties at the end of both lists explain the detections that stand `alone`."""
-    ours, theirs = alone
+    """Return whether ties at the end of both lists explain the detections that are `unmatched`."""
+    ours, theirs = unmatched
     if not len(ours) or len(left) != len(right) or len(left) < limit:
         return False
     if len(ours) * _MOST_CUT > len(left):
@@ -296,12 +298,12 @@ def _overlaps(left: Array, right: Array) -> Array:
 
 
 def _at_one_place(left: Array, right: Array, allowed: float) -> Array:
-    """Return which boxes of two lists are one box, perhaps changed, (L, R).
+    """Return which boxes of two lists are the same box, perhaps changed, as (L, R).
 
-    They share more than half of their union or three coordinates, or one holds a value that is no
-    finite number.
+    They share more than half of their union or three coordinates, or one has a value that is not
+    finite.
     """
     apart = _overlaps(left, right) <= _SAME_BOX
     common = (np.abs(left[:, None] - right[None]) <= allowed).sum(axis=2)
-    alike: Array = ~apart | (common >= _SAME_COORDINATES)
-    return alike
+    same: Array = ~apart | (common >= _SAME_COORDINATES)
+    return same

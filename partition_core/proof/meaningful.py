@@ -1,4 +1,4 @@
-"""Samples that would prove nothing: no detection survives, or an output holds nothing."""
+"""Finds samples that prove nothing: no detection survives, or an output is constant or empty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from partition_core.base.errors import Problem, problem
 from partition_core.base.recording import RecordedSample
 from partition_core.graph.file.graph import Model
 from partition_core.graph.walk import dependents
-from partition_core.proof.comparison import emptiness, same_bits
+from partition_core.proof.comparison import same_bits, why_meaningless
 from partition_core.proof.observed import Whole
 
 
@@ -19,7 +19,7 @@ def fixed_outputs(model: Model) -> frozenset[str]:
     return frozenset(str(value.name) for value in model.graph.outputs if value not in live)
 
 
-def vacuous(
+def meaningless(
     sample: str,
     whole: Whole,
     original: RecordedSample,
@@ -27,13 +27,13 @@ def vacuous(
     fixed: frozenset[str],
     remedy: str,
 ) -> list[Problem]:
-    """Return why a sample proves nothing: no detection survives, or an output holds nothing.
+    """Return why a sample proves nothing: no detection survives, or an output is constant or empty.
 
-    The outputs `fixed` need not hold anything; `remedy` is what to do about the others.
+    The outputs `fixed` may be; `remedy` is what to do about the others.
     """
     if detects:
-        found = enumerate(original.outputs["labels"])
-        none = [k for k, labels in found if not (labels >= 0).any()]
+        pictures = enumerate(original.outputs["labels"])
+        without = [k for k, labels in pictures if not (labels >= 0).any()]
         return [
             problem(
                 f"detections, sample {sample}, picture {picture}",
@@ -41,21 +41,21 @@ def vacuous(
                 "expected at least one detection in every picture",
                 "give pictures with objects in 'proof.images', or other weights",
             )
-            for picture in none
+            for picture in without
         ]
     return [
         problem(
             f"output '{name}', sample {sample}",
-            f"{nothing}, which proves nothing",
+            f"{reason}, which proves nothing",
             "expected values that depend on the input",
             remedy,
         )
         for name, array in whole.outputs.items()
-        if name not in fixed and (nothing := emptiness(array))
+        if name not in fixed and (reason := why_meaningless(array))
     ]
 
 
-def unmoved(
+def unchanged(
     samples: Sequence[RecordedSample],
     random: frozenset[str],
     fixed: frozenset[str],
@@ -64,9 +64,9 @@ def unmoved(
 ) -> list[Problem]:
     """Return a problem if the outputs are the same for the first two of `samples`, which differ.
 
-    The outputs `random` differ from run to run and show nothing. Where there are some,
-    `chain_moves`, that a proven output of a segment is not the same for both, is enough. Where
-    all are `fixed`, no input can change them, and one sample shows all that there is.
+    The outputs `random` differ between runs and show nothing. If there are any, it is enough that
+    a proven output of a segment differs for both (`chain_moves`). If all are `fixed`, no input can
+    change them, and one sample is enough.
     """
     first, second = (sample.outputs for sample in samples[:2])
     pairs = {name: (array, second[name]) for name, array in first.items() if name not in random}

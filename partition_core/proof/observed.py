@@ -1,4 +1,4 @@
-"""What end2end computes: its outputs, and its inner tensors made visible."""
+"""Runs end2end with its inner tensors as additional outputs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CHOOSING = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 
 @dataclass(frozen=True)
 class Whole:
-    """What the end2end model gave for one sample.
+    """The results of the end2end model for one sample.
 
-    `plain` are its outputs as it is; `outputs`, `marks` and `suppressions` are from a run that
-    gives its marked tensors too, which may change what onnxruntime rounds.
+    `plain` are the outputs of the unchanged model; `outputs`, `marks` and `suppressions` are from a
+    run with its marked tensors as outputs, which may change how onnxruntime rounds.
     """
 
     plain: Arrays
@@ -34,12 +34,12 @@ class Whole:
 
 @dataclass(frozen=True)
 class Observed:
-    """The end2end model with its marked tensors, and what enters and leaves its NMS, visible.
+    """The end2end model with its marked tensors, and the inputs and outputs of its NMS, as outputs.
 
-    `marks` maps a mark reference to a value's name; `chosen` are the references to tensors that
-    hold rows chosen among candidates; `nms` holds pairs of names: the boxes that a
-    NonMaxSuppression node reads and the indices that it gives. `draws` tells that it has random
-    operators.
+    `marks` maps a mark reference to a value's name; `chosen` are the references to tensors
+    whose rows are chosen among candidates; `nms` has pairs of names: the boxes that a
+    NonMaxSuppression node reads and the indices that it outputs. `draws` is whether the model has
+    random operators.
     """
 
     file: Path
@@ -51,7 +51,7 @@ class Observed:
 
     @classmethod
     def of(cls, file: Path, model: Model) -> Observed:
-        """Return what can be seen of the model in `file`, whose graph is `model`."""
+        """Return the observable tensors of the model in `file`, whose graph is `model`."""
         tensors = [tensor for tensor in marks_of(model).tensors if not tensor.enclosing]
         marks = {str(tensor): tensor.marked_value.name for tensor in tensors}
         choices = [v for node in model.graph if node.op_type in _CHOOSING for v in node.outputs]
@@ -66,26 +66,26 @@ class Observed:
         return cls(file, outputs, marks, chosen, nms, bool(random_operators(model)))
 
     def runs(self, samples: Sequence[Arrays], scratch: Path) -> list[Whole]:
-        """Run the model on all samples, as it is and then observed; `scratch` is an empty folder.
+        """Run the model on all samples, unchanged and observed; `scratch` is an empty folder.
 
         One session at a time is in memory.
         """
         extra = dict.fromkeys([*self.marks.values(), *(name for pair in self.nms for name in pair)])
         added = [name for name in extra if name not in self.outputs]
         observed = with_outputs(self.file, added, scratch / "observed.onnx") if added else self.file
-        seen = self._run(observed, samples)
-        plain = self._run(self.file, samples) if added else seen
+        observations = self._run(observed, samples)
+        plain = self._run(self.file, samples) if added else observations
         return [
             Whole(
-                plain={name: untouched[name] for name in self.outputs},
-                outputs={name: given[name] for name in self.outputs},
-                marks={reference: given[name] for reference, name in self.marks.items()},
+                plain={name: unchanged[name] for name in self.outputs},
+                outputs={name: observation[name] for name in self.outputs},
+                marks={reference: observation[name] for reference, name in self.marks.items()},
                 suppressions=[
-                    {"candidates": int(given[boxes].shape[1]), "kept": len(given[kept])}
+                    {"candidates": int(observation[boxes].shape[1]), "kept": len(observation[kept])}
                     for boxes, kept in self.nms
                 ],
             )
-            for untouched, given in zip(plain, seen, strict=True)
+            for unchanged, observation in zip(plain, observations, strict=True)
         ]
 
     def _run(self, file: Path, samples: Sequence[Arrays]) -> list[dict[str, Array]]:

@@ -1,6 +1,6 @@
 """The proof of a build: segments chained = end2end, bit for bit, and end2end = the original.
 
-Both on every sample of the export, and refused where the samples would prove nothing.
+Both on every sample of the export; refused if the samples would prove nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from partition_core.proof.against_original import (
 )
 from partition_core.proof.chained import Unproven, run_chain
 from partition_core.proof.comparison import is_rounded, magnitude, same_bits
-from partition_core.proof.meaningful import fixed_outputs, unmoved, vacuous
+from partition_core.proof.meaningful import fixed_outputs, meaningless, unchanged
 from partition_core.proof.observed import Observed, Whole
 from partition_core.proof.random_operators import (
     NOT_DETERMINISTIC,
@@ -60,11 +60,11 @@ def prove(
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
     `model` is the graph of the file `end2end`; `tolerance` is relative to each tensor's largest
-    magnitude; `detects` tells that the outputs are `dets`, `labels` and perhaps `masks`; `scratch`
-    is an empty folder. `assumptions` are the answers of a user that the model rests on
+    magnitude; `detects` is whether the outputs are `dets`, `labels` and perhaps `masks`; `scratch`
+    is an empty folder. `assumptions` are the answers of a user that the model depends on
     (`questions.Decision`, as plain data). A sample that has a kind need not prove anything else.
 
-    What is random is not compared, and is told: `not_compared` are outputs and marks of end2end,
+    Random tensors are not compared, but reported: `not_compared` are outputs and marks of end2end,
     `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
     end2end instead. A partition of which nothing can be proven is refused.
     """
@@ -99,16 +99,16 @@ def prove(
     for number, (whole, original) in enumerate(zip(wholes, originals, strict=True)):
         kind = original.kind
         sample = f"{number} ({kind})" if kind else str(number)
-        found: list[Problem] = []
-        figures = judge.figures(sample, whole, original, found)
-        problems += [_refuting(one, assumptions) for one in found]
+        differences: list[Problem] = []
+        figures = judge.figures(sample, whole, original, differences)
+        problems += [_refuting(difference, assumptions) for difference in differences]
         if not kind:
-            problems += vacuous(sample, whole, original, detects, fixed, remedy)
+            problems += meaningless(sample, whole, original, detects, fixed, remedy)
         samples.append({**figures, "nms": whole.suppressions, **({"kind": kind} if kind else {})})
     varying = frozenset(name for original in originals for name in original.output_changes)
     proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
     if proven or chained.problems:
-        problems += unmoved(originals, varying, fixed, chained.moves, remedy)
+        problems += unchanged(originals, varying, fixed, chained.moves, remedy)
     elif not problems:
         problems += _nothing_proven(chained.unproven, quiet)
     if problems:
@@ -122,13 +122,13 @@ def prove(
             f"{edge.consumer}: {edge.input}" for edge in chain.edges if not edge.producer
         ],
         "matched_as_detections": sorted(matched),
-        "random_operators": [str(one) for one in operators if not one.seeded],
+        "random_operators": [str(operator) for operator in operators if not operator.seeded],
         "not_compared": {
             "outputs": [value.name for value in model.graph.outputs if value.name in random],
             "marks": [name for name in observed.marks if name in random],
         },
         "assumptions": list(assumptions),
-        "unproven": [asdict(one) for one in chained.unproven],
+        "unproven": [asdict(output) for output in chained.unproven],
         "recorded": chained.recorded,
     }
 
@@ -137,7 +137,7 @@ def prove(
 class _Judge:
     """Compares end2end with the original, which messages call `against`.
 
-    Not compared one by one are what is `matched` as detections, and what is `random`.
+    Tensors that are `matched` as detections, or `random`, are not compared one by one.
     """
 
     tolerance: float
@@ -152,10 +152,10 @@ class _Judge:
     def figures(
         self, sample: str, whole: Whole, original: RecordedSample, problems: list[Problem]
     ) -> dict[str, Any]:
-        """Return the figures of a sample, with the outputs that the model gives as it is.
+        """Return the figures of a sample, with the outputs of the unchanged model.
 
-        Where it gives other bits with its marks as outputs, which is what the segments equal,
-        `observed` has the figures of those, and as `changes` how much they differ.
+        Where the model with its marks as outputs, which the segments equal, gives other bits,
+        `observed` has the figures of those, and in `changes` how much they differ.
         """
         if all(same_bits(array, whole.plain[name]) for name, array in whole.outputs.items()):
             return self._compared(sample, whole, original, END2END, problems)
@@ -170,9 +170,9 @@ class _Judge:
         own = RecordedSample(inputs={}, marks={}, outputs=whole.plain)
         # What is not random is compared with the original, which says more.
         steady, names = frozenset(whole.outputs) - self.random, (_OBSERVED, _AS_IT_IS)
-        told = self._against(sample, whole, own, self.random, names, [])
+        reported = self._against(sample, whole, own, self.random, names, [])
         judged = self._against(sample, whole, own, steady, names, problems)
-        return {**told["outputs"], **judged["outputs"]}
+        return {**reported["outputs"], **judged["outputs"]}
 
     def _compared(
         self,
@@ -185,10 +185,9 @@ class _Judge:
         names = (called, self.against)
         figures = self._against(sample, whole, original, self.random, names, problems)
         if self.detects:
-            found = detections(
+            figures["detections"] = detections(
                 sample, whole, original, self.tolerance, self.limit, self.is_half, problems
             )
-            figures["detections"] = found
         problems += unequal_maps(sample, whole, original, self.tolerance)
         return figures
 
@@ -208,11 +207,11 @@ class _Judge:
 
 
 def _random(samples: Sequence[RecordedSample], tolerance: float) -> frozenset[str]:
-    """Return the outputs and mark references that differ from run to run by more than allowed."""
+    """Return the outputs and mark references that differ between runs by more than allowed."""
     return frozenset(
         name
-        for one in samples
-        for arrays, changes in ((one.outputs, one.output_changes), (one.marks, one.mark_changes))
+        for run in samples
+        for arrays, changes in ((run.outputs, run.output_changes), (run.marks, run.mark_changes))
         for name, apart in changes.items()
         if apart > (tolerance * magnitude(arrays[name]) if is_rounded(arrays[name]) else 0.0)
     )
@@ -233,16 +232,16 @@ def _unexplained(
     values = tensors_by_name(model)
     for name in sorted(random & values.keys()):
         if not unseeded(model, operators, [values[name]]):
-            what = f"{against} gives another one in each run"
+            what = f"{against} computes different values in each run"
             yield problem(f"'{name}'", what, NOT_DETERMINISTIC)
 
 
 def _nothing_proven(unproven: Sequence[Unproven], quiet: str) -> Iterator[Problem]:
-    for one in unproven:
+    for output in unproven:
         yield problem(
-            f"segment '{one.segment}'",
-            f"its output '{one.output}' is another one in each run, since "
-            f"{draw_random_numbers(one.operators)}, and no segment gives anything that is not",
-            "expected a segment of which an output can be compared",
-            f"{quiet}, or cut the random part off into a segment of its own",
+            f"segment '{output.segment}'",
+            f"its output '{output.output}' differs between runs, since "
+            f"{draw_random_numbers(output.operators)}, and every output of the segments does",
+            "expected a segment with an output that can be compared",
+            f"{quiet}, or put the random part into a segment of its own",
         )

@@ -30,11 +30,11 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_IS_OF_THE_FUNCTION = 1, 21
 
 
 SEEDS = (0, 1, 2, 3)
-"""What runs are repeated with."""
+"""The seeds that runs are repeated with."""
 
 
 REMEDY = "scale the numbers by 0 with the arrays of 'proof.inputs', or give the operators a 'seed'"
-"""What makes an ONNX file with random operators give the same in each run."""
+"""How to make an ONNX file with random operators compute the same in each run."""
 
 
 NOT_DETERMINISTIC = (
@@ -45,10 +45,10 @@ NOT_DETERMINISTIC = (
 
 @dataclass(frozen=True)
 class RandomOperator:
-    """A node that draws random numbers, and `top`, itself or the main graph's node that holds it.
+    """A node that draws random numbers, and `top`: itself or the main graph's node around it.
 
-    `within` says in words which body or function holds it (empty in the main graph). `seeded`
-    tells that it has a seed, so that a new session repeats what it draws.
+    `within` says in words which body or function contains it (empty in the main graph). `seeded`
+    is whether it has a seed, so that a new session draws the same numbers.
     """
 
     op_type: str
@@ -68,9 +68,9 @@ def random_operators(model: Model) -> tuple[RandomOperator, ...]:
     """
     functions: dict[Key, tuple[_Drawing, ...]] = {}
     return tuple(
-        RandomOperator(one.op_type, one.name, one.within, one.seeded, top)
+        RandomOperator(draw.op_type, draw.name, draw.within, draw.seeded, top)
         for top in model.graph
-        for one in dict.fromkeys(_within(top, "", model, functions))
+        for draw in dict.fromkeys(_within(top, "", model, functions))
     )
 
 
@@ -78,13 +78,13 @@ def unseeded(
     model: Model, operators: Iterable[RandomOperator], tensors: Iterable[Value]
 ) -> list[str]:
     """Return, in words, the operators without a seed that values of the main graph depend on."""
-    free = [one for one in operators if not one.seeded]
+    free = [operator for operator in operators if not operator.seeded]
     needed = set(walk_back(model.graph, (), tensors).nodes) if free else set()
-    return list(dict.fromkeys(str(one) for one in free if one.top in needed))
+    return list(dict.fromkeys(str(operator) for operator in free if operator.top in needed))
 
 
 def draw_random_numbers(operators: Sequence[str]) -> str:
-    """Return operators in words, and that they draw."""
+    """Return the clause that `operators` draw random numbers."""
     return f"{' and '.join(operators)} draw{'s' if len(operators) == 1 else ''} random numbers"
 
 
@@ -114,10 +114,10 @@ def _of_function(
     if function is None:
         return ()
     if key not in functions:
-        functions[key] = ()  # a function that calls itself is no valid one, and ends here
+        functions[key] = ()  # a recursive function is invalid, and ends here
         where = f" in function '{key[0]}.{key[1]}'"
         functions[key] = tuple(
-            one for node in function.graph for one in _within(node, where, model, functions)
+            draw for node in function.graph for draw in _within(node, where, model, functions)
         )
     return functions[key]
 
@@ -130,8 +130,8 @@ def _draws(node: Node) -> bool:
     if node.domain not in _STANDARD:
         return False
     if node.op_type == "Dropout":
-        given = node.inputs[_TRAINING_MODE:]
-        return bool(given) and given[0] is not None and not _is_false(given[0])
+        mode = node.inputs[_TRAINING_MODE:]
+        return bool(mode) and mode[0] is not None and not _is_false(mode[0])
     return node.op_type in _DRAWING
 
 
@@ -145,8 +145,8 @@ def _is_false(value: Value) -> bool:
 
 
 def _constant(node: Node | None) -> Tensor | None:
-    found = tensors_of(node) if node is not None and node.op_type == "Constant" else []
-    return found[0] if found else None
+    tensors = tensors_of(node) if node is not None and node.op_type == "Constant" else []
+    return tensors[0] if tensors else None
 
 
 def _is_seeded(node: Node) -> bool:

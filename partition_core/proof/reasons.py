@@ -1,4 +1,4 @@
-"""Why a tensor may differ, in a user's words: random numbers, or 16 bits that are rounded; pure."""
+"""Why a tensor may differ, in a user's words: random numbers, or rounding to 16 bits; pure."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from partition_core.recipe.values import HALF_TOLERANCES
 def reasons(model: Model, operators: Sequence[RandomOperator], remedy: str) -> Callable[[str], str]:
     """Return a function from an output, or a mark reference, of `model` to why it may differ.
 
-    `operators` are the model's random ones, and `remedy` what helps against them. The function
-    gives a sentence that says what helps, or an empty string.
+    `operators` are the model's random ones, and `remedy` what to do about them. The function
+    returns a clause with the remedy, or an empty string.
     """
     values = tensors_by_name(model)
 
@@ -48,7 +48,7 @@ def tensors_by_name(model: Model) -> dict[str, Value]:
 
 
 def rounding_by_marks(model: Model) -> str:
-    """Return what to do where a segment differs from `model`, as it computes in 16 bits, if so."""
+    """Return what to do if a segment differs from a `model` in 16 bits; empty for other models."""
     halves = half_dtype(model)
     if not halves:
         return ""
@@ -59,9 +59,9 @@ def rounding_by_marks(model: Model) -> str:
 
 
 def half_dtype(model: Model) -> str:
-    """Return 'float16' or 'bfloat16' if something in `model` has this dtype, else nothing."""
+    """Return 'float16' or 'bfloat16' if something in `model` has this dtype; empty if not."""
     graphs = (model.graph, *(function.graph for function in model.functions.values()))
-    return next((found for graph in graphs for found in _halves(graph)), "")
+    return next((dtype for graph in graphs for dtype in _halves(graph)), "")
 
 
 def _halves(graph: Graph) -> Iterator[str]:
@@ -80,4 +80,4 @@ def _dtypes(graph: Graph) -> Iterator[int]:
         elif node.op_type == "Constant":
             yield from (tensor.dtype for tensor in tensors_of(node))
         for body in node.bodies:
-            yield from (one.tensor.dtype for one in body.initializers if one.tensor is not None)
+            yield from (v.tensor.dtype for v in body.initializers if v.tensor is not None)

@@ -13,10 +13,10 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequenc
     """Return the figures of a proof (`proof.prove`) in one line: what was proven, how exactly.
 
     `uncovered` is the number of nodes of end2end that no segment runs, `zero_or_one` are the
-    integer inputs that had no other elements. What is random, and so not proven, is named, and so
-    is what is proven on tensors that a random segment did not give.
+    integer inputs whose elements were only these. Random tensors, which are not proven, are named,
+    and so are segments proven on recorded tensors instead of those of a random segment.
     """
-    pictures = [one for sample in figures["samples"] for one in sample.get("detections", [])]
+    pictures = [match for sample in figures["samples"] for match in sample.get("detections", [])]
     is_whole = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
     remedy = "" if is_whole else f"; to prove all, {REMEDY}"
     return (
@@ -28,19 +28,19 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequenc
 
 def unproven_segments(figures: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the outputs that are random, and so not proven, by segment."""
-    found: dict[str, list[str]] = {}
-    for one in figures.get("unproven", []):
-        found.setdefault(one["segment"], []).append(one["output"])
-    return found
+    outputs: dict[str, list[str]] = {}
+    for unproven in figures.get("unproven", []):
+        outputs.setdefault(unproven["segment"], []).append(unproven["output"])
+    return outputs
 
 
 def recorded_inputs(figures: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the inputs that were taken from end2end, as what gives them is random, by segment."""
-    found: dict[str, list[str]] = {}
-    for one in figures.get("recorded", []):
-        segment, _, name = one.partition(": ")
-        found.setdefault(segment, []).append(name)
-    return found
+    """Return the inputs that were taken from end2end, as their producer is random, by segment."""
+    inputs: dict[str, list[str]] = {}
+    for recorded in figures.get("recorded", []):
+        segment, _, name = recorded.partition(": ")
+        inputs.setdefault(segment, []).append(name)
+    return inputs
 
 
 def listed(tensors: Mapping[str, list[str]]) -> str:
@@ -49,8 +49,8 @@ def listed(tensors: Mapping[str, list[str]]) -> str:
 
 
 def _segments(figures: Mapping[str, Any], uncovered: int) -> str:
-    lent = figures["given_by_end2end"]
-    gaps = f", {counted(len(lent), 'input')} taken from end2end" if lent else ""
+    gap_inputs = figures["given_by_end2end"]
+    gaps = f", {counted(len(gap_inputs), 'input')} taken from end2end" if gap_inputs else ""
     gaps += f", {counted(uncovered, 'node')} in no segment" if uncovered else ""
     equal = (
         f"equal end2end bit for bit ({counted(figures['tensors'], 'boundary tensor')}{gaps})"
@@ -59,17 +59,17 @@ def _segments(figures: Mapping[str, Any], uncovered: int) -> str:
     unproven = unproven_segments(figures)
     if not unproven:
         return f"the segments in a chain {equal}"
-    drawing = dict.fromkeys(name for one in figures["unproven"] for name in one["operators"])
+    drawing = dict.fromkeys(name for output in figures["unproven"] for name in output["operators"])
     recorded = recorded_inputs(figures)
-    told = f", {listed(recorded)} on tensors recorded from end2end" if recorded else ""
+    parts = f", {listed(recorded)} on tensors recorded from end2end" if recorded else ""
     return (
-        f"the segments {equal}{told}, but not {listed(unproven)}, since "
+        f"the segments {equal}{parts}, but not {listed(unproven)}, since "
         f"{draw_random_numbers(list(drawing))}"
     )
 
 
 def _assumptions(figures: Mapping[str, Any]) -> str:
-    """Return what the proof takes for granted on a user's word, and what was tried against it."""
+    """Return what the proof assumes by a user's answers, and how many inputs tried to refute it."""
     stated = [
         f"{each['source']} ('{each['code']}') is always {'true' if each['answer'] else 'false'}"
         for each in figures.get("assumptions", [])
@@ -88,7 +88,7 @@ def _untried(inputs: Sequence[str]) -> str:
         return ""
     names = " and ".join(f"'{name}'" for name in inputs)
     places = " and ".join(f"export.inputs.{name}" for name in inputs)
-    return f"; {names} drawn only from 0 and 1: nothing tells a range, write 'range' in {places}"
+    return f"; {names} drawn only from 0 and 1, as no range is known: write 'range' in {places}"
 
 
 def _rounding(samples: Sequence[Mapping[str, Any]]) -> str:
@@ -96,7 +96,7 @@ def _rounding(samples: Sequence[Mapping[str, Any]]) -> str:
     if not observed:
         return ""
     largest = max(
-        (one["largest_difference"] for run in observed for one in run["changes"].values()),
+        (change["largest_difference"] for run in observed for change in run["changes"].values()),
         default=0.0,
     )
     change = f"it by up to {largest:.1e}" if largest else "its rounding"
@@ -108,25 +108,25 @@ def _against(figures: Mapping[str, Any]) -> str:
     random = _left_out(figures.get("not_compared", {}))
     differences = _differences(figures["samples"])
     if random and not differences:
-        return f"end2end could not be compared with {against}, where all is random: {random}"
+        return f"end2end could not be compared with {against}, where everything is random: {random}"
     return (
         f"end2end equals {against} within {max(differences, default=0.0):.1e} of each tensor's "
-        f"largest value{f', but for what is random there: {random}' if random else ''}"
+        f"largest value{f', except for what is random there: {random}' if random else ''}"
     )
 
 
 def _left_out(names: Mapping[str, Sequence[str]]) -> str:
-    told = [f"output '{name}'" for name in names.get("outputs", [])]
+    parts = [f"output '{name}'" for name in names.get("outputs", [])]
     return ", ".join(
-        [*told, *([counted(len(names["marks"]), "mark")] if names.get("marks") else [])]
+        [*parts, *([counted(len(names["marks"]), "mark")] if names.get("marks") else [])]
     )
 
 
 def _differences(samples: Sequence[Mapping[str, Any]]) -> list[float]:
     """Return the differences of all tensors, each relative to its tensor's largest value.
 
-    Counted are also those of the outputs that end2end gives beside its marked tensors, where
-    onnxruntime rounds otherwise: the segments equal these.
+    This includes the outputs of end2end with its marks as outputs, where onnxruntime rounds
+    differently: the segments equal these.
     """
     runs = [run for sample in samples for run in (sample, sample.get("observed", {}))]
     pairs = [
@@ -155,5 +155,5 @@ def _detections(pictures: list[Mapping[str, Any]]) -> str:
     ties = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
     notes = [f"{ties} by a tie"] if ties else []
     if rounded := sum(picture["rounded"] for picture in pictures):
-        notes.append(f"{rounded} in one of both only, as 16 bits change what is kept")
+        notes.append(f"{rounded} in one of the two only, as 16 bits change what is kept")
     return f"; detections equal to PyTorch's: {equal}" + (f" ({', '.join(notes)})" * bool(notes))

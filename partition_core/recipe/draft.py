@@ -1,4 +1,4 @@
-"""A recipe as it was written, for the checks that a schema cannot make; imports only yaml_tree."""
+"""A recipe as written, for the checks that a schema cannot make; imports only yaml_tree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCE_KEYS = ("start", "end", "sizes_from")
 
 @dataclass(frozen=True)
 class Draft:
-    """A recipe as it was written, after inheriting; any part of it may be missing or wrong.
+    """A recipe as written, after inheriting; any part of it may be missing or wrong.
 
     `root` is the project's folder.
     """
@@ -26,7 +26,7 @@ class Draft:
 
     @property
     def source(self) -> str | None:
-        """Where the model comes from, as it was written."""
+        """The key `model.source`, as written."""
         source = self.tree.get("model", "source")
         return None if source is None else source.text
 

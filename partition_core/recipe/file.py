@@ -16,9 +16,8 @@ from partition_core.recipe.values import Recipe
 class RecipeFile:
     """A recipe, the files it was read from, and the place of each of its values.
 
-    `values` is what was written, after inheriting, from which the recipe was made. `places` is
-    keyed by the path of the value in the recipe; a value that was inherited has the file, line
-    and path at which it was written.
+    `values` is the plain data as written, after inheriting. `places` is keyed by the path of the
+    value in the recipe; an inherited value has the file, line and path at which it was written.
     """
 
     recipe: Recipe
@@ -40,7 +39,7 @@ class RecipeFile:
         return cls(recipe_value(name, values), file, values, places, sources)
 
     def place(self, path: str) -> Place:
-        """Return the place of the value at `path`, or else of the nearest value around it."""
+        """Return the place of the value at `path`, or of the nearest value around it."""
         while path and path not in self.places:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places.get(path, Place(self.file))

@@ -1,4 +1,4 @@
-"""Checked plain data to the recipe's values, with all defaults; imports only recipe, references."""
+"""Turns checked plain data into a recipe, with all defaults; imports only values, references."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Plain = Mapping[str, Any]
 
 
 def recipe_value(name: str, plain: Plain) -> Recipe:
-    """Return the recipe `name` that checked data spells, with defaults for the rest."""
+    """Return the recipe `name` that checked data describes, with defaults for the rest."""
     model = plain["model"]
     is_onnx = model["source"] == "onnx"
     return Recipe(
@@ -74,15 +74,15 @@ def _torch(plain: Plain) -> Model:
 def _depends_on(plain: Plain) -> DependsOn | None:
     if "depends_on" not in plain:
         return None
-    told = plain["depends_on"]
-    return DependsOn(tuple(told.get("files", ())), tuple(told.get("packages", ())))
+    declared = plain["depends_on"]
+    return DependsOn(tuple(declared.get("files", ())), tuple(declared.get("packages", ())))
 
 
 _MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}
 
 
 def _onnx(plain: Plain) -> Model:
-    # The whole recipe: where the model is a file, more of it says what the file is.
+    # Takes the whole recipe: its marks and inputs describe the file too.
     model, partition = plain["model"], plain["partition"]
     marks = [_tensor_mark(mark) for mark in plain.get("marks", ())]
     if "segments" not in partition:
@@ -177,12 +177,15 @@ def _tensor_mark(plain: Plain) -> TensorMark:
 
 def _tensor_names(plain: Iterable[Any]) -> tuple[TensorName, ...]:
     return tuple(
-        TensorName(one)
-        if isinstance(one, str)
+        TensorName(tensor)
+        if isinstance(tensor, str)
         else TensorName(
-            one.get("tensor"), one.get("node"), one.get("output"), alias=one.get("as", "")
+            tensor.get("tensor"),
+            tensor.get("node"),
+            tensor.get("output"),
+            alias=tensor.get("as", ""),
         )
-        for one in plain
+        for tensor in plain
     )
 
 

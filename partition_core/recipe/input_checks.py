@@ -1,4 +1,4 @@
-"""The checks of what the inputs of a recipe's model are drawn from, as a table; opens no file."""
+"""The checks of the ranges and values of a model's inputs, as a table; opens no file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _values_of_a_detector(draft: Draft) -> Iterator[Problem]:
         return
     for tensor in draft.inputs():
         for node in filter(None, map(tensor.get, ("range", "value"))):
-            expected = "an mmdet model is proven on pictures, which 'proof.images' names"
+            expected = "an mmdet model is proven on the pictures in 'proof.images'"
             yield Problem(node.place, "has no meaning here", expected, "remove it")
 
 
@@ -50,9 +50,9 @@ def _range_problems(span: Node, dtype: str | None) -> Iterator[Problem]:
         yield Problem(span.place, *NO_RANGE_OF_BOOL)
         return
     low, high = ends
-    expected = "expected the least and then the greatest element"
+    expected = "expected the minimum and then the maximum"
     if low == high:
-        yield Problem(span.place, f"holds {low} alone", expected, f"write 'value: {low}'")
+        yield Problem(span.place, f"both ends are {low}", expected, f"write 'value: {low}'")
     elif low > high:
         what, remedy = f"{high} is less than {low}", f"write [{high}, {low}]"
         yield Problem(span.place, what, expected, remedy)
@@ -64,7 +64,7 @@ def _range_problems(span: Node, dtype: str | None) -> Iterator[Problem]:
 def _element_problems(node: Node, dtype: str) -> Iterator[Problem]:
     number = node.value
     if isinstance(number, bool | int | float) and not is_element(dtype, number):
-        what = f"{str(number).lower()} is no {dtype}"
+        what = f"{str(number).lower()} is not a valid {dtype}"
         yield Problem(node.place, what, f"expected {elements_text(dtype)}")
 
 
@@ -72,13 +72,17 @@ def _fixed_inputs(draft: Draft) -> Iterator[Problem]:
     inputs = draft.tree.get("export", "inputs")
     if draft.source != "torch" or inputs is None or draft.tree.get("proof", "inputs") is not None:
         return
-    if inputs.entries and all(one.get("value") is not None for one in inputs.entries.values()):
+    if inputs.entries and all(map(_is_fixed, inputs.entries.values())):
         yield Problem(inputs.place, *ALL_FIXED)
 
 
+def _is_fixed(tensor: Node) -> bool:
+    return tensor.get("value") is not None
+
+
 def _dtype(tensor: Node) -> str | None:
-    given = tensor.get("dtype")
-    dtype = DEFAULT_DTYPE if given is None else given.text
+    node = tensor.get("dtype")
+    dtype = DEFAULT_DTYPE if node is None else node.text
     return dtype if dtype in DRAWN else None
 
 

@@ -1,4 +1,4 @@
-"""What arrays for inputs can be: dtypes, dims and elements, for checks; must not import numpy."""
+"""The dtypes, dims and elements that input arrays may have; must not import numpy."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ INTEGERS: dict[str, tuple[int, int]] = {
     **{name: (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) for bits, name in _BITS.items()},
     **{f"u{name}": (0, (1 << bits) - 1) for bits, name in _BITS.items()},
 }
-"""The least and the greatest number of each integer dtype."""
+"""The minimum and maximum of each integer dtype."""
 
 DRAWN = frozenset((*_FLOAT_MOST, *INTEGERS, "bool"))
-"""The dtypes of which random inputs are drawn."""
+"""The dtypes that random inputs can have."""
 
 NO_RANGE_OF_BOOL = (
     "a bool has no range",
-    "it is drawn from false and true",
+    "its elements are false and true",
     "remove it, or write 'value: true' or 'value: false'",
 )
 """What is wrong with a range of booleans, what is expected, and what to do."""
 
 ALL_FIXED = (
-    "every input has one 'value', so that all samples are the same",
+    "every input has a fixed 'value', so all samples are the same",
     "expected an input that differs from sample to sample",
-    "leave out a 'value', or name '.npz' files in 'proof.inputs'",
+    "remove a 'value', or list '.npz' files in 'proof.inputs'",
 )
 """What is wrong where no input varies, what is expected, and what to do."""
 
@@ -44,7 +44,7 @@ def is_element(dtype: str, number: Element) -> bool:
 
 
 def elements_text(dtype: str) -> str:
-    """Return in words what an element of `dtype`, one of `DRAWN`, can be."""
+    """Return the elements that `dtype`, one of `DRAWN`, allows, in words."""
     if dtype == "bool":
         return "true or false"
     if dtype in INTEGERS:
@@ -56,9 +56,9 @@ def elements_text(dtype: str) -> str:
 
 @dataclass(frozen=True)
 class Expected:
-    """What an array for an input must be: its dtype, and its dims, of which only numbers count.
+    """What an array for an input must be: its dtype, and its dims, of which only numbers matter.
 
-    An empty `dtype` allows any, `dims` that are None any shape.
+    An empty `dtype` allows any dtype, `dims` of None any shape.
     """
 
     dtype: str
@@ -71,7 +71,7 @@ def dims_misfit(
     shape: Sequence[int],
     origin: str,
 ) -> str:
-    """Return how `shape` contradicts `dims`, which `origin` says of an input; empty if it fits."""
+    """Return how `shape` contradicts `dims`, which an input has by `origin`; empty if it fits."""
     if dims is None:
         return ""
     fits = len(dims) == len(shape) and all(

@@ -36,7 +36,7 @@ class MarkReference:
         return f"{self.mark}{call}:{self.side}" + "".join(f".{step}" for step in self.path)
 
     def selects(self, path: tuple[str, ...]) -> bool:
-        """Return whether a tensor at `path` of this mark, call and side is meant."""
+        """Return whether the reference includes a tensor at `path` of its mark, call and side."""
         return path[: len(self.path)] == self.path
 
 

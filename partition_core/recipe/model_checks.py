@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.base.missing import missing_file
+from partition_core.base.wording import counted
 from partition_core.chain.picture import PICTURE_CHANNELS
 from partition_core.recipe.draft import Check, Draft
 from partition_core.recipe.yaml_tree import EVERY, Node
@@ -34,7 +35,7 @@ def _picture_shape(shape: Node | None) -> Iterator[Problem]:
     if shape is None or not isinstance(shape.value, tuple):
         return
     if len(shape.items) != 4:
-        what = f"has {_count(len(shape.items), 'dim')}"
+        what = f"has {counted(len(shape.items), 'dim')}"
         yield Problem(shape.place, what, "expected 4 for an mmdet model: [1, 3, height, width]")
         return
     channels = shape.items[1].value
@@ -49,8 +50,8 @@ def _picture_shape(shape: Node | None) -> Iterator[Problem]:
 def _picture_dtype(dtype: Node | None) -> Iterator[Problem]:
     if dtype is not None and dtype.text != "float32":
         what = f"the input of an mmdet model is float32, not {dtype.text}"
-        expected = "it takes pictures that are normalized"
-        remedy = "leave 'dtype' out" + (
+        expected = "it takes normalized pictures"
+        remedy = "remove 'dtype'" + (
             "; 'precision: float16' under 'export' makes the exported model compute in float16"
             if dtype.text == "float16"
             else ""
@@ -82,16 +83,16 @@ _WITHOUT_EFFECT = (
         "mmdet",
         ("export", "args"),
         "an mmdet model takes a picture and nothing else",
-        "remove it; 'overrides' change what its config says",
+        "remove it; 'overrides' change its config",
     ),
     (
         "mmdet",
         ("export", "output_names"),
         "the outputs of an mmdet model have names: 'dets', 'labels', 'masks', 'panoptic'",
-        "remove it; 'output_names' of a segment name the outputs of that",
+        "remove it; a segment's 'output_names' name its outputs",
     ),
 )
-"""A source, a key that says nothing about its models, why, and what to do."""
+"""A source, a key that has no effect on its models, why, and what to do."""
 
 
 def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
@@ -117,15 +118,15 @@ def _detector_axes(draft: Draft) -> Iterator[Problem]:
 
 _DETECTOR_AXES = {
     "0": (
-        "the number of pictures of an mmdet model cannot be dynamic",
-        "mmdet's post-processing takes the pictures of a batch one by one, in Python, so that the "
-        "graph holds as many copies of it as there are pictures",
-        "leave '0' out; for several pictures at a time write their number in 'shape'",
+        "the batch size of an mmdet model cannot be dynamic",
+        "mmdet's post-processing loops over the pictures of a batch in Python, so the graph has a "
+        "copy of it for each",
+        "remove '0'; for several pictures at a time write their number in 'shape'",
     ),
     "1": (
         "the number of channels cannot be dynamic",
-        "the first convolution has a weight for each",
-        "leave '1' out",
+        "the first convolution has weights for each channel",
+        "remove '1'",
     ),
 }
 
@@ -134,7 +135,7 @@ def _answers(draft: Draft) -> Iterator[Problem]:
     lines: set[str] = set()
     for at in draft.tree.select("export", "answers", EVERY, "at"):
         if at.text in lines:
-            yield Problem(at.place, f"{quoted(at.text)} is answered twice", "", "leave one answer")
+            yield Problem(at.place, f"{quoted(at.text)} is answered twice", "", "keep one answer")
         lines.add(at.text or "")
 
 
@@ -144,7 +145,7 @@ def _axes_beyond_rank(symbols: Node, shape: Node | None) -> Iterator[Problem]:
     rank = len(shape.items)
     for axis, symbol in symbols.entries.items():
         if axis.isdecimal() and int(axis) >= rank:
-            what = f"there is no axis {axis}: the input has {_count(rank, 'dim')}"
+            what = f"there is no axis {axis}: the input has {counted(rank, 'dim')}"
             expected = f"expected an axis from 0 to {rank - 1}" if rank else ""
             yield Problem(symbol.place, what, expected)
 
@@ -156,7 +157,7 @@ def _checkpoint(draft: Draft) -> Iterator[Problem]:
         if scheme is None:
             continue
         if scheme[1].lower() not in ("http", "https"):
-            what = f"{quoted(scheme[1] + ':')} cannot be loaded from"
+            what = f"{quoted(scheme[1] + ':')} is not a supported scheme"
             yield Problem(node.place, what, "expected an http or https URL, or a path")
         elif not _has_host(text):
             what = f"{quoted(text)} is not a complete URL"
@@ -168,12 +169,12 @@ def _escaping_paths(draft: Draft) -> Iterator[Problem]:
         for node in draft.tree.select(*steps):
             text = node.text or ""
             if text.startswith("~"):
-                what = f"{quoted(text)} begins with '~', which no recipe replaces by a folder"
+                what = f"{quoted(text)} starts with '~', which is not expanded in recipes"
                 expected = "expected a path relative to the project, or an absolute one"
                 yield Problem(node.place, what, expected)
             elif not _SCHEME.match(text) and not os.path.isabs(text) and _escapes(text):
-                what = f"{quoted(text)} leads out of the project"
-                remedy = "write an absolute path if that is meant"
+                what = f"{quoted(text)} is outside the project"
+                remedy = "write an absolute path if that is intended"
                 yield Problem(node.place, what, "expected a path inside the project", remedy)
 
 
@@ -190,7 +191,7 @@ _INPUT_PATHS = (
 def _declared_files(draft: Draft) -> Iterator[Problem]:
     for node in draft.tree.select("model", "depends_on", "files", EVERY):
         text = node.text or ""
-        if not _may_be_there(text):
+        if not _may_exist(text):
             continue
         if not any(map(os.path.isfile, glob.iglob(str(draft.root / text), recursive=True))):
             yield Problem(node.place, *missing_file(draft.root, text))
@@ -204,10 +205,14 @@ def _declared_packages(draft: Draft) -> Iterator[Problem]:
         try:
             importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
-            known = {str(one.metadata["Name"]) for one in importlib.metadata.distributions()}
+            installed = importlib.metadata.distributions()
+            known = {str(package.metadata["Name"]) for package in installed}
             what = f"no package {quoted(name)} is installed"
             yield Problem(
-                node.place, what, "expected a name that pip knows", suggestion(name, known)
+                node.place,
+                what,
+                "expected the name of an installed package",
+                suggestion(name, known),
             )
 
 
@@ -217,7 +222,7 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 def _proof_files(draft: Draft) -> Iterator[Problem]:
     for kind in ("images", "inputs"):
         for node in draft.tree.select("proof", kind, EVERY):
-            if not node.text or not _may_be_there(node.text):
+            if not node.text or not _may_exist(node.text):
                 continue
             if not os.path.isfile(draft.root / node.text):
                 yield Problem(node.place, *missing_file(draft.root, node.text))
@@ -231,8 +236,8 @@ def _proof_of_another_source(draft: Draft) -> Iterator[Problem]:
 
 
 _PROVEN_OTHERWISE = (
-    ("torch", "images", "a torch model is proven on arrays, which 'proof.inputs' names"),
-    ("mmdet", "inputs", "an mmdet model is proven on pictures, which 'proof.images' names"),
+    ("torch", "images", "a torch model is proven on the arrays in 'proof.inputs'"),
+    ("mmdet", "inputs", "an mmdet model is proven on the pictures in 'proof.images'"),
 )
 
 
@@ -249,7 +254,7 @@ def _tensor_marks(draft: Draft) -> Iterator[Problem]:
         sides = [side for side in ("inputs", "outputs") if side in mark.entries]
         if "tensors" in mark.entries and sides:
             what = f"the keys 'tensors' and '{sides[0]}' exclude each other"
-            remedy = "'tensors' are both what goes in and what comes out"
+            remedy = "'tensors' are both inputs and outputs"
             yield Problem(mark.entries[sides[0]].place, what, remedy)
         elif set(mark.entries) == {"name"}:
             what = "names no tensor"
@@ -263,8 +268,8 @@ def _marks_of_one_line(draft: Draft) -> Iterator[Problem]:
         yield Problem(marks.place, what, "", "remove it, or write 'type' and 'segments'")
 
 
-def _may_be_there(text: str) -> bool:
-    """Return whether a path is worth a look; of others it is told already what is wrong."""
+def _may_exist(text: str) -> bool:
+    """Return whether a path is worth looking up; other checks report those that are not."""
     inside = os.path.isabs(text) or not _escapes(text)
     return bool(text) and not text.startswith("~") and inside
 
@@ -278,10 +283,6 @@ def _has_host(url: str) -> bool:
         return bool(urlsplit(url).hostname)
     except ValueError:
         return False
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 MODEL_CHECKS: tuple[Check, ...] = (

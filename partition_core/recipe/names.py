@@ -12,8 +12,8 @@ _EXTENDS = re.compile(r"^extends\s*:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
-def is_no_file_on_windows(name: str) -> bool:
-    """Return whether Windows keeps the name of a file or folder for a device, or cuts it short.
+def is_reserved_on_windows(name: str) -> bool:
+    """Return whether Windows reserves a file name for a device, or drops the dot at its end.
 
     Source: Microsoft, "Naming Files, Paths, and Namespaces".
     """
@@ -26,19 +26,19 @@ def recipe_names(folder: Path) -> list[str]:
 
 
 def overlooked(folder: Path) -> list[str]:
-    """Return the files that look like recipes but are none, by their paths in the folder, sorted.
+    """Return the files that look like recipes but are not read, as sorted paths in the folder.
 
-    Those are `*.yml`, and recipes in folders below; not those that a recipe extends.
+    Those are `*.yml`, and recipes in subfolders, except those that a recipe extends.
     """
     used: set[Path] = set()
     for path in folder.glob("*.yaml"):
         used.update((folder / name).resolve() for name in _EXTENDS.findall(_text(path)))
     below = [*folder.glob("*.yml"), *folder.glob("*/**/*.yaml"), *folder.glob("*/**/*.yml")]
-    found = [path for path in below if path.resolve() not in used and _looks_like_one(path)]
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    paths = [path for path in below if path.resolve() not in used and _looks_like_recipe(path)]
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
-def _looks_like_one(path: Path) -> bool:
+def _looks_like_recipe(path: Path) -> bool:
     text = _text(path)
     return all(key.search(text) for key in _IS_RECIPE)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import REFERENCE_KEYS, Check, Draft
 from partition_core.recipe.mark_reference import GRAMMAR, MarkReference, parse_reference
-from partition_core.recipe.names import is_no_file_on_windows
+from partition_core.recipe.names import is_reserved_on_windows
 from partition_core.recipe.values import SHOWN_POLICIES
 from partition_core.recipe.yaml_tree import EVERY, Node
 
@@ -59,10 +59,10 @@ def _repeated_files(draft: Draft) -> Iterator[Problem]:
     yield from _repetitions(files, str.lower)
     for file in files:
         if file.text and file.text.lower() in RESERVED_FILES:
-            what = f"{quoted(file.text)} is the name of a file that every build makes"
+            what = f"{quoted(file.text)} is the name of a file that every build writes"
             yield Problem(file.place, what, "", "choose another name")
-        elif file.text and is_no_file_on_windows(file.text):
-            what = f"{quoted(file.text)} is the name of a device on Windows, which has no such file"
+        elif file.text and is_reserved_on_windows(file.text):
+            what = f"{quoted(file.text)} is reserved for a device on Windows"
             yield Problem(file.place, what, "", "choose another name")
 
 
@@ -72,7 +72,7 @@ def _detector_marks(draft: Draft) -> Iterator[Problem]:
         return
     for on in draft.tree.select("marks", EVERY, "on"):
         if on.text == "detector":
-            what = "'detector' is a mark of mmdet models only"
+            what = "'detector' exists for mmdet models only"
             yield Problem(on.place, what, "expected 'model' or a dotted path", "write 'on: model'")
 
 
@@ -95,7 +95,7 @@ def _references(draft: Draft) -> Iterator[Problem]:
 
 
 def _all_are_named(draft: Draft) -> bool:
-    """Return whether every mark has a name: one without may be the one that is meant."""
+    """Return whether every mark has a name; a reference may mean a mark without one."""
     marks = draft.tree.get("marks")
     named = len(list(draft.marks()))
     return marks is not None and isinstance(marks.value, tuple) and named == len(marks.items)
@@ -139,7 +139,7 @@ def _empty_segments(draft: Draft) -> Iterator[Problem]:
             continue
         meanings = _meanings(start)
         if meanings and meanings == _meanings(end):
-            what = "'start' and 'end' are the same, so that nothing lies between them"
+            what = "'start' and 'end' are the same, so nothing lies between them"
             yield Problem(end.place, what, "expected different mark references")
 
 
@@ -150,11 +150,11 @@ def _reversed_segments(draft: Draft) -> Iterator[Problem]:
         if start is None or end is None or _meanings(start) == _meanings(end):
             continue
         behind, before = _sides(start, "output"), _sides(end, "input")
-        calls = {(one.mark, one.call) for one in (*behind, *before)}
+        calls = {(reference.mark, reference.call) for reference in (*behind, *before)}
         reason = ""
-        if behind and {one.mark for one in behind} <= whole:
-            reason = f"nothing comes behind '{behind[0]}'"
-        elif before and {one.mark for one in before} <= whole:
+        if behind and {reference.mark for reference in behind} <= whole:
+            reason = f"nothing comes after '{behind[0]}'"
+        elif before and {reference.mark for reference in before} <= whole:
             reason = f"nothing comes before '{before[0]}'"
         elif behind and before and len(calls) == 1:
             reason = f"'{before[0]}' comes before '{behind[0]}'"
@@ -181,35 +181,35 @@ _ORDER = {
 
 
 def _in_known_order(draft: Draft, start: Node, end: Node) -> tuple[str, str] | None:
-    """Return a mark of `end` and one of `start`, all of which are known and come later."""
+    """Return a mark of `end` and one of `start` if all are known and those of `end` come first."""
     own = {
         name for name, mark in draft.marks() if not mark.place.file.startswith(f"{SHOWN_POLICIES}/")
     }
     ranks: list[list[tuple[int, str]]] = []
     for side in (end, start):
         references = [parse_reference(node.text or "") for node in side.items]
-        found = [
-            (2 * _ORDER[one.mark, one.call] + (one.side == "output"), str(one))
-            for one in references
-            if one is not None and one.mark not in own and (one.mark, one.call) in _ORDER
+        ranked = [
+            (2 * _ORDER[known.mark, known.call] + (known.side == "output"), str(known))
+            for known in references
+            if known is not None and known.mark not in own and (known.mark, known.call) in _ORDER
         ]
-        if not found or len(found) < len(references):
+        if not ranked or len(ranked) < len(references):
             return None
-        ranks.append(found)
+        ranks.append(ranked)
     (last, before), (first, behind) = max(ranks[0]), min(ranks[1])
     return (before, behind) if last < first else None
 
 
 def _sides(references: Node, side: str) -> list[MarkReference]:
-    """Return the references if all are to this side of their marks, else none."""
-    found = [parse_reference(node.text or "") for node in references.items]
-    known = [one for one in found if one is not None and one.side == side]
-    return known if len(known) == len(found) else []
+    """Return the references if all are to this side of their marks, else an empty list."""
+    parsed = [parse_reference(node.text or "") for node in references.items]
+    same_side = [each for each in parsed if each is not None and each.side == side]
+    return same_side if len(same_side) == len(parsed) else []
 
 
-def _is_on(mark: Node, what: str) -> bool:
+def _is_on(mark: Node, target: str) -> bool:
     on = mark.get("on")
-    return on is not None and on.text == what
+    return on is not None and on.text == target
 
 
 def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[Problem]:
@@ -219,7 +219,7 @@ def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[P
             continue
         spelling, known = first.setdefault(key(node.text), (node.text, node))
         if known is not node:
-            what = f"{quoted(node.text)} is there twice"
+            what = f"{quoted(node.text)} appears twice"
             spelt = "" if spelling == node.text else f"{quoted(spelling)} "
             earlier = f"the first is {spelt}at {known.place.file}:{known.place.line}"
             yield Problem(node.place, what, earlier, "keep or rename one of them")

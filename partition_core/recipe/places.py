@@ -1,10 +1,11 @@
-"""Where in a recipe's files the problems are that others tell by a YAML path."""
+"""Gives problems at a YAML path the file and line of that path in a recipe."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from partition_core.base.errors import CutError, PartitionError, Place, Problem
 from partition_core.recipe.file import RecipeFile
@@ -22,44 +23,44 @@ _TYPE = "partition.type"
 
 @contextlib.contextmanager
 def in_recipe(file: RecipeFile) -> Iterator[None]:
-    """Give problems, whose places are YAML paths, the file and line that these have in a recipe.
+    """Give problems at YAML paths the file and line of those paths in a recipe.
 
-    What has only a recipe's values names a YAML path; this is for what has its file.
+    Code that has only a recipe's values names YAML paths; its caller, which has the file, uses it.
     """
     try:
         yield
     except PartitionError as error:
-        problems = (placed(file, one) for one in error.problems)
+        problems = (located(file, problem) for problem in error.problems)
         if isinstance(error, CutError):
-            problems = (_of_policy(file, one) for one in problems)
+            problems = (_of_policy(file, problem) for problem in problems)
         raise type(error)(*problems) from error
 
 
-def placed(file: RecipeFile, one: Problem) -> Problem:
-    """Return a problem, whose place is a YAML path, with its file and line."""
-    if one.place.file:
-        return one
-    path = one.place.path
+def located(file: RecipeFile, problem: Problem) -> Problem:
+    """Return a problem at a YAML path with its file and line."""
+    if problem.place.file:
+        return problem
+    path = problem.place.path
     if file.recipe.partition.type == ONE_LINE:
         for written, shown in _ONE_LINE:
             path = written.sub(shown, path)
     place = file.place(path)
-    return Problem(Place(place.file, place.line, path), one.what, one.expected, one.remedy)
+    return replace(problem, place=Place(place.file, place.line, path))
 
 
-def _of_policy(file: RecipeFile, one: Problem) -> Problem:
-    """Return a problem of a shared policy's segment as one of the recipe, which names the policy.
+def _of_policy(file: RecipeFile, problem: Problem) -> Problem:
+    """Return a problem in a shared policy's segment as one of the recipe that names the policy.
 
-    The policy is a file of this package, and nobody's to edit.
+    The policy is a file of this package, which users do not edit.
     """
-    if not one.place.file.startswith(f"{SHOWN_POLICIES}/"):
-        return one
+    if not problem.place.file.startswith(f"{SHOWN_POLICIES}/"):
+        return problem
     policy, place = file.recipe.partition.type, file.place(_TYPE)
     others = f"write 'type: {ANY_DETECTOR}', or " if policy != ANY_DETECTOR else ""
     remedy = f"{others}copy the policy's segments into the recipe (docs/policies.md)"
     return Problem(
         Place(place.file, place.line, _TYPE),
-        f"policy '{policy}' does not fit the model: {one.what}",
-        one.expected,
-        f"{remedy} and {one.remedy}" if one.remedy else remedy,
+        f"policy '{policy}' does not fit the model: {problem.what}",
+        problem.expected,
+        f"{remedy} and {problem.remedy}" if problem.remedy else remedy,
     )

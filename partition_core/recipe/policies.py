@@ -22,7 +22,7 @@ KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
 
 @dataclass(frozen=True)
 class Completed:
-    """A recipe's tree with what it names, the package's files that it came from, and problems."""
+    """A recipe's tree with its policy and known marks, the package's files in it, and problems."""
 
     tree: Node
     files: tuple[Path, ...] = ()
@@ -32,8 +32,8 @@ class Completed:
 def completed(tree: Node) -> Completed:
     """Return the recipe with the segments of the policy that it names, and their known marks.
 
-    The recipe's own segments may refer to known marks as well; a mark of its own goes before a
-    known one of the same name. A policy's marks come before the recipe's.
+    The recipe's own segments may refer to known marks as well; a mark of its own takes
+    precedence over a known one of the same name. A policy's marks come before the recipe's.
     """
     partition, label = tree.get("partition"), tree.get("partition", "type")
     if partition is None or label is None or not label.text:
@@ -46,12 +46,12 @@ def completed(tree: Node) -> Completed:
     if len(partition.entries) > 1:
         source = tree.get("model", "source")
         own = {name.text for name in tree.select("marks", EVERY, "name")}
-        wanted = {name for name in _referred(tree) if name not in own}
+        wanted = {name for name in _referenced(tree) if name not in own}
         is_mmdet = source is not None and source.text == "mmdet"
         return _with_known_marks(tree, wanted) if is_mmdet and wanted else Completed(tree)
     if Draft(tree, POLICIES).is_onnx:
-        what = "a shared policy names functions of mmdet, and an ONNX file has none"
-        remedy = "write 'segments', or 'save_file', 'from' and 'to' in its place"
+        what = "a shared policy refers to functions of mmdet, which an ONNX file does not have"
+        remedy = "write 'segments', or 'save_file', 'from' and 'to' instead"
         return Completed(tree, problems=(Problem(partition.place, what, "", remedy),))
     if label.text not in known:
         what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
@@ -67,12 +67,12 @@ def completed(tree: Node) -> Completed:
     segments = for_pictures(text.root.entries["segments"], _pictures(tree))
     chosen = {**partition.entries, "segments": segments}
     grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
-    found = _with_known_marks(grafted, set(_referred(grafted)))
-    return Completed(found.tree, (path, *found.files), found.problems)
+    marked = _with_known_marks(grafted, set(_referenced(grafted)))
+    return Completed(marked.tree, (path, *marked.files), marked.problems)
 
 
 def _pictures(tree: Node) -> int:
-    """Return how many pictures the model takes at once; 1 where the recipe is wrong there."""
+    """Return how many pictures the model takes at once; 1 if the recipe's shape is wrong."""
     inputs = tree.get("export", "inputs")
     first = next(iter(inputs.entries.values()), None) if inputs is not None else None
     count = first.get("shape", 0) if first is not None else None
@@ -85,16 +85,16 @@ def _with_known_marks(tree: Node, wanted: set[str]) -> Completed:
     if text.root is None or text.problems:
         return Completed(tree, (KNOWN_MARKS,), tuple(text.problems))
     known = text.root.entries["marks"]
-    given = tuple(mark for mark in known.items if mark.entries["name"].text in wanted)
+    added = tuple(mark for mark in known.items if mark.entries["name"].text in wanted)
     marks = tree.get("marks")
-    if not given or (marks is not None and not isinstance(marks.value, tuple)):
+    if not added or (marks is not None and not isinstance(marks.value, tuple)):
         return Completed(tree)
     place = known.place if marks is None else marks.place
-    both = Node(place, given + (() if marks is None else marks.items))
+    both = Node(place, added + (() if marks is None else marks.items))
     return Completed(Node(tree.place, {**tree.entries, "marks": both}), (KNOWN_MARKS,))
 
 
-def _referred(tree: Node) -> Iterator[str]:
+def _referenced(tree: Node) -> Iterator[str]:
     for side in REFERENCE_KEYS:
         for node in tree.select("partition", "segments", EVERY, side, EVERY):
             reference = parse_reference(node.text or "")

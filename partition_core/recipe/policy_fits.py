@@ -1,4 +1,4 @@
-"""Which shared policies fit a detector of mmdet, told by its parts; imports no library."""
+"""Which shared policies fit an mmdet detector, judged by its parts; imports no library."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from partition_core.base.errors import ExportError, quoted
 
 
 class Parts(NamedTuple):
-    """What a detector is made of, as far as policies care.
+    """The parts of a detector that matter to policies.
 
-    `regions` tells whether it has a RoI head, and `box_heads` and `mask_heads` how many that has.
-    `dense_head` is a module `bbox_head` of its own, `suppresses` a suppression behind it and
-    `features` a method `extract_feat`.
+    `regions` is whether it has a RoI head; `box_heads` and `mask_heads` are how many that has.
+    `dense_head` is whether it has a module `bbox_head` of its own, `suppresses` a suppression
+    after it and `features` a method `extract_feat`.
     """
 
     regions: bool
@@ -25,13 +25,15 @@ class Parts(NamedTuple):
 
 
 def check_policy(name: str, detector: str, parts: Parts, place: str) -> None:
-    """Raise ExportError if `name` is a shared policy for others than the class `detector`."""
+    """Raise ExportError if `name` is a shared policy that does not fit the class `detector`."""
     for lacks, fits in _NEEDS.get(name, ()):
         if not fits(parts):
             fitting = [
-                quoted(one) for one, needs in _NEEDS.items() if all(f(parts) for _, f in needs)
+                quoted(policy)
+                for policy, needs in _NEEDS.items()
+                if all(f(parts) for _, f in needs)
             ]
-            remedy = f"take {' or '.join(fitting)}" if fitting else "write 'segments' of your own"
+            remedy = f"use {' or '.join(fitting)}" if fitting else "write 'segments' of your own"
             what = f"policy {quoted(name)} does not fit a {detector}"
             raise ExportError.at(place, what, lacks, remedy)
 
@@ -42,7 +44,7 @@ _REGIONS: _Need = (
     lambda parts: parts.regions,
 )
 _ONE_BOX_HEAD: _Need = (
-    "it is for one box head behind the regions, and here are several",
+    "it is for one box head after the regions, and this one has several",
     lambda parts: parts.box_heads == 1,
 )
 _NO_REGIONS: _Need = (
@@ -53,7 +55,7 @@ _NEEDS: dict[str, tuple[_Need, ...]] = {
     "single_stage": (
         _NO_REGIONS,
         (
-            "it cuts in front of a suppression, and a transformer has none",
+            "it cuts before the suppression, and a transformer has none",
             lambda parts: parts.suppresses,
         ),
     ),
@@ -61,7 +63,7 @@ _NEEDS: dict[str, tuple[_Need, ...]] = {
         _REGIONS,
         _ONE_BOX_HEAD,
         (
-            "it has no part for masks, and this one gives them",
+            "it has no segment for masks, and this one outputs them",
             lambda parts: not parts.mask_heads,
         ),
     ),
@@ -69,7 +71,7 @@ _NEEDS: dict[str, tuple[_Need, ...]] = {
         _REGIONS,
         _ONE_BOX_HEAD,
         (
-            "it is for detectors with one mask head, which this one has not",
+            "it is for detectors with exactly one mask head",
             lambda parts: parts.mask_heads == 1,
         ),
     ),
@@ -78,7 +80,7 @@ _NEEDS: dict[str, tuple[_Need, ...]] = {
         ("it cuts at the module 'bbox_head', and there is none", lambda parts: parts.dense_head),
     ),
     "backbone_head": (
-        ("it cuts behind 'extract_feat', and there is none", lambda parts: parts.features),
+        ("it cuts after 'extract_feat', and there is none", lambda parts: parts.features),
     ),
 }
-"""What each policy needs: what is told of a detector that lacks it, and how that is seen."""
+"""What each policy needs: the message about a detector that lacks it, and the test."""

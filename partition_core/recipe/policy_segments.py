@@ -10,19 +10,19 @@ from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.yaml_tree import Node
 
 _CALLED_FOR_EACH_PICTURE = frozenset({"multiclass_nms"})
-"""Known marks on functions that mmdet calls for one picture of a batch after the other."""
+"""Known marks on functions that mmdet calls once for each picture of a batch."""
 
 _NAMES = {"start": "input_names", "end": "output_names"}
 
 
 def for_pictures(segments: Node, count: int) -> Node:
-    """Return `segments` with a reference to the call of each picture, where there is one for one.
+    """Return `segments` with each reference to a call for one picture repeated for all pictures.
 
-    Names that stand beside such a reference get the picture's number, from the second on.
+    Names beside such a reference get the picture's number as a suffix, from the second on.
     """
     if count < 2:
         return segments
-    return Node(segments.place, tuple(_segment(one, count) for one in segments.items))
+    return Node(segments.place, tuple(_segment(segment, count) for segment in segments.items))
 
 
 def _segment(segment: Node, count: int) -> Node:
@@ -40,7 +40,7 @@ def _segment(segment: Node, count: int) -> Node:
                 for number, each in enumerate(_calls(reference, count))
             ]
             entries[_NAMES[key]] = Node(names.place, tuple(name for _, name in both))
-        called = tuple(each for one in references.items for each in _calls(one, count))
+        called = tuple(each for node in references.items for each in _calls(node, count))
         entries[key] = Node(references.place, called)
     return Node(segment.place, entries)
 

@@ -1,4 +1,4 @@
-"""A recipe file, with all it inherits, to a `Recipe`; knows no torch, no doit and no build."""
+"""Reads a recipe file, with all it inherits; knows no torch, no doit and no build."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_checks import INPUT_CHECKS
 from partition_core.recipe.model_checks import MODEL_CHECKS
 from partition_core.recipe.model_source import sourced
-from partition_core.recipe.names import is_no_file_on_windows, recipe_names
+from partition_core.recipe.names import is_reserved_on_windows, recipe_names
 from partition_core.recipe.partition_checks import PARTITION_CHECKS
 from partition_core.recipe.policies import POLICIES, completed
 from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
@@ -26,14 +26,14 @@ __all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names
 
 MAX_EXTENDS = 8
 _FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
-_TRUTHS = ("answer", "decorator", "value")
+_BOOLEANS = ("answer", "decorator", "value")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
 def read_recipe(path: Path, root: Path) -> RecipeFile:
     """Read the recipe at `path`, in the project whose folder is `root`.
 
-    Raises a RecipeError that holds everything that is wrong with it, in the order written.
+    Raises a RecipeError with all its problems, in the order written.
     """
     chain = _read_chain(path, root)
     if chain.tree is None:
@@ -41,16 +41,16 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
     source = sourced(chain.tree)
     if source.tree is None:
         raise RecipeError(*chain.problems, *source.problems)
-    found = completed(source.tree)
-    tree = found.tree
+    with_policy = completed(source.tree)
+    tree = with_policy.tree
     draft = Draft(tree, root)
-    problems = [*chain.problems, *source.problems, *found.problems]
+    problems = [*chain.problems, *source.problems, *with_policy.problems]
     checks = PARTITION_CHECKS + MODEL_CHECKS + INPUT_CHECKS
     checked = [problem for check in checks for problem in check(draft)]
-    # A check that finds a value the schema has already refused would say the same thing twice.
+    # A check of a value that the schema has already refused would report the same problem twice.
     for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
-        told = {problem.place for problem in problems}
-        problems += [problem for problem in more if problem.place not in told]
+        reported = {problem.place for problem in problems}
+        problems += [problem for problem in more if problem.place not in reported]
     if problems:
         raise RecipeError(*_in_file_order(problems, tree, chain.files))
     return RecipeFile.of(
@@ -58,7 +58,7 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
         chain.files[0],
         tree.plain(),
         MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
-        (*chain.sources, *found.files),
+        (*chain.sources, *with_policy.files),
     )
 
 
@@ -84,9 +84,9 @@ def _read_chain(path: Path, root: Path) -> _Chain:
             break
         extends = text.root.get("extends")
         if extends is not None:
-            wrong = _extends_problem(extends, sources, folder)
-            if wrong is not None:
-                problems.append(wrong)
+            problem = _extends_problem(extends, sources, folder)
+            if problem is not None:
+                problems.append(problem)
                 break
             sources.append(_target(extends, sources[-1]))
         tops.append(text.root)
@@ -107,9 +107,9 @@ def _name_problems(source: str, folder: str) -> list[Problem]:
         what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
         expected = "expected letters, digits, '.', '_' and '-', starting with a letter or a digit"
         problems.append(Problem(place, what, expected, "rename the file"))
-    elif is_no_file_on_windows(Path(source).stem):
+    elif is_reserved_on_windows(Path(source).stem):
         what = f"{quoted(Path(source).stem)} cannot be the name of a recipe"
-        expected = "Windows has no such file or folder"
+        expected = "Windows does not allow a file or folder of that name"
         problems.append(Problem(place, what, expected, "rename the file"))
     return problems
 
@@ -120,8 +120,8 @@ def _read_text(source: str, folder: str) -> YamlText:
         return read_yaml(path, file, _can_be_true_or_false)
     if os.path.lexists(path):
         link = os.path.islink(path) and not os.path.exists(path)
-        what = "is a link to a file that is not there" if link else "is not a file"
-        return YamlText(None, (Problem(Place(file), what, "expected a file with a recipe"),))
+        what = "is a link to a file that does not exist" if link else "is not a file"
+        return YamlText(None, (Problem(Place(file), what, "expected a recipe"),))
     known = recipe_names(path.parent)
     near = suggestion(path.stem, known)
     missing = Problem(Place(file), "there is no such file", one_of(known), near)
@@ -129,8 +129,8 @@ def _read_text(source: str, folder: str) -> YamlText:
 
 
 def _can_be_true_or_false(steps: Steps) -> bool:
-    """Return whether a value that is no text is possible at some steps of a recipe."""
-    return steps[:2] in _FREE or steps[-1] in _TRUTHS
+    """Return whether a recipe may have a boolean at these steps."""
+    return steps[:2] in _FREE or steps[-1] in _BOOLEANS
 
 
 def _extends_problem(extends: Node, sources: list[str], folder: str) -> Problem | None:
@@ -147,8 +147,8 @@ def _extends_problem(extends: Node, sources: list[str], folder: str) -> Problem 
         cycle = " → ".join(_shown(step, folder) for step in steps)
         return Problem(extends.place, f"the recipe extends itself: {cycle}")
     if len(sources) > MAX_EXTENDS:
-        what = "extends too many recipes, one through the other"
-        return Problem(extends.place, what, f"expected at most {MAX_EXTENDS}")
+        what = "the chain of 'extends' is too long"
+        return Problem(extends.place, what, f"expected at most {MAX_EXTENDS} recipes")
     if not os.path.isfile(target):
         known = [f"{stem}.yaml" for stem in recipe_names(Path(target).parent)]
         what, near = f"there is no file {name}", suggestion(Path(target).name, known)

@@ -33,12 +33,12 @@ _EXPECTED_TYPES = {
 
 
 def schema_problems(root: Node, schema: str) -> list[Problem]:
-    """Return what the schema file named `schema` finds wrong with a tree, each thing once."""
-    found: dict[Problem, None] = {}
+    """Return the problems that the schema file `schema` finds in a tree, without duplicates."""
+    problems: dict[Problem, None] = {}
     for error in _validator(schema).iter_errors(root.plain()):
         node = root.get(*error.absolute_path) or root
-        found.update(dict.fromkeys(_problems(error, node)))
-    return list(found)
+        problems.update(dict.fromkeys(_problems(error, node)))
+    return list(problems)
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def _schema(name: str) -> Any:
 
 
 def _matches_whole(_: object, pattern: str, value: object, __: object) -> Iterator[ValidationError]:
-    # Python's `$` also matches in front of a newline at the end; that of JSON schemas does not.
+    # Python's `$` also matches before a newline at the end; that of JSON schemas does not.
     if isinstance(value, str) and not re.fullmatch(pattern, value):
         from jsonschema import ValidationError
 
@@ -80,9 +80,9 @@ def _problems(error: ValidationError, node: Node) -> Iterator[Problem]:
     if "propertyNames" in error.absolute_schema_path:
         key = str(error.instance)
         place = node.entries[key].place if key in node.entries else node.place
-        yield Problem(place, f"the key {quoted(key)} is not possible here", _expected(schema))
+        yield Problem(place, f"the key {quoted(key)} is not allowed here", _expected(schema))
         return
-    yield from _TRANSLATIONS.get(str(error.validator), _unfitting)(node, schema)
+    yield from _TRANSLATIONS.get(str(error.validator), _mismatch)(node, schema)
 
 
 def _wrong_type(node: Node, schema: Schema) -> Iterator[Problem]:
@@ -95,16 +95,16 @@ def _wrong_type(node: Node, schema: Schema) -> Iterator[Problem]:
         remedy = f"write it as {{{schema['required'][0]}: […]}}"
     if schema["type"] in ("integer", "number") and _NUMBER.fullmatch(node.text or ""):
         remedy = "write it without quotes"
-    yield Problem(node.place, _found(node), _EXPECTED_TYPES[schema["type"]], remedy)
+    yield Problem(node.place, _described(node), _EXPECTED_TYPES[schema["type"]], remedy)
 
 
 def _unknown_keys(node: Node, schema: Schema) -> Iterator[Problem]:
-    known = [key for key, one in schema["properties"].items() if "not" not in one]
+    known = [key for key, value in schema["properties"].items() if "not" not in value]
     for key in _unknown(node, schema):
         name, colon, value = key.partition(":")
         remedy = suggestion(key, known)
         if colon and name in known and node.entries[key].value is None:
-            remedy = f"put a space behind the colon: '{name}: {value}'"
+            remedy = f"put a space after the colon: '{name}: {value}'"
         what = f"unknown key {quoted(key)}"
         yield Problem(node.entries[key].place, what, one_of(known), remedy)
 
@@ -130,24 +130,24 @@ def _not_exactly_one(node: Node, schema: Schema) -> Iterator[Problem]:
         return
     alternatives = [key for branch in schema["oneOf"] for key in branch["required"]]
     names = ", ".join(f"'{key}'" for key in alternatives)
-    given = [key for key in alternatives if key in node.entries]
-    if len(given) > 1:
-        what = "the keys " + " and ".join(f"'{key}'" for key in given) + " exclude each other"
-        remedy = f"remove one, or write '{given[0]}: null' to remove an inherited one"
-        last = node.entries[given[-1]].place
+    present = [key for key in alternatives if key in node.entries]
+    if len(present) > 1:
+        what = "the keys " + " and ".join(f"'{key}'" for key in present) + " exclude each other"
+        remedy = f"remove one, or write '{present[0]}: null' to remove an inherited one"
+        last = node.entries[present[-1]].place
         yield Problem(last, what, f"expected exactly one of {names}", remedy)
-    elif not given and not _meant(node, schema) & {*alternatives, *_companions(schema)}:
-        what = "says none of " + names
+    elif not present and not _meant(node, schema) & {*alternatives, *_companions(schema)}:
+        what = f"has none of the keys {names}"
         yield Problem(node.place, what, "expected exactly one of them")
 
 
 def _not_one_of(node: Node, schema: Schema) -> Iterator[Problem]:
     words = [str(value).lower() if isinstance(value, bool) else value for value in schema["enum"]]
     if len(words) == 1:
-        yield Problem(node.place, _found(node), f"expected {words[0]}")
+        yield Problem(node.place, _described(node), f"expected {words[0]}")
         return
     remedy = suggestion(node.text, words) if node.text else ""
-    yield Problem(node.place, _found(node), one_of(words), remedy)
+    yield Problem(node.place, _described(node), one_of(words), remedy)
 
 
 def _too_long(node: Node, schema: Schema) -> Iterator[Problem]:
@@ -155,8 +155,8 @@ def _too_long(node: Node, schema: Schema) -> Iterator[Problem]:
     yield Problem(node.place, what, f"expected at most {schema['maxLength']}")
 
 
-def _unfitting(node: Node, schema: Schema) -> Iterator[Problem]:
-    yield Problem(node.place, _found(node), _expected(schema))
+def _mismatch(node: Node, schema: Schema) -> Iterator[Problem]:
+    yield Problem(node.place, _described(node), _expected(schema))
 
 
 def _empty(node: Node, schema: Schema) -> Iterator[Problem]:
@@ -165,7 +165,7 @@ def _empty(node: Node, schema: Schema) -> Iterator[Problem]:
 
 
 def _out_of_place(node: Node, schema: Schema) -> Iterator[Problem]:
-    # A key that other recipes have: `not: {}` refuses every value, and the title says why.
+    # A key of other recipes: `not: {}` refuses every value, and the title says why.
     yield Problem(node.place, "has no meaning here", schema["title"], "remove it")
 
 
@@ -183,7 +183,7 @@ _TRANSLATIONS: dict[str, Callable[[Node, Schema], Iterator[Problem]]] = {
 }
 
 
-def _found(node: Node) -> str:
+def _described(node: Node) -> str:
     value = node.value
     if value is None:
         return "is empty"
@@ -213,7 +213,7 @@ def _unknown(node: Node, schema: Schema) -> list[str]:
 
 
 def _meant(node: Node, schema: Schema) -> set[str]:
-    """Return the known keys that the unknown ones look like, and that are therefore not missing."""
+    """Return the known keys that unknown keys look like, so that they do not count as missing."""
     known = schema.get("properties", {})
     return {near for key in _unknown(node, schema) if (near := nearest(key, known))}
 

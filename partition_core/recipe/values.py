@@ -14,22 +14,22 @@ WeightsForm = Literal["inline", "external", "shared"]
 """Where weights are: in each model's file, in a file beside each, or in one file for all."""
 
 MasksForm = Literal["probabilities", "pasted"]
-"""What masks of a two-stage detector are: values in each box, or truths in the picture."""
+"""What masks of a two-stage detector are: values in each box, or booleans in the picture."""
 
 Precision = Literal["float32", "float16"]
-"""What a model computes in where it has the choice."""
+"""The dtype that a model computes in where it has the choice."""
 
 Element = bool | int | float
 """One element of an input."""
 
 Range = tuple[float, float]
-"""The least and the greatest element of an input; whole numbers for an integer dtype."""
+"""The minimum and maximum element of an input; whole numbers for an integer dtype."""
 
 DEFAULT_OPSET = 20
 DEFAULT_TOLERANCE = 1e-4
 HALF_TOLERANCES: Mapping[str, float] = {"float16": 1e-2, "bfloat16": 8e-2}
-"""The default for a model that computes in 16 bits, of which onnxruntime rounds other tensors than
-PyTorch: float16 as `benchmarks/half_precision.py` measures it, bfloat16, with 3 bits less, eight
+"""The defaults for models that compute in 16 bits, where onnxruntime rounds other tensors than
+PyTorch: float16 as `benchmarks/half_precision.py` measures it; bfloat16, with 3 bits less, is eight
 times that."""
 
 
@@ -50,7 +50,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class OwnWeights:
-    """The weights that the factory of a `torch` source itself gives."""
+    """The weights of the model as the factory of a `torch` source returns it."""
 
 
 Weights = Seed | Checkpoint | OwnWeights
@@ -58,7 +58,7 @@ Weights = Seed | Checkpoint | OwnWeights
 
 @dataclass(frozen=True)
 class DependsOn:
-    """What a model depends on beside what a build sees: paths or patterns of files, below the
+    """What a model depends on that a build does not detect: paths or patterns of files, below the
     project's folder or absolute, and names of installed packages."""
 
     files: tuple[str, ...] = ()
@@ -82,20 +82,20 @@ class MmdetModel:
     is_traced: ClassVar[bool] = True
     """Whether PyTorch runs the model; else it is a file that onnxruntime runs."""
     whole_mark: ClassVar[str] = "detector"
-    """What `on` of a mark on the whole model is; empty if the graph tells (`naming`)."""
+    """The `on` of a mark on the whole model; empty if the graph shows it (`naming`)."""
     factories: ClassVar[tuple[str, ...]] = ()
     """Dotted paths of a user's functions that make the model."""
     inputs: ClassVar[tuple[FileInput, ...]] = ()
-    """What a recipe says of the inputs of a file."""
+    """What a recipe says about the inputs of a file."""
 
     @property
     def seed(self) -> int | None:
-        """What the weights are drawn from, None for others."""
+        """The seed that the weights are drawn from, None for other weights."""
         return _seed(self.weights)
 
     @property
     def title(self) -> str:
-        """What people call the model: where it comes from."""
+        """The name of the model in messages: where it comes from."""
         return self.config
 
 
@@ -123,12 +123,12 @@ class TorchModel:
 
     @property
     def seed(self) -> int | None:
-        """What the weights are drawn from, None for others."""
+        """The seed that the weights are drawn from, None for other weights."""
         return _seed(self.weights)
 
     @property
     def title(self) -> str:
-        """What people call the model: where it comes from."""
+        """The name of the model in messages: where it comes from."""
         return self.factory
 
 
@@ -136,7 +136,7 @@ class TorchModel:
 class TensorName:
     """A tensor of an ONNX file: the one named `tensor`, or output `output` of the node `node`.
 
-    An `output` of None is the only one that the node has. `alias` is what references and
+    An `output` of None is the only output of the node. `alias` is what references and
     boundaries call the tensor, if not by its own name.
     """
 
@@ -159,9 +159,9 @@ class TensorMark:
 
 @dataclass(frozen=True)
 class FileInput:
-    """What a recipe says of an input of an ONNX file, which says the rest.
+    """What a recipe says about an input of an ONNX file; the file defines the rest.
 
-    `shape` is None where the file's dims are meant; `range` and `value` are those of `TensorSpec`.
+    `shape` is None where the file's dims apply; `range` and `value` are those of `TensorSpec`.
     """
 
     name: str
@@ -174,8 +174,8 @@ class FileInput:
 class OnnxModel:
     """An ONNX file at `location`, a path or a URL, and (a prefix of) its SHA-256.
 
-    `sha256` is empty if nothing is pinned, which only a path may be. `marks` are its named places,
-    `inputs` what is said of its inputs.
+    `sha256` is empty if the file is not pinned, which only a path allows. `marks` are its named
+    places, `inputs` what the recipe says about its inputs.
     """
 
     location: str
@@ -192,7 +192,7 @@ class OnnxModel:
 
     @property
     def title(self) -> str:
-        """What people call the model: where it comes from."""
+        """The name of the model in messages: where it comes from."""
         return self.location
 
 
@@ -229,8 +229,8 @@ class DynamicAxis:
 
 @dataclass(frozen=True)
 class Answer:
-    """The branch that is right for every input, by a user's word: `answer` is what the condition
-    in the line `at`, `file:line`, is taken for, `reason` why, for people.
+    """The branch that is right for every input, as a user states: `answer` is the assumed value of
+    the condition in the line `at`, `file:line`, and `reason` says why, for people.
     """
 
     at: str
@@ -241,12 +241,12 @@ class Answer:
 @dataclass(frozen=True)
 class ExportOptions:
     """How the model becomes ONNX. `weights` says where the weights of all artifacts are, `masks`
-    what the masks of a two-stage detector are, `answers` what lines of code are taken for that ask
-    about values which the input decides. `args` are arguments of a torch model that are no tensors,
-    sorted, each value as canonical JSON text. `precision` float16 makes weights, what is computed
-    with them, inputs and outputs float16, the last two unless `keep_io_types`.
+    what the masks of a two-stage detector are, `answers` the assumed values of conditions that
+    depend on the input. `args` are arguments of a torch model that are not tensors, sorted, each
+    value as canonical JSON text. `precision` float16 makes weights, what is computed with them,
+    inputs and outputs float16, the last two unless `keep_io_types`.
 
-    Of an ONNX file, `inputs` is empty and `opset` is 0: the file has its own.
+    For an ONNX file, `inputs` is empty and `opset` is 0: the file has its own.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -293,8 +293,7 @@ class Segment:
     """A sub-graph between `start` and `end`, saved as `save_file` in the recipe's build folder.
 
     `input_names` and `output_names` are empty, or name every boundary tensor in order.
-    `sizes_from` are tensors that are inputs as well where the segment needs nothing of them but
-    their sizes.
+    `sizes_from` are tensors that are inputs as well if the segment needs only their sizes.
     """
 
     save_file: str
@@ -307,11 +306,11 @@ class Segment:
 
 
 ONE_LINE = "from-to"
-"""The type of a partition that was written as `{save_file, from, to}`; no recipe can say it."""
+"""The type of a partition that was written as `{save_file, from, to}`; no recipe can use it."""
 
 
 SHOWN_POLICIES = "partition_core/policies"
-"""How messages call the folder of the shared policies."""
+"""What messages call the folder of the shared policies."""
 
 ANY_DETECTOR = "backbone_head"
 """The shared policy that fits every detector with a backbone of its own."""
@@ -328,7 +327,7 @@ class Partition:
 @dataclass(frozen=True)
 class Proof:
     """How the result is proven: `tolerance` is the largest allowed difference of a tensor of
-    end2end from eager PyTorch, or from the ONNX file that was given, relative to that tensor's
+    end2end from eager PyTorch, or from the given ONNX file, relative to that tensor's
     largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
     dependency); `inputs` are paths of `.npz` files with inputs, each a sample (empty: all are
     drawn). A tolerance of None is the default for the dtype in which the model computes."""
@@ -345,7 +344,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a user says about one model; equal recipes have equal canonical JSON.
+    """Everything that a user says about one model; equal recipes have equal canonical JSON.
 
     The marks of an ONNX file are those of its model; `marks` is empty then.
     """
@@ -359,7 +358,7 @@ class Recipe:
 
 
 def canonical_json(value: object) -> str:
-    """Return the one JSON text of a recipe, or of a part of it: sorted keys, no white space.
+    """Return the canonical JSON text of a recipe, or of a part of it: sorted keys, no white space.
 
     Mark references appear as the strings that a user would write.
     """

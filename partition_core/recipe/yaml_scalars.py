@@ -1,4 +1,4 @@
-"""What a YAML scalar without quotes means, if all readers of YAML agree; imports only yaml_tree."""
+"""The value of an unquoted YAML scalar, if all YAML parsers agree on it; imports only yaml_tree."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _QUOTE = "put it in quotes if it is text"
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """Why a plain scalar is refused: readers of YAML do not agree on it, or it is no value."""
+    """Why a plain scalar is refused: YAML parsers disagree on it, or it is not a value."""
 
     what: str
     remedy: str
 
 
-def is_truth_of_yaml_1_1(text: str) -> bool:
-    """Return whether a scalar without quotes is true or false to some readers of YAML only."""
+def is_boolean_of_yaml_1_1(text: str) -> bool:
+    """Return whether an unquoted scalar is a boolean only to some YAML parsers."""
     return text.lower() in _BOOLS_OF_YAML_1_1
 
 
@@ -38,7 +38,7 @@ def plain_scalar(text: str, kind: str) -> Scalar | Ambiguous:
 
 
 def _text(text: str) -> Scalar | Ambiguous:
-    if is_truth_of_yaml_1_1(text):
+    if is_boolean_of_yaml_1_1(text):
         return _bool(text)
     exponent = _EXPONENT.fullmatch(text)
     if exponent and (exponent[1].strip("+-") or (exponent[2] or ".") != "."):
@@ -54,7 +54,7 @@ def _bool(text: str) -> Scalar | Ambiguous:
     if text.lower() in _BOOLS:
         return _BOOLS[text.lower()]
     meant = str(_BOOLS_OF_YAML_1_1[text.lower()]).lower()
-    return Ambiguous("is true or false to some readers of YAML", f"write {meant}, or {_QUOTE}")
+    return Ambiguous("is a boolean to some YAML parsers", f"write {meant}, or {_QUOTE}")
 
 
 def _int(text: str) -> Scalar | Ambiguous:
@@ -71,12 +71,12 @@ def _float(text: str) -> Scalar | Ambiguous:
 
 
 def _number(_: str) -> Ambiguous:
-    what = "is a number in a notation that readers of YAML do not agree on"
+    what = "is a number in a notation that YAML parsers disagree on"
     return Ambiguous(what, f"write a plain decimal number, or {_QUOTE}")
 
 
 def _date(_: str) -> Ambiguous:
-    return Ambiguous("is a date to some readers of YAML", _QUOTE)
+    return Ambiguous("is a date to some YAML parsers", _QUOTE)
 
 
 def _other(_: str) -> Ambiguous:

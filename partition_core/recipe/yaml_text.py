@@ -1,4 +1,4 @@
-"""YAML text to values that know their line, strictly; imports only yaml and modules below it."""
+"""Parses YAML strictly, into values that know their line; imports yaml and modules below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yaml.reader import ReaderError
 
 from partition_core.base.errors import Place, Problem, quoted
 from partition_core.base.outside_files import opened
-from partition_core.recipe.yaml_scalars import Ambiguous, is_truth_of_yaml_1_1, plain_scalar
+from partition_core.recipe.yaml_scalars import Ambiguous, is_boolean_of_yaml_1_1, plain_scalar
 from partition_core.recipe.yaml_tree import Node, Scalar, Steps, path_text
 
 MAX_BYTES = 256 * 1024
@@ -22,22 +22,22 @@ MAX_ALIASES = 100
 _TAG = "tag:yaml.org,2002:"
 _UNSPACED = re.compile(r"\s*([A-Za-z_]+):([^\s:/]\S*)")
 _SYNTAX = (
-    ("found character '\\t'", "a line is indented by a tab", "indent by spaces"),
+    ("found character '\\t'", "a line is indented with a tab", "indent with spaces"),
     (
         "mapping values are not allowed",
         "there is a colon where no key can be",
-        "check the indentation of this line, and put text that holds ': ' in quotes",
+        "check the indentation of this line, and put text that contains ': ' in quotes",
     ),
     (
         "expected <block end>",
-        "the indentation does not fit the lines before",
-        "indent keys that belong together alike",
+        "the indentation does not match the lines before",
+        "indent the keys of a mapping by the same amount",
     ),
-    ("could not find expected ':'", "a key has no colon", "put a colon and a space behind it"),
+    ("could not find expected ':'", "a key has no colon", "put a colon and a space after it"),
     ("expected ',' or '}'", "a '{' is not closed before this", "add a ',' or a '}'"),
     ("expected ',' or ']'", "a '[' is not closed before this", "add a ',' or a ']'"),
 )
-"""What PyYAML says, what that means, and what helps."""
+"""A message of PyYAML, its meaning, and the remedy."""
 
 
 def _anywhere(_steps: Steps) -> bool:
@@ -46,17 +46,17 @@ def _anywhere(_steps: Steps) -> bool:
 
 @dataclass(frozen=True)
 class YamlText:
-    """What a file holds: a tree, or None if it cannot be parsed, and all that is wrong in it.
+    """The content of a file: a tree, or None if it cannot be parsed, and all problems.
 
-    A scalar that is refused stands in the tree as the text that was written.
+    A refused scalar is in the tree as the text that was written.
     """
 
     root: Node | None
     problems: tuple[Problem, ...]
 
 
-def read_yaml(path: Path, file: str, truths: Callable[[Steps], bool] = _anywhere) -> YamlText:
-    """Parse the file at `path`, which messages call `file`; for `truths` see `parse_yaml`."""
+def read_yaml(path: Path, file: str, booleans: Callable[[Steps], bool] = _anywhere) -> YamlText:
+    """Parse the file at `path`, which messages call `file`; for `booleans` see `parse_yaml`."""
     try:
         with opened(path) as stream:
             text = stream.read(MAX_BYTES + 1)
@@ -64,23 +64,23 @@ def read_yaml(path: Path, file: str, truths: Callable[[Steps], bool] = _anywhere
         return _unusable(Place(file), "there is no such file")
     except OSError as error:
         return _unusable(Place(file), f"cannot be read: {error.strerror or error}")
-    return parse_yaml(text, file, truths)
+    return parse_yaml(text, file, booleans)
 
 
-def parse_yaml(text: bytes, file: str, truths: Callable[[Steps], bool] = _anywhere) -> YamlText:
+def parse_yaml(text: bytes, file: str, booleans: Callable[[Steps], bool] = _anywhere) -> YamlText:
     """Parse YAML text: one document whose top level is a mapping; messages call it `file`.
 
-    `truths` tells whether true and false are possible at some steps: only there are words refused
-    that some readers take for these (`y`, `no`, `on`); elsewhere they are text.
+    `booleans` decides whether a boolean is possible at some steps. Only there are words
+    refused that some parsers read as booleans (`y`, `no`, `on`); elsewhere they are text.
     """
     if len(text) > MAX_BYTES:
-        return _unusable(Place(file), f"is too big; expected at most {MAX_BYTES} bytes")
+        return _unusable(Place(file), f"is too large; expected at most {MAX_BYTES} bytes")
     try:
         characters = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         return _unusable(Place(file, line), "is not UTF-8 text", "", "save the file as UTF-8")
-    reader = _TreeReader(file, truths)
+    reader = _TreeReader(file, booleans)
     try:
         reader.read(characters)
     except _RefusedError as error:
@@ -92,7 +92,7 @@ def parse_yaml(text: bytes, file: str, truths: Callable[[Steps], bool] = _anywhe
 
 
 class _RefusedError(Exception):
-    """The text goes beyond a limit, so that reading cannot go on."""
+    """The text exceeds a limit, so parsing stops."""
 
     def __init__(self, place: Place, what: str, expected: str = "", remedy: str = "") -> None:
         super().__init__(what)
@@ -100,7 +100,7 @@ class _RefusedError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's composer, with a limit to its recursion and a memory of explicit tags."""
+    """PyYAML's composer, that limits its recursion and records explicit tags."""
 
     def __init__(self, characters: str, file: str) -> None:
         super().__init__(characters)
@@ -123,14 +123,14 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass
 class _TreeReader:
-    """Turns the nodes of PyYAML into ours, and gathers what is wrong with them."""
+    """Turns the nodes of PyYAML into ours, and collects their problems."""
 
     file: str
-    truths: Callable[[Steps], bool]
+    booleans: Callable[[Steps], bool]
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
     tags: dict[int, str] = field(default_factory=dict)
-    seen: set[int] = field(default_factory=set)
+    visited: set[int] = field(default_factory=set)
     open: set[int] = field(default_factory=set)
     aliases: int = 0
 
@@ -185,10 +185,10 @@ class _TreeReader:
 
     def check_limits(self, node: yaml.Node, place: Place, steps: Steps) -> None:
         if id(node) in self.open:
-            raise _RefusedError(place, "an alias stands for a value that holds the alias itself")
-        if id(node) in self.seen:
+            raise _RefusedError(place, "an alias refers to a value that contains the alias itself")
+        if id(node) in self.visited:
             self.aliases += 1
-        self.seen.add(id(node))
+        self.visited.add(id(node))
         if self.aliases > MAX_ALIASES:
             raise _RefusedError(place, f"too many aliases; expected at most {MAX_ALIASES}")
         if len(steps) > MAX_DEPTH:
@@ -231,7 +231,7 @@ class _TreeReader:
             return text.encode("ascii", "backslashreplace").decode("ascii")
         if node.style is not None:
             return text
-        if is_truth_of_yaml_1_1(text) and not self.truths(steps):
+        if is_boolean_of_yaml_1_1(text) and not self.booleans(steps):
             return text
         value = plain_scalar(text, node.tag.removeprefix(_TAG))
         if isinstance(value, Ambiguous):
@@ -255,19 +255,19 @@ def _syntax_problem(error: Exception, file: str, characters: str) -> Problem:
     if not isinstance(error, ReaderError):
         return Problem(Place(file), "is not valid YAML: an escape or a number is out of range")
     place = Place(file, characters.count("\n", 0, error.position) + 1)
-    return Problem(place, "holds a character that YAML does not allow", "expected printable text")
+    return Problem(place, "a character is not allowed in YAML", "expected printable text")
 
 
 def _key_without_space(characters: str, place: Place) -> Problem | None:
-    """Return the problem of a line before `place` whose key has no space behind its colon.
+    """Return the problem of a line before `place` whose key has no space after its colon.
 
-    To YAML it is text, which goes on in the next line.
+    To YAML it is text that continues on the next line.
     """
     lines = characters.splitlines()[: max(place.line - 1, 0)]
-    found = _UNSPACED.fullmatch(lines[-1]) if lines else None
-    if found is None:
+    match = _UNSPACED.fullmatch(lines[-1]) if lines else None
+    if match is None:
         return None
-    what, remedy = "a key has no space behind its colon", f"write '{found[1]}: {found[2]}'"
+    what, remedy = "a key has no space after its colon", f"write '{match[1]}: {match[2]}'"
     return Problem(Place(place.file, len(lines)), f"is not valid YAML: {what}", "", remedy)
 
 

@@ -20,8 +20,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 class Node:
     """A scalar, a mapping of nodes or a list of nodes, and the place where it was written.
 
-    A place is that of the file which holds the value: it stays the same when the value is
-    inherited, or moves to another index.
+    The place is in the file where the value was written, even if the value is inherited or moves to
+    another index.
     """
 
     place: Place
@@ -29,17 +29,17 @@ class Node:
 
     @property
     def text(self) -> str | None:
-        """The text that the node is, or None if it is something else."""
+        """The node's text, or None if it is not text."""
         return self.value if isinstance(self.value, str) else None
 
     @property
     def entries(self) -> Mapping[str, Node]:
-        """The entries of a mapping; nothing for any other node."""
+        """The entries of a mapping; empty for any other node."""
         return self.value if isinstance(self.value, Mapping) else {}
 
     @property
     def items(self) -> tuple[Node, ...]:
-        """The items of a list; nothing for any other node."""
+        """The items of a list; empty for any other node."""
         return self.value if isinstance(self.value, tuple) else ()
 
     def get(self, *steps: str | int) -> Node | None:

@@ -1,4 +1,4 @@
-"""Composes the page's figures from what a build gave; must not run, read or write anything."""
+"""Composes the page's figures from a build's results; must not run, read or write anything."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from partition_core.report.source import Source
 from partition_core.report.tensors import (
     match_rows,
     optimized_note,
+    path,
     proof_note,
     size_of,
     tensor_rows,
-    way,
 )
 from partition_core.report.wording import dims_text, milliseconds
 
@@ -29,10 +29,10 @@ Rows = list[tuple[str, str]]
 
 
 def compose(source: Source) -> Report:
-    """Return everything that the page of a build shows, but the map."""
+    """Return everything that the page of a build shows, except the map."""
     shown = tuple(pictures(source))
     overview = source.overview
-    crossed = {mark for one in overview.crossings for mark in one.marks}
+    crossed = {mark for crossing in overview.crossings for mark in crossing.marks}
     return Report(
         recipe=source.recipe.name,
         about=_about(source),
@@ -75,10 +75,10 @@ def _facts(source: Source) -> Iterator[tuple[str, str, str]]:
     parts = [models[name].median for name in source.overview.segments]
     yield "Latency, whole", milliseconds(models[END2END].median), ""
     yield "Latency, chained", milliseconds(sum(parts)), "sum of the segments"
-    inner = [one for one in source.overview.crossings if _is_inner(one, source.overview)]
-    known = [one.size for one in inner if one.size is not None]
-    told = size_text(sum(known)) if known or not inner else "varies"
-    yield "Crossing the cuts", told, counted(len(inner), "tensor")
+    inner = [edge for edge in source.overview.crossings if _is_inner(edge, source.overview)]
+    known = [crossing.size for crossing in inner if crossing.size is not None]
+    size = size_text(sum(known)) if known or not inner else "varies"
+    yield "Crossing the cuts", size, counted(len(inner), "tensor")
 
 
 def _is_inner(crossing: Crossing, overview: Overview) -> bool:
@@ -94,7 +94,7 @@ def _segments(source: Source) -> Iterator[SegmentRow]:
         columns = _columns(overview.segments[name], source.models[name], models[name], source)
         yield SegmentRow(name, region_class((name,), names), tuple(columns))
     columns = _columns(overview.whole, source.models[END2END], models[END2END], source)
-    plain = tuple(Column(one.name, one.text, one.note) for one in columns)
+    plain = tuple(Column(column.name, column.text, column.note) for column in columns)
     yield SegmentRow(END2END, "", plain)
 
 
@@ -132,20 +132,20 @@ def _unknown(work: Work) -> str:
 
 
 def _measuring(source: Source) -> str:
-    places = dict.fromkeys(one.where for one in source.figures.models.values())
+    places = dict.fromkeys(model.where for model in source.figures.models.values())
     return (
         f"Measured on {' and '.join(places)}, each model in a process of its own. Latency is the "
         "median of up to 30 runs after one to warm up; peak activations is the memory that a run "
-        "takes beyond the loaded model. FLOPs are counted from shapes, two for "
-        "a multiplication and an addition; “without” names nodes whose cost the data decides."
+        "takes beyond the loaded model. FLOPs are counted from shapes, two for a multiply-add; "
+        "“without” counts nodes whose cost depends on the data."
     )
 
 
 def _weights_note(model: Model) -> str:
     if model.seed is None:
         return ""
-    told = seeded_weights(model.seed)
-    return f"{told[:1].upper()}{told[1:]}. That all three agree does."
+    note = seeded_weights(model.seed)
+    return f"{note[:1].upper()}{note[1:]}. That all three agree does."
 
 
 def _nodes_in(boxes: Sequence[Box]) -> str:
@@ -153,16 +153,19 @@ def _nodes_in(boxes: Sequence[Box]) -> str:
 
 
 def _details(overview: Overview) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    details: dict[str, Any] = {}
     for index, box in enumerate(overview.boxes):
         title = box.module or "Code outside modules"
-        told[f"box-{index}"] = {"title": title, "rows": _box_rows(box)}
+        details[f"box-{index}"] = {"title": title, "rows": _box_rows(box)}
     for index, border in enumerate(borders(overview)):
         rows: Rows = []
         for position in border.crossings:
             rows += _crossing_rows(overview.crossings[position])
-        told[f"border-{index}"] = {"title": border.mark or "Tensors without a mark", "rows": rows}
-    return told
+        details[f"border-{index}"] = {
+            "title": border.mark or "Tensors without a mark",
+            "rows": rows,
+        }
+    return details
 
 
 def _box_rows(box: Box) -> Rows:
@@ -181,6 +184,6 @@ def _crossing_rows(crossing: Crossing) -> Rows:
         ("tensor", " = ".join(crossing.names)),
         ("type", f"{crossing.dtype} {dims_text(crossing.dims)}"),
         ("bytes", size_of(crossing)),
-        ("way", way(crossing)),
+        ("path", path(crossing)),
         *(("mark", mark) for mark in crossing.marks),
     ]

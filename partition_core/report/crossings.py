@@ -35,7 +35,7 @@ class Crossing:
 
 
 class Flows:
-    """Who makes and who reads each value, in terms of boxes. Mark nodes are looked through."""
+    """The producer and the readers of each value, as boxes. Mark nodes are skipped."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Flows:
         self._model = model
         self._type_in = type_in
         self._sizes = sizes
-        self._maker = {value: box for node, box in box_of.items() for value in node.outputs}
+        self._producers = {value: box for node, box in box_of.items() for value in node.outputs}
         self._readers: dict[Value, list[tuple[int, Node]]] = {}
         for node, box in box_of.items():
             for value in reads(node):
@@ -59,15 +59,15 @@ class Flows:
         self._leaves = _sides(scopes, "outputs")
 
     def crossings(self) -> Iterator[Crossing]:
-        """Yield the tensors at borders, in graph order; afterwards `arrows` has all others."""
+        """Yield the tensors at borders, in graph order; adds the other tensors to `arrows`."""
         outputs = {unmarked_value(value): value.name for value in self._model.graph.outputs}
         inputs = {v: v.name for v in self._model.graph.inputs if v.tensor is None}
         at_border = dict.fromkeys([*inputs, *self._enters, *self._leaves, *outputs])
         marks = _marks_by_value(self._model)
-        for value in self._made_order(at_border):
+        for value in self._in_graph_order(at_border):
             enters, leaves = self._enters.get(value, {}), self._leaves.get(value, {})
-            through = self._targets(value, set(enters), everyone=value in inputs)
-            sources = (self._maker[value],) if value in self._maker else ()
+            through = self._targets(value, set(enters), from_input=value in inputs)
+            sources = (self._producers[value],) if value in self._producers else ()
             self.arrows |= {
                 (source, box)
                 for source in sources
@@ -85,23 +85,23 @@ class Flows:
             )
         self.arrows |= {
             (maker, box)
-            for value, maker in self._maker.items()
+            for value, maker in self._producers.items()
             if value not in at_border
             for box, _ in self._readers.get(value, [])
             if box != maker
         }
 
-    def _made_order(self, values: Iterable[Value]) -> list[Value]:
-        made = [value for node in self._model.graph for value in node.outputs]
-        place = {value: index for index, value in enumerate(made)}
-        return sorted(values, key=lambda value: place.get(value, -1))
+    def _in_graph_order(self, values: Iterable[Value]) -> list[Value]:
+        produced = [value for node in self._model.graph for value in node.outputs]
+        position = {value: index for index, value in enumerate(produced)}
+        return sorted(values, key=lambda value: position.get(value, -1))
 
-    def _targets(self, value: Value, segments: set[str], everyone: bool) -> set[int]:
-        """Return the boxes that read a value across a border: of the segments that it enters."""
+    def _targets(self, value: Value, segments: set[str], from_input: bool) -> set[int]:
+        """Return the boxes that read a value across a border, in the segments that it enters."""
         return {
             box
             for box, node in self._readers.get(value, [])
-            if everyone
+            if from_input
             or any(node in self._inside[name] for name in segments)
             or not any(
                 node in inside and value.producer in inside for inside in self._inside.values()
@@ -118,16 +118,16 @@ class Flows:
         leaves: tuple[str, ...],
         enters: tuple[str, ...],
     ) -> Crossing:
-        found = self._type_in(value)
-        dims = found.dims if found is not None and found.dims is not None else ()
+        value_type = self._type_in(value)
+        dims = value_type.dims if value_type is not None and value_type.dims is not None else ()
         first = next(iter(marked), None)
         return Crossing(
             names=tuple(dict.fromkeys(names)),
             mark=f"{first.mark}:{first.side}" if first else "",
             marks=tuple(str(tensor) for tensor in marked),
-            dtype=found.text if found else "",
+            dtype=value_type.text if value_type else "",
             dims=tuple("?" if dim is None else dim for dim in dims),
-            size=tensor_bytes(found, self._sizes),
+            size=tensor_bytes(value_type, self._sizes),
             sources=sources,
             targets=targets,
             leaves=leaves,
@@ -136,17 +136,17 @@ class Flows:
 
 
 def _sides(scopes: Sequence[Scope], side: str) -> dict[Value, dict[str, str]]:
-    """Return the tensors at one side of all segments: of each its name in those segments."""
-    found: dict[Value, dict[str, str]] = {}
+    """Return the tensors at one side of all segments, each with its name in those segments."""
+    names: dict[Value, dict[str, str]] = {}
     for scope in scopes:
         for item in scope.inputs if side == "inputs" else scope.outputs:
-            found.setdefault(item.value, {})[scope.segment.save_file] = item.name
-    return found
+            names.setdefault(item.value, {})[scope.segment.save_file] = item.name
+    return names
 
 
 def _marks_by_value(model: Model) -> dict[Value, list[MarkedTensor]]:
-    found: dict[Value, list[MarkedTensor]] = {}
+    marks: dict[Value, list[MarkedTensor]] = {}
     for tensor in marks_of(model).tensors:
         if not tensor.enclosing:
-            found.setdefault(tensor.value, []).append(tensor)
-    return found
+            marks.setdefault(tensor.value, []).append(tensor)
+    return marks

@@ -1,4 +1,4 @@
-"""What the page of a build shows: words, and numbers as people read them."""
+"""The values that the page of a build shows, formatted for people."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class SegmentRow:
 
 @dataclass(frozen=True)
 class TensorRow:
-    """A tensor at a border: its way, its type, and how equal chain and PyTorch are."""
+    """A tensor at a border: its path, its type, and how chain and PyTorch compare."""
 
     name: str
     mark: str
-    way: str
+    path: str
     type: str
     size: str
     exact: bool
@@ -64,8 +64,8 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Given:
-    """What one way of running the model detects: eager PyTorch, end2end, or the chain."""
+class RunDetections:
+    """The detections of one way to run the model: eager PyTorch, end2end, or the chain."""
 
     name: str
     detections: Sequence[Detection]
@@ -78,12 +78,12 @@ class Picture:
     source: str
     width: int
     height: int
-    given: Sequence[Given]
+    runs: Sequence[RunDetections]
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows but the map. `details` are by the id of a shape in the map."""
+    """All that the page shows except the map. `details` are by the id of a shape in the map."""
 
     recipe: str
     about: str

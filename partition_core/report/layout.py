@@ -1,8 +1,8 @@
-"""The door to Graphviz, in a process of its own: what it prints, and a crash, stay there.
+"""Runs Graphviz, in a process of its own, so that its output and crashes stay there.
 
-Graphviz asks the machine's fonts how wide a text is. It sees one font only, `metrics.ttf`, so
-that it measures alike everywhere; `tools/metrics_font.py` makes it, of the widest letters and with
-room for those that other fonts must show.
+Graphviz measures text with the machine's fonts. It sees one font only, `metrics.ttf`, so that it
+measures the same everywhere; `tools/metrics_font.py` makes it, of the widest letters and with room
+for those that other fonts must show.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from partition_core.base.errors import BuildError
 from partition_core.base.signals import temporary_folder
 
 _FONT = Path(__file__).parent / "page" / "metrics.ttf"
-_LONGEST = 120.0  # seconds; a map of 26 boxes takes 0.2
+_TIMEOUT = 120.0  # seconds; a map of 26 boxes takes 0.2
 
 
 @functools.cache
 def obstacle() -> str:
-    """Return why this machine draws no map at all, or nothing if it does; tries it once."""
+    """Return why this machine cannot draw maps (empty if it can); tries it once."""
     try:
         drawn("digraph { a -> b }")
     except BuildError as error:
@@ -34,7 +34,7 @@ def obstacle() -> str:
 
 
 def drawn(dot: str) -> str:
-    """Return the SVG file that Graphviz's `dot` draws of a graph in its language.
+    """Return the SVG file that Graphviz's `dot` draws of a graph in the DOT language.
 
     Raises BuildError if it cannot.
     """
@@ -53,14 +53,14 @@ def drawn(dot: str) -> str:
                 input=dot.encode(),
                 capture_output=True,
                 env={**os.environ, "FONTCONFIG_FILE": str(settings)},
-                timeout=_LONGEST,
+                timeout=_TIMEOUT,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise _failed(f"it took more than {_LONGEST:.0f} s") from error
+            raise _failed(f"it timed out after {_TIMEOUT:.0f} s") from error
     if run.returncode != 0 or b"<svg" not in run.stdout:
         last = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise _failed(" ".join(last) or f"it ended with {run.returncode}")
+        raise _failed(" ".join(last) or f"it exited with {run.returncode}")
     return run.stdout.decode()
 
 

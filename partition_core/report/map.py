@@ -1,4 +1,4 @@
-"""The partition map as SVG: Graphviz lays it out and draws it, CSS classes colour it."""
+"""Draws the partition map as SVG: Graphviz lays it out, CSS classes colour it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from partition_core.report.tensors import size_of
 from partition_core.report.wording import dims_text, shortened
 
 COLOURS = 8
-"""The page has so many colours for segments; then they start again."""
+"""The number of segment colours on the page; then they repeat."""
 _LONGEST = 34
 _CELLS = 4
-# What Graphviz would read as its own: entities, escapes, the parts of a record, and an HTML label.
+# Graphviz's own syntax: entities, escapes, the parts of a record, and HTML labels.
 _PLAIN = {
     **{chr(code): "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160))},
     **{char: f"&#{ord(char)};" for char in "&<>\"'"},
@@ -38,10 +38,10 @@ class Border:
 
 def borders(overview: Overview) -> list[Border]:
     """Return the tensors at borders by mark and by the segments on the two sides."""
-    found: dict[tuple[object, ...], list[int]] = {}
+    groups: dict[tuple[object, ...], list[int]] = {}
     for index, crossing in enumerate(overview.crossings):
-        found.setdefault((crossing.mark, crossing.leaves, crossing.enters), []).append(index)
-    return [Border(str(key[0]), tuple(indexes)) for key, indexes in found.items()]
+        groups.setdefault((crossing.mark, crossing.leaves, crossing.enters), []).append(index)
+    return [Border(str(key[0]), tuple(indexes)) for key, indexes in groups.items()]
 
 
 def region_class(region: Region, segments: Sequence[str]) -> str:
@@ -101,7 +101,7 @@ def partition_map(overview: Overview) -> str:
 def _add_border(graph: Any, number: int, border: Border, overview: Overview) -> None:
     name = f"border-{number}"
     crossings = [overview.crossings[index] for index in border.crossings]
-    kind = "border" if any(one.leaves for one in crossings) else "border gap"
+    kind = "border" if any(crossing.leaves for crossing in crossings) else "border gap"
     graph.add_node(
         name,
         id=name,
@@ -128,11 +128,11 @@ def _box(box: Box) -> str:
     title = box.module or "outside modules"
     if box.module and box.split:
         title = f"{box.module} (itself)"
-    told = [f"{operator} × {count}" for operator, count in list(box.work.operators.items())[:2]]
+    counts = [f"{operator} × {count}" for operator, count in list(box.work.operators.items())[:2]]
     more = len(box.work.operators) - 2
     lines = [
         shortened(title, _LONGEST),
-        f"{', '.join(told)}{f', +{more} more' if more > 0 else ''}",
+        f"{', '.join(counts)}{f', +{more} more' if more > 0 else ''}",
         " · ".join(_figures(box)),
     ]
     return _lines(lines)
@@ -147,8 +147,8 @@ def _figures(box: Box) -> Iterator[str]:
 
 
 def _record(border: Border, crossings: Sequence[Crossing]) -> str:
-    """Return the label of a record: the mark, beside it the tensors in rows of a few."""
-    cells = [f"<t{port}>{_lines(_cell(one))}" for port, one in enumerate(crossings)]
+    """Return the label of a record: the mark, and beside it the tensors in rows."""
+    cells = [f"<t{port}>{_lines(_cell(crossing))}" for port, crossing in enumerate(crossings)]
     rows = [f"{{{'|'.join(cells[k : k + _CELLS])}}}" for k in range(0, len(cells), _CELLS)]
     return f"{_lines([shortened(border.mark or 'no mark', _LONGEST)])}|{{{'|'.join(rows)}}}"
 
@@ -162,12 +162,12 @@ def _cell(crossing: Crossing) -> list[str]:
 
 
 def _lines(lines: Sequence[str]) -> str:
-    """Return a label of some lines, in which Graphviz finds nothing to interpret."""
+    """Return lines as a label, with Graphviz's syntax escaped."""
     return r"\n".join("".join(_PLAIN.get(c, c) for c in line) for line in lines)
 
 
 def _embedded(drawn: str) -> str:
-    """Return the SVG element without what only a file needs, and without Graphviz's tooltips."""
+    """Return the SVG element without its file header and Graphviz's tooltips."""
     element = drawn[drawn.index("<svg") :]
     element = re.sub(r"<!--.*?-->\s*", "", element, flags=re.DOTALL)
     element = re.sub(r"<title>.*?</title>\s*", "", element, flags=re.DOTALL)

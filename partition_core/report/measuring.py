@@ -1,6 +1,6 @@
-"""How fast models run and how much memory they take, each in its own process.
+"""Measures the latency and memory of models, each in its own process.
 
-Not for proving: onnxruntime optimizes here, as it does for whoever deploys the models.
+Not for proving: onnxruntime optimizes here, as it does when the models are deployed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _RUNNER = "partition_core.backends.measured_run"
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds to load a model and of each run; bytes that a run takes beyond it at most.
+    """Seconds to load a model and of each run; the peak bytes of a run beyond the loaded model.
 
-    `peak` is None where the system does not tell. `where` names the day and the machine.
+    `peak` is None where the system does not report it. `where` names the day and the machine.
     """
 
     load: float
@@ -51,7 +51,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the models of a partition measured, by file, and what they gave for each sample.
+    """The measurements of a partition's models, by file, and their outputs for each sample.
 
     `whole` are the outputs of the end2end model, `chained` those of the segments in a chain.
     """
@@ -62,14 +62,14 @@ class Figures:
 
 
 def machine() -> str:
-    """Return in a line what the figures were measured on."""
+    """Return one line on the machine that the figures were measured on."""
     system = f"{platform.system()} {platform.machine()}"
     threads = os.cpu_count() or 1
     return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
 
 
 Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, Sequence[Arrays]]]
-"""Runs the model of a name and a path on every sample; see `measured`."""
+"""Runs the model with a name and a path on every sample; see `measured`."""
 
 
 def measure(
@@ -77,8 +77,8 @@ def measure(
 ) -> Figures:
     """Run the end2end model and the segments in their order on every sample of `recording`.
 
-    From it come the inputs that no segment gives, or that are among `random`, pairs of a segment
-    and its output that is another one in each run.
+    Inputs that no segment outputs, or that are among `random`, come from the recording. `random`
+    are pairs of a segment and its output that differs between runs.
     """
     samples = [recorded.inputs for recorded in recording.samples]
     models: dict[str, Measured] = {}
@@ -92,10 +92,10 @@ def measure(
 
     for segment, fed in walk(chain.boundaries, feeds, made, recorded):
         name = segment.save_file
-        models[name], given = run(name, chain.files[name], fed)
-        add(made, segment, given)
+        models[name], outputs = run(name, chain.files[name], fed)
+        add(made, segment, outputs)
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
-    chained = [{edge.input: there[edge.producer, edge.output] for edge in ends} for there in made]
+    chained = [{edge.input: arrays[edge.producer, edge.output] for edge in ends} for arrays in made]
     return Figures(models, whole, chained)
 
 
@@ -108,22 +108,24 @@ def measured(
 ) -> tuple[Measured, Sequence[Arrays]]:
     """Run a model on every sample in a process of its own; return figures and outputs.
 
-    `engine` runs it as it is set by itself; `scratch` is a folder for what it converts. Raises
-    BuildError if it cannot be run, with `called` for its name.
+    `engine` runs it with its own settings; `scratch` is a folder for converted models. Raises
+    BuildError, which calls the model `called`, if it cannot be run.
     """
-    fed, given = scratch / "fed.npz", scratch / "given.npz"
+    fed, outputs = scratch / "fed.npz", scratch / "given.npz"
     save_sets(samples, fed)
     files = engine.convert(model, scratch)
-    command = [sys.executable, "-P", "-m", _RUNNER, engine.name, *map(str, (fed, given, *files))]
+    command = [sys.executable, "-P", "-m", _RUNNER, engine.name, *map(str, (fed, outputs, *files))]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
     )
     if run.returncode != 0:
         last = one_line(" ".join(run.stderr.strip().splitlines()[-1:]), model.parent)
         raise BuildError.at(called, f"it could not be measured in {engine.name}: {last}")
-    told = json.loads(run.stdout.splitlines()[-1])
+    figures = json.loads(run.stdout.splitlines()[-1])
     where = f"{datetime.date.today().isoformat()}, {machine()}"
-    return Measured(told["load"], tuple(told["runs"]), told["peak"], where), load_sets(given)
+    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where), load_sets(
+        outputs
+    )
 
 
 def _processor() -> str:
@@ -131,5 +133,5 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()

@@ -1,6 +1,4 @@
-"""Puts the nodes of a graph into few groups by the module that they come from; must not import
-segments.
-"""
+"""Groups the nodes of a graph by the module that they come from; must not import segments."""
 
 from __future__ import annotations
 
@@ -26,9 +24,8 @@ T = TypeVar("T", bound=Hashable)
 class Group:
     """Nodes of one region and one module, in graph order.
 
-    `path` is the module without what all modules of the model have in common; empty for nodes
-    that come from no module. Of a module that is `split` into its children, this is what it
-    does between them.
+    `path` is the module without the prefix that all modules of the model share; empty for nodes
+    that come from no module. If a module is `split` into its children, this is the rest of it.
     """
 
     path: ModulePath
@@ -38,7 +35,7 @@ class Group:
 
 
 def module_of(node: Node) -> ModulePath:
-    """Return the path of the module that a node comes from, empty if the file does not tell."""
+    """Return the path of the module that a node comes from, empty if the file does not say."""
     for key, value in fields(node.message):
         if key >> 3 == _METADATA:
             entry = content_of(piece(value))
@@ -51,15 +48,15 @@ def module_of(node: Node) -> ModulePath:
 def groups(regions: Mapping[Node, Hashable], limit: int, smallest: int) -> list[Group]:
     """Return all nodes of `regions` in groups, about `limit` of them, in graph order.
 
-    Modules are split from the outside to the inside, the modules inside one module all or none
-    of them, as long as there are not more than `limit` groups, and those to split have
-    `smallest` nodes on the average. No group has nodes of two regions.
+    Modules are split from the outside in, all the modules inside one module or none of them, as
+    long as there are at most `limit` groups, and those to split have `smallest` nodes on average.
+    No group has nodes of two regions.
     """
     paths = _paths(regions)
     best = [Group((), region, nodes) for region, nodes in _by(regions, regions.__getitem__).items()]
-    settled: set[ModulePath] = set()
-    while family := _next([g for g in best if g.path not in settled], paths, smallest):
-        settled |= family
+    visited: set[ModulePath] = set()
+    while family := _next([g for g in best if g.path not in visited], paths, smallest):
+        visited |= family
         for apart in (True, False):
             tried = [
                 new
@@ -74,26 +71,26 @@ def groups(regions: Mapping[Node, Hashable], limit: int, smallest: int) -> list[
 
 
 def _next(
-    found: Sequence[Group], paths: Mapping[Node, ModulePath], smallest: int
+    groups: Sequence[Group], paths: Mapping[Node, ModulePath], smallest: int
 ) -> set[ModulePath]:
-    """Return the modules to split next: the outermost, of these the family with most nodes.
+    """Return the modules to split next: of the outermost ones, the family with most nodes.
 
-    A family is what has the same module around it; the outermost modules are one each, since
-    they are the parts of a model that people tell apart.
+    A family is the modules with the same parent; each outermost module is a family of its own,
+    since people see these as the parts of a model.
     """
     families: dict[tuple[int, ModulePath], Counter[ModulePath]] = {}
-    for group in found:
+    for group in groups:
         if not group.split and any(len(paths[node]) > len(group.path) for node in group.nodes):
             around = group.path if len(group.path) <= 1 else group.path[:-1]
             family = families.setdefault((len(group.path), around), Counter())
             family[group.path] += len(group.nodes)
-    large = [one for one, sizes in families.items() if sizes.total() >= smallest * len(sizes)]
-    chosen = min(large, key=lambda one: (one[0], -families[one].total(), one[1]), default=None)
+    large = [key for key, sizes in families.items() if sizes.total() >= smallest * len(sizes)]
+    chosen = min(large, key=lambda key: (key[0], -families[key].total(), key[1]), default=None)
     return set(families[chosen]) if chosen else set()
 
 
 def _split(group: Group, paths: Mapping[Node, ModulePath], apart: bool) -> list[Group]:
-    """Return the modules inside a group and what is between them, `apart` where not linked."""
+    """Return the modules inside a group and the rest, split into connected parts if `apart`."""
     depth = len(group.path) + 1
     parts = _by(group.nodes, lambda node: paths[node][:depth])
     own = parts.pop(group.path, ())
@@ -103,7 +100,7 @@ def _split(group: Group, paths: Mapping[Node, ModulePath], apart: bool) -> list[
 
 
 def _connected(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
-    """Return `nodes` in groups that values go between, without a way around through others."""
+    """Return the connected groups of `nodes`, by the values between them only."""
     group_of: dict[Node, int] = {}
     members: dict[int, list[Node]] = {}
     for index, node in enumerate(nodes):
@@ -122,15 +119,15 @@ def _connected(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
 def _paths(nodes: Iterable[Node]) -> dict[Node, ModulePath]:
     """Return the module of each node, without the modules that are around all the others."""
     paths = {node: module_of(node) for node in nodes}
-    told = [path for path in paths.values() if path]
+    known = [path for path in paths.values() if path]
     common = 0
-    while told and len({path[: common + 1] for path in told}) == 1 and len(told[0]) > common + 1:
+    while known and len({path[: common + 1] for path in known}) == 1 and len(known[0]) > common + 1:
         common += 1
     return {node: path[common:] for node, path in paths.items()}
 
 
 def _by(nodes: Iterable[Node], key: Callable[[Node], T]) -> dict[T, tuple[Node, ...]]:
-    found: dict[T, list[Node]] = {}
+    groups: dict[T, list[Node]] = {}
     for node in nodes:
-        found.setdefault(key(node), []).append(node)
-    return {one: tuple(members) for one, members in found.items()}
+        groups.setdefault(key(node), []).append(node)
+    return {group: tuple(members) for group, members in groups.items()}

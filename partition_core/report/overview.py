@@ -1,5 +1,5 @@
-"""A partition at a glance: groups of nodes, what each costs, and the tensors at its borders, as
-plain values; must not draw.
+"""A partition at a glance: groups of nodes, their costs, and the tensors at borders, as plain
+values; must not draw.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Region = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Work:
-    """What some nodes are and cost. `unknown` of them have a cost that the data decides."""
+    """The operators and cost of some nodes. The cost of `unknown` of them depends on the data."""
 
     nodes: int
     operators: Mapping[str, int]
@@ -80,7 +80,7 @@ def overview(
 ) -> Overview:
     """Return the overview of `model`, cut into `segments`.
 
-    `sizes` tells what symbolic dims stand for. Raises CutError as `boundaries.edges` does.
+    `sizes` are the values of symbolic dims. Raises CutError as `boundaries.edges` does.
     """
     scopes = [
         scope_of(model, segment, f"{SEGMENTS_AT}[{index}]")
@@ -88,12 +88,12 @@ def overview(
     ]
     type_in = types_of(model)
     regions = _regions(model, scopes)
-    found = groups(regions, limit, smallest)
-    box_of = {node: index for index, group in enumerate(found) for node in group.nodes}
+    node_groups = groups(regions, limit, smallest)
+    box_of = {node: index for index, group in enumerate(node_groups) for node in group.nodes}
     flows = Flows(model, scopes, box_of, type_in, sizes)
     crossings = tuple(flows.crossings())
     return Overview(
-        boxes=tuple(_box(group, type_in, sizes) for group in found),
+        boxes=tuple(_box(group, type_in, sizes) for group in node_groups),
         crossings=crossings,
         arrows=tuple(sorted(flows.arrows)),
         segments={
@@ -111,19 +111,18 @@ def overview(
 
 
 def sizes_in(model: Model, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """Return what symbolic dims stand for, if the marked tensors have these shapes.
+    """Return the values of symbolic dims, if the marked tensors have these shapes.
 
-    `shapes` are by mark reference; a reference or a symbol that the other does not have is left
-    out.
+    `shapes` are by mark reference; references and symbols without a counterpart are ignored.
     """
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     type_in = types_of(model)
     for tensor in marks_of(model).tensors:
-        told = type_in(tensor.value)
-        if told is not None and told.dims is not None and str(tensor) in shapes:
-            pairs = zip(told.dims, shapes[str(tensor)], strict=False)
-            found.update({dim: size for dim, size in pairs if isinstance(dim, str)})
-    return found
+        value_type = type_in(tensor.value)
+        if value_type is not None and value_type.dims is not None and str(tensor) in shapes:
+            pairs = zip(value_type.dims, shapes[str(tensor)], strict=False)
+            sizes.update({dim: size for dim, size in pairs if isinstance(dim, str)})
+    return sizes
 
 
 def _regions(model: Model, scopes: Sequence[Scope]) -> dict[Node, Region]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from partition_core.base.arrays import Arrays
 from partition_core.chain.picture import PICTURE_CHANNELS
-from partition_core.report.figures import Detection, Given, Picture
+from partition_core.report.figures import Detection, Picture, RunDetections
 from partition_core.report.source import Source
 
 _AT_FIRST = 8
@@ -20,9 +20,9 @@ _QUALITY = 85
 
 
 def pictures(source: Source) -> Iterator[Picture]:
-    """Yield the first picture of each sample with what the three ways of running detect in it.
+    """Yield the first picture of each sample with the detections of the three runs in it.
 
-    Of a model that does not detect in pictures there are none.
+    There are none for a model that does not detect in pictures.
     """
     if not source.export.get("detects"):
         return
@@ -38,23 +38,26 @@ def pictures(source: Source) -> Iterator[Picture]:
             "end2end.onnx": whole,
             "segments in a chain": chained,
         }
-        given = tuple(
-            Given(way, tuple(_detections(found, names)))
-            for way, found in ways.items()
-            if {"dets", "labels"} <= found.keys()
+        runs = tuple(
+            RunDetections(way, tuple(_detections(outputs, names)))
+            for way, outputs in ways.items()
+            if {"dets", "labels"} <= outputs.keys()
         )
-        yield Picture(_data_uri(pixels), pixels.shape[1], pixels.shape[0], given)
+        yield Picture(_data_uri(pixels), pixels.shape[1], pixels.shape[0], runs)
 
 
 def threshold(shown: Sequence[Picture]) -> float:
     """Return a score that about a dozen detections of the first picture reach, in hundredths."""
-    scores = [one.score for one in shown[0].given[0].detections] if shown and shown[0].given else []
+    detections = shown[0].runs[0].detections if shown and shown[0].runs else ()
+    scores = [detection.score for detection in detections]
     best = sorted(scores, reverse=True)[:_AT_FIRST]
     return int(best[-1] * 100) / 100 if best else 0.0
 
 
-def _detections(found: Arrays, names: Sequence[str]) -> Iterator[Detection]:
-    for (x1, y1, x2, y2, score), label in zip(found["dets"][0], found["labels"][0], strict=True):
+def _detections(outputs: Arrays, names: Sequence[str]) -> Iterator[Detection]:
+    for (x1, y1, x2, y2, score), label in zip(
+        outputs["dets"][0], outputs["labels"][0], strict=True
+    ):
         if label < 0:
             continue
         known = int(label) < len(names)

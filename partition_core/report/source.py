@@ -1,4 +1,4 @@
-"""What a build gave, from which its page is composed."""
+"""The results of a build, from which its page is composed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from partition_core.report.overview import Overview
 
 @dataclass(frozen=True)
 class Source:
-    """A build: `recipe_text` is its file `recipe_file` as it was written.
+    """A build: `recipe_text` is its file `recipe_file` as written.
 
     `models` has the bytes of each file; `proven` is the content of the proof, with `segments`,
-    `edges` and `coverage`; `export` are the notes of the export. `recording` is what the original
-    model gave, `figures` what was measured. `marks` are all marked tensors.
+    `edges` and `coverage`; `export` are the notes of the export. `recording` is that of the
+    original model, `figures` are the measurements. `marks` are all marked tensors.
     `provenance` are tables of names and texts, by their titles.
     """
 

@@ -1,4 +1,4 @@
-"""The proof, tensor by tensor: what crosses, how equal the chain is, how near PyTorch is."""
+"""The proof, tensor by tensor: what crosses, and how the chain and PyTorch compare."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from partition_core.report.wording import dims_text
 
 
 def size_of(crossing: Crossing) -> str:
-    """Return the bytes of a tensor in words; a star says that a dim of it can be another one."""
+    """Return the bytes of a tensor in words; a star marks a tensor with a dynamic dim."""
     if crossing.size is None:
         return "varies"
     star = "*" if any(isinstance(dim, str) for dim in crossing.dims) else ""
     return f"{size_text(crossing.size)}{star}"
 
 
-def way(crossing: Crossing) -> str:
-    """Return from where to where a tensor goes."""
+def path(crossing: Crossing) -> str:
+    """Return the segments that a tensor leaves and enters, as text."""
     leaves = " and ".join(crossing.leaves) or "no segment"
     return f"{leaves} → {' and '.join(crossing.enters) or 'nowhere'}"
 
@@ -33,25 +33,25 @@ def tensor_rows(source: Source) -> Iterator[TensorRow]:
     """Yield a row for each tensor at a border."""
     proof = source.proven["proof"]
     matched = set(proof["matched_as_detections"])
-    unproven = {one["reference"] for one in proof["unproven"]}
-    made = {
-        t["reference"]: one["save_file"]
-        for one in source.proven["segments"]
-        for t in one["outputs"]
-        if t["reference"] not in unproven
+    unproven = {output["reference"] for output in proof["unproven"]}
+    producers = {
+        tensor["reference"]: segment["save_file"]
+        for segment in source.proven["segments"]
+        for tensor in segment["outputs"]
+        if tensor["reference"] not in unproven
     }
     recorded = recorded_inputs(proof)
     for crossing in source.overview.crossings:
         marks = set(crossing.marks)
-        makers = {made[mark] for mark in marks if mark in made}
-        exact = bool(makers)
-        on_recorded = exact and makers <= recorded.keys()
+        sources = {producers[mark] for mark in marks if mark in producers}
+        exact = bool(sources)
+        on_recorded = exact and sources <= recorded.keys()
         equal = f"bit for bit{', on recorded tensors' if on_recorded else ''}"
-        otherwise = "random, not proven" if unproven & marks else "given, not made"
+        otherwise = "random, not proven" if unproven & marks else "not an output of a segment"
         yield TensorRow(
             name=" = ".join(crossing.names),
             mark=", ".join(crossing.marks),
-            way=way(crossing),
+            path=path(crossing),
             type=f"{crossing.dtype} {dims_text(crossing.dims)}",
             size=size_of(crossing),
             exact=exact,
@@ -66,7 +66,7 @@ def _against_eager(crossing: Crossing, proof: Mapping[str, Any], matched: set[st
         return "matched as detections, below"
     if {*proof["not_compared"]["outputs"], *proof["not_compared"]["marks"]} & set(names):
         return "random, not compared"
-    found = [
+    comparisons = [
         run[kind][name]
         for sample in proof["samples"]
         for run in (sample, sample.get("observed", {}))
@@ -74,35 +74,40 @@ def _against_eager(crossing: Crossing, proof: Mapping[str, Any], matched: set[st
         for name in names
         if name in run.get(kind, {})
     ]
-    if not found:
+    if not comparisons:
         return "not compared"
-    largest = max(one["largest_difference"] for one in found)
-    scale = max(one["largest_value"] for one in found)
+    largest = max(figures["largest_difference"] for figures in comparisons)
+    scale = max(figures["largest_value"] for figures in comparisons)
     return "no difference" if largest == 0 else f"at most {largest:.2g} of values up to {scale:.3g}"
 
 
 def proof_note(source: Source) -> str:
     """Return what the two comparisons mean."""
     proof = source.proven["proof"]
-    lent = proof["given_by_end2end"]
-    gaps = f" Taken from end2end, as no segment gives them: {', '.join(lent)}." if lent else ""
+    gap_inputs = proof["given_by_end2end"]
+    gaps = (
+        f" Taken from end2end, as no segment outputs them: {', '.join(gap_inputs)}."
+        if gap_inputs
+        else ""
+    )
     count = counted(len(proof["samples"]), "input")
     return (
         f"Proven on {count} with onnxruntime's optimizations off; "
         f"end2end may differ from {proof['against']} by {proof['tolerance']:g} of each tensor's "
-        f"largest value. A size with a star is that in the first sample.{gaps}{_random(proof)}"
+        f"largest value. Sizes with a star vary; those of the first sample are shown."
+        f"{gaps}{_random(proof)}"
     )
 
 
 def _random(proof: Mapping[str, Any]) -> str:
     if not proof["random_operators"]:
         return ""
-    told = f" Random are: {', '.join(proof['random_operators'])}."
+    note = f" Random operators: {', '.join(proof['random_operators'])}."
     if unproven := unproven_segments(proof):
-        told += f" So these are not proven: {listed(unproven)}."
+        note += f" Not proven for that reason: {listed(unproven)}."
     if recorded := recorded_inputs(proof):
-        told += f" Proven on boundary tensors recorded from end2end: {listed(recorded)}."
-    return told
+        note += f" Proven on boundary tensors recorded from end2end: {listed(recorded)}."
+    return note
 
 
 def match_rows(source: Source) -> Iterator[MatchRow]:
@@ -110,15 +115,15 @@ def match_rows(source: Source) -> Iterator[MatchRow]:
     for number, sample in enumerate(source.proven["proof"]["samples"], 1):
         kept = ", ".join(f"{n['candidates']} → {n['kept']}" for n in sample.get("nms", []))
         pictures = sample.get("detections", [])
-        for place, one in enumerate(pictures, 1):
-            name = f"picture {number}" if len(pictures) == 1 else f"picture {number}.{place}"
+        for index, match in enumerate(pictures, 1):
+            name = f"picture {number}" if len(pictures) == 1 else f"picture {number}.{index}"
             columns = (
-                ("PyTorch", str(one["pytorch"])),
-                ("end2end", str(one["end2end"])),
-                ("Equal", str(one["pairs"])),
-                ("Moved by a tie", str(one["moved"])),
-                ("Largest box difference", f"{one['box_difference']:.2g} px"),
-                ("Largest score difference", f"{one['score_difference']:.2g}"),
+                ("PyTorch", str(match["pytorch"])),
+                ("end2end", str(match["end2end"])),
+                ("Equal", str(match["pairs"])),
+                ("Moved by a tie", str(match["moved"])),
+                ("Largest box difference", f"{match['box_difference']:.2g} px"),
+                ("Largest score difference", f"{match['score_difference']:.2g}"),
                 ("NMS", f"{kept} boxes" if kept else "none"),
             )
             yield MatchRow(name, columns)
@@ -128,22 +133,22 @@ def optimized_note(source: Source) -> str:
     """Return how the chain compares with end2end as both are deployed, with optimizations on."""
     pairs = list(zip(source.figures.whole, source.figures.chained, strict=True))
     random = set(source.proven["proof"]["not_compared"]["outputs"])
-    told = [_difference(whole, chained, random) for whole, chained in pairs]
+    differences = [_difference(whole, chained, random) for whole, chained in pairs]
     return (
         "With onnxruntime's optimizations on, as on this page's pictures and times, "
-        f"{' and '.join(dict.fromkeys(told))}."
+        f"{' and '.join(dict.fromkeys(differences))}."
     )
 
 
 def _difference(whole: Arrays, chained: Arrays, random: set[str]) -> str:
     shared = [name for name in whole if name in chained]
     if not shared:
-        return "the segments give none of the model's outputs"
+        return "the segments compute none of the model's outputs"
     both = [name for name in shared if name not in random]
     if not both:
         return "the outputs are random"
     if any(form(whole[name]) != form(chained[name]) for name in both):
-        return "the chain gives another number of results than end2end"
+        return "the chain's outputs have other shapes than end2end's"
     if all(same_bits(whole[name], chained[name]) for name in both):
         return "the chain still equals end2end bit for bit"
     largest = max(largest_difference(whole[name], chained[name]) for name in both)

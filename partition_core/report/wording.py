@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Formats figures for people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def dims_text(dims: Sequence[int | str]) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time in milliseconds in three digits: `12.3 ms`."""
+    """Return a time in milliseconds with three digits: `12.3 ms`."""
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds * 1000:.0f} ms"
 
 
 def shortened(name: str, most: int) -> str:
-    """Return a name in at most so many letters: of a long one the end, which differs most."""
+    """Return a name cut to `most` letters; a long name keeps its end, which differs most."""
     return name if len(name) <= most else f"…{name[1 - most :]}"

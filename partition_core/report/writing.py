@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent / "page"
 def page(report: Report, drawn_map: str, version: str, obstacle: str = "") -> str:
     """Return the page as HTML; `drawn_map` is the SVG element of `map.partition_map`.
 
-    Without one, `obstacle` says why. The browser runs the page's own script and no other: its
+    If it is empty, `obstacle` says why. The browser runs the page's own script and no other: its
     digest is in the page's Content Security Policy (W3C, "Content Security Policy Level 3").
     """
     environment = jinja2.Environment(

@@ -1,4 +1,4 @@
-"""Advice on where to cut a recipe's model: reads what was exported and changes no recipe."""
+"""Suggests where to cut a recipe's model: reads the export and changes no recipe."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Mark, Recipe
 from partition_core.suggest import text
 from partition_core.suggest.appraisal import Appraisal, appraised
-from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, undecided
+from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, unknown_sizes
 from partition_core.suggest.measuring import measured_dims, measured_seconds
-from partition_core.suggest.naming import Said, Words, said, words_of, words_of_file
+from partition_core.suggest.naming import CutText, Words, cut_text, words_of, words_of_file
 from partition_core.suggest.plot import draw
 from partition_core.suggest.search import Parts, Wishes, pareto_front
 from partition_core.suggest.wishes import SuggestOptions
@@ -32,7 +32,7 @@ _EVEN = 990  # of two parts, the smaller one then has 1 % of the FLOPs
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """An end2end model, what flows through it for a sample, and each node's seconds if measured."""
+    """An end2end model, its flow for a sample, and each node's seconds if measured."""
 
     model: Model
     flow: Flow
@@ -48,10 +48,10 @@ def measured_model(
     does not have.
     """
     model = read_model(path)
-    given = load_recording(recording).samples[0].inputs
-    inputs = {one.name: given[one.name] for one in model.graph.inputs if one.tensor is None}
+    sample = load_recording(recording).samples[0].inputs
+    inputs = {v.name: sample[v.name] for v in model.graph.inputs if v.tensor is None}
     _check_operators(model, unsupported)
-    flow = flow_of(model, measured_dims(path, undecided(model), inputs, scratch))
+    flow = flow_of(model, measured_dims(path, unknown_sizes(model), inputs, scratch))
     return MeasuredModel(model, flow, measured_seconds(path, inputs, scratch) if measures else None)
 
 
@@ -76,10 +76,10 @@ def advice(
                 words.efforts(flow),
             ),
         )
-        best = [appraised(flow, found.parts, seconds) for found in front.cuts]
+        best = [appraised(flow, cut.parts, seconds) for cut in front.cuts]
     if not best:
         raise BuildError(_no_cut(recipe.name, wanted))
-    every = [said(words, flow, cut.parts) for cut in best]
+    every = [cut_text(words, flow, cut.parts) for cut in best]
     chosen = _chosen(best, every, wanted.cut)
     own_parts = _own_parts(recipe, model, flow)
     own = None if own_parts is None else appraised(flow, own_parts, seconds)
@@ -90,7 +90,7 @@ def advice(
     if comparable:
         yield text.comparison(comparable, best)
     yield from text.unmarkable(
-        [number for number, one in enumerate(every, 1) if one.unsaid], len(every)
+        [number for number, cut in enumerate(every, 1) if cut.unmarkable], len(every)
     )
     yield from text.NOTES
     yield _drawn(recipe.name, folder, best, comparable)
@@ -109,11 +109,11 @@ def _words(recipe: Recipe, model: Model, flow: Flow) -> Words:
 
 
 def _own_parts(recipe: Recipe, model: Model, flow: Flow) -> Parts | None:
-    """Return the parts that the recipe's segments are, None if they are not the whole in order."""
+    """Return the recipe's segments as parts, None if they do not make up the model in order."""
     try:
         walks = [scope_of(model, s, "partition.segments").walk for s in recipe.partition.segments]
     except CutError:
-        return None  # `doit build` tells what is wrong with them
+        return None  # `doit build` reports what is wrong with them
     homes = [
         [number for number, walk in enumerate(walks) if node in walk.nodes]
         for node in flowing_nodes(model)
@@ -156,25 +156,25 @@ def _no_cut(name: str, wanted: SuggestOptions) -> Problem:
         return problem(
             name,
             f"the model cannot be cut into {wanted.parts} parts",
-            "expected as many operators, one behind the other, that compute with its inputs",
+            "expected at least as many consecutive operators that depend on its inputs",
             "ask for fewer parts" if wanted.parts > 2 else "",
         )
     return problem(
         name,
-        f"no cut into {wanted.parts} parts keeps to the limits",
-        "expected limits that some cut keeps to",
-        "raise max_bytes or max_memory, or name fewer operators",
+        f"no cut into {wanted.parts} parts meets the limits",
+        "expected limits that some cut can meet",
+        "raise max_bytes or max_memory, or list fewer unsupported operators",
     )
 
 
-def _chosen(best: Sequence[Appraisal], every: Sequence[Said], number: int | None) -> int:
+def _chosen(best: Sequence[Appraisal], every: Sequence[CutText], number: int | None) -> int:
     """Return the index of the cut to write as YAML.
 
-    If the user chose none, the cheapest that marks can name and that leaves no part next to
-    nothing; if there is none, one that lacks one of both.
+    If the user chose none, the cheapest that marks can name and whose parts all do real work; if
+    there is none, one that lacks one of the two.
     """
     if number is None:
-        named = [i for i, one in enumerate(every) if not one.unsaid]
+        named = [i for i, cut in enumerate(every) if not cut.unmarkable]
         even = [i for i, cut in enumerate(best) if cut.share <= _EVEN]
         both = [i for i in named if i in even]
         return next(iter((*both, *named, *even, 0)))
@@ -185,7 +185,7 @@ def _chosen(best: Sequence[Appraisal], every: Sequence[Said], number: int | None
 
 
 def _drawn(name: str, folder: Path, best: Sequence[Appraisal], own: Appraisal | None) -> str:
-    """Write the plot if matplotlib is there, and return what to say about it."""
+    """Write the plot if matplotlib is installed, and return a line about it."""
     title = f"{name}: cuts into {len(best[0].figures)} parts that no other cut beats"
     try:
         content = draw(best, own, title)
@@ -200,10 +200,10 @@ def _mark_text(mark: Mark) -> str:
     """Return a mark as one line of YAML."""
     place = {"on": mark.on, "module": mark.module, "decorator": mark.decorator or None}
     names = {"inputs": mark.inputs, "outputs": mark.outputs}
-    said_of = {"name": mark.name, **{key: value for key, value in place.items() if value}}
+    keys = {"name": mark.name, **{key: value for key, value in place.items() if value}}
     listed = {key: list(value) for key, value in names.items() if value is not None}
     items = [
-        f"{key}: {json.dumps(value) if value is True else value}" for key, value in said_of.items()
+        f"{key}: {json.dumps(value) if value is True else value}" for key, value in keys.items()
     ]
     items += [f"{key}: [{', '.join(value)}]" for key, value in listed.items()]
     return f"{{{', '.join(items)}}}"

@@ -1,4 +1,4 @@
-"""What a cut costs on each side of it; knows neither ONNX files nor how cuts are found."""
+"""The costs of a cut and its parts; knows neither ONNX files nor how cuts are found."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from partition_core.suggest.search import GRAIN, Parts
 class PartFigures:
     """One part of a cut. `parameters` counts numbers, `weights` and `activations` are bytes.
 
-    `activations` is the most that its tensors take at once: its inputs all the time, and what it
-    makes until it was read for the last time. `seconds` is None if nothing was measured. A weight
+    `activations` is the peak size of its tensors: its inputs all the time, and its results until
+    they are last read. `seconds` is None if nothing was measured. A weight
     that two parts read is counted in both. `operators` are the kinds of its nodes.
     """
 
@@ -53,7 +53,7 @@ class Appraisal:
 
 
 def appraised(flow: Flow, parts: Parts, seconds: Mapping[str, float] | None = None) -> Appraisal:
-    """Return what a cut costs; `seconds` is the time that each step takes, by its name."""
+    """Return the costs of a cut; `seconds` is the time that each step takes, by its name."""
     count = max(parts) + 1
     boundaries = tuple(_crossing(flow, parts, boundary) for boundary in range(count - 1))
     sizes = [flow.tensors[tensor].size for crossing in boundaries for tensor in crossing]
@@ -63,7 +63,7 @@ def appraised(flow: Flow, parts: Parts, seconds: Mapping[str, float] | None = No
         parts,
         boundaries,
         sum(known) if len(known) == len(sizes) else None,
-        -(-GRAIN * max(one.flops for one in figures) // max(flow.flops, 1)),
+        -(-GRAIN * max(part.flops for part in figures) // max(flow.flops, 1)),
         figures,
     )
 
@@ -80,42 +80,42 @@ def _crossing(flow: Flow, parts: Parts, boundary: int) -> tuple[int, ...]:
 def _figures(
     flow: Flow, parts: Parts, part: int, seconds: Mapping[str, float] | None
 ) -> PartFigures:
-    indices = [index for index, one in enumerate(parts) if one == part]
+    indices = [index for index, home in enumerate(parts) if home == part]
     steps = [flow.steps[index] for index in indices]
-    weights = [flow.weights[one] for one in {one for step in steps for one in step.weights}]
+    weights = [flow.weights[index] for index in {w for step in steps for w in step.weights}]
     return PartFigures(
         nodes=len(steps),
         flops=sum(step.flops for step in steps),
         parameters=sum(weight.parameters for weight in weights),
         weights=sum(weight.size for weight in weights),
-        activations=most_at_once(flow, parts, indices),
+        activations=peak_bytes(flow, parts, indices),
         seconds=None if seconds is None else sum(seconds.get(step.name, 0.0) for step in steps),
         operators=frozenset(step.op_type for step in steps),
     )
 
 
-def most_at_once(flow: Flow, parts: Parts, indices: Sequence[int]) -> int:
-    """Return the most bytes that the tensors of a part take at once, its steps run in order.
+def peak_bytes(flow: Flow, parts: Parts, indices: Sequence[int]) -> int:
+    """Return the peak bytes of a part's tensors while its steps run in order.
 
-    `indices` are its steps. Tensors of unknown size count nothing.
+    `indices` are its steps. Tensors of unknown size count as 0 bytes.
     """
     own = set(indices)
     inputs = {read for index in indices for read in flow.steps[index].reads}
-    held = sum(flow.tensors[one].size or 0 for one in inputs if flow.tensors[one].maker not in own)
-    most = held
+    live_bytes = sum(flow.tensors[t].size or 0 for t in inputs if flow.tensors[t].maker not in own)
+    peak = live_bytes
     leaving: dict[int, int] = {}
     for index in indices:
-        held -= leaving.pop(index, 0)
-        for made in flow.steps[index].makes:
-            tensor = flow.tensors[made]
+        live_bytes -= leaving.pop(index, 0)
+        for output in flow.steps[index].makes:
+            tensor = flow.tensors[output]
             size = tensor.size or 0
-            held += size
+            live_bytes += size
             stays = tensor.is_output or any(reader not in own for reader in tensor.readers)
             if not stays:
                 after = _next(indices, tensor.readers[-1] if tensor.readers else index)
                 leaving[after] = leaving.get(after, 0) + size
-        most = max(most, held)
-    return most
+        peak = max(peak, live_bytes)
+    return peak
 
 
 def _next(indices: Sequence[int], index: int) -> int:

@@ -1,4 +1,4 @@
-"""A graph as what flows through it: steps with their costs, and the tensors between them."""
+"""The data flow of a graph: steps with their costs, and the tensors between them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Dims = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Flowing:
+class FlowTensor:
     """A tensor that depends on an input: `size` in bytes, None if unknown or not a tensor.
 
     `maker` is the index of the step that makes it, -1 for an input of the model; `readers` are
-    the steps that read it. `is_output` tells an output of the model.
+    the steps that read it. `is_output` is whether it is an output of the model.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Flowing:
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight: the number of its elements, 0 if they are no numbers to learn, and its bytes."""
+    """A weight: the number of its elements, 0 if they are not learnable, and its bytes."""
 
     name: str
     parameters: int
@@ -58,12 +58,12 @@ class FlowStep:
 class Flow:
     """The steps of a graph in its order, its tensors and weights.
 
-    What derives from constants alone is no part of it: each part of a cut has its own copy. Mark
-    nodes are none either, and what they give is the tensor that they mark.
+    Tensors that derive from constants alone are not in it: each part of a cut has its own copy.
+    Mark nodes are not steps, and their outputs count as the tensors that they mark.
     """
 
     steps: tuple[FlowStep, ...]
-    tensors: tuple[Flowing, ...]
+    tensors: tuple[FlowTensor, ...]
     weights: tuple[Weight, ...] = ()
 
     @property
@@ -73,18 +73,18 @@ class Flow:
 
 
 def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
-    """Return what flows through the main graph of `model`.
+    """Return the flow of the main graph of `model`.
 
-    `measured` are dims of values, by name, for shapes that only data decide. A node whose
-    operations `graph.costs` cannot tell counts one for each element that it makes.
+    `measured` are dims of values, by name, for shapes that depend on data. A node whose
+    operations `graph.costs` cannot count has one for each element of its outputs.
     """
     type_in = _types(model, measured or {})
     live = _live(model)
     nodes = _live_nodes(model, live)
     outputs = {unmarked_value(value) for value in model.graph.outputs}
     needed = {unmarked_value(v) for node in nodes for v in reads(node) if v in live} | outputs
-    made = [value for node in nodes for value in node.outputs if value in needed]
-    values = [*(value for value in model.graph.inputs if value in needed & live), *made]
+    produced = [value for node in nodes for value in node.outputs if value in needed]
+    values = [*(value for value in model.graph.inputs if value in needed & live), *produced]
     position = {value: index for index, value in enumerate(values)}
     readers: list[list[int]] = [[] for _ in values]
     maker = [-1] * len(values)
@@ -93,11 +93,11 @@ def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
     for index, node in enumerate(nodes):
         read = dict.fromkeys(position[unmarked_value(v)] for v in reads(node) if v in live)
         makes = [position[value] for value in node.outputs if value in position]
-        for one in read:
-            readers[one].append(index)
-        for one in makes:
-            maker[one] = index
-        held = [weights.setdefault(one, len(weights)) for one in _weights_of(node, live)]
+        for tensor in read:
+            readers[tensor].append(index)
+        for tensor in makes:
+            maker[tensor] = index
+        read_weights = [weights.setdefault(w, len(weights)) for w in _weights_of(node, live)]
         steps.append(
             FlowStep(
                 node.name or node.outputs[0].name,
@@ -105,11 +105,11 @@ def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
                 _flops(node, type_in),
                 tuple(read),
                 tuple(makes),
-                tuple(held),
+                tuple(read_weights),
             )
         )
     tensors = tuple(
-        Flowing(
+        FlowTensor(
             value.name,
             tensor_bytes(type_in(value), {}),
             maker[index],
@@ -128,12 +128,12 @@ def flowing_nodes(model: Model) -> list[Node]:
 
 def flowing_values(model: Model) -> dict[str, Value]:
     """Return the tensors of the flow of `model` by name, as values of its graph."""
-    made = [value for node in flowing_nodes(model) for value in node.outputs if value.name]
-    return {value.name: value for value in (*model.graph.inputs, *made)}
+    produced = [value for node in flowing_nodes(model) for value in node.outputs if value.name]
+    return {value.name: value for value in (*model.graph.inputs, *produced)}
 
 
-def undecided(model: Model) -> list[str]:
-    """Return the names of the tensors whose dims no one can tell without running the model."""
+def unknown_sizes(model: Model) -> list[str]:
+    """Return the names of the tensors whose dims are unknown until the model runs."""
     type_in = _types(model, {})
     return [
         name
@@ -156,15 +156,15 @@ def _live_nodes(model: Model, live: set[Value]) -> list[Node]:
 
 
 def _types(model: Model, measured: Mapping[str, Dims]) -> TypeOf:
-    """Return what tells types, with the dims that were measured."""
+    """Return a lookup of value types that uses the measured dims."""
     type_in = types_of(model)
 
     def known(value: Value) -> ValueType | None:
         value = unmarked_value(value)
-        found = type_in(value)
-        if found is not None and value.name in measured:
-            return replace(found, dims=measured[value.name])
-        return found
+        value_type = type_in(value)
+        if value_type is not None and value.name in measured:
+            return replace(value_type, dims=measured[value.name])
+        return value_type
 
     return known
 
@@ -174,19 +174,19 @@ def _flops(node: Node, type_in: TypeOf) -> int:
     if counted is not None:
         return counted
     types = [type_in(value) for value in node.outputs if value.name]
-    shapes = [one.dims for one in types if one is not None and one.dims is not None]
+    shapes = [known.dims for known in types if known is not None and known.dims is not None]
     return sum(prod(dim for dim in dims if isinstance(dim, int)) for dims in shapes)
 
 
 def _weights_of(node: Node, live: set[Value]) -> Iterator[Value]:
-    """Yield the weights that `node` reads, or that constants which it reads are made of."""
-    seen: set[Value] = set()
+    """Yield the weights that `node` reads, directly or through computed constants."""
+    visited: set[Value] = set()
     pending = [value for value in reads(node) if value not in live]
     while pending:
         value = pending.pop()
-        if value in seen:
+        if value in visited:
             continue
-        seen.add(value)
+        visited.add(value)
         if value.tensor is not None:
             yield value
         elif value.producer is not None:

@@ -1,4 +1,4 @@
-"""What only a run can tell: sizes that the data decides, and how long each node takes."""
+"""Measures in a run: sizes that depend on the data, and how long each node takes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def measured_dims(
     if not names:
         return {}
     run = Plain(_CALLED).load(with_outputs(model, names, scratch / "every_size.onnx"))
-    found = run(inputs)
-    return {name: np.shape(found[name]) for name in names}
+    arrays = run(inputs)
+    return {name: np.shape(arrays[name]) for name in names}
 
 
 def measured_seconds(
@@ -37,7 +37,7 @@ def measured_seconds(
 ) -> dict[str, float]:
     """Return the seconds that each node of `model` takes on the CPU, by name: medians of `runs`.
 
-    Graph optimizations are off so that every node is there, and a first run is not counted. Raises
+    Graph optimizations are off so that every node runs, and a first run is not counted. Raises
     BuildError if it does not run.
     """
     try:
@@ -48,5 +48,5 @@ def measured_seconds(
         reason = one_line(str(error), model.parent)
         raise BuildError.at(_CALLED, "its times cannot be measured", reason) from error
     return {
-        name: statistics.median(found[1:] or found) for name, found in run.node_seconds().items()
+        name: statistics.median(times[1:] or times) for name, times in run.node_seconds().items()
     }

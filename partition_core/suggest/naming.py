@@ -1,4 +1,4 @@
-"""Says a cut in a recipe's words: by marks that the model has, and by marks on its modules."""
+"""Describes a cut in a recipe's terms: by the model's own marks, and by marks on its modules."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _EFFORTS = {"mark": 1, "module": 2, "none": 16}
 
 @dataclass(frozen=True)
 class Words:
-    """What a recipe can say about the tensors of a model.
+    """How a recipe can refer to the tensors of a model.
 
-    `modules` holds, for a tensor's name, the path of the outermost module that is called once and
-    gives nothing but this tensor. `names` are, of an ONNX file, where a mark names any tensor, the
-    names that its tensors have there, if they are others here.
+    `modules` maps a tensor's name to the path of the outermost module that is called once and
+    returns only this tensor. `names` is for ONNX files, where a mark names any tensor: it maps
+    names here to those in the file where they differ.
     """
 
     table: MarkTable
@@ -35,7 +35,7 @@ class Words:
     names: dict[str, str] | None = None
 
     def efforts(self, flow: Flow) -> tuple[int, ...]:
-        """Return for each tensor of a flow how hard it is to name; few tensors are easiest."""
+        """Return for each tensor of a flow how hard it is to name; the lower the easier."""
         if self.names is not None:
             return (_EFFORTS["mark"],) * len(flow.tensors)
         return tuple(
@@ -51,42 +51,42 @@ class Words:
 
 
 @dataclass
-class Said:
-    """A cut in a recipe's words: segments as (start, end), and the marks that they refer to.
+class CutText:
+    """A cut in a recipe's terms: segments as (start, end), and the marks that they refer to.
 
     `known` are names of marks that the recipe has, `new` maps names to paths of modules, `tensors`
-    maps names to those of tensors. `unsaid` are tensors that no mark can name.
+    maps names to those of tensors. `unmarkable` are tensors that no mark can name.
     """
 
     segments: list[tuple[list[str], list[str]]] = field(default_factory=list)
     known: dict[str, None] = field(default_factory=dict)
     new: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, list[str]] = field(default_factory=dict)
-    unsaid: dict[str, None] = field(default_factory=dict)
+    unmarkable: dict[str, None] = field(default_factory=dict)
 
 
 def words_of(model: Model, flow: Flow, prefix: str) -> Words:
-    """Return what a recipe can say about `model`; `prefix` is the path of the user's own model.
+    """Return how a recipe can refer to `model`; `prefix` is the path of the user's own model.
 
-    Raises CutError for a Mark node that lacks what it must say.
+    Raises CutError for a Mark node that lacks a required attribute.
     """
     return Words(marks_of(model), flowing_values(model), _sole_outputs(model, flow, prefix))
 
 
 def words_of_file(model: Model, flow: Flow) -> Words:
-    """Return what a recipe can say about `model`, an ONNX file with its recipe's marks put in.
+    """Return how a recipe can refer to `model`, an ONNX file with its recipe's marks put in.
 
-    Raises CutError for a Mark node that lacks what it must say.
+    Raises CutError for a Mark node that lacks a required attribute.
     """
     names = {unmarked_value(value).name: value.name for value in model.graph.outputs}
     return Words(marks_of(model), flowing_values(model), {}, names)
 
 
-def said(words: Words, flow: Flow, parts: Parts) -> Said:
+def cut_text(words: Words, flow: Flow, parts: Parts) -> CutText:
     """Return the cut of a flow into `parts` as segments between marks."""
     if words.names is not None:
-        return _said_by_tensors(words, words.names, flow, parts)
-    found = Said()
+        return _by_tensors(words, words.names, flow, parts)
+    text = CutText()
     for part in range(max(parts) + 1):
         start, end = [], []
         for tensor in flow.tensors:
@@ -96,12 +96,12 @@ def said(words: Words, flow: Flow, parts: Parts) -> Said:
                 end.append(tensor.name)
             elif not made_here and part in readers:
                 start.append(tensor.name)
-        found.segments.append((_refer(words, start, found), _refer(words, end, found)))
-    return found
+        text.segments.append((_refer(words, start, text), _refer(words, end, text)))
+    return text
 
 
-def _said_by_tensors(words: Words, names: Mapping[str, str], flow: Flow, parts: Parts) -> Said:
-    """Return a cut by marks on tensors: one for all that leave a part for the same others."""
+def _by_tensors(words: Words, names: Mapping[str, str], flow: Flow, parts: Parts) -> CutText:
+    """Return a cut by marks on tensors: one for all that go from a part to the same others."""
     places: dict[tuple[int, frozenset[int], bool], list[str]] = {}
     for tensor in flow.tensors:
         maker = parts[tensor.maker] if tensor.maker >= 0 else -1
@@ -109,16 +109,16 @@ def _said_by_tensors(words: Words, names: Mapping[str, str], flow: Flow, parts: 
         if readers or tensor.is_output:
             named = names.get(tensor.name, tensor.name)
             places.setdefault((maker, readers, tensor.is_output), []).append(named)
-    taken = {tensor.mark for tensor in words.table.tensors}
-    found = Said([([], []) for _ in range(max(parts) + 1)])
+    used = {tensor.mark for tensor in words.table.tensors}
+    text = CutText([([], []) for _ in range(max(parts) + 1)])
     for number, ((maker, readers, _), tensors) in enumerate(sorted(places.items(), key=_order)):
-        mark = _mark_name(f"place_{number}", taken)
-        found.tensors[mark] = tensors
+        mark = _mark_name(f"place_{number}", used)
+        text.tensors[mark] = tensors
         if maker >= 0:
-            found.segments[maker][1].append(f"{mark}:input")
+            text.segments[maker][1].append(f"{mark}:input")
         for reader in sorted(readers):
-            found.segments[reader][0].append(f"{mark}:output")
-    return found
+            text.segments[reader][0].append(f"{mark}:output")
+    return text
 
 
 def _order(
@@ -128,23 +128,23 @@ def _order(
     return maker, sorted(readers), is_output
 
 
-def _refer(words: Words, names: Sequence[str], found: Said) -> list[str]:
-    """Return references that select exactly the tensors `names`; notes the marks that they need."""
-    left = {words.values[name]: name for name in names}
+def _refer(words: Words, names: Sequence[str], text: CutText) -> list[str]:
+    """Return references that select exactly the tensors `names`; adds the marks that they need."""
+    remaining = {words.values[name]: name for name in names}
     chosen: list[str] = []
     for reference, values in _choices(words.table):
-        if values <= left.keys():
+        if values <= remaining.keys():
             chosen.append(str(reference))
-            found.known[reference.mark] = None
+            text.known[reference.mark] = None
             for value in values:
-                del left[value]
-    for name in left.values():
+                del remaining[value]
+    for name in remaining.values():
         if name not in words.modules:
-            found.unsaid[name] = None
+            text.unmarkable[name] = None
             continue
         path = words.modules[name]
         mark = _mark_name(path, {tensor.mark for tensor in words.table.tensors})
-        found.new[mark] = path
+        text.new[mark] = path
         chosen.append(f"{mark}:output")
     return chosen
 
@@ -164,10 +164,10 @@ def _choices(table: MarkTable) -> Iterator[tuple[MarkReference, set[Value]]]:
             yield tensor.reference, {tensor.value}
 
 
-def _mark_name(path: str, taken: Collection[str]) -> str:
+def _mark_name(path: str, used: Collection[str]) -> str:
     name = re.sub(r"\W", "_", path)
     name = name if name[:1].isalpha() else f"module_{name}"
-    while name in taken:
+    while name in used:
         name += "_"
     return name
 
@@ -178,28 +178,28 @@ def _sole_outputs(model: Model, flow: Flow, prefix: str) -> dict[str, str]:
     for index, node in enumerate(nodes):
         for path in _paths(_module_of(node)):
             below.setdefault(path, []).append(index)
-    found: dict[str, str] = {}
+    modules: dict[str, str] = {}
     start = f"{prefix}." if prefix else ""
     for path in sorted(below, key=len):
         own = set(below[path])
-        given = [
-            flow.tensors[made].name
+        results = [
+            flow.tensors[tensor].name
             for index in below[path]
-            for made in flow.steps[index].makes
-            if flow.tensors[made].is_output or not own.issuperset(flow.tensors[made].readers)
+            for tensor in flow.steps[index].makes
+            if flow.tensors[tensor].is_output or not own.issuperset(flow.tensors[tensor].readers)
         ]
-        if path.startswith(start) and len(given) == 1 and _is_called_once(flow, own, path):
-            found.setdefault(given[0], path.removeprefix(start))
-    return found
+        if path.startswith(start) and len(results) == 1 and _is_called_once(flow, own, path):
+            modules.setdefault(results[0], path.removeprefix(start))
+    return modules
 
 
 def _is_called_once(flow: Flow, steps: Iterable[int], path: str) -> bool:
-    """Return whether no weight of the module's own is read twice, as a second call would do."""
+    """Return whether none of the module's own weights is read twice, as in a second call."""
     read = [
-        one
+        weight
         for index in steps
-        for one in flow.steps[index].weights
-        if flow.weights[one].name.startswith(f"{path}.")
+        for weight in flow.steps[index].weights
+        if flow.weights[weight].name.startswith(f"{path}.")
     ]
     return len(read) == len(set(read))
 

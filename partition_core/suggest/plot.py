@@ -1,4 +1,4 @@
-"""Draws the best cuts; the door to matplotlib."""
+"""Draws the best cuts; the only module that imports matplotlib."""
 
 from __future__ import annotations
 

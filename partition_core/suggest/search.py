@@ -14,18 +14,18 @@ GRAIN = 1000
 """Shares of the operations are compared in this many steps: 0.1 % each."""
 
 _WIDTHS = (64, 1024)
-_UNIT = 1 << 24  # a byte more outweighs the efforts of all tensors together
+_UNIT = 1 << 24  # one byte outweighs the efforts of all tensors together
 Parts = tuple[int, ...]
 """For each step of a flow the part it is in, from 0."""
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a cut must be: `parts`, and limits. `most_bytes` may cross each boundary.
+    """Requirements on a cut: `parts`, and limits. `most_bytes` may cross each boundary.
 
-    Steps whose operators are in `together` are all in one part. `is_allowed` decides on a whole
-    cut what the search does not know, such as memory. `efforts` are small numbers, one for each
-    tensor: of cuts with equally many bytes, that with the least effort counts as the best.
+    Steps whose operators are in `together` are all in one part. `is_allowed` checks a complete
+    cut for limits that the search does not know, such as memory. `efforts` are small numbers, one
+    for each tensor: of cuts with equal bytes, that with the least effort is the best.
     """
 
     parts: int = 2
@@ -36,7 +36,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCut:
     """A cut: its parts, the bytes that cross all its boundaries, and the largest part's share.
 
     `share` counts steps of 1 / GRAIN of all operations, rounded up.
@@ -51,16 +51,16 @@ class Found:
 class Front:
     """The cuts that no other beats in both bytes and share, fewest bytes first.
 
-    `is_complete` tells that every cut there is was considered, or is beaten by one of these.
+    `is_complete` is whether every possible cut was considered, or is beaten by one of these.
     """
 
-    cuts: tuple[Found, ...]
+    cuts: tuple[FoundCut, ...]
     is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
-    """Where the first steps are. `open` holds for each open tensor the part it is made in and the
+    """A cut of the first steps. `open` has, for each open tensor, the part that makes it and the
     last part that it has reached; `home` is the part of the steps that must be together."""
 
     crossing: tuple[int, ...]
@@ -77,9 +77,9 @@ class _Partial:
 def pareto_front(flow: Flow, wishes: Wishes) -> Front:
     """Return the best cuts of `flow` into connected levels: no part reads from a later one.
 
-    Steps are given to parts in the graph's order. A start is given up as soon as a known cut has
-    no more bytes than it has already and no larger share than it must come to. Known are the cuts
-    of an earlier search that kept the best starts only; if the last search had to give up others
+    Steps are assigned to parts in the graph's order. A start is pruned as soon as a known cut has
+    no more bytes than it has already and no larger share than its lower bound. The known cuts are
+    from an earlier search that kept the best starts only; if the last search had to drop starts
     for their number, the front is not complete.
     """
     search = _Search(flow, wishes)
@@ -99,7 +99,7 @@ class _Search:
         self._wishes = wishes
         self._all = max(flow.flops, 1)
         self._least: list[int | None] = [None] * (GRAIN + 1)
-        self._known: dict[tuple[int, int], Found] = {}
+        self._known: dict[tuple[int, int], FoundCut] = {}
         self._opened = list(_open_tensors(flow))
         efforts = wishes.efforts or (0,) * len(flow.tensors)
         self._prices = [
@@ -109,13 +109,13 @@ class _Search:
         most = wishes.most_bytes
         self._most = None if most is None else (most + 1) * _UNIT - 1
         done = itertools.accumulate(step.flops for step in flow.steps)
-        self._left = [flow.flops - flops for flops in done]
+        self._remaining = [flow.flops - flops for flops in done]
 
     def run(self, width: int) -> bool:
         """Search with at most `width` starts at a time; return whether that was enough."""
         count = self._wishes.parts
-        given = tuple((0, 0) for _ in self._opened[0])
-        starts = [_Partial((0,) * (count - 1), (0,) * count, 0, -1, given, None)]
+        inputs = tuple((0, 0) for _ in self._opened[0])
+        starts = [_Partial((0,) * (count - 1), (0,) * count, 0, -1, inputs, None)]
         enough = True
         for index in range(len(self._flow.steps)):
             following = (after for start in starts for after in self._after(start, index))
@@ -126,32 +126,32 @@ class _Search:
             self._finish(start)
         return enough
 
-    def front(self) -> tuple[Found, ...]:
+    def front(self) -> tuple[FoundCut, ...]:
         """Return the best cuts so far, fewest bytes first."""
-        chosen: dict[int, Found] = {}
+        chosen: dict[int, FoundCut] = {}
         least = GRAIN + 1
-        for (_, share), found in sorted(self._known.items(), key=itemgetter(0)):
+        for (_, share), cut in sorted(self._known.items(), key=itemgetter(0)):
             if share < least:
                 least = share
-                chosen[found.crossing] = found
+                chosen[cut.crossing] = cut
         return tuple(chosen.values())
 
     def _after(self, start: _Partial, index: int) -> Iterator[_Partial]:
         step = self._flow.steps[index]
         before, after = self._opened[index], self._opened[index + 1]
-        held = dict(zip(before, start.open, strict=True))
-        first = max((held[read][0] for read in step.reads), default=0)
+        open_tensors = dict(zip(before, start.open, strict=True))
+        first = max((open_tensors[read][0] for read in step.reads), default=0)
         for part in range(first, self._wishes.parts):
             home = start.home
             if step.op_type in self._wishes.together:
                 if home not in (-1, part):
                     continue
                 home = part
-            reached = dict(held)
+            reached = dict(open_tensors)
             crossing = self._cross(start.crossing, reached, step.reads, part)
             if crossing is None:
                 continue
-            reached.update((made, (part, part)) for made in step.makes)
+            reached.update((output, (part, part)) for output in step.makes)
             flops = tuple(f + step.flops * (p == part) for p, f in enumerate(start.flops))
             opened = tuple(reached[tensor] for tensor in after)
             floor = self._floor(flops, opened, index)
@@ -176,7 +176,7 @@ class _Search:
     ) -> tuple[int, ...] | None:
         counted = list(crossing)
         for read in reads:
-            made, last = reached[read]
+            maker, last = reached[read]
             if last >= part:
                 continue
             price = self._prices[read]
@@ -184,47 +184,47 @@ class _Search:
                 return None
             for boundary in range(last, part):
                 counted[boundary] += price
-            reached[read] = (made, part)
+            reached[read] = (maker, part)
         return None if self._most is not None and max(counted) > self._most else tuple(counted)
 
     def _floor(
         self, flops: tuple[int, ...], opened: tuple[tuple[int, int], ...], index: int
     ) -> int:
-        """Return the operations that the largest part will have at least."""
+        """Return a lower bound of the operations of the largest part."""
         largest = max(flops)
-        left = self._left[index]
-        if left and opened:
-            earliest = min(made for made, _ in opened)
-            spread = left + sum(flops[earliest:])
+        remaining = self._remaining[index]
+        if remaining and opened:
+            earliest = min(maker for maker, _ in opened)
+            spread = remaining + sum(flops[earliest:])
             largest = max(largest, -(-spread // (len(flops) - earliest)))
         return largest
 
     def _merged(self, starts: Iterable[_Partial], index: int) -> list[_Partial]:
-        """Return the starts without those that another one beats, whatever comes after them."""
+        """Return the starts that no other start beats, whatever follows."""
         if self._wishes.is_allowed is not None:
             return list(starts)
         groups: dict[Any, list[_Partial]] = {}
         for start in starts:
             groups.setdefault((start.open, start.home, start.used), []).append(start)
-        kept: list[_Partial] = []
+        merged: list[_Partial] = []
         for group in groups.values():
-            group.sort(key=lambda one: (one.total, one.bound))
+            group.sort(key=lambda start: (start.total, start.bound))
             best: list[_Partial] = []
             for start in group:
                 if not any(self._beats(other, start, index) for other in best):
                     best.append(start)
-            kept += best
-        return kept
+            merged += best
+        return merged
 
-    def _beats(self, one: _Partial, other: _Partial, index: int) -> bool:
-        """Return whether `one` ends at least as well as `other` if both go on in the same way."""
-        if self._most is not None and any(map(gt, one.crossing, other.crossing)):
+    def _beats(self, start: _Partial, other: _Partial, index: int) -> bool:
+        """Return whether `start` ends at least as well as `other` if both continue the same way."""
+        if self._most is not None and any(map(gt, start.crossing, other.crossing)):
             return False
-        left = self._left[index]
+        remaining = self._remaining[index]
         bound = other.floor
-        earliest = min((made for made, _ in one.open), default=len(one.flops))
-        for part, (mine, its) in enumerate(zip(one.flops, other.flops, strict=True)):
-            most = mine + (left if part >= earliest else 0)
+        earliest = min((maker for maker, _ in start.open), default=len(start.flops))
+        for part, (mine, its) in enumerate(zip(start.flops, other.flops, strict=True)):
+            most = mine + (remaining if part >= earliest else 0)
             if mine > its and most > bound:
                 return False
         return True
@@ -239,7 +239,7 @@ class _Search:
         parts = _parts(start)
         if self._wishes.is_allowed is not None and not self._wishes.is_allowed(parts):
             return
-        self._known[start.total, start.bound] = Found(parts, start.total // _UNIT, start.bound)
+        self._known[start.total, start.bound] = FoundCut(parts, start.total // _UNIT, start.bound)
         for share in range(start.bound, GRAIN + 1):
             least = self._least[share]
             if least is None or start.total < least:
@@ -247,7 +247,7 @@ class _Search:
 
 
 def _open_tensors(flow: Flow) -> Iterator[tuple[int, ...]]:
-    """Yield, before each step and at the end, the tensors made that are still to be read."""
+    """Yield, before each step and at the end, the tensors that are still to be read."""
     for index in range(len(flow.steps) + 1):
         yield tuple(
             number
@@ -260,7 +260,7 @@ def _best(starts: list[_Partial], width: int) -> list[_Partial]:
     """Return `width` of the starts: of each share in turn the one with the fewest bytes."""
     by_share: dict[int, int] = {}
     ranked = []
-    for start in sorted(starts, key=lambda one: one.total):
+    for start in sorted(starts, key=lambda start: start.total):
         rank = by_share.get(start.bound, 0)
         by_share[start.bound] = rank + 1
         ranked.append((rank, start))
@@ -269,9 +269,9 @@ def _best(starts: list[_Partial], width: int) -> list[_Partial]:
 
 
 def _parts(start: _Partial) -> Parts:
-    found = []
-    at = start.last
-    while at is not None:
-        found.append(at[0])
-        at = at[1].last
-    return tuple(reversed(found))
+    parts = []
+    last = start.last
+    while last is not None:
+        parts.append(last[0])
+        last = last[1].last
+    return tuple(reversed(parts))

@@ -1,4 +1,4 @@
-"""Advice as text: a table of cuts, and the lines of a recipe that make one of them."""
+"""Suggestions as text: a table of cuts, and the lines of a recipe for one of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 from partition_core.base.wording import counted, size_text
 from partition_core.suggest.appraisal import Appraisal, PartFigures
-from partition_core.suggest.naming import Said
+from partition_core.suggest.naming import CutText
 
 _COUNTS = (("G", 10**9), ("M", 10**6), ("k", 10**3))
 Cell = Callable[[PartFigures], str]
 
 
 def table(rows: Sequence[tuple[str, Appraisal]], flops: int) -> Iterator[str]:
-    """Yield a line for the columns and one for each cut, which `rows` give a name.
+    """Yield a line for the columns and one for each cut, which `rows` name.
 
-    `flops` are the operations of the whole. What differs between parts is joined by `+`.
+    `flops` are the operations of the model. Figures of single parts are joined by `+`.
     """
     cells: dict[str, Cell] = {
         "FLOPs": lambda part: f"{100 * part.flops / max(flops, 1):.1f} %",
@@ -36,36 +36,36 @@ def table(rows: Sequence[tuple[str, Appraisal]], flops: int) -> Iterator[str]:
 
 
 def count_text(count: int) -> str:
-    """Return a number as people write it: `62.0 M`."""
+    """Return a number with a unit: `62.0 M`."""
     for unit, scale in _COUNTS:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return str(count)
 
 
-def recipe_lines(said: Said, known: dict[str, str], files: Sequence[str]) -> Iterator[str]:
+def recipe_lines(cut: CutText, known: dict[str, str], files: Sequence[str]) -> Iterator[str]:
     """Yield the marks and the partition of a recipe that make a cut.
 
-    `known` holds the marks that the recipe has, by name, as YAML; `files` name the segments. If a
-    tensor cannot be named, lines say so instead.
+    `known` has the recipe's own marks, by name, as YAML; `files` name the segments. If no mark can
+    name a tensor, comments say so instead.
     """
-    if said.unsaid:
-        tensors = ", ".join(f"'{name}'" for name in said.unsaid)
-        yield f"# No mark can name {tensors}: no module gives {_it(said)} alone."
+    if cut.unmarkable:
+        tensors = ", ".join(f"'{name}'" for name in cut.unmarkable)
+        yield f"# No mark can name {tensors}: no module returns only {_it(cut)}."
         yield "# Mark a function of your own that does, or choose another cut."
         return
     yield "marks:"
-    for name in said.known:
+    for name in cut.known:
         yield f"  - {known.get(name, '{name: ' + name + ', decorator: true}')}"
-    for name, path in said.new.items():
+    for name, path in cut.new.items():
         yield f"  - {{name: {name}, module: {path}, inputs: [], outputs: [{name}]}}"
-    for name, marked in said.tensors.items():
-        # As JSON, which YAML reads the same way: names of tensors may have any letters.
+    for name, marked in cut.tensors.items():
+        # As JSON, which is valid YAML: names of tensors may have any characters.
         yield f"  - {{name: {name}, tensors: {json.dumps(marked, ensure_ascii=False)}}}"
     yield "partition:"
     yield "  type: suggested"
     yield "  segments:"
-    for file, (start, end) in zip(files, said.segments, strict=True):
+    for file, (start, end) in zip(files, cut.segments, strict=True):
         yield f"    - save_file: {file}"
         yield f"      start: [{', '.join(map(_quoted, start))}]"
         yield f"      end: [{', '.join(map(_quoted, end))}]"
@@ -90,13 +90,13 @@ def comparison(own: Appraisal, best: Sequence[Appraisal]) -> str:
 
 def heading(recipe: str, count: int, parts: int, limits: str, is_complete: bool) -> str:
     """Return the line above the table; `limits` are the user's, as they were written."""
-    found = f"{recipe}: {counted(count, 'cut')} into {parts} parts"
+    line = f"{recipe}: {counted(count, 'cut')} into {parts} parts"
     if limits:
-        found += f" with {limits}"
+        line += f" with {limits}"
     if is_complete:
-        return f"{found} that no other cut beats in both bytes and evenness:"
+        return f"{line} that no other cut beats in both bytes and evenness:"
     return (
-        f"{found} that no other cut that was tried beats in both bytes and evenness "
+        f"{line} that no other tried cut beats in both bytes and evenness "
         "(there are too many to try all):"
     )
 
@@ -104,19 +104,19 @@ def heading(recipe: str, count: int, parts: int, limits: str, is_complete: bool)
 def unmarkable(numbers: Sequence[int], count: int) -> Iterator[str]:
     """Yield a line about the cuts, by `numbers` of `count`, whose tensors no mark can name."""
     if numbers:
-        told = "all cuts" if len(numbers) == count else f"cut {', '.join(map(str, numbers))}"
-        yield f"No mark can name what crosses, of {told}: mark a function of your own there."
+        cuts = "all cuts" if len(numbers) == count else f"cut {', '.join(map(str, numbers))}"
+        yield f"No mark can name what crosses in {cuts}: mark a function of your own there."
 
 
 NOTES = (
-    "FLOPs are counted from shapes; where they cannot be, one for each element that is made.",
-    "Memory is the weights of a part and the most that its tensors take at once.",
-    "Sizes that the data decides are those of the recipe's first picture or input.",
+    "FLOPs are counted from shapes; where that is impossible, one for each output element.",
+    "Memory is the weights of a part plus the peak size of its tensors.",
+    "Sizes that depend on the data are those of the recipe's first picture or input.",
 )
 
 
-def _it(said: Said) -> str:
-    return "it" if len(said.unsaid) == 1 else "each of them"
+def _it(cut: CutText) -> str:
+    return "it" if len(cut.unmarkable) == 1 else "each of them"
 
 
 def _quoted(reference: str) -> str:

@@ -1,4 +1,4 @@
-"""What a user asks of advice, from the variables of a command line."""
+"""The options of `doit suggest`, from the variables of a command line."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ class SuggestOptions:
     cut: int | None = None
     measures: bool = False
     limits: str = ""
-    """The limits as they were written, for the line that tells what was found under them."""
+    """The limits as written, for the line above the table."""
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> SuggestOptions:
-        """Return what variables, by name, ask for; raises BuildError for one that is wrong."""
-        operators = given.get("unsupported", "").split(",")
+    def of(cls, values: Mapping[str, str]) -> SuggestOptions:
+        """Return the options in `values`, by variable; raises BuildError for an invalid one."""
+        operators = values.get("unsupported", "").split(",")
         return cls(
-            parts=_number(given, "parts", _MOST_PARTS, 2) if "parts" in given else 2,
-            max_bytes=bytes_in(given["max_bytes"], "max_bytes") if "max_bytes" in given else None,
-            max_memory=bytes_in(given["max_memory"], "max_memory")
-            if "max_memory" in given
+            parts=_number(values, "parts", _MOST_PARTS, 2) if "parts" in values else 2,
+            max_bytes=bytes_in(values["max_bytes"], "max_bytes") if "max_bytes" in values else None,
+            max_memory=bytes_in(values["max_memory"], "max_memory")
+            if "max_memory" in values
             else None,
             unsupported=frozenset(name.strip() for name in operators if name.strip()),
-            cut=_number(given, "cut", _MOST_CUTS) if "cut" in given else None,
-            measures=_is_yes(given.get("measure", "no")),
-            limits=", ".join(f"{name}={given[name]}" for name in _LIMITS if given.get(name)),
+            cut=_number(values, "cut", _MOST_CUTS) if "cut" in values else None,
+            measures=_is_yes(values.get("measure", "no")),
+            limits=", ".join(f"{name}={values[name]}" for name in _LIMITS if values.get(name)),
         )
 
 
-def _number(given: Mapping[str, str], name: str, most: int, least: int = 1) -> int:
-    text = given[name]
+def _number(values: Mapping[str, str], name: str, most: int, least: int = 1) -> int:
+    text = values[name]
     if text.isascii() and text.isdigit() and least <= int(text) <= most:
         return int(text)
     expected = f"expected a whole number from {least} to {most}"
-    raise BuildError.at(f"{name}={text}", "this is not a number that it can be", expected)
+    raise BuildError.at(f"{name}={text}", "is not a valid number", expected)
 
 
 def _is_yes(text: str) -> bool:
     if text in ("yes", "no"):
         return text == "yes"
-    raise BuildError.at(f"measure={text}", "this is no answer", "expected 'yes' or 'no'")
+    raise BuildError.at(f"measure={text}", "is not a valid answer", "expected 'yes' or 'no'")

@@ -48,11 +48,11 @@ def test_a_policy_of_another_kind_names_those_that_fit(config: str) -> None:
     assert {one for one in shared if not told(one, config)} == FITTING[config]
     for policy in shared - FITTING[config]:
         words = told(policy, config)
-        assert {one for one in shared if f"'{one}'" in words.split("; take ")[1]} == FITTING[config]
+        assert {one for one in shared if f"'{one}'" in words.split("; use ")[1]} == FITTING[config]
 
 
 def test_the_message_says_what_the_detector_lacks() -> None:
     assert told("two_stage", "retinanet/retinanet_r18_fpn_1x_coco.py").endswith(
         "policy 'two_stage' does not fit a RetinaNet; it is for two-stage detectors, and this one "
-        "has no RoI head; take 'single_stage' or 'no_postprocess' or 'backbone_head'"
+        "has no RoI head; use 'single_stage' or 'no_postprocess' or 'backbone_head'"
     )

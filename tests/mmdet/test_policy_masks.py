@@ -28,7 +28,7 @@ def of_policy(policy: str, masks: MasksForm = "probabilities") -> Recipe:
 
 def test_pasted_masks_are_refused_where_the_policy_has_none() -> None:
     check_masks(of_policy("two_stage_masks"))
-    with pytest.raises(ExportError, match=r"'masks' under 'export' says pasted; write 'type: back"):
+    with pytest.raises(ExportError, match=r"'export.masks' is 'pasted'; write 'type: back"):
         check_masks(of_policy("two_stage_masks", "pasted"))
 
 
@@ -53,8 +53,8 @@ def test_a_model_with_masks_needs_a_policy_that_gives_them(
     with pytest.raises(ExportError) as error:
         check_outputs(given, ("dets", "labels", "masks"))
     assert str(error.value) == (
-        f"partition.type: policy '{policy}' is for detectors without masks, and the model gives "
-        f"some; write 'type: {fitting}', or segments of your own (docs/policies.md)"
+        f"partition.type: policy '{policy}' is for detectors without masks, and the model outputs "
+        f"masks; write 'type: {fitting}', or segments of your own (docs/policies.md)"
     )
 
 

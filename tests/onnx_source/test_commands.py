@@ -72,7 +72,7 @@ def test_output_that_nobody_reads_ends_a_command_quietly(
         ),
         (
             "suggest recipe=one parts=x",
-            "parts=x: this is not a number that it can be; expected a whole number from 2 to 8",
+            "parts=x: is not a valid number; expected a whole number from 2 to 8",
         ),
     ],
 )

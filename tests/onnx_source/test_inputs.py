@@ -104,7 +104,7 @@ weighted (float[2, 6] x, int64[2, 6] counts, bool[2, 6] seen) => (float[2, 6] y)
     )
     project.recipe(recipe)
     notice = (
-        "; 'counts' drawn only from 0 and 1: nothing tells a range, write 'range' in "
+        "; 'counts' drawn only from 0 and 1, as no range is known: write 'range' in "
         "export.inputs.counts"
     )
     assert notice in project.built("build", "recipe=x")
@@ -171,8 +171,8 @@ def test_files_may_give_some_inputs_and_tell_the_sizes_of_the_others(
         (
             "ids: {shape: [2, 6], value: 1}, kinds: {shape: [2, 6], value: 1}, rate: {value: 3}, "
             "gain: {shape: [2, 6], value: 1}",
-            "3: export.inputs: every input has one 'value', so that all samples are the same; "
-            "expected an input that differs from sample to sample; leave out a 'value', or name "
+            "3: export.inputs: every input has a fixed 'value', so all samples are the same; "
+            "expected an input that differs from sample to sample; remove a 'value', or list "
             "'.npz' files in 'proof.inputs'",
         ),
     ],
@@ -196,6 +196,6 @@ def test_all_that_contradicts_the_file_is_told_at_once(text: Project) -> None:
         f"{AT}:3: export.inputs.gain.value: input 'gain' is float32 in the file, and no float32 "
         "is 1e+39; expected a number from -3.4028235e+38 to 3.4028235e+38",
         f"{AT}:3: export.inputs.ids: input 'ids' has the dims [n, length] in the file",
-        f"{AT}:3: export.inputs.rate.range: a bool has no range; it is drawn from false and true; "
+        f"{AT}:3: export.inputs.rate.range: a bool has no range; its elements are false and true; "
         "remove it, or write 'value: true' or 'value: false'",
     ]

@@ -123,8 +123,9 @@ def test_the_segments_beside_the_random_one_are_proven(project: Project, operato
         "partly proven on 2 inputs: the segments equal end2end bit for bit (2 boundary tensors), "
         "decoder.onnx (z) on tensors recorded from end2end, but not noise.onnx (z), since "
         f"{operator} draws random numbers; end2end equals the ONNX file within 0.0e+00 of each "
-        "tensor's largest value, but for what is random there: output 'y', 3 marks; to prove all, "
-        "scale the numbers by 0 with the arrays of 'proof.inputs', or give the operators a 'seed'"
+        "tensor's largest value, except for what is random there: output 'y', 3 marks; to prove "
+        "all, scale the numbers by 0 with the arrays of 'proof.inputs', or give the operators a "
+        "'seed'"
     )
     assert figures["unproven"] == [
         {
@@ -194,7 +195,9 @@ def test_nothing_of_a_file_that_is_random_from_the_start_is_compared_with_it(
     project.recipe(two("z", "'y'", "x"))
     told, figures = project.proven()
     assert "bit for bit (1 boundary tensor), b.onnx (z) on tensors recorded from end2end" in told
-    assert "; end2end could not be compared with the ONNX file, where all is random: " in told
+    assert (
+        "; end2end could not be compared with the ONNX file, where everything is random: " in told
+    )
     assert figures["tensors"] == 1
 
 
@@ -202,10 +205,10 @@ def test_a_partition_of_which_nothing_can_be_proven_is_refused(project: Project)
     project.save(named(parsed(VOICE)))
     project.recipe(LINE + "partition: {save_file: all.onnx, from: [x, s], to: ['y']}\n")
     assert project.refused() == (
-        "segment 'all.onnx': its output 'y' is another one in each run, since RandomNormalLike "
-        "'/n' draws random numbers, and no segment gives anything that is not; expected a segment "
-        "of which an output can be compared; scale the numbers by 0 with the arrays of "
-        "'proof.inputs', or give the operators a 'seed', or cut the random part off into a "
+        "segment 'all.onnx': its output 'y' differs between runs, since RandomNormalLike "
+        "'/n' draws random numbers, and every output of the segments does; expected a segment "
+        "with an output that can be compared; scale the numbers by 0 with the arrays of "
+        "'proof.inputs', or give the operators a 'seed', or put the random part into a "
         "segment of its own"
     )
 
@@ -248,8 +251,8 @@ def test_a_wrong_segment_behind_the_random_one_is_found(
         ({"Add": "Pow"}, "is not what end2end computes for sample 0; expected 'b:input.z' bit for"),
         (
             {"Mul": "Add"},
-            "is another one in each run; RandomNormalLike '/n' draws random numbers, but the "
-            "tensor must be the same each time",
+            "differs between runs; RandomNormalLike '/n' draws random numbers, but the "
+            "tensor must be the same in each run",
         ),
     ],
 )
@@ -305,11 +308,11 @@ def test_a_random_operator_that_nobody_knows_is_told(
     project.recipe(three())
     told = project.refused().splitlines()
     assert any(
-        line.startswith("segment 'noise.onnx': its output 'z' is another one in each run; no")
+        line.startswith("segment 'noise.onnx': its output 'z' differs between runs; no")
         for line in told
     )
     assert any(
-        line.startswith("'y': the ONNX file gives another one in each run; no operator")
+        line.startswith("'y': the ONNX file computes different values in each run; no operator")
         for line in told
     )
 
@@ -378,4 +381,4 @@ def test_a_random_file_gives_the_same_manifest_again_and_a_report(project: Proje
     assert "random, not proven" in page
     assert "random, not compared" in page
     assert "bit for bit, on recorded tensors" in page
-    assert "So these are not proven: noise.onnx (z)." in page
+    assert "Not proven for that reason: noise.onnx (z)." in page

@@ -20,9 +20,9 @@ from partition_core.proof import chained
 from partition_core.proof.comparison import (
     change,
     difference,
-    emptiness,
     largest_difference,
     same_bits,
+    why_meaningless,
 )
 
 from .projects import Project
@@ -192,8 +192,11 @@ def test_sequences_and_rare_numbers_are_compared_as_others() -> None:
     assert not same_bits(rare, other)
     assert not same_bits(rare, one)
     assert largest_difference(rare, other) == 0.5
-    assert emptiness(np.full(3, np.nan).astype(ml_dtypes.float8_e5m2)) == "it holds no finite value"
-    assert emptiness(np.ones(3).astype(ml_dtypes.int4)) == "all its values are equal"
-    assert emptiness([np.ones(3), np.zeros(2)]) == "all its values are equal"
-    assert emptiness([np.ones(3), one]) == ""
-    assert emptiness([]) == "it holds no array"
+    assert (
+        why_meaningless(np.full(3, np.nan).astype(ml_dtypes.float8_e5m2))
+        == "it has no finite value"
+    )
+    assert why_meaningless(np.ones(3).astype(ml_dtypes.int4)) == "all its values are equal"
+    assert why_meaningless([np.ones(3), np.zeros(2)]) == "all its values are equal"
+    assert why_meaningless([np.ones(3), one]) == ""
+    assert why_meaningless([]) == "it has no array"

@@ -169,6 +169,6 @@ def test_doit_reports_a_model_without_inputs_and_says_that_it_has_no_cut(project
     assert "build/x/report.html: written" in project.built("build", "recipe=x")
     refused = project.doit("suggest", "recipe=x", "parts=3")
     assert (
-        "ERROR: recipes/x.yaml: x: the model cannot be cut into 3 parts; expected as many "
-        "operators, one behind the other, that compute with its inputs; ask for fewer parts\n"
+        "ERROR: recipes/x.yaml: x: the model cannot be cut into 3 parts; expected at "
+        "least as many consecutive operators that depend on its inputs; ask for fewer parts\n"
     ) in refused.stdout

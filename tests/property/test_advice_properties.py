@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partition_core.suggest import search
-from partition_core.suggest.flow import Flow, Flowing, FlowStep
+from partition_core.suggest.flow import Flow, FlowStep, FlowTensor
 from partition_core.suggest.search import GRAIN, Parts, Wishes, pareto_front
 
 OPERATORS = ("Conv", "Add", "TopK")
@@ -40,7 +40,7 @@ def drawn_flow(rng: random.Random, count: int) -> Flow:
     return Flow(
         tuple(steps),
         tuple(
-            Flowing(f"t{t}", size, makers[t], readers[t], is_output=not readers[t])
+            FlowTensor(f"t{t}", size, makers[t], readers[t], is_output=not readers[t])
             for t, size in enumerate(sizes)
         ),
     )

@@ -14,11 +14,11 @@ from partition_core.proof.comparison import (
     Detections,
     Match,
     agrees,
-    emptiness,
     largest_difference,
     magnitude,
     match_detections,
     same_bits,
+    why_meaningless,
 )
 
 SIZE = 320.0
@@ -319,9 +319,9 @@ def test_the_magnitude_is_the_largest_finite_value() -> None:
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        ([], "it holds no value"),
-        ([np.nan, np.nan], "it holds no finite value"),
-        ([np.nan, np.inf], "it holds no finite value"),
+        ([], "it is empty"),
+        ([np.nan, np.nan], "it has no finite value"),
+        ([np.nan, np.inf], "it has no finite value"),
         ([2.0, 2.0], "all its values are equal"),
         ([2.0, 2.5], ""),
         ([2.0], ""),
@@ -331,7 +331,7 @@ def test_the_magnitude_is_the_largest_finite_value() -> None:
 def test_what_an_array_holds_tells_whether_it_proves_something(
     array: list[float], reason: str
 ) -> None:
-    assert emptiness(np.array(array)) == reason
+    assert why_meaningless(np.array(array)) == reason
 
 
 @given(Seeds, st.integers(0, 4), st.booleans())

@@ -100,7 +100,7 @@ def test_results_of_another_input_are_refused(net: Subject) -> None:
     ("kind", "operand", "value", "reason"),
     [
         ("Mul", 0.0, 0.0, "all its values are equal"),
-        ("Add", np.nan, np.nan, "it holds no finite value"),
+        ("Add", np.nan, np.nan, "it has no finite value"),
     ],
 )
 def test_an_output_without_meaning_proves_nothing_though_it_is_equal(

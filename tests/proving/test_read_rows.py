@@ -190,7 +190,7 @@ def test_the_line_of_the_proof_says_what_was_drawn_from_0_and_1_and_what_to_writ
     figures = {"samples": [], "given_by_end2end": [], "tensors": 1}
     assert "drawn" not in summary(figures)
     assert summary(figures, 0, ["present"]).endswith(
-        "; 'present' drawn only from 0 and 1: nothing tells a range, write 'range' in "
+        "; 'present' drawn only from 0 and 1, as no range is known: write 'range' in "
         "export.inputs.present"
     )
     assert "'a' and 'b' drawn only from 0 and 1" in summary(figures, 0, ["a", "b"])

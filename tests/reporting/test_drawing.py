@@ -108,7 +108,7 @@ def test_a_failure_of_graphviz_is_an_error_of_ours() -> None:
             "class AGraph:\n def __init__(self, _): raise OSError('no program dot')",
             "no program dot",
         ),
-        ("import os; os.abort()", "it ended with -6"),
+        ("import os; os.abort()", "it exited with -6"),
     ],
 )
 def test_why_no_map_can_be_drawn_is_found_by_trying(

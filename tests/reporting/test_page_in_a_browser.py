@@ -17,7 +17,7 @@ from fontTools.ttLib.tables._g_l_y_f import Glyph
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from partition_core.report.figures import Detection, Given, Picture, Report
+from partition_core.report.figures import Detection, Picture, Report, RunDetections
 from partition_core.report.map import partition_map
 from partition_core.report.overview import Overview, overview
 from partition_core.report.writing import _FOLDER, page
@@ -123,8 +123,8 @@ def test_no_text_is_wider_than_its_box(driver: WebDriver, tmp_path: Path, font: 
 PHONE, DESKTOP = 390, 1280
 
 
-def detections(count: int) -> Given:
-    return Given(
+def detections(count: int) -> RunDetections:
+    return RunDetections(
         "PyTorch, eager",
         tuple(
             Detection(5 * k, 5 * k, 40, 30, k, f"class {k}", 0.99 - k / 100, 5 * k + 2, 5 * k + 12)

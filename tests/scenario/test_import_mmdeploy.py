@@ -279,7 +279,7 @@ OF_MMPRETRAIN = "codebase_config = dict(type='mmpretrain', task='Classification'
             BASE + "partition_config = dict(type='two_stage')\n",
             f"_base_ = 'mmdet::{MOBILENET}'\n",
             "partition_config.type: policy 'two_stage' does not fit a YOLOV3; it is for two-stage "
-            "detectors, and this one has no RoI head; take 'single_stage' or ",
+            "detectors, and this one has no RoI head; use 'single_stage' or ",
         ),
         (
             BASE + "partition_config = dict(type='single_stage')\n",

@@ -131,9 +131,9 @@ def link(path: Path) -> None:
     ("make", "told"),
     [
         (lambda path: path.write_text(""), "is empty; expected a mapping of keys to values"),
-        (lambda path: path.mkdir(), "is not a file; expected a file with a recipe"),
-        (os.mkfifo, "is not a file; expected a file with a recipe"),
-        (link, "is a link to a file that is not there; expected a file with a recipe"),
+        (lambda path: path.mkdir(), "is not a file; expected a recipe"),
+        (os.mkfifo, "is not a file; expected a recipe"),
+        (link, "is a link to a file that does not exist; expected a recipe"),
     ],
     ids=["empty", "a folder", "a pipe", "a dangling link"],
 )

@@ -51,7 +51,7 @@ partition:
     - {save_file: pool.onnx, start: ['pool:input', 'whole:input.rate'], end: ['whole:output']}
 """
 NOTICE = (
-    "; 'present' drawn only from 0 and 1: nothing tells a range, write 'range' in "
+    "; 'present' drawn only from 0 and 1, as no range is known: write 'range' in "
     "export.inputs.present"
 )
 

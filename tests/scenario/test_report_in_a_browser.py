@@ -90,7 +90,7 @@ def test_the_map_shows_both_segments_and_the_three_maps_between(
 def test_a_box_tells_its_figures_by_mouse_and_by_keyboard(driver: WebDriver, page: Path) -> None:
     show(driver, page, DESKTOP, "light")
     details = driver.find_element(By.ID, "details")
-    assert "Choose a box" in details.text
+    assert "Select a box" in details.text
     stem = driver.find_element(By.XPATH, "//*[@id='canvas']//*[text()='backbone.conv1']/..")
     stem.find_element(By.TAG_NAME, "text").click()
     # 3 x 3 of 3 channels to 32, with a bias: 896 weights; 2 * 27 + 1 for each of 32 * 608 * 608,

@@ -63,8 +63,9 @@ def test_limits_are_kept(torch_scratch: Scratch) -> None:
     refused = torch_scratch.doit("suggest", "recipe=tiny", "max_memory=1kB")
     assert refused.returncode != 0
     assert (
-        "ERROR: recipes/tiny.yaml: tiny: no cut into 2 parts keeps to the limits; expected limits "
-        "that some cut keeps to; raise max_bytes or max_memory, or name fewer operators\n"
+        "ERROR: recipes/tiny.yaml: tiny: no cut into 2 parts meets the limits; expected limits "
+        "that some cut can meet; raise max_bytes or max_memory, or list fewer unsupported "
+        "operators\n"
     ) in refused.stdout
 
 
@@ -82,7 +83,7 @@ def test_three_parts_with_times(torch_scratch: Scratch) -> None:
     [
         (
             "parts=1",
-            "parts=1: this is not a number that it can be; expected a whole number from 2 to 8",
+            "parts=1: is not a valid number; expected a whole number from 2 to 8",
         ),
         ("max_bytes=much", "max_bytes: 'much' is not a size; expected one such as 20GB"),
         (
@@ -90,7 +91,7 @@ def test_three_parts_with_times(torch_scratch: Scratch) -> None:
             "unsupported=TopL: the model has no operator 'TopL'; expected one of ",
         ),
         ("cut=99", "cut=99: there are "),
-        ("measure=1", "measure=1: this is no answer; expected 'yes' or 'no'"),
+        ("measure=1", "measure=1: is not a valid answer; expected 'yes' or 'no'"),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_told(torch_scratch: Scratch, wish: str, told: str) -> None:

@@ -11,8 +11,8 @@ from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.suggest.advice import _chosen
 from partition_core.suggest.appraisal import appraised
-from partition_core.suggest.flow import Flow, flow_of, undecided
-from partition_core.suggest.naming import Said, said, words_of
+from partition_core.suggest.flow import Flow, flow_of, unknown_sizes
+from partition_core.suggest.naming import CutText, cut_text, words_of
 from partition_core.suggest.search import Wishes, pareto_front
 from partition_core.suggest.text import comparison, recipe_lines, unmarkable
 
@@ -58,7 +58,7 @@ def test_constants_and_marks_are_no_part_of_the_flow() -> None:
     assert flow.steps[0].flops == 2 * 2 * 4 * 64
     # The sum is read by way of a constant, so its weight goes where the sum is needed.
     assert [flow.weights[one].name for one in flow.steps[1].weights] == ["b"]
-    assert undecided(model()) == []
+    assert unknown_sizes(model()) == []
 
 
 def test_memory_is_the_most_that_lives_at_once_and_outputs_stay() -> None:
@@ -89,22 +89,22 @@ def test_a_cut_is_said_by_marks_and_modules_and_what_has_none_is_told() -> None:
     words = words_of(made, flow, "net")
     assert words.modules == {"c": "conv", "e": "pool"}
     assert words.efforts(flow) == (1, 1, 16, 2, 1)
-    found = said(words, flow, (0, 1, 1, 1))
+    found = cut_text(words, flow, (0, 1, 1, 1))
     assert found.segments == [
         (["whole:input"], ["middle:output"]), (["middle:output"], ["whole:output"])
     ]  # fmt: skip
-    assert (list(found.known), found.new, found.unsaid) == (["whole", "middle"], {}, {})
-    assert list(said(words, flow, (0, 0, 0, 1)).unsaid) == ["d"]
-    assert said(words, flow, (0, 0, 0, 1)).new == {"pool": "pool"}
-    lines = list(recipe_lines(said(words, flow, (0, 0, 0, 1)), {}, ["a.onnx", "b.onnx"]))
-    assert lines[0] == "# No mark can name 'd': no module gives it alone."
+    assert (list(found.known), found.new, found.unmarkable) == (["whole", "middle"], {}, {})
+    assert list(cut_text(words, flow, (0, 0, 0, 1)).unmarkable) == ["d"]
+    assert cut_text(words, flow, (0, 0, 0, 1)).new == {"pool": "pool"}
+    lines = list(recipe_lines(cut_text(words, flow, (0, 0, 0, 1)), {}, ["a.onnx", "b.onnx"]))
+    assert lines[0] == "# No mark can name 'd': no module returns only it."
 
 
 def test_the_cut_of_choice_is_one_that_marks_can_name() -> None:
     flow = flow_of(model())
     appraisal = appraised(flow, (0, 1, 1, 1))
     even, uneven = replace(appraisal, share=600), replace(appraisal, share=999)
-    named, unnamed = Said(), Said(unsaid={"d": None})
+    named, unnamed = CutText(), CutText(unmarkable={"d": None})
     for cuts, expected in (
         ([(even, unnamed), (uneven, named), (even, named)], 2),
         ([(even, unnamed), (uneven, named)], 1),
@@ -116,7 +116,7 @@ def test_the_cut_of_choice_is_one_that_marks_can_name() -> None:
         assert _chosen(best, every, 1) == 0
     assert list(unmarkable([], 2)) == []
     assert list(unmarkable([1, 3], 4)) == [
-        "No mark can name what crosses, of cut 1, 3: mark a function of your own there."
+        "No mark can name what crosses in cut 1, 3: mark a function of your own there."
     ]
 
 

@@ -257,7 +257,7 @@ def test_extending_is_possible_up_to_its_limit_and_not_beyond(tmp_path: Path) ->
     for number in range(1, MAX_EXTENDS + 2):
         written(tmp_path, f"extends: r{number - 1}.yaml\n", f"r{number}")
     assert read_recipe(tmp_path / f"recipes/r{MAX_EXTENDS}.yaml", tmp_path)
-    with pytest.raises(RecipeError, match="extends too many recipes"):
+    with pytest.raises(RecipeError, match="the chain of 'extends' is too long"):
         read_recipe(tmp_path / f"recipes/r{MAX_EXTENDS + 1}.yaml", tmp_path)
 
 
@@ -366,7 +366,7 @@ def test_words_that_some_readers_take_for_truths_are_text_where_no_truth_can_be(
     free = YOLO.replace("weights:", f"overrides: {{a: {word}}}\n  weights:")
     (line,) = told(tmp_path, free)
     assert line.startswith("recipes/x.yaml:4: model.overrides.a: ")
-    assert "is true or false to some readers of YAML" in line
+    assert "is a boolean to some YAML parsers" in line
 
 
 def test_problems_come_in_the_order_of_the_lines(tmp_path: Path) -> None:
@@ -720,6 +720,6 @@ def test_a_recipe_whose_build_folder_windows_cannot_have_is_refused(
     with pytest.raises(RecipeError) as error:
         read_recipe(path, tmp_path)
     assert (
-        f"'{name}' cannot be the name of a recipe; Windows has no such file or folder; rename the "
-        "file"
+        f"'{name}' cannot be the name of a recipe; Windows does not allow a file or folder of that "
+        "name; rename the file"
     ) in str(error.value)

@@ -118,7 +118,7 @@ def test_aliases_are_counted_where_they_are_expanded() -> None:
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
-    assert "holds the alias itself" in problems("a: &x {b: *x}")[0]
+    assert "contains the alias itself" in problems("a: &x {b: *x}")[0]
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 5000])
@@ -137,7 +137,7 @@ def test_aliases_cannot_nest_deeper_than_brackets() -> None:
 
 
 def test_a_file_that_is_too_big_is_refused() -> None:
-    assert "is too big" in problems(b"#" * (MAX_BYTES + 1))[0]
+    assert "is too large" in problems(b"#" * (MAX_BYTES + 1))[0]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key() -> None:

@@ -2,10 +2,10 @@
 const byId = (id) => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-// The theme: the system's until a person chooses, then that choice.
+// The theme: the system's until the user picks one.
 const root = document.documentElement;
 const remembered = () => { try { return localStorage.getItem("partition-core theme"); } catch { return null; } };
-const remember = (theme) => { try { localStorage.setItem("partition-core theme", theme); } catch { /* a page from a file may not */ } };
+const remember = (theme) => { try { localStorage.setItem("partition-core theme", theme); } catch { /* not allowed for a file: page */ } };
 if (remembered()) root.dataset.theme = remembered();
 byId("theme").addEventListener("click", () => {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -13,8 +13,8 @@ byId("theme").addEventListener("click", () => {
   remember(root.dataset.theme);
 });
 
-// The size of the map: as wide as its place, but neither larger than life nor too small to read
-// unless asked for. Where Graphviz was missing there is none.
+// The size of the map: as wide as its container, but neither enlarged nor too small to read unless
+// the user zooms. Without Graphviz there is no map.
 const showMap = (canvas) => {
   const map = canvas.querySelector("svg");
   const natural = { width: Number(map.getAttribute("width")), height: Number(map.getAttribute("height")) };
@@ -34,17 +34,17 @@ const showMap = (canvas) => {
   resize();
   canvas.scrollLeft = (canvas.scrollWidth - canvas.clientWidth) / 2;
 
-  // A box or a mark that is chosen tells its figures.
+  // A selected box or mark shows its figures.
   const figures = JSON.parse(byId("figures").textContent);
   const details = byId("details");
-  const element = (name, text) => { const made = document.createElement(name); made.textContent = text; return made; };
+  const element = (name, text) => { const created = document.createElement(name); created.textContent = text; return created; };
   const choose = (shape) => {
     all(".chosen", map).forEach((other) => other.classList.remove("chosen"));
     shape.classList.add("chosen");
-    const told = figures[shape.id];
+    const shown = figures[shape.id];
     const list = document.createElement("dl");
-    for (const [name, text] of told.rows) list.append(element("dt", name), element("dd", text));
-    details.replaceChildren(element("h3", told.title), list);
+    for (const [name, text] of shown.rows) list.append(element("dt", name), element("dd", text));
+    details.replaceChildren(element("h3", shown.title), list);
   };
   for (const shape of all(".box, .border", map)) {
     if (!figures[shape.id]) continue;
@@ -59,20 +59,20 @@ const showMap = (canvas) => {
 };
 if (byId("canvas")) showMap(byId("canvas"));
 
-// Detections, best first: which picture, from which score on, and which of them have names.
+// Detections, best first: the picture, the minimum score, and which of them have names.
 const picture = byId("picture");
 const score = byId("score");
 const show = () => {
-  byId("score-told").textContent = Number(score.value).toFixed(2);
-  for (const one of all(".pictures")) one.hidden = one.dataset.picture !== picture.value;
+  byId("score-shown").textContent = Number(score.value).toFixed(2);
+  for (const group of all(".pictures")) group.hidden = group.dataset.picture !== picture.value;
   for (const figure of all("figure")) {
     let shown = 0;
-    for (const one of all(".detection", figure)) {
-      const visible = Number(one.dataset.score) >= Number(score.value);
-      one.toggleAttribute("hidden", !visible);
+    for (const detection of all(".detection", figure)) {
+      const visible = Number(detection.dataset.score) >= Number(score.value);
+      detection.toggleAttribute("hidden", !visible);
       shown += visible;
-      // Of many boxes the best ones keep their names; the others show theirs when chosen.
-      one.classList.toggle("named", visible && shown <= 12);
+      // The best boxes keep their names; the others show theirs when focused.
+      detection.classList.toggle("named", visible && shown <= 12);
     }
     figure.querySelector(".shown").textContent = shown;
   }
