@@ -129,7 +129,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
 
 def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
     """Return the artifacts, and their paths, that a run was about."""
-    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.outline.artifacts]
+    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.info.artifacts]
     return [(name, target) for name, target in named if target in there]
 
 

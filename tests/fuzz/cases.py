@@ -161,7 +161,7 @@ def _change(seed: int) -> None:
 
 def _built() -> None:
     (build,) = Run(folder(), ["x"]).builds
-    for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+    for step in ("export", *(f"cut {name}" for name in build.info.segments), "prove"):
         build.carry_out(step, quiet)
     list(build.advice({}, quiet))
 

@@ -143,7 +143,7 @@ def test_a_build_folder_that_cannot_be_written_is_found_before_the_work(
         build.carry_out("export", lambda _: None)
     told = str(error.value)
     assert told.startswith(f"build/x: cannot be written: {REFUSING[kind]}; expected ")
-    rest = HELPS if kind == "a full disk" else f"let '{folder}' be a folder that you may write to"
+    rest = HELPS if kind == "a full disk" else f"make '{folder}' a folder that you may write to"
     assert told.endswith(rest)
     assert sorted(project.folder.rglob("*")) == before
 

@@ -178,7 +178,7 @@ def test_what_does_not_fit_in_files_is_told_at_once_before_anything_is_exported(
         f"{at}[1]: input 'rate' has the dims [] in 'export.inputs', and [1] here",
     ]
     assert lines[4].startswith(f"{at}[2]: 'c.npz' is not an '.npz' file of plain arrays; ")
-    assert lines[5:] == [f"{at}[3]: 'd.npz' holds no array; {known}"]
+    assert lines[5:] == [f"{at}[3]: 'd.npz' contains no array; {known}"]
     after = project.files()
     assert {name for name in after if name not in before} <= {".doit.db"}
     assert not (project.folder / "build" / "text").exists()
