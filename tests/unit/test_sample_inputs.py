@@ -216,7 +216,7 @@ def test_an_array_is_cut_or_repeated_for_another_size() -> None:
 def test_an_array_of_the_other_byte_order_is_no_array_of_the_dtype(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, x=np.zeros(2, ">f4"))
-    with pytest.raises(Exception, match="input 'x' is float32 there, and >f4 here"):
+    with pytest.raises(Exception, match="input 'x' is float32 there, but >f4 here"):
         given_arrays([file], {"x": Expected("float32", (2,))}, "there", lambda p: Place(path=p))
 
 

@@ -1,4 +1,4 @@
-"""What is known of a module that a user's factory returns, without loading it."""
+"""What is known of a module from a user's factory without loading it."""
 
 from __future__ import annotations
 
