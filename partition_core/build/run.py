@@ -189,8 +189,8 @@ class RecipeBuild:
                 self.carry_out(step, say)
         return publish(self.plan, artifact)
 
-    def advice(self, given: Mapping[str, str], say: Say) -> Iterator[str]:
-        """Yield lines about where to cut the model; `given` are the user's options by name.
+    def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
+        """Yield lines about where to cut the model; `wishes` are the user's options by name.
 
         Raises PartitionError.
         """
@@ -198,7 +198,7 @@ class RecipeBuild:
         from partition_core.suggest.advice import advice, measured_model
         from partition_core.suggest.wishes import SuggestOptions
 
-        options = SuggestOptions.of(given)
+        options = SuggestOptions.of(wishes)
         if self.is_up_to_date:
             self.carry_out(EXPORT, say)  # its result may have been removed
         self.plan.result_of(EXPORT)

@@ -183,17 +183,17 @@ def fitted(array: Array, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def given_inputs(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
+def inputs_from_files(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
     """Return the arrays of the files that the recipe of a torch model names, a dict for each file.
 
     Raises ProofError for everything that does not fit `export.inputs`.
     """
     expected = {spec.name: Expected(spec.dtype, spec.shape) for spec in recipe.export.inputs}
     files = [root / name for name in recipe.proof.inputs]
-    return given_arrays(files, expected, "in 'export.inputs'")
+    return arrays_from_files(files, expected, "in 'export.inputs'")
 
 
-def given_arrays(
+def arrays_from_files(
     files: Sequence[Path], inputs: Mapping[str, Expected], origin: str
 ) -> list[dict[str, Array]]:
     """Return the arrays in each of `files`, which may leave out some of `inputs`.

@@ -89,10 +89,10 @@ def source_module(job: Job) -> str:
     return f"sources.{job.recipe.model.source}.source"
 
 
-def check_given_inputs(job: Job) -> None:
+def check_input_files(job: Job) -> None:
     """Raise ProofError for input files that do not fit the inputs of a traced model."""
     if job.recipe.proof.inputs:
-        from partition_core.sources.samples import given_inputs
+        from partition_core.sources.samples import inputs_from_files
 
         with in_recipe(job.file):
-            given_inputs(job.recipe, job.root)
+            inputs_from_files(job.recipe, job.root)

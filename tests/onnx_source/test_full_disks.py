@@ -106,7 +106,7 @@ def test_two_full_disks_are_told_with_what_helps(
     (error,) = [line for line in run.stdout.splitlines() if line.startswith("ERROR")]
     told = f"ERROR: {own}: No space left on device, for '"
     assert error.startswith(told)
-    assert error.removeprefix(told).partition("'")[0] in ("end2end.onnx", "given.onnx")
+    assert error.removeprefix(told).partition("'")[0] in ("end2end.onnx", "extended.onnx")
     assert error.endswith(f"'; {HELPS}")
     assert "/work/" not in error
     assert "Traceback" not in run.stdout

@@ -165,7 +165,7 @@ def _best_or_all(scores: torch.Tensor, limit: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Exceptional:
+class ClassPatch:
     """An attribute of a class or module of mmdet, `owner`, and its replacement.
 
     `traced` means that mmdet's own version runs in PyTorch and only a trace needs the replacement.
@@ -184,36 +184,36 @@ _FUSION = f"{_FUSIONS}.maskformer_fusion_head"
 
 EXCEPTIONS = (
     # mmdet 3.3 reads `loss_cls` when it predicts, and this head never sets it.
-    Exceptional(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
+    ClassPatch(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
     # A Python loop over classes and detections.
-    Exceptional(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
+    ClassPatch(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
     # A Python loop over masks.
-    Exceptional(_FUSION, "mask2bbox", mask2bbox, True),
+    ClassPatch(_FUSION, "mask2bbox", mask2bbox, True),
     # A Python loop over queries, which reads their areas and classes as Python numbers.
-    Exceptional(
+    ClassPatch(
         f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
     ),
     # A Python loop over detections, which pastes their masks into a map.
-    Exceptional(
+    ClassPatch(
         f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
         "_predict_single",
         panoptic_masks.fused,
         True,
     ),
     # A top-k over a data-dependent number of anchors, even if there are fewer than k.
-    Exceptional(
+    ClassPatch(
         f"{_HEADS}.guided_anchor_head.GuidedAnchorHead",
         "_predict_by_feat_single",
         guided_predict,
         True,
     ),
     # A Python loop over the pictures with a box, which reads their indices.
-    Exceptional(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
+    ClassPatch(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
 )
 """Every exception, below its reason."""
 
 
-def _owner(row: Exceptional) -> Any:
+def _owner(row: ClassPatch) -> Any:
     try:
         return importlib.import_module(row.owner)
     except ModuleNotFoundError:

@@ -10,7 +10,7 @@ from partition_core.recipe.places import in_recipe
 from partition_core.sources.job import Job
 from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
 from partition_core.sources.source import InputFile
-from partition_core.sources.source import check_given_inputs as check
+from partition_core.sources.source import check_input_files as check
 
 if TYPE_CHECKING:
     from partition_core.recipe.values import MmdetModel

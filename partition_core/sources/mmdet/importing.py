@@ -25,24 +25,24 @@ _CONFIGS = "configs"
 _NEEDED = ("deploy_cfg", "model_cfg")
 
 
-def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
+def import_mmdeploy(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
     """Write the recipe for `deploy_cfg` and `model_cfg`; yield lines about what it leaves out.
 
     It is named `recipe`, or after the model's config. No recipe is overwritten. Raises
     PartitionError, also, once it is written, for everything that is wrong with the recipe.
     """
-    missing = [name for name in _NEEDED if not given.get(name)]
+    missing = [name for name in _NEEDED if not variables.get(name)]
     if missing:
         expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
         raise BuildError(
             *(problem("import_mmdeploy", f"{name} is missing", expected) for name in missing)
         )
-    deploy = root / given["deploy_cfg"]
+    deploy = root / variables["deploy_cfg"]
     if not deploy.is_file():
-        raise BuildError.at("deploy_cfg", *missing_file(root, given["deploy_cfg"]))
-    config, remarks = _model_config(given["model_cfg"], root)
+        raise BuildError.at("deploy_cfg", *missing_file(root, variables["deploy_cfg"]))
+    config, remarks = _model_config(variables["model_cfg"], root)
     model = find_config(config, root, "model_cfg")
-    name = given.get("recipe") or model.stem.replace(".", "_")
+    name = variables.get("recipe") or model.stem.replace(".", "_")
     if not _NAME.fullmatch(name):
         what = f"'{name}' cannot be the name of a recipe"
         raise BuildError.at("recipe", what, "expected letters, digits, '_', '-'")

@@ -113,7 +113,7 @@ def _along(low: torch.Tensor, high: torch.Tensor, size: int) -> tuple[torch.Tens
 
 
 def _empty_instances(detector: Any) -> Callable[..., Any]:
-    """Return mmdet's `empty_instances` with masks of the size of unpasted ones.
+    """Return mmdet's `empty_instances` with masks of the unpasted size.
 
     mmdet's own are as large as the picture, since they are pasted.
     """

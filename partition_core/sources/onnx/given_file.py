@@ -59,7 +59,7 @@ _IN_ONE_LINE = {"inputs": "partition.from", "outputs": "partition.to"}
 
 
 @dataclass(frozen=True)
-class GivenFile:
+class MarkedFile:
     """An ONNX file, the tensors that a recipe marks in it, and the tensor of each reference."""
 
     model: Model
@@ -67,7 +67,7 @@ class GivenFile:
     marks: dict[str, str]
 
 
-def marked_by(job: Job, path: Path) -> GivenFile:
+def marked_by(job: Job, path: Path) -> MarkedFile:
     """Return the ONNX file at `path` with the marks of a job's recipe; raises PartitionError."""
     model = opened(job.file, path)
     with about(job.file, path):
@@ -80,7 +80,7 @@ def marked_by(job: Job, path: Path) -> GivenFile:
         _check_segments(job, model, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
-    return GivenFile(model, added, {str(t.reference): t.seen.name for t in reachable})
+    return MarkedFile(model, added, {str(t.reference): t.seen.name for t in reachable})
 
 
 def opened(file: RecipeFile, path: Path) -> Model:
@@ -180,7 +180,7 @@ def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
 
 def samples_for(job: Job, model: Model) -> list[Sample]:
     """Return the inputs that the file runs on; raises PartitionError for unfit files."""
-    from partition_core.sources.samples import Sample, given_arrays, samples_of
+    from partition_core.sources.samples import Sample, arrays_from_files, samples_of
 
     recipe = job.recipe
     entries = _model(recipe).inputs
@@ -191,7 +191,7 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
                 raise CutError.at("export.inputs", *ALL_FIXED)
             return samples_of(specs, ())
         files = [job.root / name for name in recipe.proof.inputs]
-        from_files = given_arrays(files, expected_inputs(model), IN_THE_FILE)
+        from_files = arrays_from_files(files, expected_inputs(model), IN_THE_FILE)
         _check_shapes(from_files, entries)
         return [
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)

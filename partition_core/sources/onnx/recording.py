@@ -76,7 +76,7 @@ def without_links(source: Path, model: Model, scratch: Path) -> Path:
     files = {location: (source.parent / location).resolve() for location in locations(model)}
     if all(path.is_relative_to(folder) for path in files.values()):
         return source
-    copy = scratch / "given" / source.name
+    copy = scratch / "copy" / source.name
     for target, path in {copy: source.resolve(), **_below(copy.parent, files)}.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(path, target)
@@ -141,7 +141,7 @@ class _Original:
     def session(self, added: Sequence[str], seed: int) -> Runner:
         file = self.source
         if added or mark_functions(self.model):
-            file = with_outputs(file, added, self.scratch / "given.onnx")
+            file = with_outputs(file, added, self.scratch / "extended.onnx")
             with file.open("ab") as stream:
                 stream.write(mark_definitions(self.model))
         data = self.source.parent if file != self.source and locations(self.model) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from partition_core.base import packages
 from partition_core.sources.job import Job
 from partition_core.sources.source import InputFile
-from partition_core.sources.source import check_given_inputs as check
+from partition_core.sources.source import check_input_files as check
 
 __all__ = ["check", "files", "versions"]
 

@@ -11,7 +11,7 @@ from torch import nn
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Recipe, TorchModel
 from partition_core.sources.samples import (
-    given_inputs,
+    inputs_from_files,
     range_notes,
     ranged,
     samples_of,
@@ -33,7 +33,7 @@ def load(recipe: Recipe, source: TorchModel, root: Path) -> TraceableModel:
     user_module = _user_module(source, place).eval()
     check_followed(user_module)
     module, specs = called(user_module, recipe.export)
-    files = given_inputs(recipe, root)
+    files = inputs_from_files(recipe, root)
     samples = samples_of(specs, files)
     ranges = read_ranges(module, specs, typical_sample(specs, files), samples)
     inputs = ranged(specs, ranges)
