@@ -131,7 +131,7 @@ def _build(row: Row, recipe: str) -> None:
     row.note(exported=True)
     marks = {mark.name for mark in build.plan.file.recipe.marks}
     row.note(marked=marks == _marks_in(build))
-    for name in build.outline.segments:
+    for name in build.overview.segments:
         build.carry_out(f"cut {name}", row.say)
     row.note(cut=True)
     try:
@@ -140,7 +140,7 @@ def _build(row: Row, recipe: str) -> None:
         wrong = [str(one.place).startswith("segment") for one in error.problems]
         row.note(chain_equal=not any(wrong), predict_equal=all(wrong))
         raise
-    for artifact in (END2END, *build.outline.segments, MANIFEST):
+    for artifact in (END2END, *build.overview.segments, MANIFEST):
         build.publish(artifact, row.say)
     manifest = json.loads(Path("build", RECIPE, MANIFEST).read_text(encoding="utf-8"))
     row.note(chain_equal=True, predict_equal=True, detections=_counts(manifest["proof"]))

@@ -1,4 +1,4 @@
-"""Carries out steps: look up, work in a private folder, check what came out, keep it."""
+"""Carries out steps: look up, work in a private folder, check the outputs, store them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from partition_core.base.fingerprint import Fingerprint, changes
 from partition_core.base.progress import Say
 from partition_core.build.note_forms import FINGERPRINT
 from partition_core.build.plan import Plan
-from partition_core.build.step import Entries, Step, changed_meanwhile, gone
+from partition_core.build.step import Entries, Step, inputs_changed_error, missing_result_error
 from partition_core.build.steps import EXPORT, module_of
 from partition_core.store.entry import Origin, Result
 from partition_core.store.tiers import Store
@@ -22,19 +22,19 @@ T = TypeVar("T")
 
 
 def carry_out(plan: Plan, name: str, say: Say) -> bool:
-    """Do the work of the step called `name` unless its result is there; return whether it was done.
+    """Carry out the step called `name` unless its result is cached; return whether it ran.
 
-    Raises PartitionError. One process at a time works on a step; the others then find its result.
-    If the step has another fingerprint after the work, an input changed meanwhile and nothing is
-    kept.
+    Raises PartitionError. One process at a time works on a step; the others then get a cache hit.
+    If the fingerprint differs after the work, an input changed meanwhile and the result is
+    discarded.
     """
     step = plan.step(name)
     if step is None:
-        raise gone(name)
+        raise missing_result_error(name)
     store, row = plan.project.store, plan.names[name].row
     work = module_of(row.kind).work(plan.job(name, say), plan.names[name].subject)
 
-    def act(folder: Path) -> tuple[Step, Result]:
+    def work_and_store(folder: Path) -> tuple[Step, Result]:
         start = time.monotonic()
         outcome = work(folder)
         _check_outputs(step, folder)
@@ -51,13 +51,13 @@ def carry_out(plan: Plan, name: str, say: Say) -> bool:
         if plan.is_done(step):
             return False
         plan.project.check_build_folder(plan.recipe)
-        after, result = _in_private_folder(store, act)
+        after, result = _in_private_folder(store, work_and_store)
         if _is_followed(plan, step):
-            plan.exports.keep(after.fingerprint)
+            plan.exports.store_list(after.fingerprint)
     plan.remember(after, result)
     if step.name == EXPORT:
         # A traced program refers to itself: its weights would stay beside those of the proof.
-        del work, act
+        del work, work_and_store
         gc.collect()
     return True
 
@@ -67,7 +67,7 @@ def _is_followed(plan: Plan, step: Step) -> bool:
 
 
 def _in_private_folder(store: Store, act: Callable[[Path], T]) -> T:
-    """Act in a private folder on the store's disk, or again in another one if that disk refuses."""
+    """Act in a private folder on the store's disk, or retry in another one if that disk fails."""
     try:
         with store.private_folder() as folder:
             return act(folder)
@@ -79,25 +79,25 @@ def _in_private_folder(store: Store, act: Callable[[Path], T]) -> T:
 
 
 def _check_outputs(step: Step, folder: Path) -> None:
-    made = {path.name for path in folder.iterdir()}
-    wrong = [f"'{name}' is missing" for name in step.files if name not in made]
-    wrong += [f"'{name}' is not declared" for name in sorted(made - set(step.files))]
-    if wrong:
-        raise BuildError.at(step.name, "; ".join(wrong), "expected what the step declares")
+    outputs = {path.name for path in folder.iterdir()}
+    problems = [f"'{name}' is missing" for name in step.files if name not in outputs]
+    problems += [f"'{name}' is not declared" for name in sorted(outputs - set(step.files))]
+    if problems:
+        raise BuildError.at(step.name, "; ".join(problems), "expected the declared outputs")
 
 
 def _afterwards(plan: Plan, step: Step, followed: Entries) -> Step:
-    """Return the step with what it turned out to depend on; raises BuildError if what was known
-    before it ran is another now."""
-    fresh = plan.afresh()
+    """Return the step with what it depended on while it ran; raises BuildError if an input known
+    before that has changed."""
+    fresh = plan.fresh_copy()
     if step.name == EXPORT:
         before, now = Fingerprint(plan.exports.known), Fingerprint(fresh.exports.known)
         after = plan.export_with(followed)
     else:
         again = fresh.step(step.name)
         if again is None:
-            raise changed_meanwhile(step.name, ["its start is gone"])
+            raise inputs_changed_error(step.name, ["the result that it starts from was removed"])
         before, now, after = step.fingerprint, again.fingerprint, again
     if now != before:
-        raise changed_meanwhile(step.name, changes(before, now))
+        raise inputs_changed_error(step.name, changes(before, now))
     return after

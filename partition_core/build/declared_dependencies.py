@@ -1,4 +1,4 @@
-"""What a recipe declares that its model depends on, as entries of a fingerprint."""
+"""The dependencies that a recipe declares for its model, as fingerprint entries."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from partition_core.recipe.values import DependsOn
 
 
 def declared_inputs(job: StepJob, depends_on: DependsOn | None) -> Iterator[tuple[str, str]]:
-    """Yield the declared files and packages with what stands for them.
+    """Yield the declared files and packages with their digests and versions.
 
     Raises BuildError for a pattern without a file, and for a package that is not installed.
     """
     if depends_on is None:
         return
-    told: dict[str, str] = {}
+    entries: dict[str, str] = {}
+    state = job.project.dependency_state
     for index, pattern in enumerate(depends_on.files):
-        found = list(_files(job, pattern))
-        if not found:
+        paths = list(_files(job, pattern))
+        if not paths:
             place = job.file.place(f"model.depends_on.files[{index}]")
             raise BuildError.at(place, *missing_file(job.root, pattern))
-        for path in found:
+        for path in paths:
             label = f"{labels.FILE} {labels.path_text(path, job.root)}"
-            told[label] = job.project.around.text(label)
+            entries[label] = state.text(label)
     for index, name in enumerate(depends_on.packages):
         label = f"{labels.PACKAGE} {name}"
-        told[label] = job.project.around.text(label)
-        if told[label] == MISSING:
+        entries[label] = state.text(label)
+        if entries[label] == MISSING:
             place = job.file.place(f"model.depends_on.packages[{index}]")
-            near = suggestion(name, installed_names(job.project.around.search))
+            near = suggestion(name, installed_names(state.search))
             raise BuildError.at(place, f"no package '{name}' is installed", "", near)
-    yield from told.items()
+    yield from entries.items()
 
 
 def _files(job: StepJob, pattern: str) -> Iterator[str]:
-    """Yield the files that a path or a pattern means, sorted."""
+    """Yield the files that match a path or a pattern, sorted."""
     full = str(job.root / pattern)
     if glob.has_magic(pattern):
         for folder in _folders(full):
@@ -56,7 +57,7 @@ def _files(job: StepJob, pattern: str) -> Iterator[str]:
 
 
 def _folders(pattern: str) -> Iterator[str]:
-    """Yield the folders in which a file that appears may be one that a pattern means."""
+    """Yield the folders in which a new file could match a pattern."""
     folder = os.path.dirname(pattern)
     while glob.has_magic(folder):
         folder = os.path.dirname(folder)

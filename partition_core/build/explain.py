@@ -1,4 +1,4 @@
-"""Why a build would do what it would do: one line for each step, and nothing is changed."""
+"""Why a build would do what it would do, one line per step; changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _verdict(
     plan: Plan, name: str, step: Step | None, former: Mapping[str, Fingerprint], waiting: str
 ) -> str:
     if step is None:
-        return f"build if the {waiting} gives something new"
+        return f"build if the result of '{waiting}' changes"
     result = plan.result(step)
     if result is not None and plan.project.store.is_complete(result):
         return "up to date"
@@ -39,14 +39,14 @@ def _verdict(
     if plan.is_offered(step):
         return "fetch from the shared store"
     if result is not None:
-        return "build: its files left the store"
+        return "build: its files are no longer in the store"
     if name not in former:
         return "build: there is no earlier build"
-    told = changes(former[name], step.fingerprint)
-    if not told:
-        return "build: its result left the store"
-    more = f"; and {len(told) - _LONGEST} more" if len(told) > _LONGEST else ""
-    return f"build: {'; '.join(told[:_LONGEST])}{more}"
+    reasons = changes(former[name], step.fingerprint)
+    if not reasons:
+        return "build: its result is no longer in the store"
+    more = f"; and {len(reasons) - _LONGEST} more" if len(reasons) > _LONGEST else ""
+    return f"build: {'; '.join(reasons[:_LONGEST])}{more}"
 
 
 def _artifact_verdict(plan: Plan, artifact: str, waiting: str) -> str:
@@ -54,5 +54,5 @@ def _artifact_verdict(plan: Plan, artifact: str, waiting: str) -> str:
         return "publish if it is new and the proof holds"
     if is_published(plan, artifact):
         return "up to date"
-    there = (plan.project.build_folder(plan.recipe) / artifact).exists()
-    return f"restore: the file {'is another one' if there else 'is missing'}"
+    exists = (plan.project.build_folder(plan.recipe) / artifact).exists()
+    return f"restore: the file {'differs' if exists else 'is missing'}"

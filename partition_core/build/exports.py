@@ -1,7 +1,7 @@
-"""What an export depends on: what is known before it runs, and what earlier ones turned out to.
+"""What an export depends on: entries known before it runs, and those that earlier runs read.
 
-The first is the key of lists of labels in the store; with what the labels of one of them stand
-for now, it is the key of a result.
+The known entries are the key of label lists in the store; together with the current values of the
+labels of such a list, they are the key of a result.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _LISTED = "what exports read"
 
 
 class Exports:
-    """The exports of one recipe, that of now and those of which the store knows.
+    """The exports of one recipe: the current one and those that the store knows.
 
-    `known` are the inputs that are known before it runs, `paths` the files among them and those
-    that would be if they appeared. Raises PartitionError for one that is missing or wrong.
+    `known` are the inputs known before it runs, `paths` the files among them and those that would
+    count if they appeared. Raises PartitionError for one that is missing or wrong.
     """
 
     def __init__(self, job: StepJob) -> None:
         self.job = job
-        with job.digests.watched() as seen:
+        with job.digests.watched() as files:
             self.known: Entries = tuple(module_of(EXPORT).entries(job, ""))
-        self.paths: Collection[str] = tuple(seen)
-        self._learnt: tuple[Names, ...] = ()
+        self.paths: Collection[str] = tuple(files)
+        self._remote_lists: tuple[Names, ...] = ()
 
     @property
     def is_followed(self) -> bool:
-        """Whether the export runs code of the user, so that it must be seen what that reads."""
+        """Whether the export runs user code, so that what that reads must be followed."""
         return self.job.recipe.model.is_traced
 
     @functools.cached_property
@@ -44,8 +44,8 @@ class Exports:
         """The key of the lists."""
         return Fingerprint(((_LISTED, EXPORT), *self.known)).key
 
-    def lists_here(self) -> tuple[Names, ...]:
-        """Return the lists that are known on this machine, that of the build folder first.
+    def local_lists(self) -> tuple[Names, ...]:
+        """Return the lists known on this machine, the build folder's first.
 
         The list of an export that reads nothing is always among them.
         """
@@ -53,23 +53,23 @@ class Exports:
             return ((),)
         return merged(self._usable(self._known_here()), [()])
 
-    def lists_everywhere(self) -> tuple[Names, ...]:
-        """Return the lists that are known here, and those that others have now."""
+    def all_lists(self) -> tuple[Names, ...]:
+        """Return the lists known on this machine and those now in the shared store."""
         if not self.is_followed:
             return ((),)
-        shared = self.job.store.shared_lists(self.key)
-        return self._usable(merged(self._known_here(), shared))
+        remote = self.job.store.shared_lists(self.key)
+        return self._usable(merged(self._known_here(), remote))
 
     def _known_here(self) -> tuple[Names, ...]:
-        here = self.job.store.lists(self.key)
-        return merged(self._published(), self._learnt, here)
+        stored = self.job.store.lists(self.key)
+        return merged(self._published(), self._remote_lists, stored)
 
-    def learn(self, lists: tuple[Names, ...]) -> None:
-        """Take lists that others know."""
-        self._learnt = lists
+    def add_remote_lists(self, lists: tuple[Names, ...]) -> None:
+        """Use the lists of a shared store as well."""
+        self._remote_lists = lists
 
-    def keep(self, fingerprint: Fingerprint) -> None:
-        """Keep the list of an export whose fingerprint turned out to be this."""
+    def store_list(self, fingerprint: Fingerprint) -> None:
+        """Put the label list of an export with this fingerprint into the store."""
         if self.is_followed:
             self.job.store.add_lists(self.key, self.entry([self.names_of(fingerprint)]))
 
@@ -78,21 +78,23 @@ class Exports:
         return tuple(label for label, _ in fingerprint.entries[len(self.known) :])
 
     def entry(self, lists: Iterable[Names]) -> Result:
-        """Return the entry of the store that has these lists."""
+        """Return the store entry that has these lists."""
         return entry_of(self.job.recipe.name, _LISTED, lists)
 
     def entries_of(self, names: Names) -> Entries:
-        """Return the labels of a list with what stands for their subjects now."""
+        """Return the labels of a list with their current values."""
         known = dict(self.known)
-        return self.job.project.around.entries(name for name in names if name not in known)
+        return self.job.project.dependency_state.entries(
+            name for name in names if name not in known
+        )
 
     @staticmethod
     def _usable(lists: tuple[Names, ...]) -> tuple[Names, ...]:
-        """Return the lists in which nothing is a label that only another version knows."""
+        """Return the lists without a label that only another version knows."""
         return tuple(names for names in lists if all(parsed(name) for name in names))
 
     def _published(self) -> tuple[Names, ...]:
-        """Return the list of the export that is in the build folder, if there is one."""
+        """Return the list of the export in the build folder, if there is one."""
         former = former_manifest(self.job.project.build_folder(self.job.recipe.name))
         if EXPORT not in former.fingerprints:
             return ()

@@ -1,5 +1,5 @@
-"""What decides a step's result besides the recipe, as entries of a fingerprint: packages, our own
-code, and files that a recipe names."""
+"""What decides a step's result besides the recipe, as fingerprint entries: packages, our own code,
+and files that a recipe names."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ Entries = Iterator[tuple[str, str]]
 _READING_PACKAGES = ("jsonschema", "pyyaml", "referencing")
 
 
-def surroundings(job: StepJob, kind: str, found: Entries, *modules: str) -> Entries:
-    """Yield what every result of a kind of step depends on: settings, versions, our own code.
+def common_entries(job: StepJob, kind: str, package_versions: Entries, *modules: str) -> Entries:
+    """Yield what every result of a kind of step depends on: settings, packages, our own code.
 
-    `found` are the versions, and `modules` those that the work imports by their name besides its
-    own.
+    `modules` are those that the work imports by name, besides its own.
     """
-    yield from _of_module(job, work_of(kind), found, *modules)
+    yield from _of_module(job, work_of(kind), package_versions, *modules)
 
 
 def running_versions() -> Entries:
@@ -37,25 +36,25 @@ def running_versions() -> Entries:
 
 
 def measuring_entries(job: StepJob) -> Entries:
-    """Yield what measuring depends on, besides model and inputs; the machine is no part of it."""
+    """Yield what measuring depends on besides model and inputs; the machine does not count."""
     yield from _of_module(job, MEASURING, running_versions())
 
 
-def _of_module(job: StepJob, module: str, found: Entries, *more: str) -> Entries:
-    if job.project.settings.salt:
-        yield "salt", job.project.settings.salt
-    yield from found
+def _of_module(job: StepJob, module: str, package_versions: Entries, *more: str) -> Entries:
+    if job.project.settings.cache_namespace:
+        yield "salt", job.project.settings.cache_namespace
+    yield from package_versions
     yield from own_code(job.project, module, *more)
 
 
 def reading_entries(project: Project) -> Entries:
-    """Yield what the reading of every recipe depends on, besides the recipe's files."""
+    """Yield what reading any recipe depends on besides its files."""
     yield from versions(_READING_PACKAGES)
     yield from own_code(project, READING)
 
 
 def own_code(project: Project, *modules: str) -> Entries:
-    """Yield the version of this package, and the digests of its files that `modules` consist of."""
+    """Yield the version of this package, and the digests of the files that make up `modules`."""
     yield from installed(("partition-core",))
     for label, path in code_files(*modules).items():
         yield f"code partition_core/{label}", project.digests.of(path) or ""
@@ -66,9 +65,9 @@ def proof_files(job: StepJob) -> Entries:
     proof = job.recipe.proof
     for key, kind, names in (("images", "image", proof.images), ("inputs", "inputs", proof.inputs)):
         for index, name in enumerate(names):
-            # Other machines have the file in another folder, and the same result.
-            own = f"{index} {Path(name).name}" if Path(name).is_absolute() else name
-            yield f"{kind} {own}", digest_of(job, job.root / name, f"proof.{key}[{index}]")
+            # Other machines have the file in another folder and get the same result.
+            label = f"{index} {Path(name).name}" if Path(name).is_absolute() else name
+            yield f"{kind} {label}", digest_of(job, job.root / name, f"proof.{key}[{index}]")
 
 
 def pinned_entry(job: StepJob) -> Entries:
@@ -93,7 +92,7 @@ def digest_of(job: StepJob, path: Path, at: str) -> str:
 
 
 def _lacking(root: Path, path: Path) -> tuple[str, ...]:
-    """Return what is wrong with a file that has no digest, what is expected, and what to do."""
+    """Return what is wrong with a file without a digest, what is expected, and what to do."""
     try:
         opened(path).close()
     except FileNotFoundError:
@@ -101,4 +100,4 @@ def _lacking(root: Path, path: Path) -> tuple[str, ...]:
         return missing_file(root, str(path.relative_to(root) if inside else path))
     except OSError as error:
         return (f"'{path.name}' cannot be read: {error.strerror}",)
-    return (f"'{path.name}' was not there a moment ago",)
+    return (f"'{path.name}' did not exist a moment ago",)

@@ -1,4 +1,4 @@
-"""Forms of values, of which the modules of steps make the forms of their results' notes."""
+"""Checks of values, from which the step modules compose the forms of their results' notes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 FINGERPRINT = "fingerprint"
-"""The note that has the entries of a result's fingerprint."""
+"""The note with the entries of a result's fingerprint."""
 REFERS = "refers to weights"
-"""The note of a cut that tells whether its segment needs a file with weights."""
+"""The note of a cut: whether its segment needs a weights file."""
 NOT_FOLLOWED = "not_followed"
-"""The note of an export that tells what it did that cannot be followed."""
+"""The note of an export that lists what it did that cannot be followed."""
 
 Form = Callable[[Any], bool]
-"""Whether the value of a note is what it must be; a note that is missing has the value `ABSENT`."""
+"""Whether the value of a note is valid; a missing note has the value `ABSENT`."""
 ABSENT = object()
 
 
@@ -27,13 +27,13 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def is_truth(value: Any) -> bool:
+def is_boolean(value: Any) -> bool:
     """Return whether a value is a boolean."""
     return isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number, and no boolean."""
+    """Return whether a value is a number other than a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -1,7 +1,7 @@
-"""The files of this package that decide what a step gives: what its module imports, and so on.
+"""The files of this package that decide what a step gives: its module and all that it imports.
 
 Found by reading `import` statements, without importing anything. Each run that opens a recipe
-reads them anew, so they are found by patterns, which takes a twentieth of the time of parsing.
+reads them again, so regular expressions find them, in a twentieth of the time of parsing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MEASURING = "build.measurements"
 ASIDE: Mapping[str, str] = {
     "build.exports": "looks up which entries the key of an export has",
     "build.fingerprint_entries": "makes these entries",
-    "build.result_checks": "whether a stored result is believed",
+    "build.result_checks": "whether a stored result is valid",
     "build.project": "folders and stores, whose content is known by its digest",
-    "base.progress": "bars for people",
+    "base.progress": "progress bars",
     "store": "bytes by their digest, verified whenever they are read",
 }
-"""Modules and packages that steps import but that do not decide what they give, and why not."""
+"""Modules and packages that steps import but that do not decide their results, and why."""
 
 _DATA: Mapping[str, str] = {
     "recipe.policies": "policies",
@@ -50,13 +50,13 @@ def work_of(kind: str) -> str:
 
 @functools.cache
 def code_files(*modules: str, package: Path = PACKAGE) -> Mapping[str, Path]:
-    """Return the files that `modules` consist of, by their paths in the folder `package`."""
+    """Return the files that make up `modules`, by their paths in the folder `package`."""
     files = _modules(package)
     closure = closure_of(*modules, package=package)
-    found = [files[name] for name in closure]
+    labels = [files[name] for name in closure]
     for folder in {_DATA[name] for name in closure if name in _DATA}:
-        found += (_label(path, package) for path in (package / folder).rglob("*.*"))
-    return {label: package / label for label in sorted(found)}
+        labels += (_label(path, package) for path in (package / folder).rglob("*.*"))
+    return {label: package / label for label in sorted(labels)}
 
 
 def closure_of(*modules: str, package: Path = PACKAGE) -> frozenset[str]:
@@ -65,13 +65,13 @@ def closure_of(*modules: str, package: Path = PACKAGE) -> frozenset[str]:
     The name of the package itself is empty.
     """
     pending = list(modules)
-    found: set[str] = set()
+    closure: set[str] = set()
     while pending:
         name = pending.pop()
-        if name not in found and not _is_aside(name):
-            found.add(name)
+        if name not in closure and not _is_aside(name):
+            closure.add(name)
             pending += _imported(name, package)
-    return frozenset(found)
+    return frozenset(closure)
 
 
 def _is_aside(module: str) -> bool:
@@ -95,9 +95,9 @@ def _label(path: Path, package: Path) -> str:
 
 @functools.cache
 def _imported(module: str, package: Path) -> frozenset[str]:
-    """Return the modules of the package that one of them names, not only for types.
+    """Return the modules of the package that one of them names, except only for types.
 
-    A literal counts like an import: it is for `importlib`, or for Python's option `-m`.
+    A string literal counts as an import: it is for `importlib` or Python's option `-m`.
     """
     files = _modules(package)
     text = (package / files[module]).read_text(encoding="utf-8")
@@ -106,11 +106,11 @@ def _imported(module: str, package: Path) -> frozenset[str]:
         base = match[1].removeprefix(".")
         names.add(base)
         names.update(f"{base}.{name}".removeprefix(".") for name in _NAME.findall(match[2] or ""))
-    return frozenset(way for name in names for way in _on_the_way(name) if way in files)
+    return frozenset(part for name in names for part in _prefixes(name) if part in files)
 
 
-def _on_the_way(name: str) -> Iterator[str]:
-    """Yield the names of the modules that importing the dotted `name` runs, if they are some."""
+def _prefixes(name: str) -> Iterator[str]:
+    """Yield the names of the modules that importing the dotted `name` would run."""
     yield ""
     parts = name.split(".")
     yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

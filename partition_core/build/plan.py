@@ -1,4 +1,4 @@
-"""What a recipe's build consists of: steps with their fingerprints, and what is known of them.
+"""What a recipe's build consists of: steps with their fingerprints and known results.
 
 Nothing is carried out here; `carry_out` does that.
 """
@@ -14,7 +14,7 @@ from partition_core.base.folders import END2END, MANIFEST, REPORT
 from partition_core.base.progress import Say
 from partition_core.build.exports import Exports
 from partition_core.build.project import Project
-from partition_core.build.result_checks import fits
+from partition_core.build.result_checks import is_valid
 from partition_core.build.step import Entries, Step, StepJob, job_of, models_in
 from partition_core.build.steps import EXPORT, StepName, module_of, steps_of
 from partition_core.graph.stored_models import StoredModel, weights_file
@@ -28,9 +28,9 @@ from partition_core.store.lists import Names
 class Plan:
     """The steps of one recipe in one project.
 
-    A step is None as long as the results that it starts from are not known. What was found out
-    is remembered for the life of the plan, and so is `is_all_published`, that there was nothing
-    left to do; `remember` takes the result of a step just carried out.
+    A step is None as long as the results that it starts from are not known. Steps and results are
+    cached for the life of the plan, and so is `is_all_published`; `remember` adds the result of
+    a step just carried out.
     """
 
     project: Project
@@ -72,56 +72,56 @@ class Plan:
         return {str(step): step for step in steps}
 
     def result(self, step: Step | None) -> Result | None:
-        """Return what is known on this machine of a step, or None; its files may be gone."""
+        """Return a step's result on this machine, or None; its files may be missing."""
         if step is None:
             return None
         if step.name not in self._results:
-            result = self.project.store.find(step.key, self.fitting(step))
+            result = self.project.store.find(step.key, self.validator(step))
             if result is None:
                 return None
             self.remember(step, result)
         return self._results[step.name]
 
     def result_of(self, name: str) -> Result | None:
-        """Return what is known on this machine of the step called `name`, or None."""
+        """Return the result on this machine of the step called `name`, or None."""
         return self.result(self.step(name))
 
     def is_done(self, step: Step | None) -> bool:
-        """Return whether the result of a step is here with all its files, fetched if need be."""
+        """Return whether a step's result is here with all its files, fetched if need be."""
         if step is None:
             return False
         if step.name == EXPORT:
             return self.fetch_export()
-        result = self.project.store.fetch(step.key, self.fitting(step))
+        result = self.project.store.fetch(step.key, self.validator(step))
         if result is not None:
             self.remember(step, result)
         return result is not None
 
     def is_offered(self, step: Step) -> bool:
-        """Return whether others have the result of a step, as far as can be known."""
-        steps = self._exports_by(self.exports.lists_everywhere()) if step.name == EXPORT else [step]
-        return any(self.project.store.offers(each.key, self.fitting(each)) for each in steps)
+        """Return whether the shared store has the result of a step, as far as can be known."""
+        steps = self._exports_by(self.exports.all_lists()) if step.name == EXPORT else [step]
+        return any(self.project.store.offers(each.key, self.validator(each)) for each in steps)
 
     @staticmethod
-    def fitting(step: Step) -> Callable[[Result], bool]:
-        """Return the function whether a result is what `step` gives, as far as can be known."""
-        return lambda result: fits(step.name, step.key, result, step.files)
+    def validator(step: Step) -> Callable[[Result], bool]:
+        """Return a function that checks whether a result is valid for `step`."""
+        return lambda result: is_valid(step.name, step.key, result, step.files)
 
     def alternatives(self, step: Step) -> list[Step]:
-        """Return a step and, if it is the export, what it may depend on otherwise."""
+        """Return a step and, if it is the export, its variants by what it may depend on."""
         if step.name != EXPORT or EXPORT in self._results:
             return [step]
-        return self._exports_by(self.exports.lists_here())
+        return self._exports_by(self.exports.local_lists())
 
     def remember(self, step: Step, result: Result) -> None:
-        """Take a step and its result: it was carried out just now, here or in another process."""
+        """Cache a step and its result: it was carried out just now, here or in another process."""
         self._steps[step.name] = step
         self._results[step.name] = result
 
-    def afresh(self) -> Plan:
-        """Return the plan of the same recipe with nothing remembered.
+    def fresh_copy(self) -> Plan:
+        """Return the plan of the same recipe with nothing cached.
 
-        But for what an export turned out to depend on: that is asked again at the next build.
+        Except what an export depended on: that is looked up again at the next build.
         """
         plan = Plan(self.project, self.file)
         if EXPORT in self._results and plan.exports.known == self.exports.known:
@@ -131,15 +131,15 @@ class Plan:
     def export(self) -> Step:
         """Return the export; raises PartitionError for an input that is missing or wrong.
 
-        With all that it depends on, if a result of that is on this machine. Otherwise with what
-        the last export depended on, as far as that is known: what it depends on now is known when
-        it has run, here or in another process.
+        With all its dependencies, if such a result is on this machine. Otherwise with those of the
+        last export, as far as they are known: the current ones are known once it has run, here or
+        in another process.
         """
         if EXPORT in self._results:
             return self._steps[EXPORT]
-        candidates = self._exports_by(self.exports.lists_here())
+        candidates = self._exports_by(self.exports.local_lists())
         for step in candidates:
-            result = self.project.store.find(step.key, self.fitting(step))
+            result = self.project.store.find(step.key, self.validator(step))
             if result is not None:
                 self.remember(step, result)
                 return step
@@ -148,26 +148,26 @@ class Plan:
     def fetch_export(self) -> bool:
         """Return whether the export's result is here with all its files, fetched if need be."""
         store = self.project.store
-        for step in self._exports_by(self.exports.lists_here()):
-            result = store.find(step.key, self.fitting(step))
+        for step in self._exports_by(self.exports.local_lists()):
+            result = store.find(step.key, self.validator(step))
             if result is not None and store.is_complete(result):
                 self.remember(step, result)
                 return True
-        for step in self._exports_by(self.exports.lists_everywhere()):
-            result = store.fetch(step.key, self.fitting(step))
+        for step in self._exports_by(self.exports.all_lists()):
+            result = store.fetch(step.key, self.validator(step))
             if result is not None:
                 self.remember(step, result)
-                self.exports.keep(step.fingerprint)
+                self.exports.store_list(step.fingerprint)
                 return True
         return False
 
     def export_with(self, followed: Entries) -> Step:
-        """Return the export that depends on what was known, and on what was followed."""
+        """Return the export that depends on the known and the followed entries."""
         files = module_of(EXPORT).files(self.exports.job, "")
         return Step(EXPORT, Fingerprint((*self.exports.known, *followed)), files)
 
     def _exports_by(self, lists: Iterable[Names]) -> list[Step]:
-        """Return the exports that depend on the subjects of `lists` as they are now."""
+        """Return the exports that depend on the labels of `lists` with their current values."""
         return [self.export_with(self.exports.entries_of(names)) for names in lists]
 
     def step(self, name: str) -> Step | None:
@@ -184,19 +184,19 @@ class Plan:
                 earlier.append(other)
             if any(self.step(other) is None for other in earlier):
                 return None
-            self._steps[name] = self._made(name)
+            self._steps[name] = self._new_step(name)
         return self._steps[name]
 
-    def _made(self, name: str) -> Step:
+    def _new_step(self, name: str) -> Step:
         kind, subject = self.names[name].row.kind, self.names[name].subject
         job, module = self.job(name), module_of(kind)
         entries = tuple(module.entries(job, subject))
         return Step(name, Fingerprint(entries), module.files(job, subject))
 
     def job(self, name: str = "", say: Say = print) -> StepJob:
-        """Return what the step called `name` is given: what is known of the steps before it.
+        """Return the job of the step called `name`, with the known steps and results before it.
 
-        For no name, what was found out so far of all steps.
+        Without a name, with those of all steps.
         """
         names = list(self.names)
         earlier = names[: names.index(name)] if name else names
@@ -213,31 +213,31 @@ class Plan:
     def steps(self) -> Iterator[tuple[str, Step | None]]:
         """Yield each step with its name, in the order of the work.
 
-        A step is looked up when it is its turn, so what was found meanwhile counts.
+        A step is looked up in its turn, so results found in between count.
         """
         for name in self.names:
             yield name, self.step(name)
 
     def files_of(self, artifact: str) -> set[str]:
-        """Return the names that the files of an artifact have in the results of the steps.
+        """Return the names of an artifact's files in the results of the steps.
 
-        The step that makes it must be done.
+        Its step must be done.
         """
         step = next(step for step in self.names.values() if step.artifact == artifact)
-        made = module_of(step.row.kind).files(self.job(str(step)), step.subject)
-        model = self.models_made().get(artifact)
+        files = module_of(step.row.kind).files(self.job(str(step)), step.subject)
+        model = self.finished_models().get(artifact)
         if model is None:
-            return set(made)
+            return set(files)
         weights = weights_file(self.file.recipe.export.weights, artifact)
         return {artifact} if model.weights is None else {artifact, weights}
 
     def models(self) -> Mapping[str, StoredModel] | None:
-        """Return the stored end2end model and segments by name, or None if one is not made yet."""
-        made = self.models_made()
-        return made if len(made) == 1 + len(self.segments) else None
+        """Return the stored end2end model and segments by name, or None if one is missing."""
+        models = self.finished_models()
+        return models if len(models) == 1 + len(self.segments) else None
 
-    def models_made(self) -> Mapping[str, StoredModel]:
-        """Return, of the end2end model and the segments, those that are made, by name."""
+    def finished_models(self) -> Mapping[str, StoredModel]:
+        """Return those of the end2end model and the segments that are finished, by name."""
         for name, step in self.names.items():
             if step.artifact in self.model_names:
                 self.result_of(name)

@@ -12,7 +12,7 @@ from partition_core.base.digests import Digests
 from partition_core.base.errors import BuildError, Place, disk_problem
 from partition_core.base.folders import BUILD, RECIPES, STATE
 from partition_core.base.wording import warn
-from partition_core.build.dependencies.current import Surroundings
+from partition_core.build.dependencies.current import DependencyState
 from partition_core.build.dependencies.locating import search_path
 from partition_core.build.settings import Settings, read_settings
 from partition_core.store.local import LocalStore
@@ -21,20 +21,20 @@ from partition_core.store.tiers import Remote, Store
 
 @dataclass(frozen=True)
 class Project:
-    """The folders of a project, its store, the digests known of its files, and what models read.
+    """The folders of a project, its store, its files' known digests, and what its models read.
 
-    Where Python looks for modules is in `around` as it was before any model changed it.
+    `dependency_state` has Python's search path as it was before any model changed it.
     """
 
     root: Path
     settings: Settings
     store: Store
     digests: Digests
-    around: Surroundings
+    dependency_state: DependencyState
 
     @classmethod
     def at(cls, root: Path) -> Project:
-        """Return the project in the folder `root`; nothing is made on the disk.
+        """Return the project in the folder `root`; nothing is written.
 
         Raises BuildError for wrong settings.
         """
@@ -47,12 +47,12 @@ class Project:
             _remote(settings, root),
             warn,
         )
-        around = Surroundings(root, search_path(), digests, root / BUILD)
-        return cls(root, settings, store, digests, around)
+        dependency_state = DependencyState(root, search_path(), digests, root / BUILD)
+        return cls(root, settings, store, digests, dependency_state)
 
     @property
     def state(self) -> Path:
-        """The folder of what only saves time."""
+        """The folder of caches, which only save time."""
         return self.root / STATE
 
     def build_folder(self, recipe: str) -> Path:
@@ -60,11 +60,11 @@ class Project:
         return self.root / BUILD / recipe
 
     def check_build_folder(self, recipe: str) -> None:
-        """Raise BuildError if the artifacts of a recipe could not be written; leaves nothing."""
+        """Raise BuildError if the artifacts of a recipe could not be written; leaves no file."""
         folder = self.build_folder(recipe)
-        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         try:
-            with tempfile.TemporaryFile(dir=there) as probe:
+            with tempfile.TemporaryFile(dir=existing) as probe:
                 probe.write(bytes(1))
         except OSError as error:
             known = disk_problem(error)
@@ -72,7 +72,7 @@ class Project:
                 Place(f"{BUILD}/{recipe}"),
                 f"cannot be written: {known.what}",
                 known.expected or "expected a folder for the artifacts",
-                known.remedy or f"let '{there}' be a folder that you may write to",
+                known.remedy or f"make '{existing}' a folder that you may write to",
             ) from error
 
     def recipe_path(self, recipe: str) -> Path:
@@ -83,7 +83,7 @@ class Project:
 def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
     if not settings.remote:
         return None
-    # What moves bytes over a network is not needed by a build that stays on this machine.
+    # A build that stays on this machine needs no network code.
     from partition_core.store.outage import Outage
     from partition_core.store.transports.by_url import transport_of
 

@@ -21,11 +21,11 @@ from partition_core.store.entry import StoredFile
 from partition_core.store.lists import LISTED_AT
 
 _OF_THE_STORE = (FINGERPRINT, LISTED_AT)
-"""Notes of an export that say how the store finds it."""
+"""Notes of an export by which the store finds it."""
 
 
 def is_published(plan: Plan, artifact: str) -> bool:
-    """Return whether the build folder holds exactly the artifact that the recipe gives now."""
+    """Return whether the build folder has exactly the artifact that the recipe gives now."""
     path = plan.project.build_folder(plan.recipe) / artifact
     digest = plan.project.digests.of(path) if is_readable_file(path) else None
     proof = plan.result_of(PROVE)
@@ -50,7 +50,7 @@ def _has_weights(plan: Plan, model: StoredModel) -> bool:
 
 
 def is_all_published(plan: Plan) -> bool:
-    """Return whether nothing is left to do for a recipe, whatever the store still holds."""
+    """Return whether a recipe needs no work, whatever is still in the store."""
     if not plan.is_all_published:
         plan.is_all_published = all(is_published(plan, artifact) for artifact in plan.artifacts)
     return plan.is_all_published
@@ -59,11 +59,11 @@ def is_all_published(plan: Plan) -> bool:
 def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
-    A model's weights come before it. The manifest comes after the models and removes those of a
-    former partition, and former weights. Returns True.
+    A model's weights are written before it. The manifest is written after the models and removes
+    models and weights of a former partition. Returns True.
     """
     if artifact == MANIFEST:
-        with _place_for(plan, artifact) as target:
+        with _locked_path(plan, artifact) as target:
             _remove_former(plan, target)
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
@@ -79,34 +79,34 @@ def publish(plan: Plan, artifact: str) -> bool:
 
 
 def _restore(plan: Plan, name: str, file: StoredFile) -> None:
-    with _place_for(plan, name) as target:
+    with _locked_path(plan, name) as target:
         if not plan.project.store.restore(file, target):
             raise BuildError.at(
                 Place(f"{BUILD}/{plan.recipe}/{name}"),
                 "its copy in the store was removed or damaged",
                 "",
-                "build again: it will be made anew",
+                "build again to recreate it",
             )
         plan.project.digests.learn(target, file.digest)
 
 
 @contextlib.contextmanager
-def _place_for(plan: Plan, name: str) -> Iterator[Path]:
-    """Yield the path of a file of the build folder, free to be written by this process alone."""
+def _locked_path(plan: Plan, name: str) -> Iterator[Path]:
+    """Yield the path of a file in the build folder, for this process alone to write."""
     target = plan.project.build_folder(plan.recipe) / name
     with plan.project.store.locked(digest_of(str(target).encode())):
         remove_parts(target)
-        _make_way(target, f"{BUILD}/{plan.recipe}/{name}")
+        _remove_empty_folder(target, f"{BUILD}/{plan.recipe}/{name}")
         yield target
 
 
-def _make_way(target: Path, name: str) -> None:
+def _remove_empty_folder(target: Path, name: str) -> None:
     if target.is_symlink() or not target.is_dir():
         return
     try:
         target.rmdir()
     except OSError as error:
-        what = "is a folder that is not empty"
+        what = "is a non-empty folder"
         raise BuildError.at(Place(name), what, "expected a file", "remove it") from error
 
 
@@ -137,11 +137,11 @@ def _remove_former(plan: Plan, manifest: Path) -> None:
 def manifest_text(plan: Plan) -> str:
     """Return the manifest as JSON: artifacts, segments, edges, coverage, proof, fingerprints.
 
-    The same artifacts have the same manifest; it holds no time and no path of the machine.
+    The same artifacts have the same manifest: it contains no time and no path of the machine.
     """
     models = _proven(plan)
     steps = {name: step for name, step in plan.steps() if step is not None}
-    # The report tells of all this, and its figures vary: the manifest has its key and no more.
+    # The report shows all this, and its figures vary: the manifest has only its key.
     job = plan.job()
     proof = job.result(PROVE)
     notes = job.result(EXPORT).notes

@@ -1,4 +1,4 @@
-"""Recipes read and checked once: as long as their files stay the same they are not read again."""
+"""Recipes read and checked, cached as long as their files stay the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from partition_core.recipe.file import RecipeFile
 
 
 class Recipes:
-    """The recipes of a project, with a memory of those whose files have been checked."""
+    """The recipes of a project, with a cache of those that have been checked."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -28,10 +28,10 @@ class Recipes:
 
     def open(self, name: str) -> RecipeFile:
         """Return a recipe; raises RecipeError with everything that is wrong with it."""
-        known = self._recall(name)
-        if known is not None:
-            return known
-        # What imports yaml and jsonschema is not needed for a recipe that did not change.
+        cached = self._cached(name)
+        if cached is not None:
+            return cached
+        # A recipe that did not change needs neither yaml nor jsonschema.
         from partition_core.recipe.reader import read_recipe
 
         file = read_recipe(self._project.recipe_path(name), self._project.root)
@@ -47,11 +47,11 @@ class Recipes:
         return file
 
     def save(self) -> None:
-        """Remember what was read for the next run; a disk that refuses costs only time."""
+        """Write the cache for the next run; a failing disk costs only time."""
         if self._new:
             write_memory(self._memory, memory_text(self._known))
 
-    def _recall(self, name: str) -> RecipeFile | None:
+    def _cached(self, name: str) -> RecipeFile | None:
         known = self._known.get(name)
         try:
             if known is None or known["checker"] != self._checker:
@@ -62,7 +62,7 @@ class Recipes:
             places = {path: Place(*place) for path, place in known["places"].items()}
             return RecipeFile.of(name, known["file"], known["values"], places, sources)
         except (KeyError, TypeError, ValueError, AttributeError, PartitionError):
-            return None  # a memory that cannot be read is an empty one
+            return None  # an unreadable cache counts as empty
 
 
 def _read(memory: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Whether a stored result is what its step gives: its files and its notes, before it is believed.
+"""Whether a stored result is valid for its step: its files and notes, checked before it is used.
 
-A result from a shared store is whole when its seal says so, and may still be wrong: whoever writes
-there can seal anything.
+A seal shows that a result from a shared store is complete, not that it is right: anyone who can
+write there can seal anything.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MEASURE = "measure"
 """The first word of the name of a measurement."""
 
 
-def fits(step: str, key: str, result: Result, files: Collection[str] | None = None) -> bool:
-    """Return whether a result is what the step called `step`, with the fingerprint `key`, gives.
+def is_valid(step: str, key: str, result: Result, files: Collection[str] | None = None) -> bool:
+    """Return whether a result is valid for the step called `step` with the fingerprint `key`.
 
     Its files must be called `files`, if they are known.
     """
@@ -36,7 +36,7 @@ def fits(step: str, key: str, result: Result, files: Collection[str] | None = No
 
 
 def _notes(kind: str) -> Mapping[str, Form] | None:
-    """Return what the notes of a kind of result must be like, None for one that is unknown."""
+    """Return the forms of the notes of a kind of result, None for an unknown kind."""
     if kind == MEASURE:
         from partition_core.build.measurements import NOTES
 
@@ -47,7 +47,7 @@ def _notes(kind: str) -> Mapping[str, Form] | None:
 
 
 def fingerprint_of(result: Result) -> tuple[tuple[str, str], ...]:
-    """Return the entries of the fingerprint of a result; none if it does not tell them."""
+    """Return the entries of a result's fingerprint, none if it has no valid ones."""
     entries = result.notes.get(FINGERPRINT, [])
     if not list_of(pair_of(is_text))(entries):
         return ()
@@ -55,11 +55,11 @@ def fingerprint_of(result: Result) -> tuple[tuple[str, str], ...]:
 
 
 def _agrees(key: str, notes: Mapping[str, Any]) -> bool:
-    """Return whether the fingerprint is that of the key, and only a model of mmdet detects."""
+    """Return whether the fingerprint matches the key, and only an mmdet model detects."""
     entries = tuple((label, text) for label, text in notes[FINGERPRINT])
     try:
         model = json.loads(dict(entries).get("recipe model", "{}"))
         detects = bool(notes.get("detects")) and model.get("source") != "mmdet"
         return Fingerprint(entries).key == key and not detects
-    except (ValueError, AttributeError):  # no Unicode, no JSON, or another kind of it
+    except (ValueError, AttributeError):  # not Unicode, not JSON, or not a JSON object
         return False

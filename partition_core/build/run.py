@@ -1,6 +1,6 @@
-"""One run of doit in a project: the chosen recipes, of which those that need nothing stay closed.
+"""One run of doit in a project: the chosen recipes, which are opened only if not up to date.
 
-What carries out steps is imported when the first of them is to be done.
+The modules that carry out steps are imported when the first step has to run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from partition_core.base.errors import (
 from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
 from partition_core.build.steps import EXPORT, StepName, steps_of
-from partition_core.build.up_to_date import Outline, UpToDateMemory
+from partition_core.build.up_to_date import RecipeOverview, UpToDateCache
 from partition_core.recipe.names import overlooked, recipe_names
 
 if TYPE_CHECKING:
@@ -38,17 +38,17 @@ Say = Callable[[str], None]
 class Run:
     """The builds of the recipes called `names`; None means all.
 
-    Raises RecipeError with everything that is wrong with them. If they need not be right, those
-    that are not are left out, with a warning, and so are files that only look like recipes.
+    Raises RecipeError with everything that is wrong with them. Unless `must_be_right`, wrong
+    recipes are skipped with a warning, and so are files that only look like recipes.
     """
 
     def __init__(self, root: Path, names: Sequence[str] | None, must_be_valid: bool = True) -> None:
         self.root = root
-        self._settled = UpToDateMemory(root, root / STATE / "settled.json")
+        self._up_to_date = UpToDateCache(root, root / STATE / "settled.json")
         self.builds: list[RecipeBuild] = []
         problems: list[Problem] = []
         for name in chosen_recipes(root, names):
-            build = RecipeBuild(self, name, self._settled.outline(name))
+            build = RecipeBuild(self, name, self._up_to_date.overview(name))
             try:
                 build.open_if_needed()
                 self.builds.append(build)
@@ -59,10 +59,10 @@ class Run:
         if problems and must_be_valid:
             raise RecipeError(*problems)
         for wrong in dict.fromkeys(problems):
-            warn(f"{wrong}; left out")
+            warn(f"{wrong}; skipped")
         if names is None and not must_be_valid:
-            for told in _overlooked_files(root):
-                warn(told)
+            for line in _overlooked_files(root):
+                warn(line)
 
     @functools.cached_property
     def project(self) -> Project:
@@ -73,41 +73,41 @@ class Run:
 
     @functools.cached_property
     def recipes(self) -> Recipes:
-        """The recipes, with a memory of those that were checked."""
+        """The recipes, with a cache of those that were checked."""
         from partition_core.build.recipes import Recipes
 
         return Recipes(self.project)
 
     def finish(self) -> None:
-        """Remember what was found out for the next run."""
+        """Write the caches for the next run."""
         for build in self.builds:
-            files = build.files_that_decide()
-            if files:
-                self._settled.note(build.outline, files)
+            stamps = build.up_to_date_stamps()
+            if stamps:
+                self._up_to_date.add(build.overview, stamps)
         if "project" in vars(self):
             self.project.digests.save()
             self.project.store.save()
             self.recipes.save()
-        self._settled.save()
+        self._up_to_date.save()
 
 
 class RecipeBuild:
-    """The build of one recipe in a run: what it consists of, what is done and how to do it."""
+    """The build of one recipe in a run: its steps, their state, and how to carry them out."""
 
-    def __init__(self, run: Run, name: str, settled: Outline | None) -> None:
+    def __init__(self, run: Run, name: str, cached: RecipeOverview | None) -> None:
         self.run = run
         self.name = name
-        self.is_up_to_date = settled is not None
-        self._settled = settled
+        self.is_up_to_date = cached is not None
+        self._cached = cached
         self._files: dict[str, str] = {}
 
     @functools.cached_property
-    def outline(self) -> Outline:
-        """What doit must know of the recipe."""
-        if self._settled is not None:
-            return self._settled
+    def overview(self) -> RecipeOverview:
+        """What doit needs of the recipe."""
+        if self._cached is not None:
+            return self._cached
         partition = self.plan.file.recipe.partition
-        return Outline(
+        return RecipeOverview(
             self.name,
             f"{partition.type}: {counted(len(partition.segments), 'segment')}.",
             tuple(segment.save_file for segment in partition.segments),
@@ -117,7 +117,7 @@ class RecipeBuild:
     @functools.cached_property
     def steps(self) -> tuple[StepName, ...]:
         """The steps of the recipe, in the order of the work."""
-        return tuple(steps_of(self.outline.segments, self.outline.artifacts))
+        return tuple(steps_of(self.overview.segments, self.overview.artifacts))
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -127,14 +127,14 @@ class RecipeBuild:
         with self.run.project.digests.watched() as files:
             plan = Plan(self.run.project, self.run.recipes.open(self.name))
             is_known = plan.result_of(EXPORT) is not None
-        # Without a result nobody knew which files to ask for.
+        # Without a result it is unknown which files the export reads.
         self._files = files if is_known else {}
         return plan
 
     def open_if_needed(self) -> None:
-        """Read the recipe unless nothing is to be done for it.
+        """Read the recipe unless it is up to date.
 
-        An ONNX file and files with inputs are compared with it, unless it was exported already.
+        ONNX and input files are checked against it, unless it was exported already.
         """
         if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
             return
@@ -142,34 +142,34 @@ class RecipeBuild:
 
         form_of(self.plan.exports.job).check(self.plan.exports.job)
 
-    def files_that_decide(self) -> dict[str, str]:
-        """Return the identities of all files that tell that nothing is to be done; else none."""
+    def up_to_date_stamps(self) -> dict[str, str]:
+        """Return the stamps of all files by which the recipe is up to date; none if it is not."""
         if self.is_up_to_date or "plan" not in vars(self) or not self.plan.is_all_published:
             return {}
         if not self._files:
             return {}
         folder = self.run.project.build_folder(self.name)
-        seen = self.run.project.digests.stamps
-        weights = {model.weights_name for model in self.plan.models_made().values()} - {""}
+        stamps = self.run.project.digests.stamps
+        weights = {model.weights_name for model in self.plan.finished_models().values()} - {""}
         return self._files | {
-            str(path): seen[str(path)]
+            str(path): stamps[str(path)]
             for path in map(folder.joinpath, (*self.plan.artifacts, *sorted(weights)))
         }
 
     def is_done(self, step: str) -> bool:
-        """Return whether there is nothing to do for the step of the plan that is called `step`."""
+        """Return whether the step of the plan called `step` is done."""
         from partition_core.build.publish import is_all_published
 
         return is_all_published(self.plan) or self.plan.is_done(self.plan.step(step))
 
     def is_published(self, artifact: str) -> bool:
-        """Return whether the build folder holds the artifact that the recipe gives now."""
+        """Return whether the build folder has the artifact that the recipe gives now."""
         from partition_core.build.publish import is_published
 
         return is_published(self.plan, artifact)
 
     def carry_out(self, step: str, say: Say) -> bool:
-        """Do the work of the step called `step`, and return whether that was necessary.
+        """Carry out the step called `step`, and return whether that was necessary.
 
         Raises PartitionError.
         """
@@ -180,7 +180,7 @@ class RecipeBuild:
     def publish(self, artifact: str, say: Say) -> bool:
         """Put one artifact into the build folder and return True; raises PartitionError.
 
-        If that was not needed but is asked for, its task has no others in front of it.
+        The task of an up-to-date recipe depends on no others, so the steps are carried out here.
         """
         from partition_core.build.publish import publish
 
@@ -189,29 +189,32 @@ class RecipeBuild:
                 self.carry_out(step, say)
         return publish(self.plan, artifact)
 
-    def advice(self, given: Mapping[str, str], say: Say) -> Iterator[str]:
-        """Yield where the model may best be cut, in lines; `given` are a user's wishes by name.
+    def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
+        """Yield lines about where to cut the model; `wishes` are the user's options by name.
 
         Raises PartitionError.
         """
-        from partition_core.build.step import laid_out
+        from partition_core.build.step import models_on_disk
         from partition_core.suggest.advice import advice, measured_model
         from partition_core.suggest.wishes import SuggestOptions
 
-        wanted = SuggestOptions.of(given)
+        options = SuggestOptions.of(wishes)
         if self.is_up_to_date:
-            self.carry_out(EXPORT, say)  # its result may have left the store
+            self.carry_out(EXPORT, say)  # its result may have been removed
         self.plan.result_of(EXPORT)
         job = self.plan.job(say=say)
-        with laid_out(job, [END2END]) as (models, scratch), job.phase("suggest: measure the model"):
+        with (
+            models_on_disk(job, [END2END]) as (models, scratch),
+            job.phase("suggest: measure the model"),
+        ):
             measured = measured_model(
                 models[END2END],
                 job.path(job.result(EXPORT).files[RECORDING]),
                 scratch,
-                wanted.unsupported,
-                wanted.measures,
+                options.unsupported,
+                options.measures,
             )
-        return advice(measured, job.file, wanted, job.project.build_folder(self.name), say)
+        return advice(measured, job.file, options, job.project.build_folder(self.name), say)
 
     def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         """Return a function from the model's inputs to the arrays at its marks, in PyTorch.
@@ -230,12 +233,12 @@ class RecipeBuild:
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.
 
-        The build folder goes too if nothing else is in it.
+        The build folder is removed too if it is empty then.
         """
         from partition_core.graph.stored_models import published_weights
 
         folder = self.run.root / BUILD / self.name
-        artifacts = self.outline.artifacts if artifact is None else (artifact,)
+        artifacts = self.overview.artifacts if artifact is None else (artifact,)
         for path in (*map(folder.joinpath, artifacts), *published_weights(folder, artifact)):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -286,18 +289,18 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
 
 
 def _overlooked_files(root: Path) -> list[str]:
-    """Return, each with a reason, the files that look like recipes and are not taken for any."""
+    """Return a line about each file that looks like a recipe but is not read as one."""
     return [_reason(name) for name in overlooked(root / RECIPES)]
 
 
-def _overlooked(root: Path, asked: str) -> str:
+def _overlooked(root: Path, name: str) -> str:
     stems = {
-        name: name.removesuffix(".yaml").removesuffix(".yml") for name in overlooked(root / RECIPES)
+        file: file.removesuffix(".yaml").removesuffix(".yml") for file in overlooked(root / RECIPES)
     }
-    meant = [name for name, stem in stems.items() if asked in (name, stem, stem.rpartition("/")[2])]
-    return "; ".join(map(_reason, meant))
+    files = [file for file, stem in stems.items() if name in (file, stem, stem.rpartition("/")[2])]
+    return "; ".join(map(_reason, files))
 
 
 def _reason(name: str) -> str:
     wanted = f"{RECIPES}/{Path(name).stem}.yaml"
-    return f"'{RECIPES}/{name}' is no recipe where it is: call it '{wanted}'"
+    return f"'{RECIPES}/{name}' is not read as a recipe: rename it to '{wanted}'"

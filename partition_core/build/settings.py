@@ -1,4 +1,4 @@
-"""Where a project's stores are: `partition.toml`, and variables that have the last word."""
+"""The settings of a project: `partition.toml`, and environment variables that override it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Settings:
     """What all recipes of a project share.
 
     `store` is the folder of the machine's store. `remote` is the URL or folder of a store shared
-    with others, or empty; results of this machine are sent to it if `remote_write`. `salt` is
-    part of every key: another salt is another world of results. A build writes its report if
+    with others, or empty; results of this machine are sent to it if `remote_write`.
+    `cache_namespace`, the key `salt`, is part of every cache key. A build writes its report if
     `report`.
     """
 
     store: Path
     remote: str = ""
     remote_write: bool = False
-    salt: str = ""
+    cache_namespace: str = ""
     report: bool = True
 
 
@@ -60,7 +60,7 @@ def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
         store=root / os.path.expanduser(str(folder)) if folder else _default_folder(variables),
         remote=os.path.expanduser(str(variables.get(REMOTE_VARIABLE, written.get("remote", "")))),
         remote_write=_flag(variables.get(WRITE_VARIABLE), written.get("remote_write", False)),
-        salt=str(written.get("salt", "")),
+        cache_namespace=str(written.get("salt", "")),
         report=_flag(variables.get(REPORT_VARIABLE), written.get("report", True)),
     )
 
@@ -97,7 +97,7 @@ def _written(path: Path) -> dict[str, object]:
         if key in content and not isinstance(content[key], kind)
     ]
     problems += [
-        _wrong(f"'{key}' holds the character NUL", "expected text")
+        _wrong(f"'{key}' contains a NUL character", "expected text")
         for key, value in content.items()
         if isinstance(value, str) and "\0" in value
     ]

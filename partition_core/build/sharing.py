@@ -1,4 +1,4 @@
-"""Results given to the shared store, and taken from it, by command: all of a recipe's, or some."""
+"""Results pushed to the shared store and pulled from it, all of a recipe's or some."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from partition_core.store.transports.by_url import transport_of
 
 
 def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
-    """Give a recipe's results to the shared store; return in lines what was moved.
+    """Upload a recipe's results to the shared store; return lines about what was transferred.
 
-    All of them, or what a pull of the artifacts `names` needs. Being asked for, it is done
-    whether or not builds write. Raises BuildError for a recipe that is not built.
+    All of them, or what a pull of the artifacts `names` needs, whether or not the settings let
+    builds write. Raises BuildError for a recipe that is not built.
     """
     chosen = _chosen(plan, names)
     shared, place = _shared(plan)
-    # All that is to be sent is looked up before any of it is.
-    parcels = _parcels(plan, chosen, lambda step: _here(plan, step))
+    # Look up everything before sending anything.
+    parcels = _parcels(plan, chosen, lambda step: _built(plan, step))
     lines = []
     for _, result, files in parcels:
         if any(plan.project.store.path_of(result.files[name]) is None for name in files):
             raise _not_built(plan)
-    with _told(place):
+    with _remote_errors_as_build_errors(place):
         for step, result, files in parcels:
             moved = shared.upload(step.key, result, plan.project.store, files)
             if files:
-                told = f"sent {', '.join(moved)}" if moved else "was there"
-                lines.append(f"{plan.recipe}: {step.name}: {told}")
+                status = f"sent {', '.join(moved)}" if moved else "already there"
+                lines.append(f"{plan.recipe}: {step.name}: {status}")
         exports, (exported, _, _) = plan.exports, parcels[0]
         if exports.is_followed:
             lists = merged([exports.names_of(exported.fingerprint)], shared.lists_at(exports.key))
@@ -47,47 +47,48 @@ def push(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
 
 
 def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
-    """Take a recipe's artifacts from the shared store into the build folder, verified.
+    """Download a recipe's artifacts from the shared store into the build folder, verified.
 
     All of them, or only the artifacts `names`: then no bytes of the others are transferred.
-    Returns in lines what was moved. Raises BuildError if the shared store lacks something; the
-    build folder is then as it was.
+    Returns lines about what was transferred. Raises BuildError if the shared store lacks
+    something; the build folder is then unchanged.
     """
     chosen = _chosen(plan, names)
     shared, place = _shared(plan)
     lines = []
 
     def entry(step: Step) -> tuple[Step, Result]:
-        for one in plan.alternatives(step):
-            result = plan.result(one) or shared.entry(one.key, plan.fitting(one))
+        for candidate in plan.alternatives(step):
+            key = candidate.key
+            result = plan.result(candidate) or shared.entry(key, plan.validator(candidate))
             if result is not None:
-                plan.remember(one, result)
-                return one, result
+                plan.remember(candidate, result)
+                return candidate, result
         raise _not_there(plan, place, f"result of '{step.name}'")
 
-    with _told(place):
+    with _remote_errors_as_build_errors(place):
         if plan.exports.is_followed and plan.result_of(EXPORT) is None:
-            plan.exports.learn(shared.lists_at(plan.exports.key))
+            plan.exports.add_remote_lists(shared.lists_at(plan.exports.key))
         for step, result, files in _parcels(plan, chosen, entry):
-            moved = [name for name in files if _brought(plan, shared, place, result, name)]
+            moved = [name for name in files if _downloaded(plan, shared, place, result, name)]
             if plan.project.store.is_complete(result):
-                _keep(plan, step, result)
+                _store_entry(plan, step, result)
             if step.name == EXPORT:
-                plan.exports.keep(step.fingerprint)
+                plan.exports.store_list(step.fingerprint)
             if files:
-                told = f"got {', '.join(moved)}" if moved else "was here"
-                lines.append(f"{plan.recipe}: {step.name}: {told}")
+                status = f"got {', '.join(moved)}" if moved else "already here"
+                lines.append(f"{plan.recipe}: {step.name}: {status}")
     for artifact in chosen:
         publish(plan, artifact)
     return [*lines, f"{plan.recipe}: {', '.join(chosen)} in {BUILD}/{plan.recipe}"]
 
 
-def _keep(plan: Plan, step: Step, result: Result) -> None:
+def _store_entry(plan: Plan, step: Step, result: Result) -> None:
     plan.project.store.on_first_tier(lambda tier: tier.put_entry(step.key, result))
 
 
-def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: str) -> bool:
-    """Put one file of a result into the store; return whether it was not there."""
+def _downloaded(plan: Plan, shared: SharedStore, place: str, result: Result, name: str) -> bool:
+    """Put one file of a result into the store; return whether it was missing there."""
     file = result.files[name]
     if plan.project.store.path_of(file) is not None:
         return False
@@ -99,31 +100,31 @@ def _brought(plan: Plan, shared: SharedStore, place: str, result: Result, name: 
 def _parcels(
     plan: Plan, chosen: Sequence[str], find: Callable[[Step], tuple[Step, Result]]
 ) -> list[tuple[Step, Result, list[str]]]:
-    """Return each step, its result, and its files that the chosen artifacts are made of.
+    """Return each step, its result, and the files that the chosen artifacts consist of.
 
-    The next step is known only if the result of the one before is found.
+    A step is known only once the result of the previous one is.
     """
-    found = []
+    results = []
     for name, step in plan.steps():
         if plan.names[name].artifact == REPORT and REPORT not in chosen:
             continue
         if step is None:
             raise _not_built(plan)
-        found.append(find(step))
+        results.append(find(step))
     everything = tuple(chosen) == _models(plan)
     wanted = {name for artifact in chosen for name in plan.files_of(artifact)}
     return [
         (step, result, [name for name in step.files if everything or name in wanted])
-        for step, result in found
+        for step, result in results
     ]
 
 
 def _models(plan: Plan) -> tuple[str, ...]:
-    """Return what moves unless someone names more: a report is made where it is read."""
+    """Return what is transferred by default: a report is written where it is read."""
     return tuple(name for name in plan.artifacts if name != REPORT)
 
 
-def _here(plan: Plan, step: Step) -> tuple[Step, Result]:
+def _built(plan: Plan, step: Step) -> tuple[Step, Result]:
     result = plan.result(step)
     if result is None:
         raise _not_built(plan)
@@ -131,7 +132,7 @@ def _here(plan: Plan, step: Step) -> tuple[Step, Result]:
 
 
 def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the artifacts to move, in the order in which they are published."""
+    """Return the artifacts to transfer, in the order of publication."""
     if names is None:
         return _models(plan)
     unknown = [name for name in names if name not in plan.artifacts]
@@ -164,7 +165,7 @@ def _shared(plan: Plan) -> tuple[SharedStore, str]:
 
 
 @contextlib.contextmanager
-def _told(place: str) -> Iterator[None]:
+def _remote_errors_as_build_errors(place: str) -> Iterator[None]:
     try:
         yield
     except RemoteError as error:
@@ -174,8 +175,8 @@ def _told(place: str) -> Iterator[None]:
 def _not_built(plan: Plan) -> BuildError:
     return BuildError.at(
         Place(plan.file.file),
-        "not everything that it gives is in the store of this machine",
-        "expected a recipe that is built",
+        "not all of its results are in this machine's store",
+        "expected a built recipe",
         f"run `doit build recipe={plan.recipe}`",
     )
 
@@ -183,7 +184,7 @@ def _not_built(plan: Plan) -> BuildError:
 def _not_there(plan: Plan, place: str, what: str) -> BuildError:
     return BuildError.at(
         Place(place),
-        f"it has no {what} for recipe '{plan.recipe}' as it is here",
-        "expected what was built from the same recipe, inputs and versions",
-        f"run `doit push recipe={plan.recipe}` where it is built, or build it here",
+        f"it has no {what} for the local state of recipe '{plan.recipe}'",
+        "expected results built from the same recipe, inputs and versions",
+        f"run `doit push recipe={plan.recipe}` where it was built, or build it here",
     )

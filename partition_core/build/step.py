@@ -1,4 +1,4 @@
-"""What a step of a build is, what it is given, and the shape of the modules in `steps/`."""
+"""What a build step is, its job, and the interface of the modules in `steps/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Notes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One unit of work: its name in messages, its fingerprint and the files it must give."""
+    """One unit of work: its name in messages, its fingerprint and its output files."""
 
     name: str
     fingerprint: Fingerprint
@@ -40,8 +40,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the work of a step gave besides its files: notes, and what it turned out to depend on
-    besides the entries that were known before."""
+    """What a step gives besides its files: notes, and what it depended on besides the entries
+    known before."""
 
     notes: Notes
     entries: Entries = ()
@@ -49,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class StepJob(Job):
-    """A job with the steps before it that are known, and those of their results that are."""
+    """A job with the earlier steps that are known, and those of their results that are."""
 
     project: Project
     steps: Mapping[str, Step] = field(default_factory=dict)
@@ -72,41 +72,41 @@ class StepJob(Job):
 
     @property
     def models(self) -> dict[str, StoredModel]:
-        """Those of the end2end model and the segments that are made, by name."""
+        """The end2end model and the segments that are finished, by name."""
         return models_in(self.results, self.weights)
 
     def result(self, name: str) -> Result:
-        """Return the result of an earlier step; raises BuildError if it is gone."""
+        """Return the result of an earlier step; raises BuildError if it is missing."""
         if name not in self.results:
-            raise gone(name)
+            raise missing_result_error(name)
         return self.results[name]
 
     def path(self, file: StoredFile) -> Path:
-        """Return where a stored file is, for reading only; raises BuildError if it is gone."""
+        """Return the path of a stored file, read-only; raises BuildError if it is missing."""
         path = self.store.path_of(file)
         if path is None:
-            raise lost(file.digest)
+            raise lost_file_error(file.digest)
         return path
 
 
 class StepModule(Protocol):
-    """A module of `steps/`. `subject` is the segment's file of a step for each segment, or empty.
+    """A module of `steps/`. `subject` is the segment's file if a step is per segment, else empty.
 
-    Imported for each build with something to do, so what is heavy is imported by the work.
+    Imported by each build that is not up to date, so heavy modules are imported by `work`.
     """
 
     NOTES: Mapping[str, Form]
-    """What the notes of a result must be like, by name."""
+    """The forms of a result's notes, by name."""
 
     def files(self, job: StepJob, subject: str) -> tuple[str, ...]:
-        """Return the names of the files that the step gives."""
+        """Return the names of the step's output files."""
 
     def entries(self, job: StepJob, subject: str) -> Iterator[tuple[str, str]]:
-        """Yield what is known before the work of what the step depends on."""
+        """Yield what the step depends on, as far as it is known before the work."""
 
     def work(self, job: StepJob, subject: str) -> Callable[[Path], Outcome]:
-        """Return what writes the step's files to a folder; it may be called again if a disk
-        refuses, and raises PartitionError."""
+        """Return a function that writes the step's files to a folder; it may be called again after
+        a disk error, and raises PartitionError."""
 
 
 def models_in(results: Mapping[str, Result], weights: WeightsForm) -> dict[str, StoredModel]:
@@ -122,27 +122,27 @@ def models_in(results: Mapping[str, Result], weights: WeightsForm) -> dict[str, 
     return models
 
 
-def _model(made: Result, name: str, exported: Result, form: WeightsForm) -> StoredModel:
+def _model(result: Result, name: str, exported: Result, form: WeightsForm) -> StoredModel:
     weights = weights_file(form, name)
-    if not made.notes.get(REFERS, True):
-        return StoredModel(made.files[name])
-    holder = exported if form == "shared" else made
-    return stored_model(made.files[name], holder.files.get(weights), weights)
+    if not result.notes.get(REFERS, True):
+        return StoredModel(result.files[name])
+    weights_owner = exported if form == "shared" else result
+    return stored_model(result.files[name], weights_owner.files.get(weights), weights)
 
 
 def digests_of(name: str, model: StoredModel) -> Iterator[tuple[str, str]]:
-    """Yield the entries of a fingerprint that stand for a model."""
+    """Yield the fingerprint entries of a model."""
     yield name, model.file.digest
     if model.weights is not None:
         yield f"{name} weights", model.weights.digest
 
 
 @contextlib.contextmanager
-def laid_out(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[str, Path], Path]]:
-    """Yield the paths of stored models, for reading only, and a private folder.
+def models_on_disk(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[str, Path], Path]]:
+    """Yield the paths of stored models, read-only, and a private folder.
 
-    Models whose weights are in another file lie in the folder, and so do those files, called as
-    the models call them: as in the build folder. (onnxruntime follows no symbolic link to them.)
+    Models with external weights are copied into the folder, together with those files under the
+    names that the models use, as in the build folder. (onnxruntime follows no symbolic links.)
     """
     models = job.models
     paths: dict[str, Path] = {}
@@ -150,42 +150,42 @@ def laid_out(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[str, Pat
         folder = stack.enter_context(job.store.private_folder())
         for name in names:
             if name not in models:
-                raise gone(name)
+                raise missing_result_error(name)
             model = models[name]
             paths[name] = job.path(model.file)
             if model.weights is None:
                 continue
             paths[name] = Path(shutil.copyfile(paths[name], folder / name))
             weights = folder / model.weights_name
-            linked = job.store.linked
-            if not weights.exists() and not stack.enter_context(linked(model.weights, weights)):
-                raise lost(model.weights_name)
+            link = job.store.linked
+            if not weights.exists() and not stack.enter_context(link(model.weights, weights)):
+                raise lost_file_error(model.weights_name)
         yield paths, folder
 
 
-def gone(name: str) -> BuildError:
-    """Return the error that the step `name` lacks a result that it starts from."""
+def missing_result_error(name: str) -> BuildError:
+    """Return the error of the step `name` whose input, an earlier result, is missing."""
     return BuildError.at(
-        name, "what it starts from is not in the store any more", "", "build again"
+        name, "the result that it starts from is no longer in the store", "", "build again"
     )
 
 
-def lost(name: str) -> BuildError:
-    """Return the error that a file of a result is not in the store any more."""
+def lost_file_error(name: str) -> BuildError:
+    """Return the error for a result's file that is no longer in the store."""
     return BuildError.at(
         "store",
-        f"'{name}' was removed or damaged while it was needed",
+        f"'{name}' was removed or damaged while it was in use",
         "",
-        "build again: it will be made anew",
+        "build again to recreate it",
     )
 
 
-def changed_meanwhile(step: str, changes: Sequence[str]) -> BuildError:
-    """Return the error that inputs of a step changed, in the words `changes`, while it ran."""
+def inputs_changed_error(step: str, changes: Sequence[str]) -> BuildError:
+    """Return the error for inputs of a step that changed while it ran, described by `changes`."""
     return BuildError.at(
         step,
         f"while it ran, {'; '.join(changes)}",
-        "what it gave belongs to neither state and is not kept",
+        "its result belongs to neither state and is discarded",
         "build again",
     )
 

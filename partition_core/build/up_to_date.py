@@ -1,6 +1,6 @@
-"""Recipes that need nothing, remembered: until a file changes that has a say in it.
+"""The cache of up-to-date recipes, valid until a file changes that they depend on.
 
-A build with nothing to do consists of this module, so it imports next to nothing.
+A build with nothing to do runs only this module, so it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _PACKAGE = str(Path(__file__).parents[1])
 _VARIABLES = "PARTITION_CORE_"
 
 
-class Outline(NamedTuple):
-    """What doit must know of a recipe: its name, a line about it and the names of its files."""
+class RecipeOverview(NamedTuple):
+    """What doit needs of a recipe: its name, a line about it and the names of its files."""
 
     recipe: str
     doc: str
@@ -36,86 +36,86 @@ class Outline(NamedTuple):
     artifacts: tuple[str, ...]
 
 
-class UpToDateMemory:
-    """The memory, in the file `memory` of the project in `root`, of recipes that need nothing."""
+class UpToDateCache:
+    """The up-to-date recipes of the project in `root`, cached in the file `memory`."""
 
     def __init__(self, root: Path, memory: Path) -> None:
         self._memory = memory
-        self._world = _world(root)
-        self._recipes: dict[str, Any] = _read(memory, self._world)
-        self._identities: dict[str, str] = {}
-        self._new = False
+        self._global_inputs = _global_inputs(root)
+        self._recipes: dict[str, Any] = _read(memory, self._global_inputs)
+        self._stamps: dict[str, str] = {}
+        self._is_changed = False
 
-    def outline(self, recipe: str) -> Outline | None:
-        """Return the outline of a recipe for which nothing is to be done; None if that may be."""
+    def overview(self, recipe: str) -> RecipeOverview | None:
+        """Return what is cached of a recipe that is up to date; None if it may not be."""
         try:
             files, doc, segments, artifacts = self._recipes[recipe]
-            for path, told in files.items():
-                now = self._identities.get(path)
+            for path, stamp in files.items():
+                now = self._stamps.get(path)
                 if now is None:
-                    now = self._identities[path] = identity_now(path)
-                if now != told:
+                    now = self._stamps[path] = identity_now(path)
+                if now != stamp:
                     return None
-            return Outline(recipe, doc, tuple(segments), tuple(artifacts))
+            return RecipeOverview(recipe, doc, tuple(segments), tuple(artifacts))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
-    def note(self, outline: Outline, files: Mapping[str, str]) -> None:
-        """Remember that nothing is to be done for a recipe while `files` have these identities.
+    def add(self, info: RecipeOverview, stamps: Mapping[str, str]) -> None:
+        """Cache that a recipe is up to date while its files have these stamps.
 
-        Not if one changed a moment ago: it could change again and keep its identity.
+        Not if a file changed a moment ago: it could change again and keep its stamp.
         """
         latest = time.time() - SETTLED_AFTER
-        if any(changed(told) > latest for told in files.values()):
+        if any(changed(stamp) > latest for stamp in stamps.values()):
             return
-        told = {path: told for path, told in files.items() if not path.startswith(_PACKAGE)}
-        self._recipes[outline.recipe] = [told, outline.doc, outline.segments, outline.artifacts]
-        self._new = True
+        own = {path: stamp for path, stamp in stamps.items() if not path.startswith(_PACKAGE)}
+        self._recipes[info.recipe] = [own, info.doc, info.segments, info.artifacts]
+        self._is_changed = True
 
     def save(self) -> None:
-        """Keep the memory for the next run, if there is something new in it."""
-        if self._new:
+        """Write the cache for the next run, if it changed."""
+        if self._is_changed:
             from partition_core.base.disk import write_memory
 
-            content = {"world": self._world, "recipes": self._recipes}
+            content = {"world": self._global_inputs, "recipes": self._recipes}
             write_memory(self._memory, memory_text(content))
-            self._new = False
+            self._is_changed = False
 
 
-def _read(memory: Path, world: list[str]) -> dict[str, Any]:
+def _read(memory: Path, global_inputs: list[str]) -> dict[str, Any]:
     try:
         content = memory_in(memory)
-        recipes = content["recipes"] if content["world"] == world else {}
+        recipes = content["recipes"] if content["world"] == global_inputs else {}
         return recipes if isinstance(recipes, dict) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _world(root: Path) -> list[str]:
-    """Return what has a say in every recipe: Python, packages, our own code, the settings."""
+def _global_inputs(root: Path) -> list[str]:
+    """Return what every recipe depends on: Python, packages, our own code, the settings."""
     return [
         boot(),
         sys.version,
         str(root),
-        # What stands for their values: the address of a shared store may have a password in it.
+        # Digests of their values: the address of a shared store may contain a password.
         *(f"{name} {variable(name)}" for name in sorted(os.environ) if name.startswith(_VARIABLES)),
         identity(root / SETTINGS),
         # A package that is installed, changed or removed changes the folder it is in.
-        *(f"{place} {_touched(place)}" for place in sys.path if place and place != str(root)),
+        *(f"{folder} {_mtime(folder)}" for folder in sys.path if folder and folder != str(root)),
         *(f"{path} {identity(path)}" for path in sorted(_code(_PACKAGE))),
     ]
 
 
-def _touched(place: str) -> float:
+def _mtime(path: str) -> float:
     try:
-        return os.stat(place).st_mtime
+        return os.stat(path).st_mtime
     except OSError:
         return 0.0
 
 
 def _code(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as found:
-        for entry in found:
+    with os.scandir(folder) as entries:
+        for entry in entries:
             if entry.is_dir():
                 yield from _code(entry.path) if entry.name != "__pycache__" else ()
             else:

@@ -34,7 +34,7 @@ def task_build(dry_run: bool) -> Iterator[Task]:
         if dry_run:
             yield {
                 "name": build.name,
-                "doc": build.outline.doc,
+                "doc": build.overview.doc,
                 "actions": [(_explain, [build])],
                 "verbosity": 2,
             }
@@ -43,15 +43,15 @@ def task_build(dry_run: bool) -> Iterator[Task]:
 
 
 def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
-    names = [f"build:{build.name}:{artifact}" for artifact in build.outline.artifacts]
+    names = [f"build:{build.name}:{artifact}" for artifact in build.overview.artifacts]
     yield {
         "name": build.name,
-        "doc": build.outline.doc,
+        "doc": build.overview.doc,
         "actions": None,
         "task_dep": names if build.is_up_to_date else [*_steps(build, STEPS[-1]), *names],
         "clean": [_Removal(build)],
     }
-    for artifact, name in zip(build.outline.artifacts, names, strict=True):
+    for artifact, name in zip(build.overview.artifacts, names, strict=True):
         after = [] if build.is_up_to_date else _before(build, artifact, names)
         target = f"{BUILD}/{build.name}/{artifact}"
         yield _task(
@@ -73,7 +73,7 @@ def _before(build: RecipeBuild, artifact: str, names: list[str]) -> list[str]:
     producer = [step.artifact for step in build.steps].index(artifact)
     last = max(producer, order.index(PROVE))  # nothing is published before it is proven
     # The manifest names the models, so it is published after them.
-    models = names[: build.outline.artifacts.index(artifact)] if artifact == MANIFEST else []
+    models = names[: build.overview.artifacts.index(artifact)] if artifact == MANIFEST else []
     return [build.steps[last].task(build.name), *models]
 
 

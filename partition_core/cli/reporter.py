@@ -127,10 +127,10 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         return next(step.task(build.name) for step in build.steps if step.artifact == artifact)
 
 
-def _targets(build: RecipeBuild, targets: set[str]) -> list[tuple[str, str]]:
-    """Return the artifacts among the targets of a run, each with its path."""
-    artifacts = [(name, f"{BUILD}/{build.name}/{name}") for name in build.outline.artifacts]
-    return [(name, target) for name, target in artifacts if target in targets]
+def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
+    """Return the artifacts, and their paths, that a run was about."""
+    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.overview.artifacts]
+    return [(name, target) for name, target in named if target in there]
 
 
 def _size(model: StoredModel) -> str:

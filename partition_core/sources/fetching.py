@@ -1,4 +1,4 @@
-"""Pinned files fetched from the network: resumed, verified against the pinned digest, kept."""
+"""Downloads pinned files: with resume, verified against the pinned digest, cached."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def pinned_file(job: Job) -> tuple[Path, Digest] | None:
         path = job.root / pinned.location
         return path, _verified(path, pinned, file)
     path = job.store.checkpoint_path(pinned.sha256, Path(pinned.location).name)
-    # Recipes may share a file: one build at a time fetches it, the others find it.
+    # Recipes may share a file: one build at a time fetches it, the others get a cache hit.
     with job.store.locked(digest_of(f"checkpoint {path.name}".encode())):
         if path.exists():
             digest = file_digest(path)
             if digest.startswith(pinned.sha256):
                 return path, digest
-            warn(f"the copy of {pinned.kind} '{pinned.location}' is damaged; it is fetched anew")
+            warn(f"the copy of {pinned.kind} '{pinned.location}' is damaged; fetching it again")
             path.unlink()
         return path, _fetch(pinned, path, file)
 
@@ -54,9 +54,9 @@ def _verified(path: Path, pinned: Pinned, file: RecipeFile) -> Digest:
 
 
 def _fetch(pinned: Pinned, target: Path, file: RecipeFile) -> Digest:
-    """Download `pinned` to `target`, going on where an earlier attempt was cut off.
+    """Download `pinned` to `target`, resuming an interrupted download.
 
-    What was resumed and is wrong is fetched once more from the start: the server's file may
+    After a digest mismatch, a resumed download is retried from the start: the server's file may
     have changed in between.
     """
     part = target.with_name(f"{target.name}.part")
@@ -75,19 +75,19 @@ def _fetch(pinned: Pinned, target: Path, file: RecipeFile) -> Digest:
 
 
 def _download(pinned: Pinned, part: Path, file: RecipeFile) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    # The schema of recipes lets only http and https pass.
+    start = part.stat().st_size if part.exists() else 0
+    # The recipe schema allows only http and https.
     request = urllib.request.Request(  # noqa: S310  # reason: see above
-        pinned.location, headers={"Range": f"bytes={have}-"} if have else {}
+        pinned.location, headers={"Range": f"bytes={start}-"} if start else {}
     )
     try:
         with answer_of(opener_with(), request, _TIMEOUT) as response:
-            goes_on = have > 0 and response.status == _PARTIAL
-            with part.open("ab" if goes_on else "wb") as stream:
-                _receive(response, stream, have if goes_on else 0)
+            is_resumed = start > 0 and response.status == _PARTIAL
+            with part.open("ab" if is_resumed else "wb") as stream:
+                _receive(response, stream, start if is_resumed else 0)
     except urllib.error.HTTPError as error:
-        if error.code == _RANGE_NOT_SATISFIABLE and have:
-            return  # all of it is here already; the digest decides
+        if error.code == _RANGE_NOT_SATISFIABLE and start:
+            return  # the download is complete already; the digest decides
         reason = f"the server answers {error.code} {error.reason}"
         raise _unreachable(pinned, reason, file) from error
     except (OSError, http.client.HTTPException) as error:
@@ -98,8 +98,8 @@ def _download(pinned: Pinned, part: Path, file: RecipeFile) -> None:
 
 def _receive(response: Answer, stream: BinaryIO, start: int) -> None:
     """Write to `stream` what a server sends after the first `start` bytes of a file."""
-    left = response.length
-    total = None if left is None else start + left
+    remaining = response.length
+    total = None if remaining is None else start + remaining
     received = start
     name = Path(stream.name).name.removesuffix(".part")
     with shown(f"fetch {name}", total, start) as bar:
@@ -115,6 +115,6 @@ def _unreachable(pinned: Pinned, reason: str, file: RecipeFile) -> BuildError:
     return BuildError.at(
         file.place(pinned.at),
         f"'{pinned.location}' cannot be fetched: {reason}",
-        f"expected a server that gives the {pinned.kind}",
-        "run the command again to go on where it stopped, or put the file here and name its path",
+        f"expected a server that has the {pinned.kind}",
+        "run the command again to resume the download, or put the file here and name its path",
     )

@@ -1,4 +1,4 @@
-"""What a source is given to load, mark or run a model."""
+"""What a source needs to load, mark or run a model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from partition_core.store.tiers import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A recipe with its file, for the lines of messages; the folder `root` that its relative paths
-    start from; the store, which keeps what is fetched and gives private folders; the known digests
-    of files; and what takes lines for the user."""
+    """A recipe with its file, for places in messages; the folder `root` that its relative paths
+    start from; the store, for downloads and private folders; the known digests of files; and the
+    function that prints lines for the user."""
 
     root: Path
     file: RecipeFile
@@ -31,5 +31,5 @@ class Job:
         return self.file.recipe
 
     def phase(self, part: str) -> AbstractContextManager[None]:
-        """Announce a part of the work that takes long, and afterwards how long it took."""
+        """Announce a long part of the work, and afterwards how long it took."""
         return phase(f"{self.recipe.name}: {part}", self.say)

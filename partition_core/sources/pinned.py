@@ -13,7 +13,7 @@ from partition_core.recipe.values import Checkpoint, OnnxModel
 class Pinned:
     """A file at `location`, a path or a URL, whose SHA-256 starts with `sha256`.
 
-    `kind` is what messages call it. `at` and `sha256_at` are the YAML paths of the two.
+    `kind` is its name in messages. `at` and `sha256_at` are the YAML paths of the two.
     """
 
     kind: str
@@ -24,11 +24,11 @@ class Pinned:
 
     @property
     def is_url(self) -> bool:
-        """Whether it is to be fetched from the network."""
+        """Whether it has to be downloaded."""
         return self.location.startswith(("http://", "https://"))
 
     def check(self, digest: str, file: RecipeFile) -> None:
-        """Raise BuildError, in words about the recipe `file`, for the digest of another file."""
+        """Raise BuildError, with a place in the recipe `file`, for a digest mismatch."""
         if not digest.startswith(self.sha256):
             raise BuildError.at(
                 file.place(self.sha256_at),
@@ -39,7 +39,7 @@ class Pinned:
 
 
 def pinned_by(file: RecipeFile) -> Pinned | None:
-    """Return the checkpoint or the ONNX file of a recipe, None if its model needs no file."""
+    """Return the checkpoint or ONNX file of a recipe, None if its model needs no file."""
     model = file.recipe.model
     if isinstance(model, OnnxModel):
         key = "path" if "path" in file.values["model"] else "url"

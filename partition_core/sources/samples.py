@@ -1,6 +1,6 @@
-"""The inputs that a model is proven on, from files or drawn; imports neither torch nor onnx.
+"""The inputs that a model is proven on, from files or random; imports neither torch nor onnx.
 
-Every draw is the same in every process.
+Random inputs are the same in every process.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from partition_core.recipe.input_forms import INTEGERS, Expected, dims_misfit
 from partition_core.recipe.values import Range, Recipe, TensorSpec
 
 TYPICAL = 0
-"""The key of an input like those that a model was made for; that of sample k is k + 1."""
+"""The key of a typical input; the key of sample k is k + 1."""
 _LEAST_SAMPLES = 2
 _NO_RANGE: Range = (0, 1)
 _FEW = 64
-"""Integers of which two draws may be equal; of more they are not, in practice."""
+"""Up to this many integers, two draws may be equal; with more they are not, in practice."""
 
 
 def draw(specs: Sequence[TensorSpec], key: int) -> dict[str, Array]:
-    """Return one array for each of `specs`, by name; another `key` gives other ones.
+    """Return a random array for each of `specs`, by name, determined by `key`.
 
-    All elements are the `value` of a spec, or else lie in its `range`. If that has neither, floats
-    are normally distributed, integers and booleans 0 or 1. Of an array that has room for all
-    integers of its range, each is an element, and otherwise both ends are; of an array with one
-    integer the greatest for an odd key, the least for an even one. An odd key and the next give
-    different integers, also where only few are possible.
+    All elements are the `value` of a spec, or else lie in its `range`. Without either, floats are
+    normally distributed, integers and booleans 0 or 1. An array with room for all integers of its
+    range contains each, and otherwise both ends; an array of one integer contains the greatest for
+    an odd key, the least for an even one. An odd key and the next give different integers, even if
+    only few are possible.
     """
     return {spec.name: _drawn(spec, key) for spec in specs}
 
@@ -64,7 +64,7 @@ def _drawn(spec: TensorSpec, key: int) -> Array:
 
 
 def _generator(spec: TensorSpec, key: int) -> np.random.Generator:
-    # One for each input: that others are given or added does not change it.
+    # One per input, so that other inputs do not affect it.
     digest = hashlib.sha256(f"{key}:{spec.name}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
@@ -83,7 +83,7 @@ def _floats(generator: np.random.Generator, span: Range | None, size: int, dtype
 def _integers(generator: np.random.Generator, low: int, high: int, size: int, dtype: Any) -> Array:
     count = high - low + 1
     if size >= count:
-        # Each as often as the others, so that every row of a table is read.
+        # Each equally often, so that every row of a table is read.
         steps = (np.arange(size) % count).astype(dtype)
         return np.asarray(generator.permutation(steps) + np.asarray(low, dtype))
     drawn = np.asarray(generator.integers(low, high, size, dtype, endpoint=True))
@@ -94,37 +94,37 @@ def _integers(generator: np.random.Generator, low: int, high: int, size: int, dt
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: the arrays that a file gives, and the inputs that are drawn with `key`."""
+    """One sample: the arrays from a file, and the inputs that are drawn with `key`."""
 
-    given: Arrays
+    from_file: Arrays
     drawn: tuple[TensorSpec, ...]
     key: int
 
     def arrays(self) -> dict[str, Array]:
         """Return an array for each input, by name."""
-        return {**self.given, **draw(self.drawn, self.key)}
+        return {**self.from_file, **draw(self.drawn, self.key)}
 
     def ranged(self, ranges: Ranges) -> Sample:
-        """Return the sample with `ranges` for the inputs of which nothing is said."""
+        """Return the sample with `ranges` for the inputs without a range or value."""
         return dataclasses.replace(self, drawn=ranged(self.drawn, ranges))
 
 
-def samples_of(specs: Sequence[TensorSpec], given: Sequence[Arrays]) -> list[Sample]:
-    """Return a sample for each of `given`, what files give; two that are drawn if that is empty."""
+def samples_of(specs: Sequence[TensorSpec], files: Sequence[Arrays]) -> list[Sample]:
+    """Return a sample for the arrays of each of `files`; two random ones if there are none."""
     return [
         Sample(arrays, tuple(spec for spec in specs if spec.name not in arrays), number + 1)
-        for number, arrays in enumerate(given or [{}] * _LEAST_SAMPLES)
+        for number, arrays in enumerate(files or [{}] * _LEAST_SAMPLES)
     ]
 
 
-def typical_sample(specs: Sequence[TensorSpec], given: Sequence[Arrays]) -> Sample:
-    """Return the sample that is drawn with the key `TYPICAL` where none of `given` has an array."""
-    merged = {name: array for arrays in reversed(given) for name, array in arrays.items()}
+def typical_sample(specs: Sequence[TensorSpec], files: Sequence[Arrays]) -> Sample:
+    """Return the sample whose inputs are drawn with the key `TYPICAL` unless `files` have them."""
+    merged = {name: array for arrays in reversed(files) for name, array in arrays.items()}
     return Sample(merged, tuple(spec for spec in specs if spec.name not in merged), TYPICAL)
 
 
 def undetermined(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the integer inputs that a sample draws though nothing tells their range, sorted."""
+    """Return the integer inputs that a sample draws without a known range, sorted."""
     names = {spec.name for sample in samples for spec in sample.drawn if _is_undetermined(spec)}
     return tuple(sorted(names))
 
@@ -134,7 +134,7 @@ def _is_undetermined(spec: TensorSpec) -> bool:
 
 
 def ranged(specs: Sequence[TensorSpec], ranges: Ranges) -> tuple[TensorSpec, ...]:
-    """Return `specs` with `ranges` for those of which nothing is said, as far as the dtypes go."""
+    """Return `specs` with `ranges` for those without a range or value, clipped to the dtypes."""
 
     def with_range(spec: TensorSpec) -> TensorSpec:
         if spec.name not in ranges or not _is_undetermined(spec):
@@ -149,9 +149,9 @@ def ranged(specs: Sequence[TensorSpec], ranges: Ranges) -> tuple[TensorSpec, ...
 def usable_ranges(
     ranges: Ranges, samples: Sequence[Sample], runs: Callable[[Arrays], bool]
 ) -> dict[str, tuple[int, int]]:
-    """Return those of `ranges` with which `samples` run: what tells a range may not know it all.
+    """Return those of `ranges` with which `samples` run: an inferred range may be wrong.
 
-    If all together do not run, those that do alone are tried together.
+    If all together fail, those that work individually are tried together.
     """
 
     def usable(chosen: Ranges) -> bool:
@@ -159,47 +159,47 @@ def usable_ranges(
 
     if not ranges or usable(ranges):
         return dict(ranges)
-    alone = {name: found for name, found in ranges.items() if usable({name: found})}
+    alone = {name: span for name, span in ranges.items() if usable({name: span})}
     return alone if 0 < len(alone) < len(ranges) and usable(alone) else {}
 
 
 def range_notes(samples: Sequence[Sample], ranges: Ranges) -> dict[str, Any]:
-    """Return, for the manifest, the ranges that were read off the model, and what is 0 or 1.
+    """Return, for the manifest, the ranges inferred from the model, and the inputs that are 0 or 1.
 
     `samples` are those without `ranges`.
     """
     unknown = undetermined([sample.ranged(ranges) for sample in samples])
-    found = [name for name in undetermined(samples) if name not in unknown]
+    inferred = [name for name in undetermined(samples) if name not in unknown]
     return {
-        **({"index_ranges": {name: list(ranges[name]) for name in found}} if found else {}),
+        **({"index_ranges": {name: list(ranges[name]) for name in inferred}} if inferred else {}),
         **({ZERO_OR_ONE: list(unknown)} if unknown else {}),
     }
 
 
 def fitted(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return `array`, of the same rank as `shape`, cut or repeated to have it."""
+    """Return `array`, of the same rank as `shape`, cropped or repeated to that shape."""
     for axis, size in enumerate(shape):
         array = np.take(array, np.arange(size) % array.shape[axis], axis)
     return array
 
 
-def given_inputs(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
+def inputs_from_files(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
     """Return the arrays of the files that the recipe of a torch model names, a dict for each file.
 
-    Raises ProofError for all that does not fit `export.inputs`.
+    Raises ProofError for everything that does not fit `export.inputs`.
     """
     expected = {spec.name: Expected(spec.dtype, spec.shape) for spec in recipe.export.inputs}
     files = [root / name for name in recipe.proof.inputs]
-    return given_arrays(files, expected, "in 'export.inputs'")
+    return arrays_from_files(files, expected, "in 'export.inputs'")
 
 
-def given_arrays(
+def arrays_from_files(
     files: Sequence[Path], inputs: Mapping[str, Expected], origin: str
 ) -> list[dict[str, Array]]:
     """Return the arrays in each of `files`, which may leave out some of `inputs`.
 
-    `origin` names what says what the inputs are. Raises ProofError, with places below
-    `proof.inputs`, for all that does not fit.
+    `origin` is where `inputs` are defined, for messages. Raises ProofError, with places below
+    `proof.inputs`, for everything that does not fit.
     """
     samples: list[dict[str, Array]] = []
     problems: list[Problem] = []
@@ -212,7 +212,7 @@ def given_arrays(
             problems.append(problem(place, what, " ".join(str(error).split())))
             continue
         if not sample:
-            problems.append(problem(place, f"'{file.name}' holds no array", one_of(inputs)))
+            problems.append(problem(place, f"'{file.name}' contains no array", one_of(inputs)))
         problems += [
             problem(place, what, expected, remedy)
             for what, expected, remedy in _misfits(sample, inputs, origin)
@@ -226,16 +226,16 @@ def given_arrays(
 def _misfits(
     sample: Arrays, inputs: Mapping[str, Expected], origin: str
 ) -> list[tuple[str, str, str]]:
-    wrong: list[tuple[str, str, str]] = []
+    misfits: list[tuple[str, str, str]] = []
     for name, array in sample.items():
         expected = inputs.get(name)
         if expected is None:
-            wrong.append((f"unknown input '{name}'", one_of(inputs), suggestion(name, inputs)))
+            misfits.append((f"unknown input '{name}'", one_of(inputs), suggestion(name, inputs)))
             continue
         misfit = dims_misfit(name, expected.dims, array.shape, origin)
         if misfit:
-            wrong.append((f"{misfit}, and {list(array.shape)} here", "", ""))
+            misfits.append((f"{misfit}, but {list(array.shape)} here", "", ""))
         if expected.dtype and array.dtype != np.dtype(expected.dtype):
-            what = f"input '{name}' is {expected.dtype} {origin}, and {array.dtype} here"
-            wrong.append((what, "", ""))
-    return wrong
+            what = f"input '{name}' is {expected.dtype} {origin}, but {array.dtype} here"
+            misfits.append((what, "", ""))
+    return misfits

@@ -1,4 +1,4 @@
-"""What every source of models has: a light module `form`, and a module `source` that exports.
+"""The interface of every source of models: a light module `form`, and `source`, which exports.
 
 Both are imported by the name of the source, so that a torch model needs no mmdet.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 Pinned = tuple[Path, Digest]
-"""The file that a recipe pins, verified and here, and its digest."""
+"""The path of a verified pinned file on this machine, and its digest."""
 
 
 class InputFile(NamedTuple):
-    """A file that an export reads: its label in the fingerprint, and the recipe's key it is for."""
+    """A file that an export reads: its fingerprint label, its path, its key in the recipe."""
 
     label: str
     path: Path
@@ -34,12 +34,11 @@ class InputFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export gives.
+    """The result of an export.
 
     `write` writes the end2end model with its Mark nodes to a path and returns the files written,
-    those of the weights first. `recording` is what the model gave before it was exported, `notes`
-    is plain data for the manifest, and `classes` are the modules in which the classes of a traced
-    model are written.
+    weights first. `recording` has the model's outputs before the export, `notes` is plain data for
+    the manifest, and `classes` are the modules that define the classes of a traced model.
     """
 
     write: Callable[[Path], list[Path]]
@@ -57,22 +56,22 @@ class Form(Protocol):
     def files(self, job: Job) -> Iterator[InputFile]:
         """Yield the files that an export reads besides those that any recipe may name.
 
-        Raises PartitionError for one that is missing or wrong.
+        Raises PartitionError for a missing or wrong file.
         """
 
     def check(self, job: Job) -> None:
-        """Raise PartitionError with what is wrong that can be known before the export."""
+        """Raise PartitionError for all problems that are known before the export."""
 
 
 class Source(Protocol):
-    """The module `source` of a source: what loads and runs the model."""
+    """The module `source` of a source: loads and runs the model."""
 
     def export(self, job: Job, pinned: Pinned | None) -> Exported:
         """Return the exported model; raises PartitionError."""
 
     def record(self, job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
-        """Return a function from the model's inputs to the arrays at its marks, as PyTorch has
-        them; raises PartitionError."""
+        """Return a function from the model's inputs to the arrays at its marks in PyTorch; raises
+        PartitionError."""
 
 
 def form_of(job: Job) -> Form:
@@ -90,10 +89,10 @@ def source_module(job: Job) -> str:
     return f"sources.{job.recipe.model.source}.source"
 
 
-def check_given_inputs(job: Job) -> None:
-    """Raise ProofError for files of inputs that do not fit what a traced model is given."""
+def check_input_files(job: Job) -> None:
+    """Raise ProofError for input files that do not fit the inputs of a traced model."""
     if job.recipe.proof.inputs:
-        from partition_core.sources.samples import given_inputs
+        from partition_core.sources.samples import inputs_from_files
 
         with in_recipe(job.file):
-            given_inputs(job.recipe, job.root)
+            inputs_from_files(job.recipe, job.root)

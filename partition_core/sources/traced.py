@@ -1,4 +1,4 @@
-"""Recipes whose model is traced in PyTorch, whatever its source: loaded, run and exported."""
+"""Loads, runs and exports models that are traced in PyTorch, whatever their source."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
     """Return the model of a job's recipe, exported by PyTorch; raises PartitionError."""
     recipe, checkpoint = job.recipe, pinned[0] if pinned else None
     with in_recipe(job.file):
-        made = export_recipe(
+        traced = export_recipe(
             recipe, job.root, checkpoint, lambda part: job.phase(f"export: {part}")
         )
     form = EXPORT_FORMS[recipe.export.weights]
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
     return Exported(
-        lambda path: save_traced(made.model, path, form),
-        made.recording,
-        {**made.notes, **digest},
-        made.classes,
+        lambda path: save_traced(traced.model, path, form),
+        traced.recording,
+        {**traced.notes, **digest},
+        traced.classes,
     )
 
 
@@ -61,7 +61,7 @@ def export_recipe(
     """Export the model of `recipe`; `root` is the folder that its relative paths start from.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
-    shows: a mark that cannot be placed, is never called or finds no tensor.
+    reveals: a mark that cannot be set, is never called or finds no tensor.
     """
     return export_model(recipe, lambda: load_subject(recipe, root, checkpoint), phase)
 
@@ -71,14 +71,14 @@ def marked_arrays(
 ) -> Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]:
     """Return a function from the model's inputs, by name, to the arrays at its marks.
 
-    Those are by mark reference. `checkpoint` is the verified file of a recipe whose weights are a
-    checkpoint. Raises ExportError for a model that cannot be built; so does the function for one
-    that does not run.
+    The arrays are keyed by mark reference. `checkpoint` is the verified file of a recipe whose
+    weights are a checkpoint. Raises ExportError for a model that cannot be built; so does the
+    function for one that does not run.
     """
     subject = load_subject(recipe, root, checkpoint)
 
     def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        # What is float16 in the exported model is float32 in PyTorch.
+        # float16 inputs of the exported model are float32 in PyTorch.
         sample = tuple(
             tensor.to(getattr(torch, spec.dtype))
             for spec in subject.inputs
@@ -101,8 +101,8 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
     source = recipe.model
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
-    room = importlib.import_module(f"{__package__}.{source.source}.source")
-    subject: TraceableModel = room.load(recipe, source, root)
+    module = importlib.import_module(f"{__package__}.{source.source}.source")
+    subject: TraceableModel = module.load(recipe, source, root)
     _check_samples(subject)
     match source.weights:
         case Seed(seed):
@@ -118,13 +118,13 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
 
 
 def _check_samples(subject: TraceableModel) -> None:
-    """Refuse samples of another shape or dtype than asked for: the trace would take theirs."""
-    asked = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    """Reject samples with another shape or dtype than expected: the trace would adopt them."""
+    expected = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
     for sample in (subject.typical_input, *subject.samples):
-        made = {
+        actual = {
             name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
-            for name, tensor in zip(asked, sample, strict=True)
+            for name, tensor in zip(expected, sample, strict=True)
         }
-        wrong = list(input_differences(asked, made, "what is prepared for the model"))
-        if wrong:
-            raise ExportError(*wrong)
+        problems = list(input_differences(expected, actual, "what is prepared for the model"))
+        if problems:
+            raise ExportError(*problems)

@@ -72,7 +72,7 @@ def test_a_download_goes_on_where_it_was_cut_off(project: Scratch, server: FileS
     assert str(told.value) == (
         f"recipes/tiny.yaml:6: model.weights.checkpoint: '{server.url()}' cannot be fetched: "
         f"the connection ended after 1000000 of {len(CONTENT)} bytes; expected a server that "
-        "gives the checkpoint; run the command again to go on where it stopped, "
+        "gives the checkpoint; run the command again to resume the download, "
         "or put the file here and name its path"
     )
     assert list(kept(project).values()) == [CONTENT[:1_000_000]]
@@ -165,7 +165,7 @@ def test_a_damaged_copy_is_fetched_anew(
     assert fetched(project) == CONTENT
     assert server.ranges == [None, None]
     assert capsys.readouterr().err == (
-        f"WARNING: the copy of checkpoint '{server.url()}' is damaged; it is fetched anew\n"
+        f"WARNING: the copy of checkpoint '{server.url()}' is damaged; fetching it again\n"
     )
 
 
@@ -220,8 +220,8 @@ def test_a_server_that_is_not_there_is_one_clear_error(fresh: Scratch) -> None:
     assert run.returncode != 0
     assert run.stdout.splitlines()[0] == (
         f"ERROR: recipes/tiny.yaml:6: model.weights.checkpoint: '{url}' cannot be fetched: "
-        "Connection refused; expected a server that gives the checkpoint; "
-        "run the command again to go on where it stopped, "
+        "Connection refused; expected a server that has the checkpoint; "
+        "run the command again to resume the download, "
         "or put the file here and name its path"
     )
     assert "Traceback" not in run.stdout

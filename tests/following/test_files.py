@@ -253,7 +253,10 @@ def test_names_that_are_no_text_are_told(user: User) -> None:
             stream.read()
 
     found = user.follow(read)
-    assert (found.entries, found.outside) == ((), ("a file or folder whose name is no text",))
+    assert (found.entries, found.outside) == (
+        (),
+        ("a file or folder whose name is not text",),
+    )
 
 
 def test_removing_folders_leaves_no_trace(user: User) -> None:

@@ -84,9 +84,9 @@ def test_a_module_that_would_be_found_earlier_counts(user: User, appears: str) -
     user.write("library/lib.py", "")
     labels = of_ours(user.labels(use("lib"), __name__))
     assert labels == ["module lib"]
-    around = user.around()
-    with around.digests.watched() as asked:
-        before = around.text("module lib")
+    state = user.state()
+    with state.digests.watched() as asked:
+        before = state.text("module lib")
     user.write(appears, "# another one\n")
     assert user.texts(labels) != [before]
     # A build with nothing to do looks at these and at the times of the folders in `sys.path`.
@@ -149,13 +149,13 @@ def test_what_was_there_before_anybody_looked_is_followed_by_its_imports(user: U
         "import importlib, sys, early\n"
         "from pathlib import Path\n"
         "from partition_core.base.digests import Digests\n"
-        "from partition_core.build.dependencies.current import Surroundings\n"
-        "from partition_core.build.dependencies.deducing import Known, deduced\n"
+        "from partition_core.build.dependencies.current import DependencyState\n"
+        "from partition_core.build.dependencies.deducing import KnownInputs, deduced\n"
         "from partition_core.build.dependencies.locating import search_path\n"
         "from partition_core.build.dependencies.watching import watched\n"
         "with watched() as watch:\n    importlib.import_module('early')\n"
-        "around = Surroundings(Path.cwd(), search_path(), Digests(Path('d')), Path('build'))\n"
-        "print(deduced(watch, around, Known((), (), (), ('early',))).entries)\n"
+        "state = DependencyState(Path.cwd(), search_path(), Digests(Path('d')), Path('build'))\n"
+        "print(deduced(watch, state, KnownInputs((), (), (), ('early',))).entries)\n"
     )
     path = os.pathsep.join([str(user.library), *sys.path])
     run = subprocess.run(

@@ -58,7 +58,7 @@ DOINGS: dict[str, Callable[[], object]] = {
     "the program 'python": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
     "the program 'true'": lambda: os.system("true"),  # noqa: S605  # reason: what users write
     "the program 'sh'": lambda: subprocess.run("true", shell=True, check=True),  # noqa: S602
-    "a process of its own": lambda: (os.fork() and os.wait()) or os._exit(0),
+    "a child process": lambda: (os.fork() and os.wait()) or os._exit(0),
     "the database 'models.db'": stored,
     "a connection to '/nowhere'": connected,
 }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.base.digests import Digests
-from partition_core.build.dependencies.current import Surroundings
-from partition_core.build.dependencies.deducing import Followed, Known, deduced
+from partition_core.build.dependencies.current import DependencyState
+from partition_core.build.dependencies.deducing import Followed, KnownInputs, deduced
 from partition_core.build.dependencies.locating import search_path
 from partition_core.build.dependencies.watching import watched
 
@@ -28,19 +28,19 @@ class User:
         path.write_text(text)
         return path
 
-    def around(self) -> Surroundings:
+    def state(self) -> DependencyState:
         digests = Digests(self.root.parent / "digests.json")
-        return Surroundings(self.root, search_path(), digests, self.root / "build")
+        return DependencyState(self.root, search_path(), digests, self.root / "build")
 
     def follow(self, run: Callable[[], object], *roots: str, **known: tuple[str, ...]) -> Followed:
         """Return what is followed while `run` runs."""
-        around = self.around()  # as it is when a build starts
+        state = self.state()  # as it is when a build starts
         with watched() as watch:
             run()
-        given = Known(
+        given = KnownInputs(
             known.get("paths", ()), known.get("packages", ()), known.get("private", ()), roots
         )
-        return deduced(watch, around, given)
+        return deduced(watch, state, given)
 
     def labels(self, run: Callable[[], object], *roots: str) -> list[str]:
         """Return the labels of what is followed; nothing may have changed meanwhile."""
@@ -50,4 +50,4 @@ class User:
 
     def texts(self, labels: list[str]) -> list[str]:
         """Return what stands for the subjects of labels now, as the next build finds it."""
-        return [text for _, text in self.around().entries(labels)]
+        return [text for _, text in self.state().entries(labels)]

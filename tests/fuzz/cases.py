@@ -21,7 +21,7 @@ from partition_core.build.run import Run
 from partition_core.build.settings import FOLDER_VARIABLE
 from partition_core.recipe.input_forms import Expected
 from partition_core.recipe.values import Checkpoint
-from partition_core.sources.samples import given_arrays
+from partition_core.sources.samples import arrays_from_files
 from tests.onnx_source.files import IN_A_BODY, IN_A_FUNCTION, detector
 from tests.onnx_source.projects import LINE, TWO
 
@@ -161,7 +161,7 @@ def _change(seed: int) -> None:
 
 def _built() -> None:
     (build,) = Run(folder(), ["x"]).builds
-    for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+    for step in ("export", *(f"cut {name}" for name in build.overview.segments), "prove"):
         build.carry_out(step, quiet)
     list(build.advice({}, quiet))
 
@@ -186,7 +186,7 @@ def arrays(seed: int) -> None:
             for each, content in parts.items():
                 archive.writestr(each, content)
     inputs = {"x": Expected("float32", (2, 3)), "y": Expected("int64", (4,))}
-    refused(lambda: given_arrays([target], inputs, "in the file", Place))
+    refused(lambda: arrays_from_files([target], inputs, "in the file", Place))
 
 
 @functools.cache

@@ -68,7 +68,7 @@ def make(path: Path) -> dict[str, bytes]:
     (build,) = run.builds
     if not build.is_up_to_date:
         plan = build.plan
-        for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+        for step in ("export", *(f"cut {name}" for name in build.overview.segments), "prove"):
             if not build.is_done(step):
                 build.carry_out(step, quiet)
         for artifact in plan.model_names:

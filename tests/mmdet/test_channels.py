@@ -62,28 +62,28 @@ def recipe(config: str, channels: int, pictures: int = 1, **overrides: object) -
     [
         pytest.param(
             *(CONFIG, 1, {}),
-            "1 channel, and 'mean', 'std', 'bgr_to_rgb' of the model's data preprocessor are for "
+            "1 channel, but 'mean', 'std', 'bgr_to_rgb' of the model's data preprocessor are for "
             f"3; {REMEDY}",
             id="a preprocessor of three",
         ),
         pytest.param(
             *(CONFIG, 1, dict(list(GRAY.items())[:2])),
-            f"1 channel, and 'bgr_to_rgb' of the model's data preprocessor are for 3; {REMEDY}",
+            f"1 channel, but 'bgr_to_rgb' of the model's data preprocessor are for 3; {REMEDY}",
             id="a preprocessor that reverses three",
         ),
         pytest.param(
             *(CONFIG, 1, GRAY),
-            "1 channel, and the model takes 3; expected [1, 3, 64, 96]",
+            "1 channel, but the model takes 3; expected [1, 3, 64, 96]",
             id="a model of three behind a preprocessor for any",
         ),
         pytest.param(
             *(YOLOX, 1, {}),
-            "1 channel, and the model takes 3; expected [1, 3, 64, 96]",
+            "1 channel, but the model takes 3; expected [1, 3, 64, 96]",
             id="a model of three that rearranges its pictures, without means",
         ),
         pytest.param(
             *(RETINANET, 3, {"model.backbone.in_channels": 1}),
-            "3 channels, and the model takes 1; expected [1, 1, 64, 96]",
+            "3 channels, but the model takes 1; expected [1, 1, 64, 96]",
             id="a model of one",
         ),
     ],

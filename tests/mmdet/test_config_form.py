@@ -63,7 +63,7 @@ def refusal(root: Path, text: str) -> str:
 
 def test_a_config_of_mmdet_2_is_told_with_everything_to_convert(tmp_path: Path) -> None:
     assert refusal(tmp_path, MODEL.replace("L1Loss", "L1Los") + PIPELINE) == (
-        "'own.py' has the form of mmdet 2: it has no 'model.data_preprocessor', and has "
+        "'own.py' has the form of mmdet 2: it has no 'model.data_preprocessor', but has "
         "'img_norm_cfg', 'data', 'test_cfg' outside of 'model', 'model.pretrained', "
         "the step 'MultiScaleFlipAug', the step 'Normalize', the step 'ImageToTensor', "
         "the step 'Collect'; expected the form of mmdet 3; "
@@ -109,9 +109,9 @@ def test_what_is_left_of_mmdet_2_in_a_converted_config_is_no_hindrance(tmp_path:
 def test_a_config_without_a_preprocessor_of_pictures_is_told(tmp_path: Path) -> None:
     text = f"_base_ = 'mmdet::{RETINANET}'\nmodel = dict(data_preprocessor=None)\n"
     assert refusal(tmp_path, text) == (
-        "'own.py' has no 'model.data_preprocessor', which puts pictures into a batch and "
-        "normalizes them; expected model.data_preprocessor = dict(type='DetDataPreprocessor', "
-        "mean=[…], std=[…], bgr_to_rgb=True, pad_size_divisor=32) with the numbers of its training"
+        "'own.py' has no 'model.data_preprocessor', which batches and "
+        "normalizes pictures; expected model.data_preprocessor = dict(type='DetDataPreprocessor', "
+        "mean=[…], std=[…], bgr_to_rgb=True, pad_size_divisor=32) with the values from its training"
     )
 
 
@@ -122,7 +122,7 @@ def test_a_preprocessor_that_makes_no_batch_is_told(tmp_path: Path) -> None:
     given: Any = Listing()
     with pytest.raises(ExportError) as error:
         imaginary_sample(recipe(), given, PLACE)
-    assert "its data preprocessor, a function, makes no batch of pictures: TypeError" in str(
+    assert "its data preprocessor, a function, returns no batch of pictures: TypeError" in str(
         error.value
     )
 
@@ -135,9 +135,9 @@ AUGMENTED = "model = dict(type='DetTTAModel', module=dict(type='RetinaNet'))\n"
 )
 def test_test_time_augmentation_is_refused_by_its_name(text: str, tmp_path: Path) -> None:
     assert refusal(tmp_path, text) == (
-        "'own.py' is of test-time augmentation, which merges what a detector finds in several "
-        "forms of a picture; expected the config of a detector, which is exported for one form of "
-        "each picture; name the detector's own config, without 'tta_model'"
+        "'own.py' is for test-time augmentation, which merges a detector's results for several "
+        "variants of a picture; expected the config of a detector, which is exported for one "
+        "variant of each picture; name the detector's own config, without 'tta_model'"
     )
 
 

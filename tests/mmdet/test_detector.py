@@ -121,8 +121,8 @@ def test_overrides_change_the_model_and_a_misspelt_one_is_told(tmp_path: Path) -
         built(**{"model.bbox_head.num_clases": "3"})
     assert str(error.value) == (
         f"recipes/x.yaml:4: model.config: config '{CONFIG}' has no 'model.bbox_head.num_clases' "
-        "to override; expected the dotted path of a value that the config has, or that what is "
-        "built of it or the model's code reads; "
+        "to override; expected the dotted path of a value in the config, or of one that its "
+        "classes or the model's code read; "
         "did you mean 'model.bbox_head.num_classes'?"
     )
 
@@ -137,8 +137,8 @@ def test_an_override_that_nothing_would_read_is_refused(tmp_path: Path, key: str
     with pytest.raises(ExportError) as error:
         build_detector(MmdetModel("own.py", ((key, "3"),), Seed(0)), tmp_path, PLACE)
     assert str(error.value) == (
-        f"recipes/x.yaml:4: model.config: to override '{key}' would change nothing: of a config "
-        "that is loaded only model, test_dataloader and default_scope are used; expected a key in "
+        f"recipes/x.yaml:4: model.config: overriding '{key}' has no effect: of a loaded config, "
+        "only model, test_dataloader and default_scope are used; expected a key in "
         "one of these, such as test_dataloader.dataset.pipeline.0 for a step of the test pipeline"
     )
 

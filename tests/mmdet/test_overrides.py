@@ -150,7 +150,7 @@ def test_what_the_users_own_code_reads_may_be_added(
     ("key", "value", "told"),
     [
         ("model.bbox_head.num_classes", {"a": 1}, "add '_delete_: true' to the mapping"),
-        ("model.neck.in_channels", {"9": 1}, "has something else than a mapping of this form"),
+        ("model.neck.in_channels", {"9": 1}, "cannot be merged with this one"),
         ("model.neck.in_channels.9", 1, "has no 'model.neck.in_channels.9' to override"),
     ],
 )

@@ -55,7 +55,7 @@ def test_the_multiples_are_those_that_the_maps_need(
     told = message(run, *size)
     assert told is not None
     assert told.startswith(
-        f"export.inputs.input.shape: the model does not run on {size[0]} x {size[1]}, and runs on "
+        f"export.inputs.input.shape: the model does not run on {size[0]} x {size[1]}, but runs on "
     )
     assert "(RuntimeError: 5 and 6)" in told
     assert told.endswith(f"expected a height and a width that are {expected}")
@@ -77,6 +77,6 @@ def test_a_detector_that_does_not_run_on_the_recipes_size_is_told_with_one_that_
     with quiet_mmdet(), pytest.raises(ExportError) as error:
         load_subject(given, tmp_path, None)
     (told,) = error.value.problems
-    assert told.what.startswith("the model does not run on 100 x 96, and runs on ")
+    assert told.what.startswith("the model does not run on 100 x 96, but runs on ")
     assert "RuntimeError: Sizes of tensors must match" in told.what
     assert told.expected.endswith("multiples of 32, such as [1, 3, 128, 96]")

@@ -83,7 +83,7 @@ class Project(Scratch):
     def make(self, name: str = "x") -> dict[str, onnx.ModelProto]:
         """Carry out the steps of a build in this process; return end2end and the segments."""
         (build,) = Run(self.folder, [name]).builds
-        for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+        for step in ("export", *(f"cut {name}" for name in build.overview.segments), "prove"):
             build.carry_out(step, _say_nothing)
         made = {}
         for file, stored in (build.plan.models() or {}).items():

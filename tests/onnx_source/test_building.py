@@ -214,7 +214,7 @@ def test_a_file_above_2_gb_is_built_with_its_weights_outside(
     np.savez(project.folder / "others.npz", ids=np.array([1, rows - 1, 3, rows - 2]))
     project.recipe(BIG.replace("WEIGHTS", weights))
     (build,) = Run(project.folder, ["x"]).builds
-    for step in ("export", *(f"cut {name}" for name in build.outline.segments), "prove"):
+    for step in ("export", *(f"cut {name}" for name in build.overview.segments), "prove"):
         build.carry_out(step, print)
     models = build.plan.models()
     assert models is not None

@@ -106,7 +106,7 @@ def test_two_full_disks_are_told_with_what_helps(
     (error,) = [line for line in run.stdout.splitlines() if line.startswith("ERROR")]
     told = f"ERROR: {own}: No space left on device, for '"
     assert error.startswith(told)
-    assert error.removeprefix(told).partition("'")[0] in ("end2end.onnx", "given.onnx")
+    assert error.removeprefix(told).partition("'")[0] in ("end2end.onnx", "extended.onnx")
     assert error.endswith(f"'; {HELPS}")
     assert "/work/" not in error
     assert "Traceback" not in run.stdout
@@ -143,7 +143,7 @@ def test_a_build_folder_that_cannot_be_written_is_found_before_the_work(
         build.carry_out("export", lambda _: None)
     told = str(error.value)
     assert told.startswith(f"build/x: cannot be written: {REFUSING[kind]}; expected ")
-    rest = HELPS if kind == "a full disk" else f"let '{folder}' be a folder that you may write to"
+    rest = HELPS if kind == "a full disk" else f"make '{folder}' a folder that you may write to"
     assert told.endswith(rest)
     assert sorted(project.folder.rglob("*")) == before
 

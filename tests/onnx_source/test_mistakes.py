@@ -179,8 +179,8 @@ def test_a_mark_of_the_file_keeps_its_name(project: Project) -> None:
     project.recipe(TWO)
     project.save(project.make()["end2end.onnx"])
     assert project.told() == [
-        f"{AT}:3: marks[0].name: the file has a mark 'whole' already; rename it",
-        f"{AT}:4: marks[1].name: the file has a mark 'neck' already; rename it",
+        f"{AT}:3: marks[0].name: the file already has a mark 'whole'; rename it",
+        f"{AT}:4: marks[1].name: the file already has a mark 'neck'; rename it",
     ]
 
 
@@ -330,10 +330,10 @@ def test_arrays_that_do_not_fit_are_told(project: Project) -> None:
     assert told[:-2] == [
         f"{AT}:3: proof.inputs[0]: unknown input 'imgae'; expected one of 'image'; "
         "did you mean 'image'?",
-        f"{AT}:3: proof.inputs[1]: input 'image' has the dims [1, 3, 16, 16] in the file, and "
+        f"{AT}:3: proof.inputs[1]: input 'image' has the dims [1, 3, 16, 16] in the file, but "
         "[1, 3, 16, 8] here",
-        f"{AT}:3: proof.inputs[1]: input 'image' is float32 in the file, and float64 here",
-        f"{AT}:3: proof.inputs[2]: '3.npz' holds no array; expected one of 'image'",
+        f"{AT}:3: proof.inputs[1]: input 'image' is float32 in the file, but float64 here",
+        f"{AT}:3: proof.inputs[2]: '3.npz' contains no array; expected one of 'image'",
     ]
     for line, number in zip(told[-2:], (4, 5), strict=True):
         assert line.startswith(
@@ -351,7 +351,7 @@ def test_a_size_of_the_recipe_beside_arrays_of_another_is_told(project: Project)
     project.recipe(LINE + shape + "proof: {inputs: [1.npz, 2.npz]}\n")
     assert project.told() == [
         f"{AT}:4: proof.inputs[1]: input 'image' is [1, 3, 8, 16] here; expected [2, 3, 8, 16], as "
-        "'export.inputs' says; give arrays of that shape, or leave the shape of 'image' out there"
+        "in 'export.inputs'; use arrays of that shape, or leave out the shape of 'image' there"
     ]
     np.savez(project.folder / "2.npz", image=-ones)
     project.check()

@@ -211,7 +211,7 @@ def test_what_nothing_is_called_is_told(built: Built, what: str) -> None:
     with pytest.raises(BuildError) as error:
         forget(built, what)
     assert str(error.value) == (
-        f"forget={what}: no result is called so; expected a recipe, or the first 8 digits or more "
+        f"forget={what}: no such result; expected a recipe, or the first 8 digits or more "
         "of a key; `doit store` lists both"
     )
     assert {path for _, path in built.store.entries()} == before
@@ -225,4 +225,4 @@ def test_the_command_forgets(project: Project) -> None:
     assert "x" not in [line.split("  ")[0] for line in project.built("store").splitlines()]
     run = project.doit("store", "--forget", "x")
     assert run.returncode == 1
-    assert run.stdout.startswith("ERROR: forget=x: no result is called so; expected a recipe")
+    assert run.stdout.startswith("ERROR: forget=x: no such result; expected a recipe")

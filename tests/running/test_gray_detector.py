@@ -125,7 +125,7 @@ def test_three_channels_asked_of_it_are_refused_with_the_line(gray: GrayDetector
         (gray.project.folder / "recipes" / "other.yaml").unlink()
     assert run.returncode != 0
     assert (
-        "ERROR: recipes/other.yaml:13: export.inputs.input.shape: has 3 channels, and the model "
+        "ERROR: recipes/other.yaml:13: export.inputs.input.shape: has 3 channels, but the model "
         "takes 1; expected [1, 1, 128, 128]\n"
     ) in run.stdout
     assert not (gray.project.folder / "build" / "other").exists()

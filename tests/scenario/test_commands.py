@@ -132,7 +132,7 @@ def test_info_tells_in_a_few_lines_why_an_artifact_is_not_up_to_date(scratch: Sc
     (scratch.folder / "build" / "tiny" / "body.onnx").write_text("edited")
     run = scratch.doit("info", "build:tiny:body.onnx")
     assert run.returncode == 1
-    assert "tiny: body.onnx: restore: the file is another one" in run.stdout
+    assert "tiny: body.onnx: restore: the file differs" in run.stdout
     assert " object at 0x" not in run.stdout
 
 

@@ -83,7 +83,7 @@ def test_a_folder_with_files_in_an_artifacts_place_is_told_and_left(scratch: Scr
     run = scratch.doit("build")
     assert run.returncode != 0
     assert run.stdout == (
-        "ERROR: build/tiny/body.onnx: is a folder that is not empty; expected a file; remove it\n"
+        "ERROR: build/tiny/body.onnx: is a non-empty folder; expected a file; remove it\n"
         "tiny: failed\n"
     )
     assert own.read_text() == "mine"

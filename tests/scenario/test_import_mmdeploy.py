@@ -136,7 +136,7 @@ def test_what_the_models_own_config_decides_is_told_and_not_overridden(configs: 
     assert left_out == {
         "onnx_config.opset_version": "11 is none of the opsets from 18 to 21; the recipe's is 20",
         "onnx_config.optimize": "a recipe has no counterpart for true",
-        f"{place}.iou_threshold": "the model's own test_cfg says 0.45, which comes before 0.5 in "
+        f"{place}.iou_threshold": "the model's own test_cfg has 0.45, which overrides 0.5 in "
         "MMDeploy too",
         f"{place}.max_output_boxes_per_class": "a recipe has no counterpart for 200",
         f"{place}.pre_top_k": "a recipe has no counterpart for 5000",
@@ -212,7 +212,7 @@ def test_mistakes_are_told_and_no_recipe_is_overwritten(configs: Path) -> None:
     for changed, told in (
         ({}, "recipes/one.yaml: this recipe exists"),
         ({"recipe": "../up"}, "'../up' cannot be the name of a recipe"),
-        ({"deploy_cfg": ""}, "there is no deploy_cfg"),
+        ({"deploy_cfg": ""}, "deploy_cfg is missing"),
         (
             {"deploy_cfg": "configs/unknwn.py"},
             "deploy_cfg: there is no file 'configs/unknwn.py'; expected it in 'configs'; did you "
@@ -274,7 +274,7 @@ OF_MMPRETRAIN = "codebase_config = dict(type='mmpretrain', task='Classification'
     [
         (BASE, SEGMENTOR, "model.py: default_scope: is 'mmseg'; expected 'mmdet'"),
         (OF_MMPRETRAIN, CLASSIFIER, "deploy.py: codebase_config.type: is 'mmpretrain'; expected"),
-        (BASE, "dataset_type = 'Coco'\n", "model.py: it has no 'model', so it is no config of a"),
+        (BASE, "dataset_type = 'Coco'\n", "model.py: it has no 'model', so it is not a detector"),
         (
             BASE + "partition_config = dict(type='two_stage')\n",
             f"_base_ = 'mmdet::{MOBILENET}'\n",

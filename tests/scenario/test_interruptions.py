@@ -241,6 +241,6 @@ def test_an_input_that_changes_during_a_step_is_told_and_nothing_is_kept(
     assert run.returncode != 0
     (told,) = [line for line in run.stdout.splitlines() if line.startswith("ERROR")]
     assert told.startswith("ERROR: recipes/tiny.yaml: export: while it ran, code tiny.py")
-    assert told.endswith("belongs to neither state and is not kept; build again")
+    assert told.endswith("belongs to neither state and is discarded; build again")
     assert not (torch_fresh.folder / "build" / "tiny").exists()
     assert not list((torch_fresh.store / "v1").glob("ac/*/*"))

@@ -86,8 +86,8 @@ def scattered(tmp_path: Path) -> Path:
     return tmp_path
 
 
-NET = "'recipes/net.yml' is no recipe where it is: call it 'recipes/net.yaml'"
-HEAD = "'recipes/old/deep/head.yaml' is no recipe where it is: call it 'recipes/head.yaml'"
+NET = "'recipes/net.yml' is not read as a recipe: rename it to 'recipes/net.yaml'"
+HEAD = "'recipes/old/deep/head.yaml' is not read as a recipe: rename it to 'recipes/head.yaml'"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_command_about_all_recipes_that_builds_none_leaves_a_wrong_one_out(
 ) -> None:
     run = two.doit(*command.split())
     assert run.returncode == 0
-    assert run.stdout.count("bad") == run.stdout.count(f"WARNING: {WRONG}; left out\n") == 1
+    assert run.stdout.count("bad") == run.stdout.count(f"WARNING: {WRONG}; skipped\n") == 1
     assert "tiny" in run.stdout.replace(WRONG, "")
 
 

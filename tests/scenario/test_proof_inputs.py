@@ -173,12 +173,12 @@ def test_what_does_not_fit_in_files_is_told_at_once_before_anything_is_exported(
     lines = run.stdout.splitlines()
     assert lines[0] == f"ERROR: {at}[0]: unknown input 'idz'; {known}; did you mean 'ids'?"
     assert lines[1:4] == [
-        f"{at}[0]: input 'present' is int64 in 'export.inputs', and float64 here",
-        f"{at}[1]: input 'ids' has the dims [2, 12] in 'export.inputs', and [1, 12] here",
-        f"{at}[1]: input 'rate' has the dims [] in 'export.inputs', and [1] here",
+        f"{at}[0]: input 'present' is int64 in 'export.inputs', but float64 here",
+        f"{at}[1]: input 'ids' has the dims [2, 12] in 'export.inputs', but [1, 12] here",
+        f"{at}[1]: input 'rate' has the dims [] in 'export.inputs', but [1] here",
     ]
     assert lines[4].startswith(f"{at}[2]: 'c.npz' is not an '.npz' file of plain arrays; ")
-    assert lines[5:] == [f"{at}[3]: 'd.npz' holds no array; {known}"]
+    assert lines[5:] == [f"{at}[3]: 'd.npz' contains no array; {known}"]
     after = project.files()
     assert {name for name in after if name not in before} <= {".doit.db"}
     assert not (project.folder / "build" / "text").exists()

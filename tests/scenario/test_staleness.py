@@ -438,7 +438,7 @@ def test_what_cannot_be_followed_is_told_once_and_can_be_declared(
         ]
         assert warning == (
             "WARNING: recipes/tiny.yaml:2: model: the model depends on what cannot be followed: "
-            f"{', '.join(outside)}; a change of that will not be noticed; name files or packages "
+            f"{', '.join(outside)}; changes there will not be noticed; name files or packages "
             "that stand for it in 'model.depends_on'"
         )
         assert (
@@ -500,6 +500,6 @@ def test_an_input_that_changes_while_it_is_read_keeps_nothing(torch_fresh: Scrat
     )
     run = torch_fresh.doit("build")
     assert run.returncode != 0
-    assert "export: while it ran, file w.txt changed; what it gave belongs to" in run.stdout
+    assert "export: while it ran, file w.txt changed; its result belongs to" in run.stdout
     assert not (torch_fresh.folder / "build" / "tiny").exists()
     assert not list((torch_fresh.store / "v1" / "ac").glob("*/*"))

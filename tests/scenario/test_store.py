@@ -133,7 +133,7 @@ def test_a_dry_run_tells_what_is_up_to_date_and_what_is_restored(scratch: Scratc
     scratch.built()
     assert all(line.endswith(": up to date") for line in dry(scratch))
     (scratch.folder / "build" / "tiny" / "tail.onnx").write_bytes(b"another")
-    assert dry(scratch)[6] == "tiny: tail.onnx: restore: the file is another one"
+    assert dry(scratch)[6] == "tiny: tail.onnx: restore: the file differs"
 
 
 def test_a_dry_run_tells_what_changed_in_words(torch_scratch: Scratch) -> None:
@@ -141,7 +141,7 @@ def test_a_dry_run_tells_what_changed_in_words(torch_scratch: Scratch) -> None:
     torch_scratch.edit("recipes/tiny.yaml", "width: 8", "width: 12")
     told = dry(torch_scratch)
     assert told[0] == 'tiny: export: build: recipe model changed: args[0][1] "8" -> "12"'
-    assert told[1] == "tiny: cut body.onnx: build if the export gives something new"
+    assert told[1] == "tiny: cut body.onnx: build if the result of 'export' changes"
     assert told[4] == "tiny: end2end.onnx: publish if it is new and the proof holds"
 
 

@@ -30,7 +30,7 @@ def test_what_is_pushed_is_pulled_elsewhere(
             "tiny: prove: sent proof.json",
         ]
         assert empty.files == shared.files
-        assert colleague.built("push", "recipe=tiny").count(": was there") == 4
+        assert colleague.built("push", "recipe=tiny").count(": already there") == 4
         other = project_in(tmp_path / "other")
         configure(other, empty.url)
         assert other.built("pull", "recipe=tiny").splitlines() == [
@@ -90,8 +90,8 @@ def test_one_segment_is_pushed_without_the_rest(colleague: Scratch, shared: Shar
         ),
         (
             ["push", "recipe=tiny"],
-            "recipes/tiny.yaml: not everything that it gives is in the store of this machine; "
-            "expected a recipe that is built; run `doit build recipe=tiny`",
+            "recipes/tiny.yaml: not all of its results are in this machine's store; "
+            "expected a built recipe; run `doit build recipe=tiny`",
         ),
         (
             ["build", "recipe=tiny", "artifact=tail.onnx"],

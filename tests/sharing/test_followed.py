@@ -105,4 +105,4 @@ def test_what_is_pushed_is_pulled_by_who_has_the_same_files(
     train(other, 4.0)
     run = other.doit("pull", *artifact)
     assert run.returncode != 0
-    assert "it has no result of 'export' for recipe 'tiny' as it is here" in run.stdout
+    assert "it has no result of 'export' for the local state of recipe 'tiny'" in run.stdout

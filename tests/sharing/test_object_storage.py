@@ -78,7 +78,7 @@ def test_what_is_pushed_to_s3_is_built_elsewhere_without_exporting(
     shutil.copytree(shared.store, builder.store)
     builder.built("push", "recipe=tiny")
     assert bucket.names() == set(shared.files)
-    assert builder.built("push", "recipe=tiny").count(": was there") == 4
+    assert builder.built("push", "recipe=tiny").count(": already there") == 4
 
     other = project(tmp_path / "b", bucket)
     output = other.built()

@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partition_core.base.arrays import Arrays
-from partition_core.base.errors import Place
 from partition_core.base.index_ranges import IndexReads, Origin
 from partition_core.recipe.input_forms import Expected
 from partition_core.recipe.values import Range, TensorSpec
 from partition_core.sources.samples import (
+    arrays_from_files,
     draw,
     fitted,
-    given_arrays,
     range_notes,
     ranged,
     samples_of,
@@ -216,8 +215,8 @@ def test_an_array_is_cut_or_repeated_for_another_size() -> None:
 def test_an_array_of_the_other_byte_order_is_no_array_of_the_dtype(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, x=np.zeros(2, ">f4"))
-    with pytest.raises(Exception, match="input 'x' is float32 there, and >f4 here"):
-        given_arrays([file], {"x": Expected("float32", (2,))}, "there", lambda p: Place(path=p))
+    with pytest.raises(Exception, match="input 'x' is float32 there, but >f4 here"):
+        arrays_from_files([file], {"x": Expected("float32", (2,))}, "there")
 
 
 NUMBERS = st.integers(-9, 9)

@@ -1,1 +1,1 @@
-"""What an export reads besides its recipe: seen while it runs, asked again at the next build."""
+"""What an export reads besides its recipe: recorded while it runs, checked at the next build."""

@@ -1,4 +1,4 @@
-"""What the subjects of labels are now: the texts that a fingerprint has beside the labels."""
+"""The current values of labels: the texts beside the labels in a fingerprint."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from partition_core.build.dependencies.installed import version_text
 from partition_core.build.dependencies.locating import NAMESPACE, locate, places
 
 FILE, FOLDER = "file", "folder"
-"""What is present at a path; nothing is `MISSING`."""
+"""What exists at a path; `MISSING` if nothing does."""
 
-_NEVER_MEANT = ("__pycache__/", ".doit.db", ".doit.db-journal", ".doit.db-wal", ".doit.db-shm")
-"""What Python and doit put beside a user's files."""
+_IGNORED = ("__pycache__/", ".doit.db", ".doit.db-journal", ".doit.db-wal", ".doit.db-shm")
+"""What Python and doit write beside a user's files."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a project's models can read: the folder of the project, the folders in which Python
-    looks for modules, what is known of files, and the folder that builds make in the project."""
+class DependencyState:
+    """What a project's models can read: the project's folder, Python's search path, the known
+    digests of files, and `build_folder`, which does not count."""
 
     root: Path
     search: tuple[str, ...]
     digests: Digests
-    made: Path
+    build_folder: Path
 
     def entries(self, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-        """Return each label with the text that stands for what its subject is now."""
+        """Return each label with its current value."""
         return tuple((label, self.text(label)) for label in names)
 
     def text(self, label: str) -> str:
-        """Return what stands for the subject of a label: a digest, a version, `MISSING`.
+        """Return the value of a label: a digest, a version, `MISSING`.
 
-        Whatever would give another text when it appears or changes is asked of `digests`.
-        Raises ValueError for a text that is no label.
+        Everything that could change the value is looked up through `digests`. Raises ValueError
+        for a text that is not a label.
         """
-        found = labels.parsed(label)
-        if found is None:
+        parts = labels.parsed(label)
+        if parts is None:
             raise ValueError(label)
-        kind, subject = found
+        kind, subject = parts
         if kind == labels.PACKAGE:
             return version_text(subject, self.search) or MISSING
         if kind == labels.MODULE:
@@ -60,30 +60,31 @@ class Surroundings:
         if kind == labels.PRESENCE:
             return present(path)
         if kind == labels.NAMES and present(path) == FOLDER:
-            return names_text(self.meant(path, names_in(path)))
+            return names_text(self.counted(path, names_in(path)))
         if kind == labels.NAMES:
             return MISSING
         return self._ages(path)
 
     def file_text(self, path: str) -> str:
-        """Return the digest of a file, or what else is at its path."""
+        """Return the digest of a file, or what else exists at its path."""
         return self.digests.of(Path(path)) or present(path)
 
-    def meant(self, folder: str, names: Iterable[str]) -> tuple[str, ...]:
-        """Return those of the names in a folder that no build makes there."""
-        made = f"{self.made.name}/" if folder == str(self.made.parent) else ""
-        return tuple(name for name in names if name not in (*_NEVER_MEANT, made))
+    def counted(self, folder: str, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names in a folder without those that builds, Python and doit write there."""
+        is_root = folder == str(self.build_folder.parent)
+        build_folder = f"{self.build_folder.name}/" if is_root else ""
+        return tuple(name for name in names if name not in (*_IGNORED, build_folder))
 
     def _module(self, name: str) -> str:
         location = locate(name, self.search)
         if "." not in name or location is None:
-            # The folders of packages tell by their times that something appeared in them.
-            for place in places(name, str(self.root)):
-                self.digests.look(Path(place))
+            # The mtimes of package folders show that something appeared in them.
+            for path in places(name, str(self.root)):
+                self.digests.look(Path(path))
         if location is None:
             return MISSING
-        for place in location.before:
-            self.digests.look(Path(place))
+        for path in location.before:
+            self.digests.look(Path(path))
         return NAMESPACE if location.file == NAMESPACE else self.file_text(location.file)
 
     def _ages(self, pattern: str) -> str:
@@ -93,27 +94,28 @@ class Surroundings:
         for name in fnmatch.filter(names_in(folder), matching):
             path = Path(folder, name)
             self.digests.look(path)
-            with contextlib.suppress(OSError):  # it went away just now
+            with contextlib.suppress(OSError):  # it was removed just now
                 times.append((path.stat().st_mtime_ns, name))
         return names_text(name for _, name in sorted(times))
 
 
 def present(path: str) -> str:
-    """Return what is at a path: `FILE`, `FOLDER` or `MISSING`."""
+    """Return what exists at a path: `FILE`, `FOLDER` or `MISSING`."""
     if os.path.isdir(path):
         return FOLDER
     return FILE if os.path.lexists(path) else MISSING
 
 
 def names_in(folder: str) -> tuple[str, ...]:
-    """Return the names in a folder, sorted, those of folders with a slash; none without it."""
+    """Return the sorted names in a folder, folders with a slash; none if it is missing."""
     try:
-        with os.scandir(folder) as found:
-            return tuple(sorted(f"{one.name}/" if one.is_dir() else one.name for one in found))
+        with os.scandir(folder) as entries:
+            names = (f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+            return tuple(sorted(names))
     except OSError:
         return ()
 
 
 def names_text(names: Iterable[str]) -> str:
-    """Return what stands for a list of names."""
+    """Return the value of a list of names."""
     return digest_of("\n".join(names).encode(errors="surrogateescape"))

@@ -1,4 +1,4 @@
-"""What Python's audit events tell of a program: a table of events and what is noted of each."""
+"""A table of Python's audit events and what is noted for each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from partition_core.base.file_stamp import MISSING, VARIABLE_SIGN, identity
 from partition_core.build.dependencies.current import FOLDER, names_in, present
 from partition_core.build.dependencies.notes import (
     AGED,
-    ASKED,
     LISTED,
     LOADER,
     OUTSIDE,
+    PROBED,
     READ,
     Watch,
     path_of,
@@ -30,22 +30,22 @@ _SOURCE_VIEWERS = ("linecache.py", "tokenize.py")
 _STANDARD = os.path.dirname(os.__file__)
 
 
-def _opened(watch: Watch, frame: FrameType, given: Any, mode: Any = "", flags: Any = 0) -> None:
-    path, caller = path_of(given), frame.f_code.co_filename
+def _opened(watch: Watch, frame: FrameType, file: Any, mode: Any = "", flags: Any = 0) -> None:
+    path, caller = path_of(file), frame.f_code.co_filename
     if path is None or (flags or 0) & getattr(os, "O_DIRECTORY", 0):
         return
-    if mode is None and not os.path.isabs(os.fsdecode(given)) and not os.path.exists(path):
-        return  # `os.open` may start from a folder that it does not tell
+    if mode is None and not os.path.isabs(os.fsdecode(file)) and not os.path.exists(path):
+        return  # `os.open` may be relative to a `dir_fd`, which the event lacks
     if caller.startswith(LOADER):
         _loaded(watch, path)
         return
     if os.path.dirname(caller) == _STANDARD and os.path.basename(caller) in _SOURCE_VIEWERS:
-        return  # a line of code for a message
+        return  # a source line for a traceback
     access = (flags or 0) & os.O_ACCMODE
     if access != os.O_WRONLY and not (flags or 0) & os.O_TRUNC:
-        found = identity(path)
-        if access == os.O_RDONLY or found != MISSING:
-            watch.note(frame, READ, path, found)
+        stamp = identity(path)
+        if access == os.O_RDONLY or stamp != MISSING:
+            watch.note(frame, READ, path, stamp)
     if access != os.O_RDONLY:
         watch.write(path)
 
@@ -57,30 +57,30 @@ def _loaded(watch: Watch, path: str) -> None:
     watch.load(path)
 
 
-def _listed(watch: Watch, frame: FrameType, given: Any = None) -> None:
+def _listed(watch: Watch, frame: FrameType, folder: Any = None) -> None:
     caller = frame.f_code.co_filename
-    path = path_of("." if given is None else given)
+    path = path_of("." if folder is None else folder)
     if path is None or caller.startswith(LOADER) or caller.endswith(_METADATA):
         return
     if present(path) == FOLDER:
         watch.note(frame, LISTED, path, "\n".join(names_in(path)))
     else:
-        watch.note(frame, ASKED, path, present(path))
+        watch.note(frame, PROBED, path, present(path))
 
 
-def _scanned(watch: Watch, frame: FrameType, given: Any = None) -> None:
-    _listed(watch, frame, given)
-    path = path_of("." if given is None else given)
+def _scanned(watch: Watch, frame: FrameType, folder: Any = None) -> None:
+    _listed(watch, frame, folder)
+    path = path_of("." if folder is None else folder)
     if path is not None and not frame.f_code.co_filename.startswith((_STANDARD, "<frozen")):
-        # What it gives knows the times of the files, and Python does not tell who asks for them.
+        # Its entries have the files' mtimes, and no event shows which of them are read.
         watch.note(frame, AGED, os.path.join(path, "*"))
 
 
-def _made(watch: Watch, _frame: FrameType, given: Any, *_: Any) -> None:
-    path = path_of(given)
+def _created(watch: Watch, _frame: FrameType, folder: Any, *_: Any) -> None:
+    path = path_of(folder)
     if path is not None and not os.path.lexists(path):
         watch.write(path)
-        watch.made.add(path)
+        watch.created.add(path)
 
 
 def _moved(watch: Watch, _frame: FrameType, _source: Any, target: Any, *_: Any) -> None:
@@ -93,12 +93,12 @@ def _linked(watch: Watch, frame: FrameType, source: Any, target: Any, *_: Any) -
     path = path_of(source)
     if path is not None:
         watch.note(frame, READ, path)
-        watch.forget_state(READ, path)  # a link more changes it
+        watch.forget_state(READ, path)  # another link changes it
     _moved(watch, frame, source, target)
 
 
-def _removed(watch: Watch, _frame: FrameType, given: Any, *_: Any) -> None:
-    path = path_of(given)
+def _removed(watch: Watch, _frame: FrameType, file: Any, *_: Any) -> None:
+    path = path_of(file)
     if path is not None:
         watch.write(path)
 
@@ -140,12 +140,12 @@ def _command(watch: Watch, frame: FrameType, command: Any) -> None:
     _program(watch, frame, (shlex.split(os.fsdecode(command)) or [""])[0])
 
 
-def _process_of_its_own(watch: Watch, frame: FrameType) -> None:
-    watch.note(frame, OUTSIDE, "a process of its own")
+def _forked(watch: Watch, frame: FrameType) -> None:
+    watch.note(frame, OUTSIDE, "a child process")
 
 
-def _database(watch: Watch, frame: FrameType, given: Any) -> None:
-    name = os.fsdecode(given)
+def _database(watch: Watch, frame: FrameType, database: Any) -> None:
+    name = os.fsdecode(database)
     if name and not name.startswith(":memory:"):
         watch.note(frame, OUTSIDE, f"the database '{os.path.basename(name)}'")
 
@@ -154,7 +154,7 @@ EVENTS: dict[str, Callable[..., None]] = {
     "open": _opened,
     "os.listdir": _listed,
     "os.scandir": _scanned,
-    "os.mkdir": _made,
+    "os.mkdir": _created,
     "os.rename": _moved,
     "os.symlink": _moved,
     "os.link": _linked,
@@ -171,8 +171,8 @@ EVENTS: dict[str, Callable[..., None]] = {
     "os.posix_spawn": _program,
     "os.exec": _program,
     "os.system": _command,
-    "os.fork": _process_of_its_own,
-    "os.forkpty": _process_of_its_own,
+    "os.fork": _forked,
+    "os.forkpty": _forked,
     "sqlite3.connect": _database,
 }
-"""What Python's audit events tell us; their arguments are in the order of its documentation."""
+"""Python's audit events and their handlers, with the arguments in the documented order."""

@@ -1,4 +1,4 @@
-"""Which modules a Python file imports, by reading it."""
+"""The modules that a Python file imports, found by parsing it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 def imported_names(path: Path, package: tuple[str, ...]) -> Iterator[str]:
     """Yield the dotted names that the imports in the file at `path` of a `package` may mean.
 
-    A name that is imported out of a module is yielded as a module of its own, which it may be.
+    A name imported from a module is yielded as a submodule, since it may be one.
     """
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return  # importing it will say what is wrong with it
+        return  # importing it will report the error
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,6 +1,6 @@
-"""Labels of what an export was seen to depend on: a kind and a subject, as people read them. Pure.
+"""Labels of what an export depends on: a kind and a subject, readable by people. Pure.
 
-A label holds no content and, inside the project and the home folder, no path of the machine.
+A label contains no content and, inside the project and the home folder, no path of the machine.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ AGES = "age order of"
 VARIABLE = "variable"
 PACKAGE = "package"
 KINDS = (MODULE, FILE, PRESENCE, NAMES, AGES, VARIABLE, PACKAGE)
-"""In the order in which a fingerprint has them."""
+"""In the order of a fingerprint."""
 
 _HOME = "~"
 
 
 def parsed(label: str) -> tuple[str, str] | None:
-    """Return the kind and the subject of a label, None for a text that is none of ours."""
+    """Return the kind and the subject of a label, None for other text."""
     return next(
         ((kind, label[len(kind) + 1 :]) for kind in KINDS if label.startswith(f"{kind} ")), None
     )
@@ -34,14 +34,14 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     ranks = {kind: rank for rank, kind in enumerate(KINDS)}
 
     def position(label: str) -> tuple[int, str]:
-        found = parsed(label)
-        return (ranks[found[0]], found[1]) if found else (len(ranks), label)
+        parts = parsed(label)
+        return (ranks[parts[0]], parts[1]) if parts else (len(ranks), label)
 
     return tuple(sorted(set(labels), key=position))
 
 
 def path_text(path: str, root: Path) -> str:
-    """Return what labels call a path: relative to the project or the home folder if inside."""
+    """Return a path as labels write it: relative to the project or the home folder if inside."""
     if Path(path).is_relative_to(root):
         inside = Path(path).relative_to(root).as_posix()
         return f"./{inside}" if inside.startswith(_HOME) else inside
@@ -52,5 +52,5 @@ def path_text(path: str, root: Path) -> str:
 
 
 def path_of(text: str, root: Path) -> str:
-    """Return the absolute path that `path_text` gave a text."""
+    """Return the absolute path of a text that `path_text` returned."""
     return os.path.abspath(root / os.path.expanduser(text))

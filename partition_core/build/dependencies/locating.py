@@ -22,7 +22,7 @@ _SUFFIXES = (
 class Location(NamedTuple):
     """The file of a module, or `NAMESPACE` for a package without one.
 
-    `before` are paths at which a file that appears would be imported in its place.
+    `before` are paths at which a new file would be imported instead.
     """
 
     file: str
@@ -31,16 +31,16 @@ class Location(NamedTuple):
 
 def search_path() -> tuple[str, ...]:
     """Return the folders in which Python looks for modules now."""
-    # An entry that is no folder may be a name that some finder knows.
+    # An entry that is not a folder may be a name that some finder knows.
     return tuple(
         os.path.abspath(entry) if not entry or os.path.isdir(entry) else entry for entry in sys.path
     )
 
 
 def locate(name: str, search: Sequence[str]) -> Location | None:
-    """Return where the module called `name` is, with `search` in the place of `sys.path`.
+    """Return the location of the module called `name`, with `search` instead of `sys.path`.
 
-    None if Python would not find it, or needs no file for it.
+    None if Python would not find it, or if it has no file.
     """
     folders: Sequence[str] | None = None
     spec: ModuleSpec | None = None
@@ -57,13 +57,13 @@ def locate(name: str, search: Sequence[str]) -> Location | None:
         return None
     if spec.origin is None or not spec.has_location:
         return Location(NAMESPACE, ()) if folders is not None else None
-    # What is in an archive changes with it.
+    # For a module in an archive, the archive counts.
     file = str(getattr(spec.loader, "archive", spec.origin))
     return Location(file, tuple(_before(file, walked.rpartition(".")[2])))
 
 
 def places(name: str, root: str) -> Iterator[str]:
-    """Yield the paths at which a module that appears in the folder `root` would be found."""
+    """Yield the paths at which Python would find a new module in the folder `root`."""
     step = os.path.join(root, name.partition(".")[0])
     yield step
     yield from (f"{step}{suffix}" for suffix in _SUFFIXES)
@@ -80,19 +80,19 @@ def _spec(name: str, search: Sequence[str], folders: Sequence[str] | None) -> Mo
             else:
                 spec = finder.find_spec(name, folders)
         except (ImportError, AttributeError, TypeError, ValueError):
-            continue  # a finder that knows only names of its own
+            continue  # a finder that knows only its own names
         if spec is not None:
             return spec
     return None
 
 
 def _before(file: str, step: str) -> Iterator[str]:
-    """Yield the places beside a module's file that Python looks at before it."""
+    """Yield the paths beside a module's file that Python prefers to it."""
     is_package = os.path.basename(file).split(".")[0] == "__init__" and step != "__init__"
     stem = os.path.join(os.path.dirname(file), "__init__" if is_package else step)
     own = [f"{stem}{suffix}" for suffix in _SUFFIXES]
     if not is_package:
-        # A package goes before a module of its name.
+        # Python prefers a package to a module of the same name.
         if os.path.isdir(stem):
             own = [*(os.path.join(stem, f"__init__{suffix}") for suffix in _SUFFIXES), *own]
         else:

@@ -1,4 +1,4 @@
-"""Notes of what was seen while something ran, and what a process remembers of its modules."""
+"""Notes of what code did while it was watched, and what a process remembers of its modules."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 from partition_core.base.file_stamp import identity
 from partition_core.build.dependencies.installed import is_standard
 
-READ, ASKED, LISTED, AGED, VARIABLE, OUTSIDE = (
-    *("read", "asked", "listed", "aged", "variable", "outside"),
+READ, PROBED, LISTED, AGED, VARIABLE, OUTSIDE = (
+    *("read", "probed", "listed", "aged", "variable", "outside"),
 )
-"""Kinds of notes: a file was opened, its presence asked, a folder listed, a file's time asked, a
-variable of the environment read, something done that cannot be followed."""
-
+"""Kinds of notes: a file was opened, its existence checked, a folder listed, a file's mtime read,
+an environment variable read, something done that cannot be followed."""
 
 LOADER = "<frozen importlib"
-"""What the file of the code that loads modules starts with."""
+"""The prefix of the file names of import machinery."""
 
 _FOLDER = f"{os.path.dirname(__file__)}{os.sep}"
 
@@ -31,7 +30,7 @@ def _imports_for_others(file: str) -> bool:
 
 
 class Note(NamedTuple):
-    """What was seen: a kind, and the path or the words that it is about."""
+    """A note: its kind, and the path or description of its subject."""
 
     kind: str
     subject: str
@@ -46,11 +45,11 @@ class Body(NamedTuple):
 
 @dataclass
 class Memory:
-    """What a process knows of the modules in it, whoever imported them first.
+    """What a process knows of its modules, whichever export imported them first.
 
     `notes` is what each read while it was imported, `imports` what it imported then, and `later`
-    what it imported at any other time; `loaded` has the identities that source files had when
-    they were loaded, `before` the modules that were there before anything was watched.
+    what it imported at any other time; `loaded` has the stamps of source files when they were
+    loaded, `before` the modules that were loaded before anything was watched.
     """
 
     notes: dict[Body, dict[Note, str]] = field(default_factory=lambda: defaultdict(dict))
@@ -62,13 +61,13 @@ class Memory:
 
 @dataclass
 class Watch:
-    """What was seen while one thing ran.
+    """What was recorded while one export ran.
 
-    `notes` has, with what was found at that moment, all that did not happen while a module was
-    imported; `bodies` are the modules whose import left notes in `memory`. `imports` is what was
-    imported by modules that were there already, `loaded` the source files of the others.
-    `written` are paths that were written before they were read, `rewritten` those that were
-    written afterwards, `made` the folders that were made.
+    `notes` has everything outside of module imports, with the state at that moment; `bodies` are
+    the modules whose import left notes in `memory`. `imports` is what already loaded modules
+    imported, `loaded` the source files of the others. `written` are paths that were written
+    before they were read, `rewritten` those that were written afterwards, `created` the folders
+    that were created.
     """
 
     memory: Memory
@@ -78,51 +77,51 @@ class Watch:
     loaded: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     rewritten: set[str] = field(default_factory=set)
-    made: set[str] = field(default_factory=set)
+    created: set[str] = field(default_factory=set)
     iterating: tuple[int, int] = (0, 0)
     _read: set[str] = field(default_factory=set)
     _known: set[tuple[object, ...]] = field(default_factory=set)
 
-    def note(self, frame: FrameType | None, kind: str, subject: str, found: str = "") -> None:
-        """Take a note, of the module that is being imported if one is."""
+    def note(self, frame: FrameType | None, kind: str, subject: str, state: str = "") -> None:
+        """Add a note, for the module that is being imported if there is one."""
         if self.is_own(subject):
             return
         body = body_in(frame)
         if body is not None:
             self.bodies.add(body)
         notes = self.notes if body is None else self.memory.notes[body]
-        notes.setdefault(Note(kind, subject), found)
+        notes.setdefault(Note(kind, subject), state)
         self._read.add(subject)
 
     def forget_state(self, kind: str, subject: str) -> None:
-        """Forget what was found when a note was taken."""
+        """Clear the state recorded with a note."""
         note = Note(kind, subject)
         for notes in (self.notes, *self.memory.notes.values()):
             if note in notes:
                 notes[note] = ""
 
     def write(self, path: str) -> None:
-        """Take note of a file or folder that is written, made or removed."""
+        """Note that a file or folder is written, created or removed."""
         if not self.is_own(path):
             (self.rewritten if path in self._read else self.written).add(path)
 
     def is_own(self, path: str) -> bool:
-        """Return whether a path, or a folder that it is in, was made meanwhile."""
+        """Return whether a path, or a folder that contains it, was created meanwhile."""
         if path in self.written:
             return True
-        return bool(self.made) and any(folder in self.made for folder in _folders(path))
+        return bool(self.created) and any(folder in self.created for folder in _folders(path))
 
     def is_new(self, *key: object) -> bool:
-        """Return whether a key is seen for the first time."""
+        """Return whether this is the first call with a key."""
         if key in self._known:
             return False
         self._known.add(key)
         return True
 
     def add_imports(self, frame: FrameType | None, names: Iterable[str]) -> None:
-        """Take note of modules that are imported on behalf of the code in a stack of frames.
+        """Note that modules are imported on behalf of the code in a stack of frames.
 
-        That is the module that is being imported, if one is: a function may import for others.
+        That is the module that is being imported, if any: a function may import for others.
         """
         body = body_in(frame)
         if body is not None:
@@ -136,7 +135,7 @@ class Watch:
             self.memory.later[importer].update(names)
 
     def load(self, source: str) -> None:
-        """Take note of a source file that is loaded."""
+        """Note that a source file is loaded."""
         self.loaded.add(source)
         self.memory.loaded.setdefault(source, identity(source))
 
@@ -148,7 +147,7 @@ def _folders(path: str) -> Iterator[str]:
 
 
 def body_in(frame: FrameType | None) -> Body | None:
-    """Return the innermost module whose code runs at import in a stack of frames."""
+    """Return the innermost module that is being imported in a stack of frames."""
     while frame is not None:
         if frame.f_code.co_name == "<module>":
             name = frame.f_globals.get("__name__")
@@ -159,8 +158,8 @@ def body_in(frame: FrameType | None) -> Body | None:
     return None
 
 
-def path_of(given: Any) -> str | None:
-    """Return a path that a function was given as text, absolute; None for a file's number."""
-    if isinstance(given, int):
+def path_of(file: Any) -> str | None:
+    """Return the absolute path of a file argument; None for a file descriptor."""
+    if isinstance(file, int):
         return None
-    return os.path.abspath(os.fsdecode(given))
+    return os.path.abspath(os.fsdecode(file))

@@ -1,6 +1,6 @@
-"""Functions that read files without Python's knowledge, as a table. Pure.
+"""A table of native functions that read files without an audit event. Pure.
 
-A file that is read by what is not in it can be declared in the recipe, `model.depends_on`.
+A file that another function reads can be declared in the recipe, `model.depends_on`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Reader(NamedTuple):
-    """A function by its path in its module, and where among its arguments the path is."""
+    """A function by its path in its module, and the position and name of its path argument."""
 
     function: str
     position: int

@@ -1,7 +1,7 @@
-"""What a user's functions remember from one export to the next of a run is forgotten in between.
+"""Clears the caches of a user's functions between the exports of a run.
 
 A function under `functools.cache` that read a file for one recipe would not read it for the next,
-and nobody would see that this depends on it as well.
+so that the second recipe's dependency would go unnoticed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def forget_results(code: Code) -> None:
 
 def _clear(owner: ModuleType | type) -> None:
     for value in list(vars(owner).values()):
-        # Of other objects nothing is asked: they may do anything in answer.
+        # No attribute of another object is read: that could run any code.
         if issubclass(type(value), type) and value is not owner and _is_in(value, owner):
             _clear(value)
         function = value.__func__ if type(value) in (staticmethod, classmethod) else value

@@ -1,7 +1,7 @@
-"""Functions of Python and of packages that tell no audit hook what they do, replaced meanwhile.
+"""Replaces functions of Python and of packages that raise no audit event, while code is watched.
 
-What a module bound to a name of its own in that time stays: such a function does what it always
-did, and notes something only if something is watched.
+A module may keep a reference to a replacement: that works like the original, and adds notes only
+while something is watched.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from partition_core.base.file_stamp import VARIABLE_SIGN, identity, variable
 from partition_core.build.dependencies.current import FILE, present
-from partition_core.build.dependencies.notes import AGED, ASKED, READ, VARIABLE, Watch, path_of
+from partition_core.build.dependencies.notes import AGED, PROBED, READ, VARIABLE, Watch, path_of
 from partition_core.build.dependencies.readers import READERS, Reader
 
 
@@ -28,16 +28,16 @@ class Gate(Protocol):
     """Whether something is watched."""
 
     def watch(self) -> Watch | None:
-        """Return what notes are taken in; None if nothing is watched, or by ourselves."""
+        """Return the current watch; None if nothing is watched, or inside `ours`."""
 
     def ours(self) -> contextlib.AbstractContextManager[None]:
-        """Let nothing be noted of what this thread does."""
+        """Suspend notes for this thread."""
 
 
 def replace_all(gate: Gate, changed: contextlib.ExitStack) -> None:
-    """Replace what tells nobody: questions for files, variables, imports and native readers."""
+    """Replace what raises no event: file status, variables, imports and native readers."""
     for name in ("stat", "lstat", "access"):
-        function = _asking(getattr(os, name), gate)
+        function = _probing(getattr(os, name), gate)
         for known in (os.supports_follow_symlinks, os.supports_dir_fd, os.supports_fd):
             if getattr(os, name) in known:
                 known.add(function)
@@ -55,54 +55,54 @@ def replace_all(gate: Gate, changed: contextlib.ExitStack) -> None:
 
 _STANDARD = os.path.dirname(os.__file__)
 
-_QUESTIONS = {
-    **dict.fromkeys(("exists", "isfile", "isdir", "lexists", "islink", "ismount"), ASKED),
-    **dict.fromkeys(("is_file", "is_dir", "is_symlink", "is_mount"), ASKED),
-    "access": ASKED,
+_PROBES = {
+    **dict.fromkeys(("exists", "isfile", "isdir", "lexists", "islink", "ismount"), PROBED),
+    **dict.fromkeys(("is_file", "is_dir", "is_symlink", "is_mount"), PROBED),
+    "access": PROBED,
     "getsize": READ,
-    # They go through the folders on the way to a file that is asked for anyway.
+    # They walk the parent folders of a file that is read anyway.
     **dict.fromkeys(("realpath", "_joinrealpath", "resolve"), ""),
     # They copy, and open what they copy.
     **dict.fromkeys(("samefile", "_samefile", "_stat", "_islink", "copymode", "copystat"), ""),
-    # Whether a line of code for a message is still that line.
+    # Whether a source line for a traceback is up to date.
     **dict.fromkeys(("checkcache", "updatecache", "getsourcefile"), ""),
 }
-"""What it means that a function of the standard library, by its name, asks for a file's status;
-others want its time."""
+"""The kind of note when this standard library function reads a file's status; others use its
+mtime."""
 
 
-def _asking(original: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
+def _probing(original: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
     @functools.wraps(original)
-    def asked(path: Any, *arguments: Any, **more: Any) -> Any:
+    def probed(path: Any, *arguments: Any, **more: Any) -> Any:
         watch = gate.watch()
         if watch is not None and not isinstance(path, int) and more.get("dir_fd") is None:
             with gate.ours(), contextlib.suppress(OSError, TypeError, ValueError):
-                _ask(watch, sys._getframe(1), path)
+                _note_probe(watch, sys._getframe(1), path)
         return original(path, *arguments, **more)
 
-    return asked
+    return probed
 
 
-def _ask(watch: Watch, frame: FrameType, given: Any) -> None:
-    asker: FrameType | None = frame
+def _note_probe(watch: Watch, frame: FrameType, file: Any) -> None:
+    caller: FrameType | None = frame
     if frame.f_code.co_filename == pathlib.__file__ and frame.f_code.co_name in ("stat", "lstat"):
-        asker = frame.f_back
-    meaning = _QUESTIONS.get(asker.f_code.co_name, AGED) if asker is not None else AGED
-    path = path_of(given)
-    if not meaning or path is None or not watch.is_new("asked", meaning, path):
+        caller = frame.f_back
+    kind = _PROBES.get(caller.f_code.co_name, AGED) if caller is not None else AGED
+    path = path_of(file)
+    if not kind or path is None or not watch.is_new("probed", kind, path):
         return
-    here = present(path)
-    if meaning == ASKED or here != FILE:
-        watch.note(frame, ASKED, path, here)
+    state = present(path)
+    if kind == PROBED or state != FILE:
+        watch.note(frame, PROBED, path, state)
     else:
-        watch.note(frame, meaning, path, identity(path))
+        watch.note(frame, kind, path, identity(path))
 
 
 def _getting(original: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
     def getting(self: Any, name: Any) -> Any:
         watch = gate.watch()
         if watch is not None and isinstance(name, str):
-            frame = _asker(sys._getframe(1))
+            frame = _user_frame(sys._getframe(1))
             if frame is not None and (id(frame), frame.f_lasti) != watch.iterating:
                 watch.note(frame, VARIABLE, f"{VARIABLE_SIGN}{name}", variable(name))
         return original(self, name)
@@ -112,9 +112,9 @@ def _getting(original: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
 
 def _iterating(original: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
     def iterating(self: Any) -> Any:
-        watch, frame = gate.watch(), _asker(sys._getframe(1))
+        watch, frame = gate.watch(), _user_frame(sys._getframe(1))
         if watch is not None and frame is not None:
-            # Whoever copies the environment, as for another program, asks for no variable of it.
+            # Copying the environment, as for a child process, reads no single variable.
             watch.iterating = (id(frame), frame.f_lasti)
         return original(self)
 
@@ -125,8 +125,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 _LIBRARIES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
-def _asker(frame: FrameType | None) -> FrameType | None:
-    """Return the frame of a user's code that asks for a variable; None if a library asks."""
+def _user_frame(frame: FrameType | None) -> FrameType | None:
+    """Return the frame of user code that reads a variable; None if a library reads it."""
     while frame is not None and frame.f_code.co_filename in _ENVIRONMENT:
         frame = frame.f_back
     file = frame.f_code.co_filename if frame is not None else ""
@@ -156,7 +156,7 @@ def _importing(original: Callable[..., Any], gate: Gate, readers: _Readers) -> C
         frame = sys._getframe(1)
         watch.add_imports(frame, [full])
         module = original(name, globals, locals, fromlist, level)
-        # What a package has not is a module that somebody does without.
+        # A name that a package lacks is an optional module.
         lacking = [
             item
             for item in listed
@@ -205,7 +205,7 @@ def _importing_by_name(
 
 
 class _Readers:
-    """The functions of the table `READERS`, each wrapped as soon as its module is there."""
+    """The functions of the table `READERS`, each wrapped once its module is loaded."""
 
     def __init__(self, gate: Gate, changed: contextlib.ExitStack) -> None:
         self._gate = gate
@@ -213,20 +213,20 @@ class _Readers:
         self._waiting = dict(READERS)
 
     def wrap(self) -> None:
-        """Wrap those of the modules that are there now."""
+        """Wrap the functions of the modules that are loaded now."""
         for name in [name for name in self._waiting if name in sys.modules]:
-            # A module that is still being made has not all its functions, and may change them.
+            # A module that is still being imported lacks functions, and may change them.
             if not getattr(sys.modules[name].__spec__, "_initializing", False):
                 for reader in self._waiting.pop(name):
                     self._wrap(sys.modules[name], reader)
 
     def _wrap(self, module: Any, reader: Reader) -> None:
         *owners, name = reader.function.split(".")
-        owner = functools.reduce(lambda one, step: getattr(one, step, None), owners, module)
+        owner = functools.reduce(lambda owner, step: getattr(owner, step, None), owners, module)
         original = getattr(owner, name, None)
         if original is None or hasattr(original, _ORIGINAL):
             return
-        with contextlib.suppress(AttributeError, TypeError):  # a type that cannot be changed
+        with contextlib.suppress(AttributeError, TypeError):  # an immutable type
             _replace(self._changed, owner, name, _reading(original, self._gate, reader))
 
 
@@ -237,12 +237,12 @@ def _reading(original: Callable[..., Any], gate: Gate, reader: Reader) -> Callab
     @functools.wraps(original)
     def reading(*arguments: Any, **named: Any) -> Any:
         watch = gate.watch()
-        given = named.get(reader.name)
-        if given is None and len(arguments) > reader.position:
-            given = arguments[reader.position]
-        if watch is not None and isinstance(given, str | bytes | os.PathLike):
+        file = named.get(reader.name)
+        if file is None and len(arguments) > reader.position:
+            file = arguments[reader.position]
+        if watch is not None and isinstance(file, str | bytes | os.PathLike):
             with gate.ours(), contextlib.suppress(OSError, TypeError, ValueError):
-                path = os.path.abspath(os.fsdecode(given))
+                path = os.path.abspath(os.fsdecode(file))
                 watch.note(sys._getframe(1), READ, path, identity(path))
         return original(*arguments, **named)
 

@@ -1,4 +1,4 @@
-"""Which modules an export used, of all those that a process has loaded by then."""
+"""The modules that an export used, of all those that the process has loaded."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from partition_core.build.dependencies.locating import NAMESPACE
 from partition_core.build.dependencies.notes import Watch
 
 _OWN = f"{Path(__file__).absolute().parents[2]}{os.sep}"
-"""What the paths of our own files start with."""
+"""The prefix of the paths of our own files."""
 
-NOT_THERE = ""
-"""In the place of the file of a module that was asked for in vain."""
+MISSING_MODULE = ""
+"""The file of a module that could not be imported."""
 
 
 class Code:
-    """What stands for files of code: a version, or their content."""
+    """What identifies files of code: a version, or their content."""
 
     def __init__(self, owners: Owners) -> None:
         self._owners = owners
         self._known: dict[str, str | None] = {}
 
     def owner(self, file: str) -> str | None:
-        """Return the distribution whose version stands for a file; None without."""
+        """Return the distribution that owns a file; None if there is none."""
         if file not in self._known:
             is_others = bool(file) and not is_python(file)
             self._known[file] = self._owners.of(file) if is_others else None
@@ -40,11 +40,11 @@ class Code:
 
 
 def used_modules(watch: Watch, roots: Iterable[str], code: Code) -> Mapping[str, str]:
-    """Return the modules that `roots` and what they import consist of, each with its file.
+    """Return `roots` and the modules that they import, directly or not, each with its file.
 
-    Those of Python and our own are left out. The file of a package without one is `NAMESPACE`,
-    that of a module that a user's code asked for in vain is `NOT_THERE`. A module counts if it
-    was loaded meanwhile or before: another recipe of the same run may have loaded it.
+    Python's modules and our own are left out. The file of a namespace package is `NAMESPACE`, that
+    of a module that user code failed to import is `MISSING_MODULE`. A module counts whenever it
+    was loaded: another recipe of the same run may have loaded it.
     """
     files = {name: file_of(module) for name, module in modules_here()}
     names = {file: name for name, file in files.items() if file}
@@ -60,66 +60,70 @@ def used_modules(watch: Watch, roots: Iterable[str], code: Code) -> Mapping[str,
         if code.is_local(files[name]):
             missing |= {target for target in imports if target not in files}
         pending += [name.rpartition(".")[0], *imports]
-    found = {name: files[name] for name in used if files[name] and not is_python(files[name])}
-    local = [name for name in found if code.is_local(found[name])]
-    spaces = [
+    counted = {name: files[name] for name in used if files[name] and not is_python(files[name])}
+    local = [name for name in counted if code.is_local(counted[name])]
+    namespaces = [
         name
         for name in used
         if not files[name] and any(inside.startswith(f"{name}.") for inside in local)
     ]
-    return {**found, **dict.fromkeys(spaces, NAMESPACE), **dict.fromkeys(missing, NOT_THERE)}
+    return {
+        **counted,
+        **dict.fromkeys(namespaces, NAMESPACE),
+        **dict.fromkeys(missing, MISSING_MODULE),
+    }
 
 
 def _imports_of(name: str, file: str, watch: Watch, code: Code) -> Collection[str]:
     """Return what a module imported: when it was imported itself, and while this export ran.
 
-    An installed package may import something once and remember that; so of those it counts
-    whenever it was.
+    An installed package may import something once and keep it, so its imports count whenever they
+    happened.
     """
     if is_standard(file):
         return ()
     memory = watch.memory
-    found = memory.imports.get(name, set()) | watch.imports.get(name, set())
-    if name in memory.before:  # nobody looked when it was imported
-        found |= _held_by(sys.modules[name])
+    imports = memory.imports.get(name, set()) | watch.imports.get(name, set())
+    if name in memory.before:  # its import was not watched
+        imports |= _referenced_by(sys.modules[name])
     if code.owner(file) is not None:
-        return found | memory.later.get(name, set())
+        return imports | memory.later.get(name, set())
     if name in memory.before and code.is_local(file):
         package = tuple((getattr(sys.modules[name], "__package__", None) or "").split("."))
-        found |= {one for one in imported_names(Path(file), package) if one in sys.modules}
-    return found
+        imports |= {each for each in imported_names(Path(file), package) if each in sys.modules}
+    return imports
 
 
-def _held_by(module: ModuleType) -> set[str]:
-    """Return the modules that a module holds, or holds a class or function of.
+def _referenced_by(module: ModuleType) -> set[str]:
+    """Return the modules that a module refers to, or to a class or function of.
 
-    Not those inside a package that it holds only since somebody imported them. Of other objects
-    nothing is asked: they may do anything in answer.
+    Without a package's own submodules, which any import adds to it. No attribute of another object
+    is read: that could run any code.
     """
-    found = set()
+    names = set()
     for value in list(vars(module).values()):
         kind = type(value)
         if issubclass(kind, ModuleType):
             name = str(getattr(value, "__name__", ""))
             if not name.startswith(f"{module.__name__}."):
-                found.add(name)
+                names.add(name)
         elif issubclass(kind, type | FunctionType):
-            found.add(str(getattr(value, "__module__", "")))
-    return found
+            names.add(str(getattr(value, "__module__", "")))
+    return names
 
 
 def modules_here() -> Iterator[tuple[str, ModuleType]]:
-    """Yield the modules that Python has loaded, but for the program itself, with their names."""
+    """Yield the loaded modules with their names, except the main program."""
     for name, module in list(sys.modules.items()):
         if issubclass(type(module), ModuleType) and name != "__main__":
             yield name, module
 
 
 def file_of(module: ModuleType) -> str:
-    """Return the path of a module's file, or of the archive that it is in; "" without."""
+    """Return the path of a module's file, or of its archive; "" if it has neither."""
     archive = getattr(getattr(module, "__loader__", None), "archive", None)
     file = archive or getattr(module, "__file__", None)
-    # Those of torch's operators claim a file that is none.
+    # Modules of torch's operators have a `__file__` that does not exist.
     return os.path.normpath(file) if isinstance(file, str) and os.path.isabs(file) else ""
 
 

@@ -1,7 +1,7 @@
-"""Sees what Python does while something runs: what it opens, lists, asks, imports and starts.
+"""Watches what code opens, lists, probes, imports and starts.
 
-An audit hook of Python cannot be removed. So one is put in, once, and does nothing as long as
-nothing is watched; it and what the process remembers of modules live here and nowhere else.
+Python cannot remove an audit hook, so one is added, once, and does nothing unless code is watched;
+the hook and what the process remembers of modules live only here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from partition_core.build.dependencies.replaced import replace_all
 
 
 class _Process:
-    """The state that an audit hook leaves no other place for."""
+    """The global state that an audit hook needs."""
 
     def __init__(self) -> None:
         self.memory: Memory | None = None
@@ -26,12 +26,12 @@ class _Process:
         self._thread = threading.local()
 
     def watch(self) -> Watch | None:
-        """Return what notes are taken in; None if nothing is watched, or by ourselves."""
+        """Return the current watch; None if nothing is watched, or inside `ours`."""
         return None if getattr(self._thread, "is_ours", False) else self.watched
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[None]:
-        """Let nothing be noted of what this thread does."""
+        """Suspend notes for this thread."""
         self._thread.is_ours = True
         try:
             yield
@@ -45,19 +45,19 @@ _process = _Process()
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _process.watched is None:
         return
-    see = EVENTS.get(event)
-    watch = _process.watch() if see is not None else None
-    if see is None or watch is None:
+    handle = EVENTS.get(event)
+    watch = _process.watch() if handle is not None else None
+    if handle is None or watch is None:
         return
     frame = sys._getframe(1)
-    # What is wrong with an argument is for the function that gets it to say.
+    # The function itself reports an invalid argument.
     with _process.ours(), contextlib.suppress(OSError, TypeError, ValueError):
-        see(watch, frame, *arguments)
+        handle(watch, frame, *arguments)
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
-    """Yield what is seen until the end; one thing at a time is watched."""
+    """Yield what is recorded inside the `with` block; blocks must not overlap."""
     if _process.memory is None:
         _process.memory = Memory(before=frozenset(sys.modules))
         sys.addaudithook(_hook)

@@ -1,7 +1,7 @@
-"""The steps of a build, in their order: a row for each here, and a module of its name.
+"""The steps of a build, in their order: a row for each here, and a module with its name.
 
-A new step is a file and a row. Tasks, the report at the end, the dry run and what is published
-follow this table, which imports nothing heavy.
+A new step is a file and a row. Tasks, the final report, the dry run and publishing follow this
+table, which imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 EXPORT = "export"
 PROVE = "prove"
 REPORT_STEP = "report"
-"""The kinds of steps that have rules of their own."""
+"""The kinds of steps with special rules."""
 
 
 class Row(NamedTuple):
     """A kind of step.
 
-    `summary` and `title` are what `doit list` shows, of all its tasks and of one. A step needs the
-    results of the kinds `needs`. `artifact` is published from its result; empty where there is a
-    step for each segment, whose file that is.
+    `summary` and `title` are what `doit list` shows for all its tasks and for one. A step needs the
+    results of the kinds `needs`. `artifact` is published from its result; empty if there is a
+    step per segment, which publishes the segment's file.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     title: str
 
     def subjects(self, segments: Sequence[str]) -> tuple[str, ...]:
-        """Return what the steps of this kind are about, of a recipe with these segments."""
+        """Return the subjects of the steps of this kind in a recipe with these segments."""
         return ("",) if self.artifact else tuple(segments)
 
 
@@ -73,7 +73,7 @@ STEPS = (
 
 
 class StepName(NamedTuple):
-    """A step of a recipe: its kind, and its segment if there is one for each."""
+    """A step of a recipe: its kind, and its segment if its kind is per segment."""
 
     row: Row
     subject: str
@@ -82,7 +82,7 @@ class StepName(NamedTuple):
         return f"{self.row.kind} {self.subject}".rstrip()
 
     def task(self, recipe: str) -> str:
-        """Return the name of the task of doit that carries it out for a recipe."""
+        """Return the name of the doit task that carries it out for a recipe."""
         return ":".join(filter(None, (self.row.kind, recipe, self.subject)))
 
     @property
@@ -101,5 +101,5 @@ def steps_of(segments: Sequence[str], artifacts: Sequence[str]) -> Iterator[Step
 
 
 def module_of(kind: str) -> StepModule:
-    """Return the module of a kind of step, which is imported when it is needed."""
+    """Return the module of a kind of step, imported on first use."""
     return cast("StepModule", importlib.import_module(f"{__name__}.{kind}"))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from partition_core.base import packages
 from partition_core.base.folders import END2END
-from partition_core.build.fingerprint_entries import surroundings
-from partition_core.build.note_forms import REFERS, is_truth
-from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
+from partition_core.build.fingerprint_entries import common_entries
+from partition_core.build.note_forms import REFERS, is_boolean
+from partition_core.build.step import Outcome, StepJob, digests_of, models_on_disk
 from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Segment, WeightsForm, canonical_json
@@ -18,7 +18,7 @@ from partition_core.recipe.values import Segment, WeightsForm, canonical_json
 if TYPE_CHECKING:
     from partition_core.graph.files import Form
 
-NOTES = {REFERS: is_truth}
+NOTES = {REFERS: is_boolean}
 
 _FORMS: Mapping[WeightsForm, Form] = {
     "inline": "inline",
@@ -28,21 +28,21 @@ _FORMS: Mapping[WeightsForm, Form] = {
 
 
 def files(job: StepJob, subject: str) -> tuple[str, ...]:
-    """Return the segment, and its weights if they are in a file of their own."""
+    """Return the segment's file, and its weights file if it has its own."""
     weights = _own_weights(job, subject)
     return (subject, weights) if weights else (subject,)
 
 
 def entries(job: StepJob, subject: str) -> Iterator[tuple[str, str]]:
-    """Yield the segment as the recipe says it, and the model it is cut from."""
+    """Yield the segment's values in the recipe, and the model it is cut from."""
     yield "recipe segment", canonical_json(_segment(job, subject))
     yield "recipe weights", job.weights
     yield from digests_of(END2END, job.models[END2END])
-    yield from surroundings(job, "cut", packages.versions(packages.ONNX))
+    yield from common_entries(job, "cut", packages.versions(packages.ONNX))
 
 
 def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
-    """Return what cuts the segment; it raises CutError with the recipe's lines."""
+    """Return the function that cuts the segment; it raises CutError with the recipe's lines."""
 
     def write(folder: Path) -> Outcome:
         from partition_core.graph.files import cut_file, move_into, weights_files
@@ -52,7 +52,7 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
         with (
             job.phase(f"cut {subject}"),
             in_recipe(job.file),
-            laid_out(job, [END2END]) as (models, scratch),
+            models_on_disk(job, [END2END]) as (models, scratch),
         ):
             target = (scratch if job.weights == "shared" else folder) / subject
             form = _FORMS[job.weights]

@@ -1,4 +1,4 @@
-"""The export of a recipe's model, or an ONNX file that gets the recipe's marks."""
+"""The export of a recipe's model, or of an ONNX file with the recipe's marks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.declared_dependencies import declared_inputs
 from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.fingerprint_entries import (
+    common_entries,
     digest_of,
     pinned_entry,
     proof_files,
-    surroundings,
 )
 from partition_core.build.note_forms import (
     NOT_FOLLOWED,
+    is_boolean,
     is_text,
-    is_truth,
     list_of,
     map_of,
     optional,
@@ -43,7 +43,7 @@ def _is_decision(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and all(is_text(value.get(name)) for name in texts)
-        and all(is_truth(value.get(name)) for name in ("answer", "assumed"))
+        and all(is_boolean(value.get(name)) for name in ("answer", "assumed"))
     )
 
 
@@ -56,7 +56,7 @@ def _is_picture(value: Any) -> bool:
 
 
 NOTES = {
-    "detects": is_truth,
+    "detects": is_boolean,
     "inputs": optional(list_of(is_text)),
     "model_sha256": optional(is_text),
     "checkpoint_sha256": optional(is_text),
@@ -73,8 +73,8 @@ NOTES = {
 
 
 def files(job: StepJob, _: str = "") -> tuple[str, ...]:
-    """Return the end2end model, its weights if they are in a file of their own, and the recording
-    that it must reproduce."""
+    """Return the end2end model, its weights file if it has one, and the recording that it must
+    reproduce."""
     weights = weights_file(job.weights, END2END)
     return (END2END, *([weights] if weights else []), RECORDING)
 
@@ -99,13 +99,13 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     for path in modules:
         label = path.relative_to(job.root).as_posix()
         yield f"code {label}", digest_of(job, path, "model")
-    yield from surroundings(job, "export", form.versions(), source_module(job))
+    yield from common_entries(job, "export", form.versions(), source_module(job))
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
-    """Return what writes the exported model; it raises PartitionError."""
+    """Return the function that writes the exported model; it raises PartitionError."""
 
-    @functools.cache  # a disk that refuses the files costs another write, and no other export
+    @functools.cache  # a disk error costs a second write, not a second export
     def exported() -> tuple[Exported, Notes, Entries]:
         return _followed(job) if job.recipe.model.is_traced else (*_plain(job), ())
 
@@ -113,11 +113,11 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
         from partition_core.base.recording import save_recording
         from partition_core.graph.files import move_into
 
-        made, notes, followed = exported()
-        written = made.write(folder / END2END)
-        _check_as_asked(job, folder / END2END)
+        model, notes, followed = exported()
+        written = model.write(folder / END2END)
+        _check_conformance(job, folder / END2END)
         move_into(folder, written, weights_file(job.weights, END2END))
-        save_recording(made.recording, folder / RECORDING)
+        save_recording(model.recording, folder / RECORDING)
         return Outcome(notes, followed)
 
     return write
@@ -126,37 +126,37 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
 def _plain(job: StepJob) -> tuple[Exported, Notes]:
     from partition_core.sources.fetching import pinned_file
 
-    made = source_of(job).export(job, pinned_file(job))
-    return made, made.notes
+    exported = source_of(job).export(job, pinned_file(job))
+    return exported, exported.notes
 
 
 def _followed(job: StepJob) -> tuple[Exported, Notes, Entries]:
-    """Export a model of a user's code; return also what that turned out to depend on."""
+    """Export a model from user code; return also what that depended on."""
     from partition_core.build.follower import Follower
     from partition_core.sources.fetching import pinned_file
 
     follower = Follower(job)
     pinned = pinned_file(job)
     with packages_of(job), follower.watching():
-        made = source_of(job).export(job, pinned)
-    notes, followed = follower.take(made.classes)
-    return made, {**made.notes, **notes}, followed
+        exported = source_of(job).export(job, pinned)
+    notes, followed = follower.result(exported.classes)
+    return exported, {**exported.notes, **notes}, followed
 
 
-def _check_as_asked(job: StepJob, end2end: Path) -> None:
-    """Raise ExportError for everything in which `end2end.onnx` is not what the recipe asks for."""
+def _check_conformance(job: StepJob, end2end: Path) -> None:
+    """Raise ExportError for every difference between `end2end.onnx` and the recipe's wishes."""
     from partition_core.graph.conformance import differences
     from partition_core.graph.file.graph_reader import read_model
 
-    wrong = differences(read_model(end2end), job.recipe)
+    problems = differences(read_model(end2end), job.recipe)
     with in_recipe(job.file):
-        if wrong:
-            raise ExportError(*wrong)
+        if problems:
+            raise ExportError(*problems)
 
 
 @contextlib.contextmanager
 def packages_of(job: StepJob) -> Iterator[None]:
-    """Tell a package that is missing, or that a library of the system is missing for."""
+    """Raise BuildError for a package that is missing or lacks a system library."""
     source = job.recipe.model.source
     try:
         yield
@@ -164,8 +164,8 @@ def packages_of(job: StepJob) -> Iterator[None]:
         raise BuildError.at(
             job.file.place("model.source"),
             f"source '{source}' needs a package that cannot be imported: {error}",
-            f"it is installed with `pip install 'partition-core[{source}]'`",
-            "for 'libGL.so.1' install the system's package libgl1",
+            f"install it with `pip install 'partition-core[{source}]'`",
+            "for 'libGL.so.1' install the system package libgl1",
         ) from error
 
 

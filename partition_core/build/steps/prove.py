@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.fingerprint_entries import running_versions, surroundings
+from partition_core.build.fingerprint_entries import common_entries, running_versions
 from partition_core.build.note_forms import is_text
-from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
+from partition_core.build.step import Outcome, StepJob, digests_of, models_on_disk
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import canonical_json
 from partition_core.store.entry import Result
@@ -26,7 +26,7 @@ NOTES = {"summary": is_text}
 
 
 def files(_job: StepJob, _subject: str = "") -> tuple[str, ...]:
-    """Return the file with the figures of the proof."""
+    """Return the file with the proof's figures."""
     return (PROOF,)
 
 
@@ -40,13 +40,13 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     yield RECORDING, exported.files[RECORDING].digest
     yield "detects", canonical_json(exported.notes.get("detects"))
     yield "assumptions", canonical_json(_assumptions(exported))
-    # The proof's line names them, and a range that is written out gives the same samples.
+    # The proof's summary names them; an explicit range would give the same samples.
     yield "inputs drawn from 0 and 1", canonical_json(exported.notes.get(ZERO_OR_ONE, []))
-    yield from surroundings(job, "prove", running_versions())
+    yield from common_entries(job, "prove", running_versions())
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
-    """Return what proves the partition; it raises ProofError, and then nothing is published."""
+    """Return the function that proves the partition; after a ProofError nothing is published."""
 
     def write(folder: Path) -> Outcome:
         from partition_core.base.recording import load_recording
@@ -58,12 +58,12 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
         from partition_core.proof.summary import summary
 
         exported = job.result("export")
-        with job.phase("prove"), laid_out(job, job.model_names) as (models, scratch):
+        with job.phase("prove"), models_on_disk(job, job.model_names) as (models, scratch):
             model = read_model(models[END2END])
             with in_recipe(job.file):
                 chain = chain_of(job, model, models)
                 covered = coverage(model, job.segments)
-                again = [str(one) for one in recomputed(model, job.segments)]
+                repeated = [str(nodes) for nodes in recomputed(model, job.segments)]
             figures = prove_chain(
                 models[END2END],
                 model,
@@ -84,13 +84,13 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
         )
         (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
         line = summary(figures, len(covered.uncovered), exported.notes.get(ZERO_OR_ONE, ()))
-        return Outcome({"summary": "; ".join([line, *again])})
+        return Outcome({"summary": "; ".join([line, *repeated])})
 
     return write
 
 
 def chain_of(job: StepJob, model: Model, models: Mapping[str, Path]) -> Chain:
-    """Return the segments among the files `models`, and how they hang together in `model`.
+    """Return the segments among the files `models`, and how they are connected in `model`.
 
     `model` is the end2end model. Raises CutError.
     """
@@ -105,7 +105,7 @@ def chain_of(job: StepJob, model: Model, models: Mapping[str, Path]) -> Chain:
 
 
 def _assumptions(exported: Result) -> list[Any]:
-    """Return the decisions of an export that rest on a user's word, as plain data."""
+    """Return the decisions of an export that a user's assumptions made, as plain data."""
     return [each for each in exported.notes.get("decisions", ()) if each["assumed"]]
 
 

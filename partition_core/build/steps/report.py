@@ -1,4 +1,4 @@
-"""The report: every model is measured, once, then the page is written."""
+"""The report: every model is measured once, then the page is written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from partition_core.base.folders import END2END, RECIPES, RECORDING, REPORT
 from partition_core.base.packages import installed, versions
 from partition_core.base.wording import warn
-from partition_core.build.fingerprint_entries import running_versions, surroundings
+from partition_core.build.fingerprint_entries import common_entries, running_versions
 from partition_core.build.measurements import measure_model
-from partition_core.build.step import Outcome, StepJob, digests_of, laid_out
+from partition_core.build.step import Outcome, StepJob, digests_of, models_on_disk
 from partition_core.build.steps.prove import PROOF, chain_of
 from partition_core.recipe.values import canonical_json
 
@@ -40,7 +40,7 @@ def files(_job: StepJob, _subject: str = "") -> tuple[str, ...]:
 def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     """Yield the recipe with its text, the models, and the keys of the other steps.
 
-    The figures vary, so nothing else depends on what a report gives.
+    The figures vary, so nothing else depends on a report.
     """
     from partition_core.report.layout import obstacle
 
@@ -50,17 +50,17 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
         yield from digests_of(name, model)
     for path in job.file.sources:
         yield f"text {path.name}", job.digests.of(path) or ""
-    # Of equal inputs, a report with its map and one without are not the same.
+    # The same inputs give a different report without Graphviz.
     yield "map", "left out" if obstacle() else "drawn"
-    found = (*running_versions(), *installed(_PACKAGES))
-    yield from surroundings(job, "report", iter(found))
+    packages = (*running_versions(), *installed(_PACKAGES))
+    yield from common_entries(job, "report", iter(packages))
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
-    """Return what writes the page.
+    """Return the function that writes the page.
 
-    Where Graphviz cannot be used, it has no map and says so; BuildError is raised if it can, but
-    not for this map.
+    Without Graphviz the page has no map and says so; BuildError is raised if Graphviz works but
+    fails on this map.
     """
 
     def write(folder: Path) -> Outcome:
@@ -85,9 +85,9 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
 def _figures(job: StepJob, model: Model, recording: Recording, proof: Mapping[str, Any]) -> Figures:
     from partition_core.report.measuring import measure
 
-    random = {(one["segment"], one["output"]) for one in proof["unproven"]}
+    random = {(output["segment"], output["output"]) for output in proof["unproven"]}
     run = functools.partial(measure_model, job)
-    with laid_out(job, job.model_names) as (models, _):
+    with models_on_disk(job, job.model_names) as (models, _):
         chain = chain_of(job, model, models)
         return measure(models[END2END], chain, recording, random, run)
 
@@ -127,7 +127,7 @@ def _source(job: StepJob) -> Source:
 
 
 def _provenance(job: StepJob) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield tables for the page: digests, versions, and all that each step depends on."""
+    """Yield tables for the page: digests, versions, and everything each step depends on."""
     yield "Files", [(name, f"sha256 {model.file.digest}") for name, model in job.models.items()]
     yield "Versions", list(versions(_SHOWN))
     for name, step in job.steps.items():

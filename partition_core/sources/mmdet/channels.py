@@ -1,4 +1,4 @@
-"""How many channels the pictures of a detector have: the recipe's number beside the model's."""
+"""Checks the number of channels of a recipe's pictures against the model's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from partition_core.sources.mmdet.preparation import turned
 
 
 def check_preprocessor(spec: TensorSpec, config: Any) -> None:
-    """Raise ExportError if the data preprocessor of a `config` cannot take pictures like `spec`."""
+    """Raise ExportError if a `config`'s data preprocessor cannot process pictures like `spec`."""
     settings = _preprocessor(config)
     count = spec.shape[1]
     unfit = [key for key in ("mean", "std") if len(settings.get(key) or ()) not in (0, 1, count)]
@@ -34,30 +34,30 @@ def check_preprocessor(spec: TensorSpec, config: Any) -> None:
 def refused_channels(
     run: Callable[[torch.Tensor], Any], sample: torch.Tensor, spec: TensorSpec
 ) -> Problem | None:
-    """Return what is wrong with a `sample` (N, C, H, W) that a model does not `run` on.
+    """Return the problem with the channels of a `sample` (N, C, H, W) on which `run` fails.
 
-    None if the model takes pictures with another number of channels no better.
+    None if the model does not run on another number of channels either.
     """
     for count in PICTURE_CHANNELS - {spec.shape[1]}:
         try:
             run(sample[:, :1].repeat(1, count, 1, 1))
-        except Exception:  # noqa: S112  # reason: then the first refusal is what is told
+        except Exception:  # noqa: S112  # reason: the first error is reported
             continue
         return _misfit(spec, count, f"the model takes {count}", "")
     return None
 
 
-def _misfit(spec: TensorSpec, taken: int, why: str, remedy: str) -> Problem:
+def _misfit(spec: TensorSpec, channels: int, why: str, remedy: str) -> Problem:
     pictures, count, *size = spec.shape
     return problem(
         f"export.inputs.{spec.name}.shape",
-        f"has {counted(count, 'channel')}, and {why}",
-        f"expected {[pictures, taken, *size]}",
+        f"has {counted(count, 'channel')}, but {why}",
+        f"expected {[pictures, channels, *size]}",
         remedy,
     )
 
 
 def _preprocessor(config: Any) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = config.model.get("data_preprocessor") or {}
-    # That of a detector with a teacher hands pictures on to one inside.
-    return found.get("data_preprocessor") or found
+    settings: Mapping[str, Any] = config.model.get("data_preprocessor") or {}
+    # The one of a detector with a teacher wraps another.
+    return settings.get("data_preprocessor") or settings

@@ -1,4 +1,4 @@
-"""Which configs are no detector of mmdet 3: what to convert, or which config to name instead."""
+"""Reports configs that are not of an mmdet 3 detector, and what to change or name instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMOVED_STEPS = {
 }
 """Steps of mmdet 2's test pipelines that mmdet 3 does not have, and what to do with each.
 
-What 'Normalize' says belongs to the data preprocessor.
+The settings of 'Normalize' belong to the data preprocessor.
 """
 
 _AUGMENTED = ("DetTTAModel",)
@@ -30,7 +30,7 @@ _COMMON = {"mean": "[…]", "std": "[…]", "turned": True, "divisor": 32}
 
 
 def check_form(config: Any, model: MmdetModel, place: str) -> None:
-    """Raise ExportError for a config that has no detector in mmdet 3's form."""
+    """Raise ExportError for a config without a detector in mmdet 3's form."""
     parts = config.get("model")
     if _is_augmented(config):
         raise ExportError(_augmented(model, place))
@@ -48,45 +48,46 @@ def check_form(config: Any, model: MmdetModel, place: str) -> None:
         raise ExportError.at(
             place,
             f"config '{model.config}' has the form of mmdet 2: it has no "
-            f"'model.data_preprocessor', and has {_listed(config)}",
+            f"'model.data_preprocessor', but has {_listed(config)}",
             "expected the form of mmdet 3",
             "; ".join(steps),
         )
 
 
 def check_preprocessor(detector: Any, model: MmdetModel, place: str) -> None:
-    """Raise ExportError for a detector whose config leaves out how pictures are normalized."""
+    """Raise ExportError for a detector whose config does not normalize pictures."""
     from mmengine.model import BaseDataPreprocessor
 
     if type(detector.data_preprocessor) is BaseDataPreprocessor:
         raise ExportError.at(
             place,
-            f"config '{model.config}' has no 'model.data_preprocessor', which puts pictures "
-            "into a batch and normalizes them",
-            f"expected {_PREPROCESSOR.format(**_COMMON)} with the numbers of its training",
+            f"config '{model.config}' has no 'model.data_preprocessor', which batches "
+            "and normalizes pictures",
+            f"expected {_PREPROCESSOR.format(**_COMMON)} with the values from its training",
         )
 
 
 def _listed(config: Any) -> str:
     parts = config.get("model") or {}
-    found = [
+    entries = [
         *(f"'{key}'" for key in ("img_norm_cfg", "data") if key in config),
         *(f"'{key}' outside of 'model'" for key in _outside(config)),
         *(["'model.pretrained'"] if "pretrained" in parts else []),
         *(f"the step '{step}'" for step in _removed_steps(config)),
     ]
-    return ", ".join(found)
+    return ", ".join(entries)
 
 
 def _normalization(config: Any) -> Iterator[str]:
-    steps = [one for one in mappings_in(config.get("data") or {}) if one.get("type") == "Normalize"]
-    given = config.get("img_norm_cfg") or (steps[0] if steps else None)
-    if given is not None:
-        pads = [one.get("size_divisor") for one in mappings_in(config.get("data") or {})]
+    parts = list(mappings_in(config.get("data") or {}))
+    steps = [part for part in parts if part.get("type") == "Normalize"]
+    settings = config.get("img_norm_cfg") or (steps[0] if steps else None)
+    if settings is not None:
+        pads = [part.get("size_divisor") for part in parts]
         values = {
-            "mean": list(given.get("mean", [])) or "[…]",
-            "std": list(given.get("std", [])) or "[…]",
-            "turned": bool(given.get("to_rgb", True)),
+            "mean": list(settings.get("mean", [])) or "[…]",
+            "std": list(settings.get("std", [])) or "[…]",
+            "turned": bool(settings.get("to_rgb", True)),
             "divisor": next(filter(None, pads), 1),
         }
         where = "'img_norm_cfg'" if "img_norm_cfg" in config else "the step 'Normalize'"
@@ -102,10 +103,10 @@ def _datasets(config: Any) -> Iterator[str]:
 
 
 def _pipeline(config: Any) -> Iterator[str]:
-    found = [step for step in _removed_steps(config) if _REMOVED_STEPS[step]]
-    if found:
-        told = ", ".join(f"for '{step}' {_REMOVED_STEPS[step]}" for step in found)
-        yield f"in the pipeline, {told}"
+    steps = [step for step in _removed_steps(config) if _REMOVED_STEPS[step]]
+    if steps:
+        changes = ", ".join(f"for '{step}' {_REMOVED_STEPS[step]}" for step in steps)
+        yield f"in the pipeline, {changes}"
 
 
 def _types(config: Any) -> Iterator[str]:
@@ -116,8 +117,8 @@ def _types(config: Any) -> Iterator[str]:
     registries = (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
     kinds = (part.get("type") for part in mappings_in(config.get("model") or {}))
     for kind in dict.fromkeys(kind for kind in kinds if isinstance(kind, str)):
-        # Operators, such as 'nms' and 'RoIAlign', are called by their names in mmcv.
-        if not any(one.get(kind) for one in registries) and not hasattr(ops, kind):
+        # Operators, such as 'nms' and 'RoIAlign', are referred to by their names in mmcv.
+        if not any(registry.get(kind) for registry in registries) and not hasattr(ops, kind):
             remedy = suggestion(kind, MODELS.module_dict)
             yield f"replace '{kind}', which mmdet 3 does not have{remedy and f' ({remedy})'}"
 
@@ -145,13 +146,13 @@ _FINDERS: tuple[Callable[[Any], Iterator[str]], ...] = (
     _weights,
     _settings,
 )
-"""Each finds a part of mmdet 2's form, and says what mmdet 3 has instead."""
+"""Each finds a part of mmdet 2's form, and yields what to write for mmdet 3."""
 
 
 def _removed_steps(config: Any) -> list[str]:
     test = (config.get("data") or {}).get("test") or {}
-    found = [step.get("type") for step in mappings_in(test or config.get("test_pipeline") or [])]
-    return [step for step in _REMOVED_STEPS if step in found]
+    types = [step.get("type") for step in mappings_in(test or config.get("test_pipeline") or [])]
+    return [step for step in _REMOVED_STEPS if step in types]
 
 
 def _is_augmented(config: Any) -> bool:
@@ -168,8 +169,8 @@ def _name(kind: Any) -> str:
 def _augmented(model: MmdetModel, place: str) -> Any:
     return problem(
         place,
-        f"config '{model.config}' is of test-time augmentation, which merges what a detector "
-        "finds in several forms of a picture",
-        "expected the config of a detector, which is exported for one form of each picture",
+        f"config '{model.config}' is for test-time augmentation, which merges a detector's "
+        "results for several variants of a picture",
+        "expected the config of a detector, which is exported for one variant of each picture",
         "name the detector's own config, without 'tta_model'",
     )

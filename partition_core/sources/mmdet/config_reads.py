@@ -1,5 +1,5 @@
-"""Which keys a part of an mmdet config can take: what it builds has them as parameters, or the
-code of the model that is given the part reads them. No model is built for this."""
+"""Finds the keys that a part of an mmdet config can have: parameters of the class it builds, or
+keys that the code of the model reads. Builds no model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 from partition_core.trace.structure import mappings_in
 
 Builder = Callable[..., Any]
-"""A class or a function that a part of a config is given to."""
+"""A class or a function that receives a part of a config."""
 
 _TESTING = "test_cfg"
-_GIVEN_TO = {
+_RECIPIENTS = {
     "rpn": ("rpn_head", _TESTING),
     "rcnn": ("roi_head", "rcnn_test_cfg"),
     "panoptic": ("panoptic_fusion_head", _TESTING),
 }
-"""Which part of a detector gets this part of its `test_cfg`, and how it is called there."""
+"""The part of a detector that gets this part of its `test_cfg`, and its name there."""
 
 _READ_BY: dict[str, tuple[str, str]] = {
     "nms": ("mmcv.ops.nms", "batched_nms"),
@@ -32,7 +32,7 @@ _READ_BY: dict[str, tuple[str, str]] = {
     "norm_cfg": ("mmcv.cnn.bricks.norm", "build_norm_layer"),
     "init_cfg": ("mmengine.model.weight_init", "initialize"),
 }
-"""What reads a part of this name before it builds something with it, wherever the part is."""
+"""The function that reads a part with this name before it builds something, wherever it is."""
 
 _WITHOUT_CONFIGS = ("torch", "mmengine", "builtins", "abc", "typing")
 """Packages whose classes read no config of a detector."""
@@ -40,16 +40,16 @@ _WITHOUT_CONFIGS = ("torch", "mmengine", "builtins", "abc", "typing")
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a config: its value, the key it stands under, and who is given it.
+    """A part of a config: its value, its key, and what reads it.
 
-    `owners` are the classes and functions whose source may read it, `beside` is the part that
-    it is in.
+    `owners` are the classes and functions whose source may read it, `siblings` is the mapping that
+    contains it.
     """
 
     value: Any
     key: str = ""
     owners: tuple[Builder, ...] = ()
-    beside: Any = None
+    siblings: Any = None
 
     def names(self) -> list[str]:
         """Return the keys or indices that the part has."""
@@ -65,18 +65,18 @@ class Part:
         if step == _TESTING:
             kinds = [kind for kind in _kinds(self.value) if _TESTING in _parameters(kind)]
             return Part(value, step, tuple(kinds), self.value)
-        if self.key == _TESTING and step in _GIVEN_TO:
-            # It is the whole 'test_cfg' of the part that it is given to.
-            given_to, name = _GIVEN_TO[step]
-            return Part(value, name, tuple(_kinds((self.beside or {}).get(given_to))))
+        if self.key == _TESTING and step in _RECIPIENTS:
+            # It is the whole 'test_cfg' of its recipient.
+            recipient, name = _RECIPIENTS[step]
+            return Part(value, name, tuple(_kinds((self.siblings or {}).get(recipient))))
         return Part(value, step, self._builders() or self.owners, self.value)
 
     def accepted(self) -> list[str]:
-        """Return the keys that the part may have, whether it has them or not."""
+        """Return the keys that the part may have, present or not."""
         if not isinstance(self.value, Mapping):
             return []
-        found = [*_parameters(_kind(self.value)), *self._keys_read()]
-        return list(dict.fromkeys(found))
+        keys = [*_parameters(_kind(self.value)), *self._keys_read()]
+        return list(dict.fromkeys(keys))
 
     def _builders(self) -> tuple[Builder, ...]:
         kind = _kind(self.value)
@@ -96,7 +96,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _Call:
-    # A call `function(…, **part)`: the number of arguments before, and the names of others.
+    # A call `function(…, **part)`: the number of positional arguments, and the names of others.
     function: Builder
     positional: int
     named: tuple[str, ...]
@@ -113,55 +113,55 @@ class _Uses:
 
 
 def _kinds(part: Any) -> Iterator[Builder]:
-    """Yield what the types in a part of a config name."""
+    """Yield the classes that the `type` keys in a part of a config name."""
     yield from filter(None, map(_kind, mappings_in(part)))
 
 
 def _kind(part: Any) -> Builder | None:
-    """Return what the `type` of a part names, if a registry knows it."""
+    """Return the class that the `type` of a part names, if a registry has it."""
     from mmdet.registry import DATASETS, MODELS, TASK_UTILS, TRANSFORMS
     from mmengine.registry import WEIGHT_INITIALIZERS
 
     kind = part.get("type") if isinstance(part, Mapping) else None
     if isinstance(kind, str):
         registries = (MODELS, TRANSFORMS, DATASETS, TASK_UTILS, WEIGHT_INITIALIZERS)
-        kind = next(filter(None, (one.get(kind) for one in registries)), None)
+        kind = next(filter(None, (registry.get(kind) for registry in registries)), None)
     return kind if callable(kind) else None
 
 
 def _parameters(builder: Builder | None) -> list[str]:
     if not inspect.isclass(builder):
         return _named(builder)[0] if builder else []
-    found: list[str] = []
+    parameters: list[str] = []
     for owner in builder.__mro__:
         if "__init__" not in vars(owner):
             continue
         names, takes_others = _named(owner)
-        found += names
+        parameters += names
         if not takes_others:
-            break  # what it does not take is not handed on to its bases
-    return found
+            break  # it passes no other parameters to its bases
+    return parameters
 
 
 def _named(function: Builder) -> tuple[list[str], bool]:
-    """Return the parameters that have a name, and whether any other is taken by name."""
+    """Return the named parameters, and whether there is a `**` parameter."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        return [], False  # a function of C that does not tell its parameters
+        return [], False  # a C function without a signature
     names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _keys_of_reader(module: str, function: str, part: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a function reads of its config, and takes for what the `type` in that names."""
+    """Yield the keys that a function reads in its config, and the parameters of its `type`."""
     source = vars(importlib.import_module(module))
     reader = _Reader("cfg", source, loosely=True)
     reader.visit(_tree(inspect.unwrap(source[function])))
     yield from reader.keys
     named = part.get("type")
     builder = source.get(named) if isinstance(named, str) else named
-    # The first arguments of such a function are tensors.
+    # The first parameters of such a function are tensors.
     if inspect.isfunction(builder):
         signature = inspect.signature(builder).parameters.values()
         yield from (p.name for p in signature if not _is_of_tensor(p))
@@ -172,15 +172,15 @@ def _is_of_tensor(parameter: inspect.Parameter) -> bool:
 
 
 def _uses_of(owners: tuple[Builder, ...], key: str) -> _Uses:
-    """Return how the code of `owners` uses a part that is called `key`.
+    """Return how the code of `owners` uses a part called `key`.
 
-    Where a class itself only hands it on, all of its module is searched.
+    If a class only passes it on, its whole module is searched.
     """
-    for places in (_functions, _modules):
+    for scopes in (_functions, _modules):
         keys: list[str] = []
         calls: list[_Call] = []
-        for place in dict.fromkeys(place for owner in owners for place in places(owner)):
-            uses = _uses_in(place, key)
+        for scope in dict.fromkeys(scope for owner in owners for scope in scopes(owner)):
+            uses = _uses_in(scope, key)
             keys += uses.keys
             calls += uses.calls
         if keys or calls:
@@ -189,20 +189,20 @@ def _uses_of(owners: tuple[Builder, ...], key: str) -> _Uses:
 
 
 def _functions(owner: Builder) -> list[Any]:
-    """Return the functions of a class and its bases that no other one stands in front of."""
+    """Return the functions of a class and its bases that are not overridden."""
     if not inspect.isclass(owner):
         return [inspect.unwrap(owner)]
-    found: list[Any] = []
-    hidden: set[str] = set()
+    functions: list[Any] = []
+    overridden: set[str] = set()
     for kind in _classes(owner):
         for name, value in vars(kind).items():
             function = inspect.unwrap(getattr(value, "__func__", value))
-            if name in hidden or not inspect.isfunction(function):
+            if name in overridden or not inspect.isfunction(function):
                 continue
-            found.append(function)
+            functions.append(function)
             if not _calls_base(function):
-                hidden.add(name)
-    return found
+                overridden.add(name)
+    return functions
 
 
 def _calls_base(function: Any) -> bool:
@@ -211,30 +211,31 @@ def _calls_base(function: Any) -> bool:
 
 def _classes(owner: Builder) -> list[Any]:
     bases = owner.__mro__ if inspect.isclass(owner) else [inspect.unwrap(owner)]
-    return [one for one in bases if one.__module__.partition(".")[0] not in _WITHOUT_CONFIGS]
+    return [base for base in bases if base.__module__.partition(".")[0] not in _WITHOUT_CONFIGS]
 
 
 def _modules(owner: Builder) -> list[Any]:
-    return [sys.modules[one.__module__] for one in _classes(owner) if one.__module__ in sys.modules]
+    names = (kind.__module__ for kind in _classes(owner))
+    return [sys.modules[name] for name in names if name in sys.modules]
 
 
 @functools.cache
-def _uses_in(place: Any, key: str) -> _Uses:
-    module = place if inspect.ismodule(place) else sys.modules.get(place.__module__)
+def _uses_in(scope: Any, key: str) -> _Uses:
+    module = scope if inspect.ismodule(scope) else sys.modules.get(scope.__module__)
     reader = _Reader(key, vars(module) if module else {})
-    reader.visit(_tree(place))
+    reader.visit(_tree(scope))
     return _Uses(tuple(reader.keys), tuple(reader.calls))
 
 
-def _tree(place: Any) -> ast.AST:
+def _tree(scope: Any) -> ast.AST:
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(place)))
+        return ast.parse(textwrap.dedent(inspect.getsource(scope)))
     except (OSError, TypeError, SyntaxError):
         return ast.Module([], [])  # code without a file
 
 
 class _Reader(ast.NodeVisitor):
-    # Finds what code does with the part of a config that it calls by one of some names.
+    # Finds what code does with a part of a config, which it knows by its key.
 
     def __init__(self, key: str, names: Mapping[str, Any], *, loosely: bool = False) -> None:
         self.keys: list[str] = []
@@ -254,8 +255,8 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
-        is_asked = any(isinstance(one, ast.In | ast.NotIn) for one in node.ops)
-        if is_asked and self._is_part(node.comparators[0]):
+        is_membership = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
+        if is_membership and self._is_part(node.comparators[0]):
             self._add(node.left)
         self.generic_visit(node)
 
@@ -267,10 +268,10 @@ class _Reader(ast.NodeVisitor):
         elif isinstance(called, ast.Name) and called.id in ("hasattr", "getattr"):
             if self._is_part(node.args[0]):
                 self._add(node.args[1])
-        elif any(one.arg is None and self._is_part(one.value) for one in node.keywords):
+        elif any(word.arg is None and self._is_part(word.value) for word in node.keywords):
             function = self._names.get(called.id) if isinstance(called, ast.Name) else None
             if callable(function):
-                named = tuple(one.arg for one in node.keywords if one.arg is not None)
+                named = tuple(word.arg for word in node.keywords if word.arg is not None)
                 self.calls.append(_Call(function, len(node.args), named))
         self.generic_visit(node)
 

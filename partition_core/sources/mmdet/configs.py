@@ -1,4 +1,4 @@
-"""Where mmdet's config files are and what one inherits from; imports neither mmdet nor torch."""
+"""Finds mmdet's config files and their bases; imports neither mmdet nor torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INSTALLATION = "pip install 'partition-core[mmdet]'"
 
 
 def shipped_configs() -> Path | None:
-    """Return the folder of the configs that the installed mmdet ships, or None without mmdet."""
+    """Return the folder of the configs that the installed mmdet ships, None without mmdet."""
     spec = importlib.util.find_spec("mmdet")
     if spec is None or spec.origin is None:
         return None
@@ -45,22 +45,22 @@ def config_closure(config: Path) -> list[Path]:
 
     Follows `_base_` and `with read_base():` without running the files.
     """
-    found: dict[Path, None] = {}
+    closure: dict[Path, None] = {}
 
     def visit(path: Path) -> None:
         path = path.resolve()
-        if path in found or not path.is_file():
+        if path in closure or not path.is_file():
             return
         for base in _bases(path):
             visit(base)
-        found[path] = None
+        closure[path] = None
 
     visit(config)
-    return list(found)
+    return list(closure)
 
 
 def config_label(path: Path) -> str:
-    """Return a name for a config file that holds no folder of the machine."""
+    """Return a name for a config file without folders of this machine."""
     shipped = shipped_configs()
     if shipped is not None and path.is_relative_to(shipped.resolve()):
         return f"mmdet/{path.relative_to(shipped.resolve()).as_posix()}"
@@ -75,7 +75,7 @@ def _bases(path: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # loading the config will say what is wrong with it
+        return  # loading the config will report the error
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == "_base_" for target in node.targets

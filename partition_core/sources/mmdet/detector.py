@@ -32,10 +32,10 @@ class Detector(nn.Module):
 
     input: (N, C, H, W), normalized as the model's data preprocessor does it. Returns `dets`
     (N, num_dets, 5), x1 y1 x2 y2 in pixels and the score, best first, `labels` (N, num_dets)
-    int64, and `masks` (N, num_dets, h, w) of a detector that gives masks: of two-stage detectors
-    the probabilities before they are pasted (`masks`), unless `masks` is "pasted"; of others
-    what `predict` gives. With N > 1 a picture with fewer detections than another ends in rows of
-    zeros with label -1.
+    int64, and `masks` (N, num_dets, h, w) if the detector predicts masks: for two-stage detectors
+    the probabilities before pasting, unless `masks` is "pasted"; for others the output of
+    `predict`. With N > 1 a picture with fewer detections than another is padded with rows of zeros
+    and label -1.
     `panoptic` (N, H, W) int32 is the map of a panoptic detector, class + 1000 times instance.
     """
 
@@ -45,12 +45,12 @@ class Detector(nn.Module):
         self.masks = masks
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as there are any."""
+        """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as they exist."""
         from mmdet.structures import DetDataSample
 
         from partition_core.sources.mmdet.masks import traceable_pasting, unpasted_masks
 
-        # What lays masks into a panoptic map takes them pasted.
+        # The panoptic fusion head needs pasted masks.
         pasted = self.masks == "pasted" or hasattr(self.detector, "panoptic_fusion_head")
         count, _, height, width = input.shape
         shape = (height, width)
@@ -74,28 +74,31 @@ class Detector(nn.Module):
         if all("pred_instances" in result for result in results):
             outputs |= _detections([result.pred_instances for result in results])
         if all("pred_panoptic_seg" in result for result in results):
-            outputs["panoptic"] = torch.cat([one.pred_panoptic_seg.sem_seg for one in results])
+            outputs["panoptic"] = torch.cat(
+                [result.pred_panoptic_seg.sem_seg for result in results]
+            )
         return outputs
 
     def _predict(self, input: torch.Tensor, samples: list[Any]) -> Any:
         predict: Any = self.detector.predict
-        # Who does not take it rescales: by 1, as the samples say.
-        takes = "rescale" in inspect.signature(predict).parameters
-        # What is asked for in any order comes in another one from each runtime.
+        # Detectors without this parameter always rescale: by the samples' factor, 1.
+        can_skip = "rescale" in inspect.signature(predict).parameters
+        # An unsorted top-k has a different order in each runtime.
         with replaced(torch.Tensor, "topk", best_first):
-            return predict(input, samples, **({"rescale": False} if takes else {}))
+            return predict(input, samples, **({"rescale": False} if can_skip else {}))
 
 
-def _detections(found: list[Any]) -> dict[str, torch.Tensor]:
-    dets = [torch.cat([one.bboxes, one.scores[:, None]], dim=1) for one in found]
-    outputs = {"dets": _stacked(dets, 0), "labels": _stacked([one.labels for one in found], -1)}
-    if all(isinstance(one.get("masks"), torch.Tensor) for one in found):
-        outputs["masks"] = _stacked([one.masks for one in found], 0)
+def _detections(instances: list[Any]) -> dict[str, torch.Tensor]:
+    dets = [torch.cat([each.bboxes, each.scores[:, None]], dim=1) for each in instances]
+    labels = [each.labels for each in instances]
+    outputs = {"dets": _stacked(dets, 0), "labels": _stacked(labels, -1)}
+    if all(isinstance(each.get("masks"), torch.Tensor) for each in instances):
+        outputs["masks"] = _stacked([each.masks for each in instances], 0)
     return outputs
 
 
 def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
-    """Return (N, max K, …) from N tensors (K, …), filled up with `filler` at the end."""
+    """Return (N, max K, …) from N tensors (K, …), padded with `filler` at the end."""
     if len(rows) == 1:
         return rows[0][None]
     longest = reduce(torch.sym_max, (row.shape[0] for row in rows))
@@ -111,9 +114,7 @@ def build_detector(
 ) -> tuple[Detector, Any]:
     """Return the detector of an mmdet config, in eval mode, its weights as built, and the config.
 
-    Building changes what it is given, such as lists to tensors, so that it gets a copy.
-
-    Raises ExportError if the config cannot be found, read, changed or built.
+    Raises ExportError if the config cannot be found, read, overridden or built.
     """
     path = find_config(model.config, root, place)
     with quiet_mmdet():
@@ -122,44 +123,45 @@ def build_detector(
         from mmengine.config import Config
         from mmengine.registry import init_default_scope
 
-        with _told(place, f"config '{model.config}' cannot be read"):
+        with _errors_as(place, f"config '{model.config}' cannot be read"):
             config = Config.fromfile(str(path))
         override(config, model, place)
         check_form(config, model, place)
-        with _told(place, f"config '{model.config}' cannot be built"):
+        with _errors_as(place, f"config '{model.config}' cannot be built"):
             complete_mmdet()
             init_default_scope(config.get("default_scope", "mmdet"))
             _drop_pretrained(config.model)
             if "pretrained" not in Part(config.model).accepted():
                 config.model.pop("pretrained", None)  # of detectors of mmdet 2
             _use_plain_norms(config.model)
-            built = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
-    check_preprocessor(built, model, place)
-    _check_alone(built, model, place)
-    return Detector(built, masks).eval(), config
+            # A copy, since building changes it, such as lists to tensors.
+            detector = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
+    check_preprocessor(detector, model, place)
+    _check_has_rpn(detector, model, place)
+    return Detector(detector, masks).eval(), config
 
 
-def _check_alone(detector: Any, model: MmdetModel, place: str) -> None:
+def _check_has_rpn(detector: Any, model: MmdetModel, place: str) -> None:
     if getattr(detector, "with_rpn", True) is False:
         raise ExportError.at(
             place,
-            f"config '{model.config}' is of a detector that is given regions, "
-            "and a recipe gives it a picture",
-            "expected a detector that finds its regions by itself",
+            f"config '{model.config}' is of a detector whose input includes region proposals, "
+            "but a recipe has only a picture",
+            "expected a detector that computes its own region proposals",
             "name a config with a region proposal network, such as one of Faster R-CNN",
         )
 
 
 @contextlib.contextmanager
 def quiet_mmdet() -> Iterator[None]:
-    """Keep the chatter of mmdet and its dependencies from the terminal; errors still pass."""
+    """Suppress the output of mmdet and its dependencies; errors still pass."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 @contextlib.contextmanager
-def _told(place: str, what: str) -> Iterator[None]:
+def _errors_as(place: str, what: str) -> Iterator[None]:
     try:
         yield
     except ExportError:
@@ -186,9 +188,9 @@ def _drop_pretrained(config: Any) -> None:
 
 
 def _use_plain_norms(config: Any) -> None:
-    """Use BatchNorm for mmcv's own synchronized one, which computes the same in eval mode.
+    """Use BatchNorm instead of mmcv's synchronized version, which is the same in eval mode.
 
-    It cannot be built without a group of processes that train together.
+    The latter cannot be built without a distributed process group.
     """
     if isinstance(config, dict):
         if config.get("type") == "MMSyncBN":
@@ -201,7 +203,7 @@ def _use_plain_norms(config: Any) -> None:
 
 
 def _with_shipped_files(config: Any) -> Any:
-    """Return `config` with the paths of configs that mmdet ships, such as a teacher's, complete."""
+    """Return `config` with full paths of configs that mmdet ships, such as a teacher's."""
     if isinstance(config, dict):
         for key, value in config.items():
             config[key] = _with_shipped_files(value)

@@ -1,4 +1,4 @@
-"""The parts of a detector that was built, for the choice of a policy."""
+"""The parts of a built detector, by which policies fit."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from partition_core.recipe.policy_fits import Parts
 
 
 def parts_of(detector: nn.Module) -> Parts:
-    """Return what a detector of mmdet is made of."""
+    """Return the parts of an mmdet detector."""
     from mmdet.models.detectors import DetectionTransformer
 
-    regions = getattr(detector, "roi_head", None)
+    roi_head = getattr(detector, "roi_head", None)
     return Parts(
-        regions=regions is not None,
-        box_heads=_count(getattr(regions, "bbox_head", None)),
-        mask_heads=_count(getattr(regions, "mask_head", None)),
+        regions=roi_head is not None,
+        box_heads=_count(getattr(roi_head, "bbox_head", None)),
+        mask_heads=_count(getattr(roi_head, "mask_head", None)),
         dense_head=getattr(detector, "bbox_head", None) is not None,
         suppresses=not isinstance(detector, DetectionTransformer),
         features=hasattr(detector, "extract_feat"),

@@ -1,4 +1,4 @@
-"""What single classes of mmdet need beside the general rules: a table, a row per exception."""
+"""What single classes of mmdet need besides the general rules: a table with a row each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from partition_core.trace.replaced import replaced
 
 
 def complete_mmdet() -> None:
-    """Give mmdet's classes, for this process, the attributes that their `predict` lacks."""
+    """Add attributes that `predict` needs to mmdet's classes, for this process."""
     for row in EXCEPTIONS:
         if not row.traced and not hasattr(_owner(row), row.attribute):
             setattr(_owner(row), row.attribute, row.value)
@@ -24,7 +24,7 @@ def complete_mmdet() -> None:
 
 @contextlib.contextmanager
 def exceptions_while_traced() -> Iterator[None]:
-    """Put the forms that can be traced into mmdet, for the length of a trace."""
+    """Patch traceable versions into mmdet while a graph is traced."""
     with contextlib.ExitStack() as undo:
         for row in EXCEPTIONS:
             if row.traced:
@@ -40,13 +40,13 @@ def score_voting(
     mlvl_nms_scores: torch.Tensor,
     score_thr: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what mmdet's `PAAHead.score_voting` does: boxes (K, 5) class by class, labels (K,)."""
+    """Do what mmdet's `PAAHead.score_voting` does: boxes (K, 5) class by class, labels (K,)."""
     from mmdet.structures.bbox import bbox_overlaps
 
-    place, label = (mlvl_nms_scores > score_thr).nonzero().unbind(1)
-    boxes, scores = mlvl_bboxes[place], mlvl_nms_scores[place, label]
+    index, label = (mlvl_nms_scores > score_thr).nonzero().unbind(1)
+    boxes, scores = mlvl_bboxes[index], mlvl_nms_scores[index, label]
     count = det_labels.shape[0]
-    # Keys without ties: ONNX has no sort that keeps the order of equal ones.
+    # Keys without ties: ONNX has no stable sort.
     order = (det_labels * count + torch.arange(count, device=det_labels.device)).argsort()
     dets, labels = det_bboxes[order], det_labels[order]
     ious = bbox_overlaps(dets[:, :4], boxes)
@@ -57,20 +57,20 @@ def score_voting(
 
 
 def mask2bbox(masks: torch.Tensor) -> torch.Tensor:
-    """Return what mmdet's `mask2bbox` does: the boxes (N, 4) of masks (N, H, W), zeros for none."""
+    """Do what mmdet's `mask2bbox` does: the boxes (N, 4) of masks (N, H, W), zeros if empty."""
     sides = []
     for axis in (1, 2):
-        held = masks.any(dim=axis)
-        places = torch.arange(held.shape[1], device=masks.device)
-        low = torch.where(held, places, held.shape[1]).amin(dim=1)
-        high = torch.where(held, places + 1, 0).amax(dim=1)
+        covered = masks.any(dim=axis)
+        pixels = torch.arange(covered.shape[1], device=masks.device)
+        low = torch.where(covered, pixels, covered.shape[1]).amin(dim=1)
+        high = torch.where(covered, pixels + 1, 0).amax(dim=1)
         sides.append((torch.where(high > 0, low, 0), high))
     (left, right), (top, bottom) = sides
     return torch.stack([left, top, right, bottom], dim=1).to(torch.float32)
 
 
 def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Tensor) -> Any:
-    """Return what mmdet's `MaskFormerFusionHead.panoptic_postprocess` does.
+    """Do what mmdet's `MaskFormerFusionHead.panoptic_postprocess` does.
 
     mask_cls: (Q, classes + 1), mask_pred: (Q, H, W), logits. The map is (1, H, W) int32.
     """
@@ -82,10 +82,10 @@ def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Ten
     keep = labels.ne(self.num_classes) & (scores > least)
     logits, classes = mask_pred[keep], labels[keep]
     masks = logits.sigmoid()
-    # The logarithm of score times mask: onnxruntime's sigmoid is 0 where a logit is below -18, so
-    # that the first query would win wherever all are sure that nothing of theirs is there.
+    # The logarithm of score times mask: onnxruntime's sigmoid is 0 for a logit below -18, so that
+    # the first query would win wherever all masks are almost certainly empty.
     weighted = scores[keep].log()[:, None, None] - functional.softplus(-logits)
-    # A last mask, below all others, holds the places without any, also if no query is kept.
+    # A last mask, below all others, covers the pixels without any, even if no query is kept.
     nowhere = torch.full_like(mask_pred[:1], torch.finfo(mask_pred.dtype).min)
     winner = torch.cat([weighted, nowhere]).argmax(dim=0)
     inside = masks >= 0.5
@@ -97,17 +97,17 @@ def panoptic_postprocess(self: Any, mask_cls: torch.Tensor, mask_pred: torch.Ten
     thing = drawn & (classes < self.num_things_classes)
     number = torch.where(thing, thing.long().cumsum(0), 0)
     value = classes + number * INSTANCE_OFFSET - self.num_classes
-    held = (shown & drawn[:, None, None]).long()
-    picture = (held * value[:, None, None]).sum(dim=0) + self.num_classes
-    return PixelData(sem_seg=picture.to(torch.int32)[None])
+    visible = (shown & drawn[:, None, None]).long()
+    segmentation = (visible * value[:, None, None]).sum(dim=0) + self.num_classes
+    return PixelData(sem_seg=segmentation.to(torch.int32)[None])
 
 
 def fuse_global_context(
     self: Any, roi_feats: torch.Tensor, glbctx_feat: torch.Tensor, rois: torch.Tensor
 ) -> torch.Tensor:
-    """Return what mmdet's `SCNetRoIHead._fuse_glbctx` does: roi_feats (N, C, h, w) with a context.
+    """Do what mmdet's `SCNetRoIHead._fuse_glbctx` does: roi_feats (N, C, h, w) plus a context.
 
-    glbctx_feat: (B, C, 1, 1), one for each picture; rois: (N, 5), the number of a picture first.
+    glbctx_feat: (B, C, 1, 1), one for each picture; rois: (N, 5), the picture's index first.
     """
     return roi_feats + glbctx_feat[rois[:, 0].long()]
 
@@ -122,10 +122,10 @@ def guided_predict(
     cfg: Any,
     rescale: bool = False,
 ) -> Any:
-    """Return what mmdet's `GuidedAnchorHead._predict_by_feat_single` does.
+    """Do what mmdet's `GuidedAnchorHead._predict_by_feat_single` does.
 
-    Of each level: scores (classes, H, W), deltas (4, H, W), a mask (H W,) and the anchors (N, 4)
-    where it is true. None where no mask is true anywhere, which in mmdet is an error.
+    For each level: scores (classes, H, W), deltas (4, H, W), a mask (H W,) and the anchors (N, 4)
+    where it is true. No detection if no mask is true anywhere, which in mmdet is an error.
     """
     from mmdet.models.layers import multiclass_nms
     from mmengine.structures import InstanceData
@@ -142,9 +142,9 @@ def guided_predict(
         if 0 < limit < mask.numel():
             kinds = scores if self.use_sigmoid_cls else scores[:, :-1]
             best = _best_or_all(kinds.max(dim=1).values, limit)
-            level = tuple(one[best] for one in level)  # type: ignore[assignment]
+            level = tuple(tensor[best] for tensor in level)  # type: ignore[assignment]
         levels.append(level)
-    anchors, deltas, scores = (torch.cat(one) for one in zip(*levels, strict=True))
+    anchors, deltas, scores = (torch.cat(parts) for parts in zip(*levels, strict=True))
     boxes = self.bbox_coder.decode(anchors, deltas, max_shape=img_meta["img_shape"])
     if rescale:
         boxes = boxes / boxes.new_tensor(img_meta["scale_factor"]).repeat((1, 2))
@@ -155,20 +155,20 @@ def guided_predict(
 
 
 def _best_or_all(scores: torch.Tensor, limit: int) -> torch.Tensor:
-    """Return the places of the `limit` largest, in order, or of all as they are if no more."""
+    """Return the indices of the `limit` largest, in order, or of all, unsorted, if fewer."""
     count = scores.shape[0]
     most = torch.sym_min(limit, count)  # type: ignore[no-untyped-call]  # reason: torch's own function without annotations
-    places = scores.topk(most).indices
-    as_they_are = torch.arange(places.shape[0], device=scores.device)
+    indices = scores.topk(most).indices
+    unsorted = torch.arange(indices.shape[0], device=scores.device)
     more = torch.scalar_tensor(count, dtype=torch.int64, device=scores.device) > limit
-    return torch.where(more, places, as_they_are)
+    return torch.where(more, indices, unsorted)
 
 
 @dataclass(frozen=True)
-class Exceptional:
-    """An attribute of a class or module of mmdet, `owner`, and its value.
+class ClassPatch:
+    """An attribute of a class or module of mmdet, `owner`, and its replacement.
 
-    `traced` tells that mmdet's own form runs in PyTorch and only a trace needs another one.
+    `traced` means that mmdet's own version runs in PyTorch and only a trace needs the replacement.
     """
 
     owner: str
@@ -183,37 +183,37 @@ _FUSIONS = "mmdet.models.seg_heads.panoptic_fusion_heads"
 _FUSION = f"{_FUSIONS}.maskformer_fusion_head"
 
 EXCEPTIONS = (
-    # mmdet 3.3 reads `loss_cls` when it predicts, and this head never makes one.
-    Exceptional(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
+    # mmdet 3.3 reads `loss_cls` when it predicts, and this head never sets it.
+    ClassPatch(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
     # A Python loop over classes and detections.
-    Exceptional(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
+    ClassPatch(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
     # A Python loop over masks.
-    Exceptional(_FUSION, "mask2bbox", mask2bbox, True),
-    # A Python loop over queries, which reads their areas and classes as numbers.
-    Exceptional(
+    ClassPatch(_FUSION, "mask2bbox", mask2bbox, True),
+    # A Python loop over queries, which reads their areas and classes as Python numbers.
+    ClassPatch(
         f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
     ),
-    # A Python loop over detections, which lays their masks into a map.
-    Exceptional(
+    # A Python loop over detections, which pastes their masks into a map.
+    ClassPatch(
         f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
         "_predict_single",
         panoptic_masks.fused,
         True,
     ),
-    # The best so many of a number of anchors that the input decides, also if there are fewer.
-    Exceptional(
+    # A top-k over a data-dependent number of anchors, even if there are fewer than k.
+    ClassPatch(
         f"{_HEADS}.guided_anchor_head.GuidedAnchorHead",
         "_predict_by_feat_single",
         guided_predict,
         True,
     ),
-    # A Python loop over the pictures that have a box, which reads their numbers.
-    Exceptional(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
+    # A Python loop over the pictures with a box, which reads their indices.
+    ClassPatch(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
 )
-"""Every exception, under its reason."""
+"""Every exception, below its reason."""
 
 
-def _owner(row: Exceptional) -> Any:
+def _owner(row: ClassPatch) -> Any:
     try:
         return importlib.import_module(row.owner)
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""What is known of a detector of mmdet without loading it."""
+"""What is known of an mmdet detector without loading it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from partition_core.recipe.places import in_recipe
 from partition_core.sources.job import Job
 from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
 from partition_core.sources.source import InputFile
-from partition_core.sources.source import check_given_inputs as check
+from partition_core.sources.source import check_input_files as check
 
 if TYPE_CHECKING:
     from partition_core.recipe.values import MmdetModel
@@ -30,10 +30,10 @@ def versions() -> Iterator[tuple[str, str]]:
 
 
 def files(job: Job) -> Iterator[InputFile]:
-    """Yield the config of the model and those that it inherits from."""
+    """Yield the model's config and those that it inherits from."""
     at, config = "model.config", cast("MmdetModel", job.recipe.model).config
-    job.digests.look(job.root / config)  # would go before a shipped one
+    job.digests.look(job.root / config)  # a file there would shadow a shipped one
     with in_recipe(job.file):
-        found = find_config(config, job.root, at)
-    for path in config_closure(found):
+        config_path = find_config(config, job.root, at)
+    for path in config_closure(config_path):
         yield InputFile(f"config {config_label(path)}", path, at)

@@ -1,4 +1,4 @@
-"""Recipes made from the configs of MMDeploy, by command."""
+"""The command that creates recipes from MMDeploy configs."""
 
 from __future__ import annotations
 
@@ -25,72 +25,72 @@ _CONFIGS = "configs"
 _NEEDED = ("deploy_cfg", "model_cfg")
 
 
-def import_mmdeploy(root: Path, given: Mapping[str, str]) -> Iterator[str]:
-    """Write the recipe that `deploy_cfg` and `model_cfg` say; yield in lines what it leaves out.
+def import_mmdeploy(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
+    """Write the recipe for `deploy_cfg` and `model_cfg`; yield lines about what it leaves out.
 
-    It is named `recipe`, or like the model's config. No recipe is overwritten. Raises
-    PartitionError; after the recipe is written, with what it still lacks to be one.
+    It is named `recipe`, or after the model's config. No recipe is overwritten. Raises
+    PartitionError, also, once it is written, for everything that is wrong with the recipe.
     """
-    missing = [name for name in _NEEDED if not given.get(name)]
+    missing = [name for name in _NEEDED if not variables.get(name)]
     if missing:
         expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
         raise BuildError(
-            *(problem("import_mmdeploy", f"there is no {name}", expected) for name in missing)
+            *(problem("import_mmdeploy", f"{name} is missing", expected) for name in missing)
         )
-    deploy = root / given["deploy_cfg"]
+    deploy = root / variables["deploy_cfg"]
     if not deploy.is_file():
-        raise BuildError.at("deploy_cfg", *missing_file(root, given["deploy_cfg"]))
-    config, taken = _model_config(given["model_cfg"], root)
+        raise BuildError.at("deploy_cfg", *missing_file(root, variables["deploy_cfg"]))
+    config, remarks = _model_config(variables["model_cfg"], root)
     model = find_config(config, root, "model_cfg")
-    name = given.get("recipe") or model.stem.replace(".", "_")
+    name = variables.get("recipe") or model.stem.replace(".", "_")
     if not _NAME.fullmatch(name):
         what = f"'{name}' cannot be the name of a recipe"
         raise BuildError.at("recipe", what, "expected letters, digits, '_', '-'")
     target = root / RECIPES / f"{name}.yaml"
     if target.exists():
         remedy = "choose another name: `recipe=<name>`"
-        raise BuildError.at(f"{RECIPES}/{name}.yaml", "this recipe exists", "", remedy)
+        raise BuildError.at(f"{RECIPES}/{name}.yaml", "this recipe exists already", "", remedy)
     try:
         from partition_core.sources.mmdet.plain_configs import plain_config
 
         configs = plain_config(deploy), plain_config(model)
     except ImportError as error:
-        expected = f"it is installed with `{INSTALLATION}`"
+        expected = f"install it with `{INSTALLATION}`"
         raise BuildError.at("mmengine", f"cannot be imported: {error}", expected) from error
     shared = frozenset(path.stem for path in POLICIES.glob("*.yaml"))
     names = (deploy.name, config)
-    found = imported(*configs, names, shared, frozenset(KNOWN_MARK_NAMES), _schema(root))
+    recipe = imported(*configs, names, shared, frozenset(KNOWN_MARK_NAMES), _schema(root))
     target.parent.mkdir(exist_ok=True)
-    write_whole(target, found.text.encode())
-    yield from taken
-    for path, reason in found.left_out:
+    write_whole(target, recipe.text.encode())
+    yield from remarks
+    for path, reason in recipe.left_out:
         yield f"left out: {path}: {reason}"
-    yield f"{RECIPES}/{name}.yaml: written; {counted(len(found.left_out), 'key')} left out"
+    yield f"{RECIPES}/{name}.yaml: written; {counted(len(recipe.left_out), 'key')} left out"
     read_recipe(target, root)
 
 
-def _model_config(given: str, root: Path) -> tuple[str, list[str]]:
-    """Return what a recipe calls the config `given`, which may be outside of the project.
+def _model_config(name: str, root: Path) -> tuple[str, list[str]]:
+    """Return the config's name in a recipe, and a line about it if that is another name.
 
-    And a line about it, if that is another name. MMDeploy's documents name mmdet's configs by
-    their place in a clone of it: those that the installed mmdet ships are meant.
+    It may be outside of the project. MMDeploy's documents name mmdet's configs by their path in a
+    clone: that means those that the installed mmdet ships.
     """
-    path, shipped = Path(os.path.abspath(root / given)), shipped_configs()
-    _, is_below, rest = given.rpartition(f"{_CONFIGS}/")
+    path, shipped = Path(os.path.abspath(root / name)), shipped_configs()
+    _, is_below, rest = name.rpartition(f"{_CONFIGS}/")
     known = shipped / rest if shipped is not None and is_below else None
-    if known is not None and known.is_file() and (not path.is_file() or _equal(known, path)):
-        return rest, [f"model_cfg={given}: taken as '{rest}', which the installed mmdet ships"]
+    if known is not None and known.is_file() and (not path.is_file() or _is_same(known, path)):
+        return rest, [f"model_cfg={name}: taken as '{rest}', which the installed mmdet ships"]
     if path.is_file() and not path.is_relative_to(root):
-        return str(path), [f"model_cfg={given}: it is outside of the project, so by its full path"]
-    return given, []
+        return str(path), [f"model_cfg={name}: outside of the project, so named by its full path"]
+    return name, []
 
 
-def _equal(one: Path, other: Path) -> bool:
-    return one.read_bytes() == other.read_bytes()
+def _is_same(path: Path, other: Path) -> bool:
+    return path.read_bytes() == other.read_bytes()
 
 
 def _schema(root: Path) -> str:
-    """Return where an editor finds the schema of recipes, from the folder of the recipes."""
+    """Return the path of the recipe schema, for editors, relative to the recipes' folder."""
     schema = next(
         (path for path in (root / "schema" / RECIPE_SCHEMA,) if path.is_file()),
         SCHEMAS / RECIPE_SCHEMA,

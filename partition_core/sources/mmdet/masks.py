@@ -1,6 +1,6 @@
-"""Masks of two-stage detectors: as the mask head gives them, or pasted into the picture.
+"""Masks of two-stage detectors: as the mask head outputs them, or pasted into the picture.
 
-mmdet pastes with numpy and a loop over detections, into a tensor of pictures of their number.
+mmdet pastes with numpy and a loop over detections.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _ROI_HEADS = "mmdet.models.roi_heads."
 
 
 def pastes_masks(detector: nn.Module) -> bool:
-    """Return whether `detector` has a mask head whose masks lie in the boxes of detections."""
+    """Return whether `detector` has a mask head whose masks are relative to the boxes."""
     return any(isinstance(module, FCNMaskHead) for module in detector.modules())
 
 
 @contextlib.contextmanager
 def traceable_pasting() -> Iterator[None]:
-    """Let mask heads paste all masks at once while a graph is traced; elsewhere change nothing.
+    """Let mask heads paste all masks at once while a graph is traced; otherwise change nothing.
 
-    A mask is (H, W) bool, or uint8 if the threshold is negative, in the size of the picture.
+    A mask is (H, W) bool, or uint8 if the threshold is negative, of the size of the picture.
     """
     if torch.compiler.is_exporting():
         with replaced(FCNMaskHead, "_predict_by_feat_single", pasted):
@@ -42,16 +42,18 @@ def traceable_pasting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unpasted_masks(detector: nn.Module) -> Iterator[None]:
-    """Let the mask heads of `detector` give probabilities instead of pasted masks.
+    """Let the mask heads of `detector` output probabilities instead of pasted masks.
 
-    A mask is (h, w) float in the cells of a detection's box, 28 x 28 in most models.
+    A mask is (h, w) float over the detection's box, 28 x 28 in most models.
     """
     with contextlib.ExitStack() as undo:
         if pastes_masks(detector):
             undo.enter_context(replaced(FCNMaskHead, "_predict_by_feat_single", _probabilities))
             for name, module in sorted(sys.modules.items()):
                 if name.startswith(_ROI_HEADS) and hasattr(module, "empty_instances"):
-                    undo.enter_context(replaced(module, "empty_instances", _emptied(detector)))
+                    undo.enter_context(
+                        replaced(module, "empty_instances", _empty_instances(detector))
+                    )
         yield
 
 
@@ -81,9 +83,9 @@ def pasted(
     rescale: bool = False,
     activate_map: bool = False,
 ) -> torch.Tensor:
-    """Return what mmdet's `FCNMaskHead._predict_by_feat_single` does, of all detections at once.
+    """Do what mmdet's `FCNMaskHead._predict_by_feat_single` does, for all detections at once.
 
-    Masks (N, H, W) bool, or uint8 if the threshold is negative, of a picture that is not
+    Returns masks (N, H, W) bool, or uint8 if the threshold is negative, of a picture that is not
     rescaled; mask_preds: (N, classes or 1, h, w), bboxes: (N, 4).
     """
     masks = _probabilities(
@@ -103,25 +105,25 @@ def pasted(
 
 
 def _along(low: torch.Tensor, high: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where pixels lie in boxes, -1 to 1 inside, (N, size), and which mmdet fills."""
-    places = torch.arange(size, device=low.device).to(torch.float32)
-    relative = (places + 0.5 - low) / (high - low) * 2 - 1
+    """Return the pixels' positions in boxes, -1 to 1 inside, (N, size), and which mmdet fills."""
+    pixels = torch.arange(size, device=low.device).to(torch.float32)
+    relative = (pixels + 0.5 - low) / (high - low) * 2 - 1
     relative = torch.where(relative.abs() == torch.inf, 0.0, relative)
-    return relative, (places >= low.floor() - 1) & (places < high.ceil() + 1)
+    return relative, (pixels >= low.floor() - 1) & (pixels < high.ceil() + 1)
 
 
-def _emptied(detector: Any) -> Callable[..., Any]:
-    """Return mmdet's `empty_instances` with masks of the size that those of detections have.
+def _empty_instances(detector: Any) -> Callable[..., Any]:
+    """Return mmdet's `empty_instances` with masks of the unpasted size.
 
     mmdet's own are as large as the picture, since they are pasted.
     """
 
     def empty(*args: Any, **kwargs: Any) -> Any:
-        made = empty_instances(*args, **kwargs)
+        results = empty_instances(*args, **kwargs)
         if kwargs.get("task_type") == "mask":
-            for one in made:
-                one.masks = one.bboxes.new_zeros((0, *_mask_size(detector.roi_head)))
-        return made
+            for result in results:
+                result.masks = result.bboxes.new_zeros((0, *_mask_size(detector.roi_head)))
+        return results
 
     return empty
 

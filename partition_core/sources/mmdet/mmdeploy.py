@@ -1,4 +1,4 @@
-"""Says an MMDeploy deploy config as a recipe; reads no file and imports no library.
+"""Converts an MMDeploy deploy config to a recipe; reads no file and imports no library.
 
 The keys are those of MMDeploy's own configs (MMDeploy documentation, "How to write config").
 """
@@ -39,9 +39,9 @@ _SILENT: dict[str, tuple[object, ...]] = {
     "backend_config.type": ("onnxruntime",),
     "partition_config.apply_marks": (True,),
 }
-"""What is so in every recipe, with the values that say so."""
+"""Keys with the values that every recipe implies."""
 _WITH_MASKS = {"two_stage": "two_stage_masks"}
-"""The policies whose last part is another one for a model with masks."""
+"""The policies with another variant for a model with masks."""
 _FIXED_AXES = {
     0: "mmdet takes the pictures of a batch one by one, so that their number is fixed",
     1: "the number of channels is fixed",
@@ -52,7 +52,7 @@ _SEGMENT_KEYS = ("save_file", "start", "end", "input_names", "output_names")
 
 @dataclass
 class Imported:
-    """A recipe as text, and what of the deploy config is not in it: dotted paths with reasons."""
+    """A recipe as text, and the dotted paths of the deploy config left out of it, with reasons."""
 
     text: str = ""
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -66,25 +66,25 @@ def imported(
     marks: frozenset[str],
     schema: str,
 ) -> Imported:
-    """Return the recipe that a deploy config and an mmdet config say, both as plain values.
+    """Return the recipe for a deploy config and an mmdet config, both as plain values.
 
-    `names` are what the recipe calls the two configs, `policies` the shared ones there are, and
-    `marks` those that a recipe may refer to without naming them. `schema` is where the schema of
-    recipes is, for editors. Raises ExportError for configs of something else than a detector, and
-    for a policy that is for other detectors.
+    `names` are the names of the two configs in the recipe, `policies` the shared policies, and
+    `marks` those that a recipe may use without defining them. `schema` is the path of the recipe
+    schema, for editors. Raises ExportError for a config that is not of a detector, and for a policy
+    that does not fit the detector.
     """
     _check_kind(deploy, model, names)
-    found = Imported()
-    used = _Used(deploy, found)
+    result = Imported()
+    used = _Used(deploy, result)
     export = list(_export(used, model))
     partition = list(_partition(used, model, policies, marks))
     _post_processing(used, model)
     used.report_rest()
-    found.text = "\n".join(
+    result.text = "\n".join(
         [
             f"# yaml-language-server: $schema={schema}",
             f"# Imported from the MMDeploy config {names[0]}.",
-            *(f"# Left out: {path}: {reason}" for path, reason in found.left_out),
+            *(f"# Left out: {path}: {reason}" for path, reason in result.left_out),
             "model:",
             "  source: mmdet",
             f"  config: {_text(names[1])}",
@@ -96,39 +96,39 @@ def imported(
             "",
         ]
     )
-    return found
+    return result
 
 
 class _Used:
-    """A deploy config, and which of its keys were understood."""
+    """A deploy config, and which of its keys were used."""
 
-    def __init__(self, config: Mapping[str, Any], found: Imported) -> None:
+    def __init__(self, config: Mapping[str, Any], result: Imported) -> None:
         self._leaves = dict(_leaves(config, ()))
         self._config = config
-        self._found = found
+        self._result = result
         self._done: set[str] = set()
 
     def take(self, *steps: str) -> Any:
-        """Return the value at a path, None if there is none; it counts as understood."""
-        here: Any = self._config
+        """Return the value at a path, None if there is none; it counts as used."""
+        value: Any = self._config
         for step in steps:
-            if not isinstance(here, Mapping) or step not in here:
+            if not isinstance(value, Mapping) or step not in value:
                 return None
-            here = here[step]
+            value = value[step]
         self._done.add(".".join(steps))
-        return here
+        return value
 
     def leave_out(self, path: str, reason: str) -> None:
-        """Note that the value at a path is not in the recipe."""
-        self._found.left_out.append((" ".join(path.split()), reason))
+        """Record that the value at a path is not in the recipe."""
+        self._result.left_out.append((" ".join(path.split()), reason))
 
     def report_rest(self) -> None:
-        """Note every value that no one took and that does not say what is so anyway."""
+        """Record every value that was not used and that a recipe does not imply."""
         for path, value in self._leaves.items():
-            taken = any(
-                path == one or path.startswith((f"{one}.", f"{one}[")) for one in self._done
+            is_used = any(
+                path == done or path.startswith((f"{done}.", f"{done}[")) for done in self._done
             )
-            if not taken and value not in _SILENT.get(path, ()):
+            if not is_used and value not in _SILENT.get(path, ()):
                 self.leave_out(path, f"a recipe has no counterpart for {_text(value)}")
 
 
@@ -173,8 +173,8 @@ def _input_axes(used: _Used) -> dict[int, str]:
     for tensor in axes:
         if tensor != "input":
             used.leave_out(f"onnx_config.dynamic_axes.{tensor}", _INPUT_AXES)
-    given = axes.get("input", {})
-    pairs = given.items() if isinstance(given, Mapping) else ((n, f"input_{n}") for n in given)
+    listed = axes.get("input", {})
+    pairs = listed.items() if isinstance(listed, Mapping) else ((n, f"input_{n}") for n in listed)
     symbols = {int(axis): str(symbol) for axis, symbol in pairs}
     for axis in sorted(_FIXED_AXES.keys() & symbols.keys()):
         used.leave_out(f"onnx_config.dynamic_axes.input.{axis}", _FIXED_AXES[axis])
@@ -209,24 +209,24 @@ def _check_kind(
     deploy: Mapping[str, Any], model: Mapping[str, Any], names: tuple[str, str]
 ) -> None:
     codebase = deploy.get("codebase_config") or {}
-    found = [
+    codebases = [
         (f"{names[0]}: codebase_config.type", codebase.get("type")),
         (f"{names[1]}: default_scope", model.get("default_scope")),
     ]
-    wrong = [
-        problem(at, f"is '{text}'", "expected 'mmdet': only detectors become recipes")
-        for at, text in found
+    problems = [
+        problem(at, f"is '{text}'", "expected 'mmdet': only detectors can be imported")
+        for at, text in codebases
         if text not in (None, _CODEBASE)
     ]
-    if not wrong and not isinstance(model.get("model"), Mapping):
-        what = "it has no 'model', so it is no config of a detector"
-        wrong.append(problem(names[1], what, "", "check that model_cfg is the model's config"))
-    if wrong:
-        raise ExportError(*wrong)
+    if not problems and not isinstance(model.get("model"), Mapping):
+        what = "it has no 'model', so it is not a detector config"
+        problems.append(problem(names[1], what, "", "check that model_cfg is the model's config"))
+    if problems:
+        raise ExportError(*problems)
 
 
 def _channels(model: Mapping[str, Any]) -> int:
-    """Return how many channels a detector's pictures have: 1 if they are gray, else 3."""
+    """Return the number of channels of a detector's pictures: 1 if they are gray, else 3."""
     parts = model["model"]
     mean = (parts.get("data_preprocessor") or {}).get("mean")
     first = (parts.get("backbone") or {}).get("in_channels")
@@ -235,12 +235,12 @@ def _channels(model: Mapping[str, Any]) -> int:
 
 
 def _parts(model: Mapping[str, Any]) -> Parts:
-    """Return what the detector of a config is made of, as far as the config alone tells."""
+    """Return the parts of a config's detector, as far as the config alone shows them."""
     parts = model["model"]
-    regions = parts.get("roi_head")
-    heads = regions if isinstance(regions, Mapping) else {}
+    roi_head = parts.get("roi_head")
+    heads = roi_head if isinstance(roi_head, Mapping) else {}
     return Parts(
-        regions=regions is not None,
+        regions=roi_head is not None,
         box_heads=_count(heads.get("bbox_head")),
         mask_heads=_count(heads.get("mask_head")),
         dense_head=parts.get("bbox_head") is not None,
@@ -264,7 +264,7 @@ def _segments(used: _Used, kind: str, segments: Any, marks: frozenset[str]) -> I
         at = f"partition_config.partition_cfg[{index}]"
         missing = [key for key in _SEGMENT_KEYS[:3] if key not in segment]
         if missing:
-            used.leave_out(at, f"it does not say {' and '.join(missing)}")
+            used.leave_out(at, f"it lacks {' and '.join(missing)}")
             continue
         for key, value in segment.items():
             if key not in _SEGMENT_KEYS:
@@ -285,24 +285,24 @@ def _segments(used: _Used, kind: str, segments: Any, marks: frozenset[str]) -> I
 
 
 def _post_processing(used: _Used, model: Mapping[str, Any]) -> None:
-    """Note what the model's own config decides, in MMDeploy too: there its values come first."""
+    """Record values that the model's own config overrides, as it does in MMDeploy."""
     own = model.get("model", {}).get("test_cfg") or {}
     own = own.get("rcnn", own)
     for key, steps in _TEST_VALUES.items():
-        here: Any = own
+        decided: Any = own
         for step in steps:
-            here = here.get(step) if isinstance(here, Mapping) else None
-        if here is None:
+            decided = decided.get(step) if isinstance(decided, Mapping) else None
+        if decided is None:
             continue
         value = used.take(*_POST_PROCESSING, key)
-        if value is not None and value != here:
+        if value is not None and value != decided:
             used.leave_out(
                 ".".join((*_POST_PROCESSING, key)),
-                f"the model's own test_cfg says {_text(here)}, which comes before "
+                f"the model's own test_cfg has {_text(decided)}, which overrides "
                 f"{_text(value)} in MMDeploy too",
             )
 
 
 def _text(value: Any) -> str:
-    """Return a value as JSON, which YAML reads the same way, on one line."""
+    """Return a value as JSON on one line, which YAML reads the same way."""
     return json.dumps(value, default=str)

@@ -1,4 +1,4 @@
-"""A recipe's `overrides` in an mmdet config: values it has, or that one of its parts can take."""
+"""Applies a recipe's `overrides` to an mmdet config, and rejects unknown keys."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from partition_core.recipe.values import MmdetModel
 from partition_core.sources.mmdet.config_reads import Part
 
 _IN_USE = ("model", "test_dataloader", "default_scope")
-"""What is asked of a config once it is loaded."""
+"""The keys of a loaded config that are used."""
 
 _REPLACE = "_delete_"
-"""The key of a mapping that takes the place of another one, which mmengine else adds to."""
+"""The key of a mapping that replaces another one; without it mmengine merges the two."""
 
 
 def override(config: Any, model: MmdetModel, place: str) -> None:
-    """Give `config` the values that `model` overrides.
+    """Set the values in `config` that `model` overrides.
 
-    Raises ExportError for an unknown key, and for one that nothing asks for: `test_pipeline` and
-    variables of a config have done their work when it was loaded.
+    Raises ExportError for an unknown key, and for one that nothing reads: `test_pipeline` and
+    other variables of a config are only used while it is loaded.
     """
     for key, text in model.overrides:
         value = json.loads(text)
@@ -45,7 +45,7 @@ def override(config: Any, model: MmdetModel, place: str) -> None:
 
 @dataclass(frozen=True)
 class _Missing:
-    # A step that a part of the config does not have, and the names that it could have.
+    # A step that a part of the config lacks, and the valid names.
     before: str
     step: str
     names: list[str]
@@ -56,20 +56,20 @@ class _Missing:
 
 
 def _missing_parent(config: Any, key: str) -> _Missing | None:
-    """Return the step of `key` that is missing, unless it is one that could be added."""
+    """Return the missing step of `key`, unless it can be added."""
     *parents, last = key.split(".")
     part, walked = Part(config), ""
     for step in parents:
         if step not in part.names():
             return _Missing(walked, step, part.names())
         part, walked = part.at(step), f"{walked}{step}."
-    # Items are changed and not added, and nothing asks for another key of the whole.
+    # Items of a list can only be changed, and nothing reads other top-level keys.
     is_closed = not parents or isinstance(part.value, list | tuple)
     return _Missing(walked, last, part.names()) if is_closed and last not in part.names() else None
 
 
 def _unknown(before: Any, after: Any, key: str) -> _Missing | None:
-    """Return the last step of `key` unless it was there or can be read."""
+    """Return the last step of `key` unless it existed before or can be read."""
     *parents, last = key.split(".")
     old, new = Part(before), Part(after)
     for step in parents:
@@ -80,7 +80,7 @@ def _unknown(before: Any, after: Any, key: str) -> _Missing | None:
 
 
 def _changed(before: Any, key: str, value: Any) -> Iterator[str]:
-    """Yield `key`, or what a mapping changes in the one that is there."""
+    """Yield `key`, or the keys below it that a mapping changes."""
     part = Part(before)
     for step in key.split("."):
         if step not in part.names():
@@ -97,7 +97,7 @@ def _changed(before: Any, key: str, value: Any) -> Iterator[str]:
 def _unused(key: str, place: str) -> Problem:
     return problem(
         place,
-        f"to override '{key}' would change nothing: of a config that is loaded only "
+        f"overriding '{key}' has no effect: of a loaded config, only "
         f"{', '.join(_IN_USE[:-1])} and {_IN_USE[-1]} are used",
         "expected a key in one of these, such as test_dataloader.dataset.pipeline.0 "
         "for a step of the test pipeline",
@@ -108,8 +108,8 @@ def _no_such_key(key: str, missing: _Missing, model: MmdetModel, place: str) -> 
     return problem(
         place,
         f"config '{model.config}' has no '{key}' to override",
-        "expected the dotted path of a value that the config has, or that what is built of it or "
-        "the model's code reads",
+        "expected the dotted path of a value in the config, or of one that its classes or the "
+        "model's code read",
         missing.remedy(),
     )
 
@@ -117,8 +117,8 @@ def _no_such_key(key: str, missing: _Missing, model: MmdetModel, place: str) -> 
 def _misfit(key: str, value: Any, model: MmdetModel, place: str) -> Problem:
     return problem(
         place,
-        f"config '{model.config}' has something else than a mapping of this form at '{key}'",
-        "expected a value that can take its place, such as a number for a number",
+        f"the value at '{key}' in config '{model.config}' cannot be merged with this one",
+        "expected a value of the same kind, such as a number for a number",
         f"to replace all of it, add '{_REPLACE}: true' to the mapping"
         if isinstance(value, dict)
         else "",

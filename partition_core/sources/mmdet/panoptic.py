@@ -1,4 +1,4 @@
-"""Masks of detections laid into a panoptic map, as `HeuristicFusionHead` of mmdet does.
+"""Pastes masks of detections into a panoptic map, as mmdet's `HeuristicFusionHead` does.
 
 Source: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; mmdet 3.3,
 `heuristic_fusion_head.py`.
@@ -14,28 +14,28 @@ from onnxscript import BOOL, FLOAT, opset18
 
 if TYPE_CHECKING:
     _Floats = Any
-    _Truths = Any
+    _Booleans = Any
 else:
-    _Floats, _Truths = FLOAT[...], BOOL[...]
+    _Floats, _Booleans = FLOAT[...], BOOL[...]
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Its stubs type constants as the union of all types, which no operator accepts.
 op18: Any = opset18
 
 
 @torch.library.custom_op("partition::accepted_masks", mutates_args=())
 def accepted_masks(masks: torch.Tensor, overlap: float) -> torch.Tensor:
-    """Return which of `masks` are laid into the map, bool (N,).
+    """Return which of `masks` are pasted into the map, bool (N,).
 
-    masks: (N, H, W) bool, best first. One after the other is accepted if it holds anything and at
-    most the share `overlap` of it lies on those accepted before.
+    masks: (N, H, W) bool, best first. Each in turn is accepted if it is not empty and at most the
+    share `overlap` of it lies on those accepted before.
     """
     covered = torch.zeros(masks.shape[1:], dtype=torch.bool)
     accepted = torch.zeros(len(masks), dtype=torch.bool)
-    for place, mask in enumerate(masks):
+    for index, mask in enumerate(masks):
         area = mask.sum()
         share = (mask & covered).sum() / (area + 1e-5)
         if area > 0 and share <= overlap:
-            accepted[place] = True
+            accepted[index] = True
             covered |= mask
     return accepted
 
@@ -47,8 +47,8 @@ def _fake_accepted_masks(masks: torch.Tensor, overlap: float) -> torch.Tensor:
 
 # torch.onnx builds its models in opset 18 and converts them at the end.
 @onnxscript.script(default_opset=opset18)
-def _accepted(masks: _Truths, overlap: _Floats) -> _Truths:
-    """Return which of the masks (N, H, W) are laid into the map, bool (N,)."""
+def _accepted(masks: _Booleans, overlap: _Floats) -> _Booleans:
+    """Return which of the masks (N, H, W) are pasted into the map, bool (N,)."""
     shape = op18.Shape(masks)
     count = op18.Gather(shape, op18.Constant(value_int=0))
     covered = op18.Expand(
@@ -72,12 +72,12 @@ def _accepted(masks: _Truths, overlap: _Floats) -> _Truths:
 
 
 def onnx_accepted_masks(masks: Any, overlap: float) -> Any:
-    """Return what `accepted_masks` gives, by standard operators."""
+    """Translate `accepted_masks` to standard operators."""
     return _accepted(masks, op18.Constant(value_float=overlap))
 
 
 def fused(self: Any, mask_results: Any, seg_preds: torch.Tensor, **_options: Any) -> Any:
-    """Return what mmdet's `HeuristicFusionHead._predict_single` does: a map (1, H, W) int32.
+    """Do what mmdet's `HeuristicFusionHead._predict_single` does: return a map (1, H, W) int32.
 
     `mask_results` has `scores`, `labels` (N,) and `masks` (N, H, W) bool; seg_preds: (C, H, W).
     """
@@ -87,18 +87,18 @@ def fused(self: Any, mask_results: Any, seg_preds: torch.Tensor, **_options: Any
     order = torch.argsort(-mask_results.scores)
     masks, labels = mask_results.masks[order], mask_results.labels[order]
     accepted = accepted_masks(masks, float(self.test_cfg.mask_overlap))
-    held = (masks & accepted[:, None, None]).to(seg_preds.dtype)
-    # A last mask holds the places without any, also if there is no detection.
-    first = torch.cat([held, torch.ones_like(seg_preds[:1])]).argmax(dim=0)
+    pasted = (masks & accepted[:, None, None]).to(seg_preds.dtype)
+    # A last mask covers the pixels without any, even if there is no detection.
+    first = torch.cat([pasted, torch.ones_like(seg_preds[:1])]).argmax(dim=0)
     mine = first == torch.arange(masks.shape[0], device=masks.device)[:, None, None]
     number = mine.flatten(1).any(dim=1).long().cumsum(0)
     value = labels + number * INSTANCE_OFFSET
     things = (mine.long() * value[:, None, None]).sum(dim=0)
     stuff = seg_preds.argmax(dim=0)
     kinds = torch.arange(seg_preds.shape[0], device=masks.device)[:, None, None]
-    seen = (stuff == kinds) & (things == 0)
-    small = seen.sum((1, 2)) < self.test_cfg.stuff_area_limit
-    hidden = (seen & small[:, None, None]).any(dim=0)
+    visible = (stuff == kinds) & (things == 0)
+    small = visible.sum((1, 2)) < self.test_cfg.stuff_area_limit
+    hidden = (visible & small[:, None, None]).any(dim=0)
     below = torch.where(hidden, self.num_classes, stuff + self.num_things_classes)
-    picture = torch.where(things > 0, things, below)
-    return PixelData(sem_seg=picture[None].to(torch.int32))
+    segmentation = torch.where(things > 0, things, below)
+    return PixelData(sem_seg=segmentation[None].to(torch.int32))

@@ -1,4 +1,4 @@
-"""Sizes of pictures that a detector does not run on: which multiples it would take."""
+"""Input sizes that a detector fails on, and the multiples that it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from partition_core.base.errors import Problem, problem
 from partition_core.recipe.values import TensorSpec
 
 _MULTIPLES = (2, 4, 8, 16, 32, 64, 128, 256)
-"""Strides of detectors' maps and of what halves or doubles these."""
+"""Strides of detectors' feature maps, and of layers that halve or double them."""
 
 
 def refused_size(
@@ -20,20 +20,20 @@ def refused_size(
     spec: TensorSpec,
     reason: str,
 ) -> Problem | None:
-    """Return what is wrong with the size of a `sample` (N, C, H, W) that a model does not `run` on.
+    """Return the problem with the size of a `sample` (N, C, H, W) on which `run` fails.
 
-    None if it runs on no larger one either. `reason` is what it raises.
+    None if it does not run on a larger size either. `reason` is the error message.
     """
     pictures, channels, height, width = sample.shape
     for multiple, larger in _larger_sizes(height, width):
         try:
             run(torch.nn.functional.interpolate(sample, larger))
-        except Exception:  # noqa: S112  # reason: then a larger one may fit
+        except Exception:  # noqa: S112  # reason: a larger size may work
             continue
         return problem(
             f"export.inputs.{spec.name}.shape",
-            f"the model does not run on {height} x {width}, and runs on {larger[0]} x {larger[1]}: "
-            f"its maps of this size do not fit together ({reason})",
+            f"the model does not run on {height} x {width}, but runs on {larger[0]} x {larger[1]}: "
+            f"its feature maps do not match at this size ({reason})",
             f"expected a height and a width that are multiples of {multiple}, such as "
             f"{[pictures, channels, *_rounded(height, width, multiple)]}",
         )
@@ -41,9 +41,9 @@ def refused_size(
 
 
 def _larger_sizes(height: int, width: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield multiples that a size has not, with the next size that has them and none larger.
+    """Yield multiples that a size lacks, with the next size that has them and no larger multiple.
 
-    A size that has more would not tell that the model wants no more.
+    A size with a larger multiple would not show that the smaller one is enough.
     """
     for multiple in _MULTIPLES:
         if height % multiple or width % multiple:

@@ -1,4 +1,4 @@
-"""Pictures as a detector's input: read, fitted into the input's size and normalized."""
+"""Pictures as a detector's input: read, resized to the input's size and normalized."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def picture_samples(
 ) -> tuple[tuple[torch.Tensor, ...], ...]:
     """Return one sample for each picture of the recipe, and at least two.
 
-    A recipe without pictures gets the sample photograph. Where there is only one picture, the
-    second sample is its mirrored middle, enlarged, so that every feature lies elsewhere.
+    A recipe without pictures gets the sample photograph. If there is only one picture, the second
+    sample is its mirrored and enlarged centre, so that every feature is in another position.
     Raises ExportError for a picture that cannot be read.
     """
     (spec,) = recipe.export.inputs
@@ -48,7 +48,7 @@ def resized_sample(
     shape: tuple[int, ...],
     number: int,
 ) -> tuple[torch.Tensor, ...]:
-    """Return sample `number` of another shape, made of the same pictures as `picture_samples`."""
+    """Return sample `number` with another shape, from the same pictures as `picture_samples`."""
     pictures = _pictures(recipe, root)
     return (_batch(detector, pictures[number % len(pictures)], shape, "model.config"),)
 
@@ -73,7 +73,7 @@ def _batch(
 
 
 def imaginary_sample(recipe: Recipe, detector: nn.Module, place: str) -> tuple[torch.Tensor, ...]:
-    """Return one sample of pictures that no camera took, the same for every recipe of its size.
+    """Return one sample of synthetic pictures, the same for every recipe with this input size.
 
     They are sums of blocks of 1 to 64 pixels whose contrast grows with the block, as it does in
     photographs (Field, "Relations between the statistics of natural images", JOSA A, 1987).
@@ -81,11 +81,11 @@ def imaginary_sample(recipe: Recipe, detector: nn.Module, place: str) -> tuple[t
     (spec,) = recipe.export.inputs
     count, channels, height, width = spec.shape
     generator = np.random.Generator(np.random.Philox(key=0))
-    pictures = [_imagined(generator, height, width, channels) for _ in range(count)]
+    pictures = [_synthetic(generator, height, width, channels) for _ in range(count)]
     return (_prepared(detector, pictures, height, width, place),)
 
 
-def _imagined(generator: np.random.Generator, height: int, width: int, channels: int) -> Picture:
+def _synthetic(generator: np.random.Generator, height: int, width: int, channels: int) -> Picture:
     canvas = np.full((height, width, channels), 110.0)
     for side, contrast in ((1, 6.0), (4, 12.0), (16, 25.0), (64, 45.0)):
         shape = (-(-height // side), -(-width // side), channels)
@@ -95,7 +95,7 @@ def _imagined(generator: np.random.Generator, height: int, width: int, channels:
 
 
 def _read(path: Path, channels: int, place: str) -> Picture:
-    # Read as gray, and not made gray: a JPEG file holds its brightness, from which colours differ.
+    # Read as gray, not converted: a JPEG file stores brightness, which a conversion would change.
     picture = cv2.imread(str(path), _READ_AS[channels])
     if picture is None:
         raise ExportError.at(
@@ -110,38 +110,40 @@ def _mirrored_middle(picture: Picture) -> Picture:
 
 
 def _varied(picture: Picture, index: int) -> Picture:
-    """Return the picture for place `index` of a batch: no two places get the same pixels."""
+    """Return the picture at `index` of a batch: no two have the same pixels."""
     return np.roll(picture, index * picture.shape[1] // 3, axis=1)
 
 
 def _prepared(
     detector: nn.Module, pictures: list[Picture], height: int, width: int, place: str
 ) -> torch.Tensor:
-    """Return pictures as (N, C, H, W) float32, normalized by the detector's own preprocessor.
+    """Return pictures as (N, C, H, W) float32, normalized by the detector's data preprocessor.
 
-    Raises ExportError, at `place`, for a preprocessor that gives no such batch.
+    Raises ExportError, at `place`, for a preprocessor that returns no such batch.
     """
     tensors = [
         torch.from_numpy(_fitted(picture, height, width).transpose(2, 0, 1).copy())
         for picture in pictures
     ]
     batch = {"inputs": tensors, "data_samples": None}
-    own: Any = detector.data_preprocessor
+    preprocessor: Any = detector.data_preprocessor
     try:
-        prepared: torch.Tensor = own(batch, False)["inputs"]
+        prepared: torch.Tensor = preprocessor(batch, False)["inputs"]
         return prepared[:, :, :height, :width].contiguous()
-    except Exception as error:  # it may be the user's own, and raise anything
+    except Exception as error:  # a user's preprocessor may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        what = f"its data preprocessor, a {type(own).__name__}, makes no batch of pictures"
+        what = (
+            f"its data preprocessor, a {type(preprocessor).__name__}, returns no batch of pictures"
+        )
         expected = "expected 'inputs' (N, C, H, W)"
         raise ExportError.at(place, f"{what}: {reason}", expected) from error
 
 
 def _fitted(picture: Picture, height: int, width: int) -> Picture:
-    """Return `picture` scaled to fit, its sides in proportion, on a grey canvas, top left."""
+    """Return `picture` scaled to fit, with its aspect ratio, top left on a grey canvas."""
     scale = min(height / picture.shape[0], width / picture.shape[1])
     size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
     canvas = np.full((height, width, picture.shape[2]), 114, dtype=np.uint8)
     scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-    canvas[: size[1], : size[0]] = scaled.reshape(*scaled.shape[:2], -1)  # cv2 drops a single one
+    canvas[: size[1], : size[0]] = scaled.reshape(*scaled.shape[:2], -1)  # cv2 drops a lone one
     return canvas

@@ -1,4 +1,4 @@
-"""What an mmdet config says of pictures and labels, for a deployment that has no mmdet."""
+"""Picture preparation and class names from an mmdet config, for a deployment without mmdet."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from partition_core.chain.picture import PictureInput, PixelPad, Resize
 from partition_core.recipe.values import ExportOptions
 
 _READ_AS = {"color": 3, "grayscale": 1}
-"""How many channels a picture has once it is read, by mmcv's `color_type`."""
+"""The number of channels of a picture, by mmcv's `color_type`."""
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 _PREPROCESSOR = "DetDataPreprocessor"
 _LEAVES_PIXELS = ("LoadAnnotations", "LoadPanopticAnnotations", "PackDetInputs")
 
 
 class _UnknownError(Exception):
-    """The config prepares pictures in a way that no `PictureInput` can tell."""
+    """The config prepares pictures in a way that no `PictureInput` can express."""
 
 
 def picture_notes(config: Any, detector: nn.Module, export: ExportOptions) -> dict[str, Any]:
     """Return, as plain data, how pictures are prepared (`picture`) and the `classes` by label.
 
-    `picture` is a `PictureInput`, with its `picture_note` if it has one; if the config does
-    something that it cannot tell, there is `picture_unknown` instead, the reason. `classes` is
-    left out if nothing tells the names.
+    `picture` is a `PictureInput`, with its `picture_note` if it has one; for a config that it
+    cannot express, `picture_unknown` is the reason instead. `classes` is left out if the names
+    are unknown.
     """
     names = _classes(config, detector)
     known = {"classes": names} if names else {}
@@ -43,8 +43,8 @@ def picture_notes(config: Any, detector: nn.Module, export: ExportOptions) -> di
 def picture_input(config: Any, export: ExportOptions) -> PictureInput:
     """Return how the test pipeline of an mmdet `config` prepares pictures for `export`'s input.
 
-    A scale that does not belong to a fixed input (a config for 1333 x 800 exported at 320 x 320)
-    gives way to the input's size.
+    A scale that does not fit a fixed input (a config for 1333 x 800 exported at 320 x 320) is
+    replaced by the input's size.
     """
     (spec,) = export.inputs
     free = {axis.axis for axis in export.dynamic_axes if axis.tensor == spec.name}
@@ -80,7 +80,7 @@ def picture_input(config: Any, export: ExportOptions) -> PictureInput:
 
 
 def turned(preprocessor: Mapping[str, Any]) -> str:
-    """Return the setting by which a data preprocessor reverses three channels, or an empty text."""
+    """Return the setting by which a data preprocessor reverses three channels, "" if none does."""
     return next((key for key in ("bgr_to_rgb", "rgb_to_bgr") if preprocessor.get(key)), "")
 
 
@@ -98,10 +98,10 @@ def _check_read(color_type: str, count: int) -> None:
 
 
 def _preprocessor(config: Any) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = config.model.get("data_preprocessor") or {}
-    if _name(found) != _PREPROCESSOR:
-        raise _UnknownError(f"the data preprocessor is {_name(found) or 'not named'}")
-    return found
+    part: Mapping[str, Any] = config.model.get("data_preprocessor") or {}
+    if _name(part) != _PREPROCESSOR:
+        raise _UnknownError(f"the data preprocessor is {_name(part) or 'not named'}")
+    return part
 
 
 def _steps(config: Any) -> Iterator[Mapping[str, Any]]:
@@ -135,7 +135,7 @@ def _pad(steps: list[Mapping[str, Any]], count: int) -> PixelPad:
         or step["type"] != "Pad"
         or step.get("padding_mode", "constant") != "constant"
     ):
-        names = ", ".join(_name(one) for one in steps)
+        names = ", ".join(_name(step) for step in steps)
         raise _UnknownError(f"the test pipeline has the steps {names}")
     value = step.get("pad_val", 0)
     value = value.get("img", 0) if isinstance(value, Mapping) else value
@@ -150,55 +150,55 @@ def _pad(steps: list[Mapping[str, Any]], count: int) -> PixelPad:
 
 def _pad_value(value: Any, count: int) -> tuple[float, ...]:
     if isinstance(value, int | float):
-        # A number with a point reaches cv2 as it is, which gives it to the first channel alone.
+        # cv2 gets a float unchanged and applies it to the first channel only.
         others = value if isinstance(value, int) else 0.0
         return (float(value), *[float(others)] * (count - 1))
-    # mmcv compares their number with the last side of a picture: that of a gray one is its width.
+    # mmcv compares the number of values with a picture's last axis: its width if it is gray.
     if len(value) != count or count == 1:
-        given = counted(len(value), "value")
-        raise _UnknownError(f"the test pipeline pads {counted(count, 'channel')} with {given}")
+        values = counted(len(value), "value")
+        raise _UnknownError(f"the test pipeline pads {counted(count, 'channel')} with {values}")
     return tuple(map(float, value))
 
 
 def _belongs(resize: Resize, pad: PixelPad | None, size: tuple[int, int], divisor: int) -> bool:
-    """Return whether an input of `size` is what pictures of the config's scale are padded to."""
+    """Return whether pictures of the config's scale are padded to an input of `size`."""
     box = pad.size if pad and pad.size else resize.scale
     whole = tuple(-(-side // divisor) * divisor for side in box)
     return size in ((whole, whole[::-1]) if resize.keep_ratio else (whole,))
 
 
 def _classes(config: Any, detector: nn.Module) -> list[str]:
-    """Return the names of the labels, if as many are told as the detector has classes.
+    """Return the class names, if there are as many as the detector has classes.
 
-    A config that tells none has those of its dataset, which are another one's if their number is.
+    A config without names has those of its dataset; a different number means another dataset.
     """
     from mmdet.registry import DATASETS
 
     dataset = _dataset(config)
-    told = dict(dataset.get("metainfo") or {}).get("classes")
-    if told is None:
+    names = dict(dataset.get("metainfo") or {}).get("classes")
+    if names is None:
         kind = dataset.get("type")
         kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-        told = getattr(kind, "METAINFO", {}).get("classes")
-    if not isinstance(told, list | tuple) or not all(isinstance(name, str) for name in told):
+        names = getattr(kind, "METAINFO", {}).get("classes")
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return []
-    return list(told) if _class_count(detector) == len(told) else []
+    return list(names) if _class_count(detector) == len(names) else []
 
 
 _CLASSIFIERS = ("bbox_head", "roi_head.bbox_head", "mask_head", "panoptic_head")
-"""Parts of detectors that label what is found; one of several stages is a list of them."""
+"""Parts of detectors that classify; a head with several stages is a list."""
 _DETECTORS = ("", "student", "teacher", "detector")
-"""Where a detector is in one that trains it together with others, and in one alone."""
+"""The attribute of the detector in a wrapper that trains several; "" without a wrapper."""
 
 
 def _class_count(detector: nn.Module) -> int | None:
-    """Return how many labels a detector gives; None if none of its parts tells."""
+    """Return the number of classes of a detector; None if none of its parts has it."""
     for path in (f"{own}.{part}".lstrip(".") for own in _DETECTORS for part in _CLASSIFIERS):
         try:
-            found = attrgetter(path)(detector)
+            part = attrgetter(path)(detector)
         except AttributeError:
             continue
-        head = found[-1] if isinstance(found, nn.ModuleList) and len(found) else found
+        head = part[-1] if isinstance(part, nn.ModuleList) and len(part) else part
         if isinstance(count := getattr(head, "num_classes", None), int):
             return count
     return None
@@ -208,8 +208,8 @@ def _dataset(config: Any) -> Mapping[str, Any]:
     dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
     while "type" in dataset and ("dataset" in dataset or dataset.get("datasets")):
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    found: Mapping[str, Any] = dataset
-    return found
+    innermost: Mapping[str, Any] = dataset
+    return innermost
 
 
 def _name(step: Mapping[str, Any]) -> str:

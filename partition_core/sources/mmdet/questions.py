@@ -1,4 +1,4 @@
-"""The functions of mmdet and mmcv whose questions were read, each with the branches that are right.
+"""The functions of mmdet and mmcv whose branches were reviewed, with the right side of each.
 
 A row holds for a function as it is in mmdet 3.3.0 and mmcv 2.1.0, by the digest of its source
 (`asker.function_digest`). The reason of each kind of question is beside it in `questions`.
@@ -33,27 +33,27 @@ def _known(
 
 _MASKS_OF_NONE = because(
     NOT_EMPTY,
-    "masks of no detection: mmdet's have another size, which `predict_by_feat` does not read",
+    "without detections mmdet's masks have another size, which `predict_by_feat` ignores",
 )
 _LABELS_OF_NONE = because(
-    NOT_EMPTY, "a suppression of no boxes keeps none; mmdet's own labels of none are floats"
+    NOT_EMPTY, "suppressing no boxes keeps none; mmdet's own empty labels are floats"
 )
 _SIZE_OF_NONE = because(
     NOT_EMPTY,
-    "no boxes give no masks; mmdet's own masks of none have the size of the picture, which others "
-    "exceed where it is no multiple of the strides",
+    "no boxes give no masks; mmdet's own empty masks have the size of the picture, while others "
+    "are larger if it is not a multiple of the strides",
 )
-_TYPES = "no candidates give no detection; mmdet's own masks and labels of none are floats"
+_TYPES = "no candidates give no detection; mmdet's own empty masks and labels are floats"
 _TYPES_OF_NONE, _TYPES_OF_NO_MATCH = because(NOT_EMPTY, _TYPES), because(SOME_MATCH, _TYPES)
-_RECENT_TORCH = because(NOT_EMPTY, "the condition also asks for a torch before 1.9, and is false")
+_RECENT_TORCH = because(NOT_EMPTY, "the condition also requires torch before 1.9, so it is false")
 _NONE_LEFT_BEFORE = because(
-    NOT_EMPTY, "the function returned before if there are no regions; to scale none gives none"
+    NOT_EMPTY, "the function has already returned if there are no regions; scaling none gives none"
 )
 _NONE_LEFT_IN_CALLER = because(
-    NOT_EMPTY, "the caller returned before if there are no regions, so that None is never given"
+    NOT_EMPTY, "the caller has already returned if there are no regions, so None is never returned"
 )
 _ERROR_OF_NONE = because(
-    NOT_EMPTY, "the other side is an error in PyTorch; points of no regions have no features"
+    NOT_EMPTY, "the other branch is an error in PyTorch; points of no regions have no features"
 )
 _UNUSED_LEVEL = because(
     NOT_EMPTY,

@@ -1,6 +1,6 @@
-"""What mmdet's own `predict` needs to be traced by torch.export, as one `with` block.
+"""What torch.export needs to trace mmdet's own `predict`, as one `with` block.
 
-General rules, none for a single model; each one's reason is in docs/design_notes.md, "Tracing".
+General rules, none for a single model; the reasons are in docs/design_notes.md, "Tracing".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
 
 @contextlib.contextmanager
 def mmdet_rules() -> Iterator[None]:
-    """Let mmdet, mmengine and mmcv work with sizes that are not known while tracing."""
+    """Let mmdet, mmengine and mmcv work with symbolic sizes while tracing."""
     with contextlib.ExitStack() as undo:
         undo.enter_context(traceable_ops())
         undo.enter_context(symbolic_calls())
@@ -34,7 +34,7 @@ def mmdet_rules() -> Iterator[None]:
         undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
         undo.enter_context(replaced(InstanceData, "__getitem__", _item))
         undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
-        # mmengine copies what it is told about a picture, and with a size the whole trace.
+        # mmengine copies the metadata of a picture, and with a symbolic size the whole trace.
         undo.enter_context(replaced(torch.SymInt, "__deepcopy__", _itself))
         for module in _shadowed_modules():
             for name, symbolic in _SHADOWS.items():
@@ -47,17 +47,17 @@ def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
 
 
 def _keys_in_order(self: BaseDataElement) -> list[str]:
-    # mmengine keeps the names in a set, whose order differs between processes. What a property
-    # gives is held under its name with an underscore.
-    places = {name.removeprefix("_"): place for place, name in enumerate(vars(self))}
-    return sorted(_keys(self), key=lambda name: places[name.removeprefix("_")])
+    # mmengine keeps the names in a set, whose order differs between processes. A property's value
+    # is stored under its name with an underscore.
+    positions = {name.removeprefix("_"): index for index, name in enumerate(vars(self))}
+    return sorted(_keys(self), key=lambda name: positions[name.removeprefix("_")])
 
 
 def _item(self: InstanceData, item: Any) -> Any:
-    # Without mmengine's comparison of lengths, which a symbolic size cannot answer.
+    # Without mmengine's comparison of lengths, which fails for a symbolic size.
     if isinstance(item, str):
         return getattr(self, item)
-    # From -1 on there is no end: -1 + 1 would be the first.
+    # For -1 the slice has no end: -1 + 1 would be 0.
     index = slice(item, item + 1 or None) if isinstance(item, int) else item
     chosen = self.__class__(metainfo=self.metainfo)
     for name in self.keys():
@@ -92,7 +92,7 @@ def _len(value: Any) -> Any:
 
 
 def _range(*values: Any) -> Any:
-    # mmdet indexes a tensor with it: a loop that the input decides cannot be traced anyway.
+    # mmdet indexes a tensor with it; a data-dependent loop cannot be traced anyway.
     if any(isinstance(value, torch.SymInt) for value in values):
         return torch.arange(*values)
     return builtins.range(*values)
@@ -104,7 +104,7 @@ _SHADOWS: dict[str, Callable[..., Any]] = {
     "len": _len,
     "range": _range,
 }
-"""Python's functions that refuse a symbolic size, and what mmdet's modules see instead."""
+"""Python's functions that fail for a symbolic size, and what mmdet's modules see instead."""
 
 
 def _shadowed_modules() -> list[types.ModuleType]:

@@ -1,4 +1,4 @@
-"""A detector of mmdet as what is traced."""
+"""An mmdet detector as a traceable model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALL_TRANSLATIONS: dict[Any, Any] = {
     **TRANSLATIONS,
     torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
 }
-"""What the custom ops become in ONNX that stand in for code of mmcv and mmdet."""
+"""The ONNX translations of the custom ops that replace code of mmcv and mmdet."""
 
 
 def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
@@ -75,7 +75,7 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
 
 
 def _check_masks(detector: nn.Module, place: str) -> None:
-    # It imports parts of mmdet, which needs mmcv's operators first (`build_detector`).
+    # Imports parts of mmdet, which needs mmcv's operators first (`build_detector`).
     from partition_core.sources.mmdet.masks import pastes_masks
 
     if not pastes_masks(detector):
@@ -83,5 +83,5 @@ def _check_masks(detector: nn.Module, place: str) -> None:
             place,
             "the model has no masks to paste",
             "expected a two-stage detector with a mask head",
-            "leave 'masks' out; masks of other detectors have the size of the input anyway",
+            "leave out 'masks'; masks of other detectors have the size of the input anyway",
         )

@@ -18,7 +18,7 @@ def versions() -> Iterator[tuple[str, str]]:
 
 
 def files(job: Job) -> Iterator[InputFile]:
-    """Yield the files with external data of the recipe's file; none if that has a URL."""
+    """Yield the external data files of the recipe's ONNX file; none if that has a URL."""
     from partition_core.graph.external import locations
     from partition_core.sources.onnx.given_file import opened
 
@@ -31,9 +31,9 @@ def files(job: Job) -> Iterator[InputFile]:
 
 
 def check(job: Job) -> None:
-    """Raise PartitionError with what is wrong between a recipe and its ONNX file.
+    """Raise PartitionError for every mismatch between a recipe and its ONNX file.
 
-    Nothing is run and nothing is written. A file that has to be fetched is not looked at.
+    Runs and writes nothing. A file that has to be fetched is not checked.
     """
     from partition_core.sources.onnx.given_file import marked_by, samples_for
 

@@ -1,4 +1,4 @@
-"""The export step of a recipe whose model is an ONNX file: it gets the recipe's marks."""
+"""The ONNX file of a recipe: read, checked against the recipe, and marked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from partition_core.sources.samples import Sample
 
 Phase = Callable[[str], AbstractContextManager[None]]
-"""Announces a part of the work that takes long, and afterwards how long it took."""
+"""Announces a long part of the work, and afterwards how long it took."""
 
 _SIDES: Mapping[str, tuple[Side, ...]] = {
     "tensors": ("input", "output"),
@@ -59,7 +59,7 @@ _IN_ONE_LINE = {"inputs": "partition.from", "outputs": "partition.to"}
 
 
 @dataclass(frozen=True)
-class GivenFile:
+class MarkedFile:
     """An ONNX file, the tensors that a recipe marks in it, and the tensor of each reference."""
 
     model: Model
@@ -67,7 +67,7 @@ class GivenFile:
     marks: dict[str, str]
 
 
-def marked_by(job: Job, path: Path) -> GivenFile:
+def marked_by(job: Job, path: Path) -> MarkedFile:
     """Return the ONNX file at `path` with the marks of a job's recipe; raises PartitionError."""
     model = opened(job.file, path)
     with about(job.file, path):
@@ -80,17 +80,17 @@ def marked_by(job: Job, path: Path) -> GivenFile:
         _check_segments(job, model, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
-    return GivenFile(model, added, {str(t.reference): t.marked_value.name for t in reachable})
+    return MarkedFile(model, added, {str(t.reference): t.marked_value.name for t in reachable})
 
 
 def opened(file: RecipeFile, path: Path) -> Model:
-    """Return the ONNX file at `path`; raises BuildError for one that is not whole."""
+    """Return the ONNX file at `path`; raises BuildError for an incomplete one."""
     with about(file, path):
         model = read_model(path)
         pinned = pinned_by(file)
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
             what = f"it has weights in another file, '{elsewhere[0]}', which is not fetched"
-            remedy = "put both here and name the path of the model"
+            remedy = "download both files and name the path of the model"
             raise CutError.at(path.name, what, "expected one file", remedy)
         check_external_data(model)
     return model
@@ -107,8 +107,8 @@ def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
 
 
 def check_order(model: Model, name: str) -> None:
-    """Raise CutError for a node that comes before one whose tensor it reads."""
-    # onnxruntime sorts the nodes; onnx would tell it of the tensors behind the marks.
+    """Raise CutError for a node before the one whose tensor it reads."""
+    # onnxruntime sorts the nodes; onnx would report the tensors behind the marks.
     if late := order_problem(model.graph):
         raise CutError.at(name, late, "", "sort the nodes, as ONNX asks")
 
@@ -117,7 +117,7 @@ def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
     known = {tensor.mark for tensor in own}
     problems = [
         problem(
-            f"marks[{index}].name", f"the file has a mark '{mark.name}' already", "", "rename it"
+            f"marks[{index}].name", f"the file already has a mark '{mark.name}'", "", "rename it"
         )
         for index, mark in enumerate(_model(recipe).marks)
         if mark.name in known
@@ -139,29 +139,30 @@ def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
                 for number, name in enumerate(names)
             ]
     tensors = tensor_names(model, [(at, name) for at, _, _, name in entries])
-    made: list[NamedTensor] = []
+    named: list[NamedTensor] = []
     for (at, mark_name, side, name), tensor in zip(entries, tensors, strict=True):
         path = (name.alias or tensor,)
         reference = str(MarkReference(mark_name, side, 0, path))
         label = tensor if is_one_line else reference
-        made.append(NamedTensor(mark_name, side, path, tensor, at, label=label))
-    _check_different(made)
-    return made
+        named.append(NamedTensor(mark_name, side, path, tensor, at, label=label))
+    _check_different(named)
+    return named
 
 
 def _check_different(tensors: Sequence[NamedTensor]) -> None:
     first: dict[tuple[str, Side, tuple[str, ...]], NamedTensor] = {}
     problems: list[Problem] = []
-    for one in tensors:
-        other = first.setdefault((one.mark, one.side, one.path), one)
-        if other is one:
+    for tensor in tensors:
+        other = first.setdefault((tensor.mark, tensor.side, tensor.path), tensor)
+        if other is tensor:
             continue
-        if other.tensor == one.tensor:
-            what = f"it is the tensor '{one.tensor}', which {other.at} names already"
-            problems.append(problem(one.at, what, "", "list it once"))
+        if other.tensor == tensor.tensor:
+            what = f"it is the tensor '{tensor.tensor}', which {other.at} names already"
+            problems.append(problem(tensor.at, what, "", "list it once"))
         else:
-            what = f"'{'.'.join(one.path)}' names the tensor '{other.tensor}' in {other.at} already"
-            problems.append(problem(one.at, what, "", "give one of them another name with 'as'"))
+            name = ".".join(tensor.path)
+            what = f"'{name}' names the tensor '{other.tensor}' in {other.at} already"
+            problems.append(problem(tensor.at, what, "", "give one of them another name with 'as'"))
     if problems:
         raise CutError(*dict.fromkeys(problems))
 
@@ -178,8 +179,8 @@ def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
 
 
 def samples_for(job: Job, model: Model) -> list[Sample]:
-    """Return the inputs that the file runs on; raises PartitionError for files that do not fit."""
-    from partition_core.sources.samples import Sample, given_arrays, samples_of
+    """Return the inputs that the file runs on; raises PartitionError for unfit files."""
+    from partition_core.sources.samples import Sample, arrays_from_files, samples_of
 
     recipe = job.recipe
     entries = _model(recipe).inputs
@@ -190,25 +191,25 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
                 raise CutError.at("export.inputs", *ALL_FIXED)
             return samples_of(specs, ())
         files = [job.root / name for name in recipe.proof.inputs]
-        given = given_arrays(files, expected_inputs(model), IN_THE_FILE)
-        _check_shapes(given, entries)
+        from_files = arrays_from_files(files, expected_inputs(model), IN_THE_FILE)
+        _check_shapes(from_files, entries)
         return [
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)
-            for number, arrays in enumerate(given)
+            for number, arrays in enumerate(from_files)
         ]
 
 
-def _check_shapes(given: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:
-    asked = {one.name: one.shape for one in entries if one.shape is not None}
+def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:
+    shapes = {entry.name: entry.shape for entry in entries if entry.shape is not None}
     problems = [
         problem(
             f"proof.inputs[{index}]",
             f"input '{name}' is {list(arrays[name].shape)} here",
-            f"expected {list(shape)}, as 'export.inputs' says",
-            f"give arrays of that shape, or leave the shape of '{name}' out there",
+            f"expected {list(shape)}, as in 'export.inputs'",
+            f"use arrays of that shape, or leave out the shape of '{name}' there",
         )
-        for index, arrays in enumerate(given)
-        for name, shape in asked.items()
+        for index, arrays in enumerate(files)
+        for name, shape in shapes.items()
         if name in arrays and arrays[name].shape != shape
     ]
     if problems:
@@ -216,12 +217,12 @@ def _check_shapes(given: Sequence[Mapping[str, Any]], entries: Sequence[FileInpu
 
 
 def ranges_for(model: Model, samples: list[Sample]) -> Ranges:
-    """Return the ranges of the inputs of which nothing is said and that index tables."""
+    """Return the ranges of the inputs without a range or value that index tables."""
     from partition_core.sources.samples import undetermined
 
     if not undetermined(samples):
         return {}
-    return index_ranges(model, [_shapes(one.arrays()) for one in samples])
+    return index_ranges(model, [_shapes(sample.arrays()) for sample in samples])
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -230,19 +231,19 @@ def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _model(recipe: Recipe) -> OnnxModel:
     if not isinstance(recipe.model, OnnxModel):
-        raise ValueError(f"the model of '{recipe.name}' is no ONNX file")
+        raise ValueError(f"the model of '{recipe.name}' is not an ONNX file")
     return recipe.model
 
 
 @contextlib.contextmanager
 def about(file: RecipeFile, path: Path) -> Iterator[None]:
-    """Give the problems of the ONNX file at `path` the place where the recipe names it."""
+    """Report problems of the ONNX file at `path` at the recipe's key that names it."""
     try:
         yield
     except (CutError, ProofError) as error:
         pinned = pinned_by(file)
         at = file.place(pinned.at if pinned is not None else "model")
-        # A fetched file has another name here than where it comes from.
+        # A downloaded file has another name here than in its URL.
         name = Path(pinned.location).name if pinned is not None else path.name
         runs = not isinstance(error, ProofError)
         remedy = "" if runs else "nothing is built that cannot be proven"
@@ -250,15 +251,15 @@ def about(file: RecipeFile, path: Path) -> Iterator[None]:
             *(
                 Problem(
                     at,
-                    f"{_subject(one, path, name)} {one.what}",
-                    one.expected,
-                    one.remedy or remedy,
+                    f"{_subject(each, path, name)} {each.what}",
+                    each.expected,
+                    each.remedy or remedy,
                 )
-                for one in error.problems
+                for each in error.problems
             )
         ) from error
 
 
-def _subject(one: Problem, path: Path, name: str) -> str:
-    inner = "" if one.place.path in ("", path.name) else f", {one.place.path}"
+def _subject(error: Problem, path: Path, name: str) -> str:
+    inner = "" if error.place.path in ("", path.name) else f", {error.place.path}"
     return f"'{name}'{inner}:"

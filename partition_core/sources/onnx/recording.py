@@ -1,4 +1,4 @@
-"""What an ONNX file computes, as it was given: the recording that what is made of it must equal."""
+"""Records what an original ONNX file computes; models built from it must reproduce that."""
 
 from __future__ import annotations
 
@@ -33,31 +33,32 @@ def recording_of(
     samples: Sequence[Arrays],
     scratch: Path,
 ) -> Recording:
-    """Return what the file `source`, whose graph is `model`, gives for `samples`.
+    """Return the outputs of the file `source`, whose graph is `model`, for `samples`.
 
-    `marks` maps references to tensors; what has no numbers is left out.
+    `marks` maps references to tensors; tensors that are not numeric are left out.
 
-    The outputs are those of the bytes of the file as they are. For the marked tensors they run
-    again with the names of these joined to them as outputs, which may change what onnxruntime
-    rounds. A function for Mark nodes is joined where they have none. `scratch` is an empty folder.
-    Raises ProofError if onnxruntime cannot run it.
+    The outputs come from the unchanged file. For the marked tensors it runs again with these as
+    additional outputs, which may change onnxruntime's rounding. Mark nodes without a function get
+    one. `scratch` is an empty folder. Raises ProofError if onnxruntime cannot run it.
     """
     outputs = [value.name for value in model.graph.outputs]
     inner = {value.name for node in model.graph for value in node.outputs}
     wanted = {name: tensor for name, tensor in marks.items() if tensor in inner}
-    given = _Given(source, model, random_operators(model), samples, scratch)
-    plain = given.runs(())
+    original = _Original(source, model, random_operators(model), samples, scratch)
+    plain = original.runs(())
     _check_comparable(plain[0], outputs)
-    seen, changes = _observed(given, list(wanted.values()), plain)
+    extended, changes = _observed(original, list(wanted.values()), plain)
     recorded = [
         RecordedSample(
             _numeric(sample),
             _numeric({name: tensors[tensor] for name, tensor in wanted.items()}),
             _numeric({name: untouched[name] for name in outputs}),
-            {name: apart[tensor] for name, tensor in wanted.items() if tensor in apart},
-            {name: apart[name] for name in outputs if name in apart},
+            {name: change[tensor] for name, tensor in wanted.items() if tensor in change},
+            {name: change[name] for name in outputs if name in change},
         )
-        for sample, untouched, tensors, apart in zip(samples, plain, seen, changes, strict=True)
+        for sample, untouched, tensors, change in zip(
+            samples, plain, extended, changes, strict=True
+        )
     ]
     return Recording(tuple(recorded), is_traced=False)
 
@@ -67,19 +68,19 @@ def _numeric(arrays: Arrays) -> Arrays:
 
 
 def without_links(source: Path, model: Model, scratch: Path) -> Path:
-    """Return the path of the file `source` in a folder that holds all its external data itself.
+    """Return the path of the file `source` in a folder that contains all its external data.
 
-    onnxruntime follows no link out of the model's folder, as those of a cache are.
+    onnxruntime follows no link out of the model's folder, and caches contain such links.
     """
     folder = source.parent.resolve()
     files = {location: (source.parent / location).resolve() for location in locations(model)}
     if all(path.is_relative_to(folder) for path in files.values()):
         return source
-    given = scratch / "given" / source.name
-    for target, path in {given: source.resolve(), **_below(given.parent, files)}.items():
+    copy = scratch / "copy" / source.name
+    for target, path in {copy: source.resolve(), **_below(copy.parent, files)}.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(path, target)
-    return given
+    return copy
 
 
 def _below(folder: Path, files: Mapping[str, Path]) -> dict[Path, Path]:
@@ -87,14 +88,14 @@ def _below(folder: Path, files: Mapping[str, Path]) -> dict[Path, Path]:
 
 
 def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:
-    """Raise ProofError if the file `source` ends a process that runs it with onnxruntime.
+    """Raise ProofError if the file `source` crashes a process that runs it with onnxruntime.
 
-    Whatever else is wrong with it is told where it is run.
+    Other errors are reported by the run proper.
     """
-    given = _Given(source, model, random_operators(model), (sample,), scratch)
+    original = _Original(source, model, random_operators(model), (sample,), scratch)
 
     def run() -> bytes:
-        given.runs(())
+        original.runs(())
         return b""
 
     try:
@@ -106,11 +107,12 @@ def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> Non
 
 
 def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:
-    """Return a function that tells whether onnxruntime runs the file `source` on a sample."""
+    """Return a function that checks whether onnxruntime runs the file `source` on a sample."""
 
     @functools.cache
     def session() -> Runner:
-        return _Given(source, model, random_operators(model), (), scratch).session((), SEEDS[0])
+        original = _Original(source, model, random_operators(model), (), scratch)
+        return original.session((), SEEDS[0])
 
     def runs(sample: Arrays) -> bool:
         try:
@@ -123,7 +125,7 @@ def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], boo
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Original:
     source: Path
     model: Model
     operators: Sequence[RandomOperator]
@@ -131,63 +133,65 @@ class _Given:
     scratch: Path
 
     def runs(self, added: Sequence[str], seed: int = SEEDS[0]) -> _Runs:
-        """Return what the file gives for each sample, with the tensors `added` as outputs too."""
-        # The session ends with this call: a large model is in memory once.
+        """Return the outputs for each sample, with the tensors `added` as outputs too."""
+        # The session ends with this call, so that a large model is in memory once.
         run = self.session(added, seed)
         return [run(sample) for sample in self.samples]
 
     def session(self, added: Sequence[str], seed: int) -> Runner:
         file = self.source
         if added or mark_functions(self.model):
-            file = with_outputs(file, added, self.scratch / "given.onnx")
+            file = with_outputs(file, added, self.scratch / "extended.onnx")
             with file.open("ab") as stream:
                 stream.write(mark_definitions(self.model))
         data = self.source.parent if file != self.source and locations(self.model) else None
         return Plain(self.source.name, seed, bool(self.operators), data).load(file)
 
 
-def _observed(given: _Given, tensors: Sequence[str], plain: _Runs) -> tuple[_Runs, list[_Changes]]:
-    """Return what the file gives with `tensors` as outputs, and what varies from run to run.
+def _observed(
+    original: _Original, tensors: Sequence[str], plain: _Runs
+) -> tuple[_Runs, list[_Changes]]:
+    """Return the file's outputs with `tensors` among them, and what varies from run to run.
 
-    What varies is, for each sample, the largest difference of a tensor by its name.
+    The latter is, for each sample, the largest difference of each tensor by name.
     """
-    can_draw = any(not operator.seeded for operator in given.operators)
+    can_draw = any(not operator.seeded for operator in original.operators)
     added = [name for name in dict.fromkeys(tensors) if name not in plain[0]]
     first, *others = SEEDS
-    again = given.runs(added, others[0])
-    if not can_draw and all(_same(one, other) for one, other in zip(plain, again, strict=True)):
-        return again, [{} for _ in again]
-    # Only runs of the same bytes tell what varies: more outputs may change what is rounded.
-    seen = given.runs(added, first)
-    changes: list[_Changes] = [{} for _ in seen]
+    rerun = original.runs(added, others[0])
+    if not can_draw and all(_same(run, other) for run, other in zip(plain, rerun, strict=True)):
+        return rerun, [{} for _ in rerun]
+    # Only runs of the same bytes show what varies: more outputs may change the rounding.
+    reference = original.runs(added, first)
+    changes: list[_Changes] = [{} for _ in reference]
     for number, seed in enumerate(others if can_draw else others[:1]):
-        runs = again if number == 0 else given.runs(added, seed)
-        for sample, (one, other) in enumerate(zip(seen, runs, strict=True)):
-            for name, apart in _changed(one, other):
-                changes[sample][name] = max(apart, changes[sample].get(name, 0.0))
-    return seen, changes
+        runs = rerun if number == 0 else original.runs(added, seed)
+        for sample, (outputs, other) in enumerate(zip(reference, runs, strict=True)):
+            for name, difference in _changed(outputs, other):
+                changes[sample][name] = max(difference, changes[sample].get(name, 0.0))
+    return reference, changes
 
 
 def _same(outputs: Arrays, others: Arrays) -> bool:
     return all(same_bits(array, others[name]) for name, array in outputs.items())
 
 
-def _changed(one: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
-    for name, array in one.items():
+def _changed(outputs: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
+    for name, array in outputs.items():
         if is_numeric(array) and not same_bits(array, other[name]):
             yield name, change(array, other[name])
 
 
-def _check_comparable(given: Arrays, outputs: Sequence[str]) -> None:
+def _check_comparable(arrays: Arrays, outputs: Sequence[str]) -> None:
     problems = [
         problem(
             f"output '{name}'",
-            "it is no tensor of numbers, and only those can be compared",
+            "it is not a numeric tensor, and only those can be compared",
             "expected a tensor of floats, integers or booleans",
             "cut a part of the model that has such outputs into a file of its own",
         )
         for name in outputs
-        if not is_numeric(given[name])
+        if not is_numeric(arrays[name])
     ]
     if problems:
         raise ProofError(*problems)

@@ -1,4 +1,4 @@
-"""An ONNX file as a source: it is run as it is, and gets the recipe's marks."""
+"""An ONNX file as a source: it is run unchanged, and gets the recipe's marks."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
     with job.phase("export: run it as it is"):
         samples = samples_for(job, source.model)
         with about(job.file, path), job.store.private_folder() as scratch:
-            given = without_links(path, source.model, scratch)
-            check_runs(given, source.model, samples[0].arrays(), scratch)
-            runs = runs_on(given, source.model, scratch)
+            file = without_links(path, source.model, scratch)
+            check_runs(file, source.model, samples[0].arrays(), scratch)
+            runs = runs_on(file, source.model, scratch)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
-            drawn = [one.ranged(ranges).arrays() for one in samples]
-            recording = recording_of(given, source.model, source.marks, drawn, scratch)
+            inputs = [sample.ranged(ranges).arrays() for sample in samples]
+            recording = recording_of(file, source.model, source.marks, inputs, scratch)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)

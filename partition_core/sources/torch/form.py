@@ -1,4 +1,4 @@
-"""What is known of a module that a user's factory returns, without loading it."""
+"""What is known of a module from a user's factory without loading it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from partition_core.base import packages
 from partition_core.sources.job import Job
 from partition_core.sources.source import InputFile
-from partition_core.sources.source import check_given_inputs as check
+from partition_core.sources.source import check_input_files as check
 
 __all__ = ["check", "files", "versions"]
 

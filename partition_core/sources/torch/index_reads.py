@@ -1,7 +1,7 @@
-"""Which tables the inputs of a torch model index, seen while it runs once.
+"""Finds the tables that the inputs of a torch model index, in one run.
 
-Followed are operators that keep the elements of an input or move them by a constant; what else
-depends on an input tells nothing, and is no constant either.
+Only operators that keep the elements of an input or shift them by a constant are followed; other
+values that depend on an input reveal nothing, and are not constants either.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _KEEPING = frozenset(
 )  # fmt: skip
 """Operators whose results have elements of their first argument.
 
-Some have others too, which are no elements of a model's input. A clamp or remainder of an index
-lies between indexes that are in the table.
+Some also have elements that come from no input. A clamp or remainder of an index lies between
+indexes that are in the table.
 """
 _CHOOSING = frozenset(
     ("amax", "amin", "cummax", "cummin", "max", "min", "sort", "topk", "kthvalue", "mode")
 )
-"""Operators whose first result alone has elements of the first argument."""
+"""Operators of which only the first result has elements of the first argument."""
 _JOINING: dict[str, Callable[[Arguments], Any]] = {
     "cat": lambda a: a[0],
     "copy": lambda a: a[1:2],
@@ -60,35 +60,35 @@ _JOINING: dict[str, Callable[[Arguments], Any]] = {
     "stack": lambda a: a[0],
     "where": lambda a: a[1:3],
 }
-"""Operators whose result has elements of several arguments: of which."""
+"""Operators whose result has elements of several arguments, and which arguments those are."""
 
 _ROWS = {
     "embedding": (0, 1), "embedding_renorm": (0, 1), "_embedding_bag": (0, 1),
     "_embedding_bag_forward_only": (0, 1),
 }  # fmt: skip
-"""Operators that read rows of a table: which arguments are the table and the index."""
+"""Operators that read rows of a table: the positions of the table and the index."""
 _ALONG_DIM = frozenset(
     (
         "gather", "index_add", "index_copy", "index_fill", "index_reduce", "index_select",
         "scatter", "scatter_add", "scatter_reduce",
     )
 )  # fmt: skip
-"""Operators of a table, a dim of it and an index in this dim."""
+"""Operators with the arguments table, dim and index in this dim."""
 _BY_LIST = frozenset(
     ("_index_put_impl", "_unsafe_index", "_unsafe_index_put", "index", "index_put")
 )
-"""Operators of a table and a list of indexes, one for each dim or None."""
+"""Operators with the arguments table and a list with an index or None for each dim."""
 _FLAT = frozenset(("put", "take"))
 _CLASSES = frozenset(("nll_loss_forward", "nll_loss2d_forward"))
 
 
 class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: torch ships no annotations for it
-    """Notes what the inputs of a model index while it runs.
+    """Records what the inputs of a model index while it runs.
 
-    Known are the origins of each storage that depends on an input, so that all views of it have
-    them; it is kept alive, so that no other tensor gets its place. Empty origins belong to
-    what depends on an input in a way that is not followed. Of floats only those that hold an
-    input's elements are known; what is computed from others counts as such a dependent.
+    The origins belong to the storages that depend on an input, so that all views share them; a
+    storage is kept alive, so that no other tensor reuses its address. Empty origins mean that a
+    value depends on an input in a way that is not followed. Only floats that contain an input's
+    elements have origins; what is computed from other floats counts as such a dependent.
     """
 
     def __init__(self, inputs: Mapping[str, Tensor]) -> None:
@@ -104,7 +104,7 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: 
     ) -> Any:
         name = str(func.overloadpacket).removeprefix("aten.")
         base = name.rstrip("_")
-        # Before the call: what raises since an index is not in its table has told its size.
+        # Before the call: one that raises for an index out of range has revealed the size.
         for origins, size in self._reads_of(base, args):
             self.reads.note(origins, size)
         origins = self._origins(base, args, kwargs or {})
@@ -124,13 +124,13 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: 
         if not storage.nbytes():
             return
         known = self._known.get(storage.data_ptr())
-        # What is written into a part of a storage, or is a view of it, leaves the rest.
+        # A write to a part of a storage, or a view of it, leaves the rest.
         if known is not None and not (is_written and tensor.nbytes == storage.nbytes()):
             origins = joined((origins, known[1])) if origins and known[1] else known[1] or origins
         self._known[storage.data_ptr()] = tensor, origins
 
     def _of(self, value: Any) -> Origins | None:
-        """Return the origins of a tensor, None for what depends on no input."""
+        """Return the origins of a tensor, None if it depends on no input."""
         if not isinstance(value, Tensor):
             return None
         known = self._known.get(value.untyped_storage().data_ptr())
@@ -138,12 +138,13 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: 
 
     def _depends(self, arguments: Any) -> bool:
         return any(
-            one.is_floating_point() or self._of(one) is not None for _, one in _tensors(arguments)
+            tensor.is_floating_point() or self._of(tensor) is not None
+            for _, tensor in _tensors(arguments)
         )
 
     def _origins(self, base: str, args: Arguments, kwargs: Mapping[str, Any]) -> Origins:
         if base in _JOINING:
-            return joined(self._of(one) or UNFOLLOWED for one in _JOINING[base](args))
+            return joined(self._of(value) or UNFOLLOWED for value in _JOINING[base](args))
         if base in _KEEPING or base in _CHOOSING:
             return self._of(args[0]) or UNFOLLOWED
         if base == "neg":
@@ -182,7 +183,7 @@ class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: 
 def _indexed(base: str, args: Arguments) -> Iterator[tuple[Any, Any, int]]:
     """Yield each index that an operator reads, with its table and the number of its rows."""
     if base in _ROWS:
-        table, index = (args[place] for place in _ROWS[base])
+        table, index = (args[position] for position in _ROWS[base])
         yield table, index, len(table)
     elif base in _ALONG_DIM:
         table, dim, index = args[:3]
@@ -201,9 +202,9 @@ def _indexed(base: str, args: Arguments) -> Iterator[tuple[Any, Any, int]]:
 
 
 def index_ranges(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> tuple[Ranges, bool]:
-    """Return the range of each of `inputs` whose elements index tables, and whether all was seen.
+    """Return the ranges of those `inputs` that index tables, and whether the run succeeded.
 
-    `module` is run once on `inputs`, in this order; where it fails, what was seen before counts.
+    `module` is run once on `inputs`, in this order; if it fails, what happened before counts.
     """
     follower = _Follower(inputs)
     try:
@@ -215,7 +216,7 @@ def index_ranges(module: Callable[..., Any], inputs: Mapping[str, Tensor]) -> tu
 
 
 def _tensors(value: Any) -> Iterator[tuple[Any, Tensor]]:
-    yield from tensors(value, lambda one: isinstance(one, Tensor))
+    yield from tensors(value, lambda item: isinstance(item, Tensor))
 
 
 def _bounds(value: Any) -> tuple[int, int] | None:

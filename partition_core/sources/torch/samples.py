@@ -1,4 +1,4 @@
-"""The samples of a torch model: arrays as tensors, with the ranges that its tables tell."""
+"""The samples of a torch model: arrays as tensors, with ranges inferred from its tables."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Tensors = tuple[torch.Tensor, ...]
 
 
 def in_order(specs: Sequence[TensorSpec], arrays: Arrays) -> Tensors:
-    """Return `arrays` as tensors of their own, in the order of `specs`."""
+    """Return copies of `arrays` as tensors, in the order of `specs`."""
     return tuple(torch.from_numpy(arrays[spec.name].copy()) for spec in specs)
 
 
 def read_ranges(
     module: nn.Module, specs: Sequence[TensorSpec], typical: Sample, samples: Sequence[Sample]
 ) -> Ranges:
-    """Return the ranges of those inputs of which nothing is said and that index tables.
+    """Return the ranges of those inputs without a range or value that index tables.
 
-    `module` is run on `typical` to see them, and then on `typical` and `samples` with them: a
+    `module` is run on `typical` to infer them, and then on `typical` and `samples` with them: a
     range with which it fails is left out.
     """
     names = undetermined([typical, *samples])
@@ -44,7 +44,7 @@ def read_ranges(
         inputs = dict(zip((spec.name for spec in specs), tensors, strict=True))
         noted, is_whole = index_ranges(module, inputs)
         former, ranges = ranges, {name: span for name, span in noted.items() if name in names}
-        # A run that fails for an index beyond a table has told the size of that table.
+        # A run that fails for an index out of range has revealed the table's size.
         if is_whole or ranges == former:
             break
 
@@ -62,19 +62,21 @@ def read_ranges(
 def resized_sample(
     module: nn.Module,
     specs: Sequence[TensorSpec],
-    given: Sequence[Arrays],
+    files: Sequence[Arrays],
     shapes: Mapping[str, tuple[int, ...]],
     number: int,
 ) -> Tensors:
-    """Return sample `number` of those of other `shapes`, by name.
+    """Return sample `number` of those with other `shapes`, by name.
 
-    Arrays that files give are cut or repeated. The tables that an input indexes may have other
-    sizes now, so `specs` have the ranges that the recipe says and no others.
+    Arrays from `files` are cropped or repeated. The tables that an input indexes may have other
+    sizes now, so `specs` have only the ranges from the recipe.
     """
     sized = [dataclasses.replace(spec, shape=shapes[spec.name]) for spec in specs]
-    fitting = [{name: fitted(one, shapes[name]) for name, one in file.items()} for file in given]
-    samples = samples_of(sized, fitting)
+    resized = [
+        {name: fitted(array, shapes[name]) for name, array in arrays.items()} for arrays in files
+    ]
+    samples = samples_of(sized, resized)
     chosen = samples[number % len(samples)]
     sample = dataclasses.replace(chosen, key=len(samples) + number + 1)
-    ranges = read_ranges(module, sized, typical_sample(sized, fitting), [sample])
+    ranges = read_ranges(module, sized, typical_sample(sized, resized), [sample])
     return in_order(sized, sample.ranged(ranges).arrays())

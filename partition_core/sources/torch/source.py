@@ -1,4 +1,4 @@
-"""A module that a user's factory returns, as what is traced."""
+"""A module from a user's factory as a traceable model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import Recipe, TorchModel
 from partition_core.sources.samples import (
-    given_inputs,
+    inputs_from_files,
     range_notes,
     ranged,
     samples_of,
@@ -30,25 +30,25 @@ __all__ = ["export", "load", "record"]
 def load(recipe: Recipe, source: TorchModel, root: Path) -> TraceableModel:
     """Return the module that the model `source` of `recipe` describes; raises ExportError."""
     place = "model.factory"
-    own = _made(source, place).eval()
-    check_followed(own)
-    module, specs = as_called(own, recipe.export)
-    given = given_inputs(recipe, root)
-    samples = samples_of(specs, given)
-    ranges = read_ranges(module, specs, typical_sample(specs, given), samples)
+    user_module = _user_module(source, place).eval()
+    check_followed(user_module)
+    module, specs = as_called(user_module, recipe.export)
+    files = inputs_from_files(recipe, root)
+    samples = samples_of(specs, files)
+    ranges = read_ranges(module, specs, typical_sample(specs, files), samples)
     inputs = ranged(specs, ranges)
 
     def resized(shapes: tuple[tuple[int, ...], ...], number: int) -> Sample:
         sizes = dict(zip((spec.name for spec in specs), shapes, strict=True))
-        return resized_sample(module, specs, given, sizes, number)
+        return resized_sample(module, specs, files, sizes, number)
 
     return TraceableModel(
         module,
-        own,
+        user_module,
         (module, "call_by_name"),
         inputs=inputs,
-        samples=tuple(in_order(inputs, one.ranged(ranges).arrays()) for one in samples),
-        typical_input=in_order(inputs, typical_sample(inputs, given).arrays()),
+        samples=tuple(in_order(inputs, sample.ranged(ranges).arrays()) for sample in samples),
+        typical_input=in_order(inputs, typical_sample(inputs, files).arrays()),
         initialize=lambda: None,
         is_detector=False,
         resized_sample=resized,
@@ -57,12 +57,12 @@ def load(recipe: Recipe, source: TorchModel, root: Path) -> TraceableModel:
     )
 
 
-def _made(source: TorchModel, place: str) -> nn.Module:
+def _user_module(source: TorchModel, place: str) -> nn.Module:
     arguments = {key: json.loads(text) for key, text in source.args}
     factory = imported(source.factory, place, "a torch.nn.Module")
     try:
         module = factory(**arguments)
-    except Exception as error:  # so may the factory
+    except Exception as error:  # a user's factory may raise anything
         raise factory_error(source.factory, "calling it fails", error, place) from error
     if not isinstance(module, nn.Module):
         raise ExportError.at(

@@ -20,7 +20,7 @@ from partition_core.build.fingerprint_entries import measuring_entries
 from partition_core.build.own_code import ASIDE
 from partition_core.build.plan import Plan
 from partition_core.build.run import Run
-from partition_core.build.step import laid_out
+from partition_core.build.step import models_on_disk
 
 
 def main(root: str, recipe: str, step: str, folder: str, what: str) -> None:
@@ -49,7 +49,7 @@ def _measuring(plan: Plan) -> Callable[[], object]:
     def measure() -> object:
         from partition_core.build.measurements import measure_model
 
-        with laid_out(job, [END2END]) as (models, _):
+        with models_on_disk(job, [END2END]) as (models, _):
             return measure_model(job, END2END, models[END2END], [sample])
 
     return measure

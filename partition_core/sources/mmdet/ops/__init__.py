@@ -1,6 +1,6 @@
 """mmcv's compiled operators as torch custom ops: implementation, fake kernel, ONNX translation.
 
-One module for each family of operators; `table` joins them, `stand_in` puts them in mmcv's place.
+One module per family of operators; `table` combines them, `stand_in` patches them into mmcv.
 """
 
 from partition_core.sources.mmdet.ops.stand_in import provide_compiled_ops, traceable_ops

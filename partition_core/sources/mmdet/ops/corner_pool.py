@@ -13,7 +13,7 @@ import torch
 def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     """Return the running maximum of `x` (N, C, H, W) along an axis, as mmcv's CornerPool does.
 
-    The maximum of 2, 4, 8 … neighbours in turn: the number of steps grows with the logarithm.
+    The maximum of 2, 4, 8 … neighbours in turn: the number of steps is logarithmic.
     """
     axis, flip = self.cummax_dim_flip[self.mode]
     size, reach = x.shape[axis], 1

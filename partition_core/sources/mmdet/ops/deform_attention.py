@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention as a torch custom op, and as ONNX's GridSample of each level.
+"""Multi-scale deformable attention as a torch custom op, and as ONNX's GridSample per level.
 
 Source: Zhu et al., "Deformable DETR", ICLR 2021.
 """
@@ -12,7 +12,7 @@ from onnxscript import opset20
 
 from partition_core.sources.mmdet.ops.bilinear import sampled
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Its stubs type constants as the union of all types, which no operator accepts.
 op: Any = opset20
 
 
@@ -26,8 +26,8 @@ def deform_attention(
     """Return (N, Q, M * D): for each query and head the weighted sum of samples of all levels.
 
     value: (N, K, M, D) float, the cells of all L levels, M heads; spatial_shapes: (L, 2) int64,
-    height and width of each level; sampling_locations: (N, Q, M, L, P, 2), x and y as parts of
-    the level's width and height; attention_weights: (N, Q, M, L, P). Outside of a level is 0.
+    height and width of each level; sampling_locations: (N, Q, M, L, P, 2), x and y as fractions of
+    the level's width and height; attention_weights: (N, Q, M, L, P). Outside of a level it is 0.
     """
     count, _, heads, depth = value.shape
     queries = sampling_locations.shape[1]
@@ -37,10 +37,10 @@ def deform_attention(
         cells = value[:, start : start + height * width].permute(0, 2, 3, 1)
         start += height * width
         maps = cells.reshape(count * heads, depth, height, width)
-        places = sampling_locations[:, :, :, level].permute(0, 2, 1, 3, 4).flatten(0, 1)
-        x, y = places[..., 0] * width - 0.5, places[..., 1] * height - 0.5
+        points = sampling_locations[:, :, :, level].permute(0, 2, 1, 3, 4).flatten(0, 1)
+        x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
         read = sampled(maps, y.flatten(1), x.flatten(1))
-        read = read.reshape(*read.shape[:2], *places.shape[1:3])
+        read = read.reshape(*read.shape[:2], *points.shape[1:3])
         shares = attention_weights[:, :, :, level].transpose(1, 2).flatten(0, 1)
         total += (read * shares[:, None]).sum(dim=3)
     return total.reshape(count, heads * depth, queries).transpose(1, 2).contiguous()
@@ -60,7 +60,7 @@ def _fake_deform_attention(
 def onnx_deform_attention(
     value: Any, spatial_shapes: Any, sampling_locations: Any, attention_weights: Any
 ) -> Any:
-    """Return what `deform_attention` gives, by standard operators; levels may be of any size."""
+    """Translate `deform_attention` to standard operators; levels may have any size."""
     count, queries, depth = (
         op.Shape(tensor, start=axis, end=axis + 1)
         for tensor, axis in ((value, 0), (sampling_locations, 1), (value, 3))

@@ -14,7 +14,7 @@ from onnxscript import opset20
 
 from partition_core.sources.mmdet.ops.bilinear import sampled
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Its stubs type constants as the union of all types, which no operator accepts.
 op: Any = opset20
 _Pair = int | tuple[int, int]
 
@@ -32,13 +32,13 @@ def deform_conv(
     groups: int,
     deform_groups: int,
 ) -> torch.Tensor:
-    """Return (N, O, h, w): a convolution whose kernel's points are moved by `offset`.
+    """Return (N, O, h, w): a convolution whose kernel points are shifted by `offset`.
 
     input: (N, C, H, W) float; weight: (O, C / groups, kh, kw); offset: (N, deform_groups * 2 *
     kh * kw, h, w) in cells, y before x for each point of the kernel; mask: a factor for each
     point, (N, deform_groups * kh * kw, h, w); bias: (O,). `stride`, `padding` and `dilation`
-    are y and x. Each of the `deform_groups` parts of the channels has offsets of its own; what
-    lies outside of `input` is 0.
+    are y and x. Each of the `deform_groups` groups of channels has its own offsets; outside of
+    `input` everything is 0.
     """
     count, channels, height, width = input.shape
     outputs, _, *kernel = weight.shape
@@ -95,7 +95,7 @@ def onnx_deform_conv(
     groups: int,
     deform_groups: int,
 ) -> Any:
-    """Return what `deform_conv` gives, by standard operators."""
+    """Translate `deform_conv` to standard operators."""
     return op.DeformConv(
         input,
         weight,
@@ -186,8 +186,8 @@ def _convolved(
 def _as_read(buffer: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Return `buffer` (N, C, H, W) as (N, C, height, width), read as the compiled code reads it.
 
-    It takes the start of each picture's memory for maps of the output's size, whatever their
-    size is. DyHead relies on that where a level is smaller than the one its offsets are from.
+    That interprets the start of each picture's memory as maps of the output's size, whatever their
+    shape. DyHead relies on this where a level is smaller than the one of its offsets.
     """
     if buffer.shape[2] == height and buffer.shape[3] == width:
         return buffer

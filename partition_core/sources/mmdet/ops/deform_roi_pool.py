@@ -1,4 +1,4 @@
-"""Deformable RoI pooling: RoIAlign of each bin by itself, moved by an offset.
+"""Deformable RoI pooling: RoIAlign of each bin separately, shifted by an offset.
 
 Source: Dai et al., "Deformable Convolutional Networks", ICCV 2017; mmcv 2.1,
 `mmcv/ops/csrc/common/cuda/deform_roi_pool_cuda_kernel.cuh`.
@@ -25,11 +25,11 @@ def forward(
     sampling_ratio: int = 0,
     gamma: float = 0.1,
 ) -> torch.Tensor:
-    """Return (K, C, h, w): the mean of `input` in the h x w bins of each box, each bin moved.
+    """Return (K, C, h, w): the mean of `input` in the h x w shifted bins of each box.
 
     input: (N, C, H, W) float; rois: (K, 5) float, index of the picture and x1 y1 x2 y2; offset:
-    (K, 2, h, w) float, how far a bin moves to the right and down, in parts `gamma` of its box,
-    or None. Does what mmcv's `DeformRoIPoolFunction.forward` does.
+    (K, 2, h, w) float, a bin's shift to the right and down as a fraction, times `gamma`, of its
+    box, or None. Does what mmcv's `DeformRoIPoolFunction.forward` does.
     """
     height, width = output_size
     start = (rois[:, 1:3] * spatial_scale - 0.5)[..., None, None]
@@ -41,8 +41,8 @@ def forward(
     low = start + torch.stack([along, down]) * step
     if offset is not None:
         low = low + gamma * size * offset
-    # RoIAlign takes half a cell off again, and a sample for each begun cell: a bin of two cells
-    # must not have begun a third one because it was moved.
+    # RoIAlign subtracts half a cell again, and takes a sample for each started cell: a bin of two
+    # cells must not start a third one because it was shifted.
     margin = 0.0 if sampling_ratio else _MARGIN
     ends = [low + margin * step, low + (1 - margin) * step]
     bins = torch.cat(ends, dim=1).flatten(2).transpose(1, 2).flatten(0, 1) + 0.5
@@ -50,5 +50,5 @@ def forward(
     pooled: torch.Tensor = roi_align(
         input, torch.cat([index, bins], dim=1), 1, 1, 1.0, sampling_ratio, "avg", True
     )
-    # Whole in memory, as mmcv's is: who calls it takes views.
+    # Contiguous like mmcv's, since callers take views.
     return pooled.reshape(-1, height, width, input.shape[1]).permute(0, 3, 1, 2).contiguous()

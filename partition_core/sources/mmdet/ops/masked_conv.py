@@ -1,4 +1,4 @@
-"""Convolution at the places of a mask, written in torch operators that torch.onnx knows.
+"""Masked convolution, written in torch operators that torch.onnx knows.
 
 Source: Wang et al., "Region Proposal by Guided Anchoring", CVPR 2019; mmcv 2.1,
 `mmcv/ops/masked_conv.py`.
@@ -24,7 +24,7 @@ def forward(
     """Return (1, O, h, w): the convolution where `mask` (1, h, w) is above 0, and 0 elsewhere.
 
     features: (1, C, H, W) float. Does what mmcv's `MaskedConv2dFunction.forward` does, but
-    everywhere: a convolution of all places runs faster than one of gathered places.
+    convolves everywhere, which is faster than gathering the masked cells.
     """
     full = functional.conv2d(features, weight, bias, stride, padding)
     return torch.where(mask[:, None] > 0, full, torch.zeros_like(full))

@@ -1,4 +1,4 @@
-"""Non-maximum suppression as a torch custom op, as ONNX's NonMaxSuppression, and class by class."""
+"""Non-maximum suppression as a torch custom op, as ONNX's NonMaxSuppression, and per class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from onnxscript import opset20
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Its stubs type constants as the union of all types, which no operator accepts.
 op: Any = opset20
 _EVERY_BOX = torch.iinfo(torch.int64).max
 
@@ -25,38 +25,38 @@ def nms(
     """Return the int64 indices (K,) of the boxes that non-maximum suppression keeps, best first.
 
     boxes: (N, 4) float, x1 y1 x2 y2 in pixels, of width x2 - x1 + offset; scores: (N,) float.
-    A box goes if its IoU with a kept box of a higher score is above `iou_threshold`; of equal
-    scores the first comes first. Source: mmcv 2.1, `mmcv/ops/csrc/pytorch/cpu/nms.cpp`.
+    A box is removed if its IoU with a kept box of a higher score is above `iou_threshold`; boxes
+    with equal scores keep their order. Source: mmcv 2.1, `mmcv/ops/csrc/pytorch/cpu/nms.cpp`.
     """
     order = scores.argsort(descending=True, stable=True)
     ranked = boxes[order]
     corner = ranked[:, 2:] + offset
     areas = (corner - ranked[:, :2]).prod(dim=1)
     alive = torch.ones(len(order), dtype=torch.bool)
-    kept = []
+    indices = []
     for index in range(len(order)):
         if not alive[index]:
             continue
-        kept.append(index)
+        indices.append(index)
         rest = slice(index + 1, None)
         low = torch.maximum(ranked[index, :2], ranked[rest, :2])
         high = torch.minimum(corner[index], corner[rest])
         overlap = (high - low).clamp(min=0).prod(dim=1)
         iou = overlap / (areas[index] + areas[rest] - overlap)
         alive[rest] &= ~(iou > iou_threshold)
-    return order[torch.tensor(kept, dtype=torch.int64)]
+    return order[torch.tensor(indices, dtype=torch.int64)]
 
 
 @nms.register_fake
 def _fake_nms(
     boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset: int
 ) -> torch.Tensor:
-    kept = torch.library.get_ctx().new_dynamic_size()
-    return boxes.new_empty((kept,), dtype=torch.int64)
+    count = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty((count,), dtype=torch.int64)
 
 
 def onnx_nms(boxes: Any, scores: Any, iou_threshold: float, offset: int) -> Any:
-    """Return the indices that `nms` gives, by standard operators."""
+    """Translate `nms` to standard operators."""
     if offset:
         boxes = op.Add(boxes, op.Constant(value_floats=[0.0, 0.0, float(offset), float(offset)]))
     selected = op.NonMaxSuppression(
@@ -73,10 +73,10 @@ BatchedNms = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 @contextlib.contextmanager
 def traceable_batched_nms() -> Iterator[None]:
-    """Let whoever calls mmcv's `batched_nms` call `class_by_class` of it.
+    """Let every caller of mmcv's `batched_nms` call `class_by_class` of it.
 
-    Its code is replaced and not a module's attribute: the function may have other names, in code
-    of a user and in marks around it.
+    Its code is replaced, not a module's attribute: user code and marks may refer to the function
+    under other names.
     """
     function = inspect.unwrap(importlib.import_module("mmcv.ops.nms").batched_nms)
     code, names = function.__code__, function.__globals__
@@ -91,7 +91,7 @@ def traceable_batched_nms() -> Iterator[None]:
 
 
 def _traceable_batched_nms(*args: Any) -> Any:
-    """Stand for a name that mmcv's module has meanwhile."""
+    """Stand for a name that mmcv's module has inside the `with` block."""
     raise NotImplementedError
 
 
@@ -102,11 +102,11 @@ def _calls_traceable(
 
 
 def class_by_class(plain: BatchedNms) -> BatchedNms:
-    """Return mmcv's `batched_nms`, `plain`, for a number of boxes that the input decides.
+    """Return mmcv's `batched_nms`, `plain`, for a data-dependent number of boxes.
 
-    From `split_thr` boxes on mmcv suppresses class by class, even if `class_agnostic`. A graph does
-    both at once: there the classes lie apart, which with fewer boxes they only do where no
-    coordinate is negative.
+    From `split_thr` boxes on mmcv suppresses class by class, even if `class_agnostic`. A graph
+    covers both cases by shifting the boxes of each class apart; with fewer boxes that separates
+    the classes, as in mmcv, only if no coordinate is negative.
     """
 
     def batched_nms(
@@ -120,7 +120,7 @@ def class_by_class(plain: BatchedNms) -> BatchedNms:
         count, limit = boxes.shape[0], config.pop("split_thr", _SPLIT)
         name = config.pop("type", "nms")
         if not isinstance(name, str):
-            # mmdet calls none for no boxes: what a user's own gives there, the user must say.
+            # mmdet calls none without boxes: for a user's function, the user must say.
             bool(count > 0)
         few = statically_known_true(count < limit)
         if nms_cfg is None or few or not isinstance(name, str) or boxes.shape[-1] != _CORNERS:
@@ -134,8 +134,9 @@ def class_by_class(plain: BatchedNms) -> BatchedNms:
             torch.zeros_like(width) if agnostic else width,
         )
         moved = boxes + (idxs.to(boxes) * apart)[:, None]
-        dets, kept = getattr(importlib.import_module("mmcv.ops.nms"), name)(moved, scores, **config)
-        return torch.cat([boxes[kept], dets[:, -1:]], dim=-1), kept
+        suppress = getattr(importlib.import_module("mmcv.ops.nms"), name)
+        dets, indices = suppress(moved, scores, **config)
+        return torch.cat([boxes[indices], dets[:, -1:]], dim=-1), indices
 
     return batched_nms
 

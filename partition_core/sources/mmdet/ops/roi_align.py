@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from onnxscript import opset20
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Its stubs type constants as the union of all types, which no operator accepts.
 op: Any = opset20
 _LEAST = -10000.0
 
@@ -31,12 +31,12 @@ def roi_align(
 
     input: (N, C, H, W) float; rois: (K, 5) float, index of the picture and x1 y1 x2 y2, which
     `spatial_scale` turns into cells of `input`. Each bin is the mean (`mode` "avg") or the
-    largest ("max") of `sampling_ratio` x `sampling_ratio` samples, or for 0 of one for each
-    begun cell. `aligned` puts the centre of a cell at half a cell. A sample more than a cell
-    outside is 0; a bin without samples is 0, or mmcv's -10000 for "max".
+    largest ("max") of `sampling_ratio` x `sampling_ratio` samples, or for 0 of one per started
+    cell. `aligned` puts the centre of a cell at half a cell. A sample more than a cell outside is
+    0; a bin without samples is 0, or mmcv's -10000 for "max".
     """
     pooled = input.new_empty((len(rois), input.shape[1], height, width))
-    # In single precision like the compiled operators: the number of samples depends on it.
+    # In single precision like the compiled operators, since the number of samples depends on it.
     edges = rois[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
     for index, (left, top, right, bottom) in enumerate(edges):
         rows = _weights(input, top, bottom, height, input.shape[2], sampling_ratio, aligned)
@@ -54,7 +54,7 @@ def _weights(
     sampling_ratio: int,
     aligned: bool,
 ) -> torch.Tensor:
-    """Return (bins, samples, length): how much of each cell along an axis is in each sample."""
+    """Return (bins, samples, length): the weight of each cell along an axis in each sample."""
     extent = end - start if aligned else (end - start).clamp(min=1.0)
     step = extent / bins
     samples = sampling_ratio if sampling_ratio > 0 else max(math.ceil(float(step)), 0)
@@ -62,15 +62,15 @@ def _weights(
         return like.new_zeros((bins, 0, length))
     inside = (torch.arange(samples).to(like) + 0.5) * step / samples
     at = start + torch.arange(bins).to(like)[:, None] * step + inside
-    seen = (at >= -1.0) & (at <= length)
+    inside_map = (at >= -1.0) & (at <= length)
     share = 1.0 - (at.clamp(0, length - 1)[..., None] - torch.arange(length).to(like)).abs()
-    return share.clamp(min=0) * seen[..., None]
+    return share.clamp(min=0) * inside_map[..., None]
 
 
 def _pooled(
     picture: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, mode: str
 ) -> torch.Tensor:
-    """Return (C, bins, bins) of a picture (C, H, W), reading only the cells that have a weight."""
+    """Return (C, bins, bins) of a picture (C, H, W), reading only cells with a weight."""
     empty = rows.shape[1] == 0 or columns.shape[1] == 0
     if empty:
         least = 0.0 if mode == "avg" else _LEAST
@@ -118,10 +118,10 @@ def onnx_roi_align(
     mode: str,
     aligned: bool,
 ) -> Any:
-    """Return what `roi_align` gives, by standard operators.
+    """Translate `roi_align` to standard operators.
 
-    onnxruntime's own "max" takes the largest of four products instead of samples. The samples
-    are bins of a finer grid with one sample each, so that a MaxPool of them is the largest.
+    onnxruntime's own "max" is the largest of four products instead of samples. Here the samples are
+    bins of a finer grid with one sample each, and a MaxPool takes the largest.
     """
     times = sampling_ratio if mode == "max" else 1
     boxes = op.Slice(rois, _ints(1), _ints(5), _ints(1))

@@ -14,11 +14,11 @@ from onnxscript import BOOL, FLOAT, INT64, opset18, opset20
 if TYPE_CHECKING:
     _Floats = Any
     _Integers = Any
-    _Truths = Any
+    _Booleans = Any
 else:
-    _Floats, _Integers, _Truths = FLOAT[...], INT64[...], BOOL[...]
+    _Floats, _Integers, _Booleans = FLOAT[...], INT64[...], BOOL[...]
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Its stubs type constants as the union of all types, which no operator accepts.
 op: Any = opset20
 op18: Any = opset18
 _NAIVE, _LINEAR, _GAUSSIAN = range(3)
@@ -34,30 +34,32 @@ def soft_nms(
     method: int,
     offset: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the boxes taken in turn with their scores then, (K, 5), and their indices, int64 (K,).
+    """Return the boxes selected in turn with their scores, (K, 5), and their indices (K,) int64.
 
     boxes: (N, 4) float, x1 y1 x2 y2 in pixels, of width x2 - x1 + offset; scores: (N,) float.
-    Each taken box lowers the scores of the others by their IoU: to 0 from `iou_threshold` on
+    Each selected box lowers the scores of the others by their IoU: to 0 from `iou_threshold` on
     (`method` 0, mmcv's "naive"), by the IoU from there on (1, "linear"), or by exp(-IoU² / sigma)
-    (2, "gaussian"). What then is below `min_score` goes. Of equal scores the first comes first.
+    (2, "gaussian"). Boxes below `min_score` are removed. Of equal scores the first comes
+    first.
     """
-    left = scores.clone()
+    remaining = scores.clone()
     alive = torch.ones(len(scores), dtype=torch.bool)
     corner = boxes[:, 2:] + offset
     areas = (corner - boxes[:, :2]).prod(dim=1)
-    taken: list[int] = []
+    selected: list[int] = []
     while bool(alive.any()):
-        best = int(torch.where(alive, left, -torch.inf).argmax())
-        taken.append(best)
+        best = int(torch.where(alive, remaining, -torch.inf).argmax())
+        selected.append(best)
         alive[best] = False
         low = torch.maximum(boxes[best, :2], boxes[:, :2])
         high = torch.minimum(corner[best], corner)
         shared = (high - low).clamp(min=0).prod(dim=1)
         iou = shared / (areas[best] + areas - shared)
-        left = torch.where(alive, left * _weight(iou, iou_threshold, sigma, method), left)
-        alive &= ~(left < min_score)
-    kept = torch.tensor(taken, dtype=torch.int64)
-    return torch.cat([boxes[kept], left[kept, None]], dim=1), kept
+        weight = _weight(iou, iou_threshold, sigma, method)
+        remaining = torch.where(alive, remaining * weight, remaining)
+        alive &= ~(remaining < min_score)
+    indices = torch.tensor(selected, dtype=torch.int64)
+    return torch.cat([boxes[indices], remaining[indices, None]], dim=1), indices
 
 
 def _weight(iou: torch.Tensor, iou_threshold: float, sigma: float, method: int) -> torch.Tensor:
@@ -77,8 +79,8 @@ def _fake_soft_nms(
     method: int,
     offset: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    kept = torch.library.get_ctx().new_dynamic_size()
-    return boxes.new_empty((kept, 5)), boxes.new_empty((kept,), dtype=torch.int64)
+    count = torch.library.get_ctx().new_dynamic_size()
+    return boxes.new_empty((count, 5)), boxes.new_empty((count,), dtype=torch.int64)
 
 
 # torch.onnx builds its models in opset 18 and converts them at the end.
@@ -90,14 +92,14 @@ def _taken(
     iou_threshold: _Floats,
     sigma: _Floats,
     min_score: _Floats,
-    gaussian: _Truths,
+    gaussian: _Booleans,
     linear: _Floats,
     nothing: _Floats,
 ) -> tuple[_Integers, _Floats]:
-    """Return the turn in which each box is taken (-1: never), int64 (N,), and its score then.
+    """Return the turn in which each box is selected (-1: never), int64 (N,), and its score then.
 
-    low, corner: (N, 2) float; scores: (N,) float; the others are of one element, `gaussian` a
-    truth, `linear` 1 or 0, and `nothing` less than any score.
+    low, corner: (N, 2) float; scores: (N,) float; the others have one element, `gaussian` a
+    boolean, `linear` 1 or 0, and `nothing` less than any score.
     """
     count = op18.Size(scores)
     places = op18.Range(0, count, 1)
@@ -134,7 +136,7 @@ def onnx_soft_nms(
     method: int,
     offset: int,
 ) -> Any:
-    """Return what `soft_nms` gives, by standard operators."""
+    """Translate `soft_nms` to standard operators."""
     low = op.Slice(boxes, _ints(0), _ints(2), _ints(1))
     high = op.Slice(boxes, _ints(2), _ints(4), _ints(1))
     turns, left = _taken(
@@ -171,5 +173,5 @@ def forward(
     offset: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do what mmcv's `SoftNMSop.forward` does."""
-    dets, kept = soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset)
-    return dets, kept
+    dets, indices = soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset)
+    return dets, indices

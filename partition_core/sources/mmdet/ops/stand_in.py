@@ -1,7 +1,7 @@
-"""The place of mmcv's compiled operators: who stands in for them, in a process or during a trace.
+"""Stand-ins for mmcv's compiled operators, for a process or during a trace.
 
-mmcv asks one module, `mmcv._ext`, for all of them. Where it is missing (mmcv-lite) a stand-in
-takes its place, for PyTorch too; during a trace `traceable_ops` also replaces a compiled one.
+mmcv loads all of them from one module, `mmcv._ext`. If it is missing (mmcv-lite) a stand-in
+replaces it, for PyTorch too; during a trace `traceable_ops` also replaces a compiled one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from partition_core.trace.replaced import replaced
 
 
 def provide_compiled_ops() -> None:
-    """Make mmcv's operators work where mmcv has no compiled module, for this process."""
+    """Make mmcv's operators work without a compiled module, for this process."""
     if "mmcv._ext" not in sys.modules:
         if importlib.util.find_spec("mmcv._ext") is not None:
             return
@@ -36,7 +36,7 @@ def provide_compiled_ops() -> None:
 
 @contextlib.contextmanager
 def traceable_ops() -> Iterator[None]:
-    """Let every function of `mmcv.ops` call the custom ops, even beside a compiled mmcv."""
+    """Let every function of `mmcv.ops` call the custom ops, even with a compiled mmcv."""
     importlib.import_module("mmcv.ops")
     with contextlib.ExitStack() as undo:
         for name, module in sorted(sys.modules.items()):
@@ -50,7 +50,7 @@ def traceable_ops() -> Iterator[None]:
 
 def _owner(row: Replacement) -> Any:
     with warnings.catch_warnings():
-        # mmcv asks torch for what is deprecated when it is imported.
+        # Importing mmcv uses deprecated functions of torch.
         warnings.simplefilter("ignore")
         owner: Any = importlib.import_module(row.module)
     return getattr(owner, row.owner) if row.owner else owner
@@ -74,7 +74,7 @@ class _Ops(types.ModuleType):
 
 
 class _Absent:
-    """Stands for a compiled function that nobody has written yet; only a call is an error."""
+    """Stands for a compiled function without a stand-in; only a call is an error."""
 
     def __init__(self, name: str) -> None:
         self._name = name

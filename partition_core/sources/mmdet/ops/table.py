@@ -1,4 +1,4 @@
-"""The custom ops joined: what each becomes in ONNX, and where in mmcv it is put."""
+"""Tables of the custom ops: their ONNX translations, and where mmcv is patched."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 """Each custom op and the onnxscript function of standard ONNX operators that it becomes."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"nms": nms}
-"""mmcv's name of a compiled function that returns its result, and the custom op instead of it."""
+"""mmcv's name of each compiled function that returns its result, and its custom op."""
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """A place in mmcv, `module`, `owner` (a class in it, or empty) and `attribute`, and its value.
+    """An attribute in mmcv: `module`, `owner` (a class in it, or ""), `attribute`, and its value.
 
-    `compiled` tells that what is there calls a compiled function, so that PyTorch needs the
-    replacement as well where mmcv has none; otherwise only a trace needs it.
+    `compiled` means that the original calls a compiled function, so that PyTorch needs the
+    replacement too if mmcv has none; otherwise only a trace needs it.
     """
 
     module: str
@@ -49,13 +49,13 @@ class Replacement:
 
 
 def _forward(module: str, owner: str, function: Callable[..., Any]) -> Replacement:
-    """Return a row for the `forward` of an autograd function, which fills what it returns."""
+    """Return a row for the `forward` of an autograd function, which writes into its outputs."""
     return Replacement(f"mmcv.ops.{module}", owner, "forward", staticmethod(function), True)
 
 
 REPLACEMENTS = (
-    # Compiled functions write into tensors that they are given: a trace would record the tensor,
-    # its filling, and the sizes that Python computed for it as numbers.
+    # Compiled functions write into tensors passed to them: a trace would record the allocation,
+    # the write, and constant sizes computed in Python.
     _forward("nms", "SoftNMSop", soft_nms.forward),
     _forward("roi_align", "RoIAlignFunction", roi_align.forward),
     _forward("deform_roi_pool", "DeformRoIPoolFunction", deform_roi_pool.forward),
@@ -66,7 +66,7 @@ REPLACEMENTS = (
     _forward("carafe", "CARAFEFunction", carafe.forward),
     _forward("carafe", "CARAFENaiveFunction", carafe.forward),
     _forward("masked_conv", "MaskedConv2dFunction", masked_conv.forward),
-    # Reads the sizes of the levels out of a tensor, as numbers.
+    # Reads the sizes of the levels from a tensor, as Python numbers.
     Replacement(
         "mmcv.ops.multi_scale_deform_attn",
         "",
@@ -74,9 +74,9 @@ REPLACEMENTS = (
         deform_attention.deform_attention,
         compiled=False,
     ),
-    # torch.cummax has no form in ONNX.
+    # torch.cummax has no ONNX equivalent.
     Replacement(
         "mmcv.ops.corner_pool", "CornerPool", "forward", corner_pool.forward, compiled=False
     ),
 )
-"""What is replaced in mmcv, each row under its reason."""
+"""What is replaced in mmcv, each row below its reason."""
