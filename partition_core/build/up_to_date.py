@@ -60,7 +60,7 @@ class UpToDateCache:
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
-    def add(self, info: RecipeOverview, stamps: Mapping[str, str]) -> None:
+    def add(self, overview: RecipeOverview, stamps: Mapping[str, str]) -> None:
         """Cache that a recipe is up to date while its files have these stamps.
 
         Not if a file changed a moment ago: it could change again and keep its stamp.
@@ -69,7 +69,7 @@ class UpToDateCache:
         if any(changed(stamp) > latest for stamp in stamps.values()):
             return
         own = {path: stamp for path, stamp in stamps.items() if not path.startswith(_PACKAGE)}
-        self._recipes[info.recipe] = [own, info.doc, info.segments, info.artifacts]
+        self._recipes[overview.recipe] = [own, overview.doc, overview.segments, overview.artifacts]
         self._is_changed = True
 
     def save(self) -> None:
