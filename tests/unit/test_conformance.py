@@ -47,7 +47,7 @@ def test_a_model_that_is_as_asked_is_no_problem() -> None:
     assert told(MODEL, dataclasses.replace(ASKED, output_names=())) == []
 
 
-AT = "recipes/x.yaml:7: export."
+AT = "export."
 KINDS: dict[str, tuple[tuple[str, str], list[str]]] = {
     "another size": (
         ("float[1,3,height,8] image", "float[1,1,height,8] image"),
