@@ -121,8 +121,8 @@ class PictureInput:
             return ""
         size = f"{self.width or 'any'} x {self.height or 'any'}"
         return (
-            f"a picture that mmdet's inference_detector would not turn into {size} gets more padding "
-            "than there, or is scaled down, so its detections differ; free sizes avoid this "
+            f"a picture that mmdet's inference_detector would not turn into {size} gets more "
+            "padding than there, or is scaled down, so its detections differ; free sizes avoid this "
             "(docs/run.md)"
         )
 
