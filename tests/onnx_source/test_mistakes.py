@@ -571,7 +571,7 @@ def test_an_output_that_cannot_be_compared_is_told(project: Project) -> None:
         "model: {source: onnx, path: detector.onnx}\n"
         "partition: {save_file: a.onnx, from: [image], to: [r]}\n"
     )
-    with pytest.raises(ProofError, match="output 's': it is no tensor of numbers"):
+    with pytest.raises(ProofError, match="output 's': it is not a numeric tensor"):
         project.make()
 
 
@@ -610,8 +610,8 @@ def test_a_url_gives_one_file_with_its_weights(project: Project, server: FileSer
     assert run.returncode != 0
     assert _error(run.stdout) == (
         "ERROR: recipes/x.yaml:1: model.url: 'model.pth': it has weights in another file, "
-        "'weights.bin', which is not fetched; expected one file; put both here and name the path "
-        "of the model"
+        "'weights.bin', which is not fetched; expected one file; download both files and name "
+        "the path of the model"
     )
 
 
