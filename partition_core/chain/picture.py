@@ -122,8 +122,8 @@ class PictureInput:
         size = f"{self.width or 'any'} x {self.height or 'any'}"
         return (
             f"a picture that mmdet's inference_detector would not turn into {size} gets more "
-            "padding than there, or is scaled down, so its detections differ; free sizes avoid this "
-            "(docs/run.md)"
+            "padding than there, or is scaled down, so its detections differ; free sizes avoid "
+            "this (docs/run.md)"
         )
 
     def plain(self) -> dict[str, Any]:
