@@ -119,7 +119,7 @@ def test_a_replaced_segment_needs_no_file(
         tmp_path / "part", segments={"tail.onnx": lambda maps: [np.ones(shape, np.float32)]}
     )
     assert [array.sum() for array in pipeline(image=image).values()] == [6 * 320]
-    with pytest.raises(RunError, match=r"tail.onnx: cannot be read: No such file.*or give another"):
+    with pytest.raises(RunError, match=r"tail.onnx: cannot be read: No such file.*or pass another"):
         Pipeline(tmp_path / "part")
 
 

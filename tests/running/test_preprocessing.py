@@ -276,8 +276,8 @@ def test_a_picture_that_cannot_be_read_is_told(detector_build: Path, tmp_path: P
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.jpg").touch()
     for name, message in (
-        ("text.jpg", r"text\.jpg: is no picture"),
-        ("empty.jpg", r"empty\.jpg: is no picture"),
+        ("text.jpg", r"text\.jpg: is not a picture"),
+        ("empty.jpg", r"empty\.jpg: is not a picture"),
         ("none.jpg", r"none\.jpg: cannot be read: No such file"),
     ):
         with pytest.raises(RunError, match=message):
