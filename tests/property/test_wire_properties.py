@@ -82,7 +82,7 @@ def read_as(message: Piece, descriptor: Any) -> dict[int, list[Any]]:
     """Return what `fields` reads, as plain values by field number."""
     found: dict[int, list[Any]] = {}
     by_number = {field.number: field for field in descriptor.fields}
-    read = fields(message, left=(1, 7))
+    read = fields(message, unread=(1, 7))
     for key, value in read:
         field = by_number[key >> 3]
         if field.message_type is not None:
