@@ -238,7 +238,6 @@ class Plan:
 
     def finished_models(self) -> Mapping[str, StoredModel]:
         """Return those of the end2end model and the segments that are finished, by name."""
-        for name, step in self.names.items():
-            if step.artifact in self.model_names:
-                self.result_of(name)
-        return models_in(self._results, self.file.recipe.export.weights)
+        steps = [name for name, step in self.names.items() if step.artifact in self.model_names]
+        results = {name: result for name in steps if (result := self.result_of(name)) is not None}
+        return models_in(results, self.file.recipe.export.weights)
