@@ -72,7 +72,7 @@ def test_a_download_goes_on_where_it_was_cut_off(project: Scratch, server: FileS
     assert str(told.value) == (
         f"recipes/tiny.yaml:6: model.weights.checkpoint: '{server.url()}' cannot be fetched: "
         f"the connection ended after 1000000 of {len(CONTENT)} bytes; expected a server that "
-        "gives the checkpoint; run the command again to resume the download, "
+        "has the checkpoint; run the command again to resume the download, "
         "or put the file here and name its path"
     )
     assert list(kept(project).values()) == [CONTENT[:1_000_000]]
