@@ -32,7 +32,9 @@ def photographs(built: Built) -> list[np.ndarray]:
     return [*found, found[0][..., ::-1].copy(), found[1][:, :, ::-1].copy(), found[0] + noise]
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize(
+    "number", [0, 4, *(pytest.param(number, marks=pytest.mark.thorough) for number in (1, 2, 3))]
+)
 def test_detections_are_those_of_mmdets_predict_in_the_same_order(yolo: Built, number: int) -> None:
     picture = photographs(yolo)[number]
     ((dets, labels),) = mmdet_predicts(yolo, picture)
