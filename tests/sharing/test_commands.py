@@ -76,7 +76,10 @@ def test_one_segment_is_pushed_without_the_rest(colleague: Scratch, shared: Shar
         assert colleague.artifacts()["tail.onnx"] == shared.artifacts["tail.onnx"]
         run = colleague.doit("pull", "recipe=tiny")
         assert run.returncode != 0
-        assert f"shared store '{empty.url}': it has no 'end2end.onnx' for recipe" in run.stdout
+        assert (
+            f"shared store '{empty.url}': it has no 'end2end.onnx' for the local state of recipe"
+            in run.stdout
+        )
 
 
 @pytest.mark.parametrize(
