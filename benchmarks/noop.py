@@ -140,7 +140,7 @@ def fill(plan: Plan) -> None:
         if step.name == EXPORT:
             names = in_order([*SHARED, f"file weights/{plan.recipe}.pt"])
             step = plan.export_with(plan.exports.entries_of(names))
-            plan.exports.keep(step.fingerprint)
+            plan.exports.store_list(step.fingerprint)
         notes = {
             "fingerprint": step.fingerprint.entries,
             **{"summary": "proven", "detects": False, REFERS: False},

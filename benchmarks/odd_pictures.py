@@ -94,9 +94,9 @@ def mmdets(recipe: str) -> Any:
     """Return the PyTorch model of a recipe, with its config as mmdet's functions want it."""
     root = Path.cwd()
     file = read_recipe(root / "recipes" / f"{recipe}.yaml", root)
-    model: Any = load_subject(file.recipe, root, file.place, None).own
+    model: Any = load_subject(file.recipe, root, None).user_module
     with quiet_mmdet():
-        _, config = build_detector(file.recipe.model, root, file.place("model"))  # type: ignore[arg-type]  # reason: only recipes of mmdet are measured
+        _, config = build_detector(file.recipe.model, root, "model")  # type: ignore[arg-type]  # reason: only recipes of mmdet are measured
     for step in config.test_dataloader.dataset.pipeline:
         if "scale" in step:
             step["scale"] = tuple(step["scale"])  # YAML knows lists only, mmcv wants a tuple

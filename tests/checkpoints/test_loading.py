@@ -21,7 +21,7 @@ from torch import nn
 
 from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import Checkpoint, OwnWeights, TorchModel
-from partition_core.sources.torch.source import _made
+from partition_core.sources.torch.source import _user_module
 from partition_core.trace.checkpoint import load_state
 from tests.projects import ROOT, TINY, Scratch, steps
 
@@ -210,7 +210,7 @@ def test_a_factory_that_loads_a_file_repeats_no_unsafe_advice(
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ExportError) as error:
-        _made(TorchModel("careless:net", (), OwnWeights()), Place("recipes/x.yaml"))
+        _user_module(TorchModel("careless:net", (), OwnWeights()), Place("recipes/x.yaml"))
     assert str(error.value).endswith("RuntimeError: it is in the tar format of torch before 0.4")
 
 

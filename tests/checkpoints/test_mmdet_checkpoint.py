@@ -48,7 +48,7 @@ def seeded(recipe: Path, root: Path) -> tuple[Any, torch.Tensor]:
     file = read_recipe(recipe, root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        subject = load_subject(file.recipe, root, file.place, None)
+        subject = load_subject(file.recipe, root, None)
     return subject.user_module, subject.samples[0][0]
 
 

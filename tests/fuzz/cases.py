@@ -186,7 +186,7 @@ def arrays(seed: int) -> None:
             for each, content in parts.items():
                 archive.writestr(each, content)
     inputs = {"x": Expected("float32", (2, 3)), "y": Expected("int64", (4,))}
-    refused(lambda: arrays_from_files([target], inputs, "in the file", Place))
+    refused(lambda: arrays_from_files([target], inputs, "in the file"))
 
 
 @functools.cache

@@ -93,7 +93,7 @@ def gray(tmp_path_factory: pytest.TempPathFactory) -> GrayDetector:
     file = read_recipe(recipe, project.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = load_subject(file.recipe, project.folder, file.place, None).own
+        model = load_subject(file.recipe, project.folder, None).user_module
     torch.save(model.state_dict(), project.folder / "gray.pth")
     digest = hashlib.sha256((project.folder / "gray.pth").read_bytes()).hexdigest()
     project.edit("recipes/gray.yaml", "{seed: 0}", f"{{checkpoint: gray.pth, sha256: '{digest}'}}")

@@ -77,8 +77,8 @@ def inferred(project: Scratch, recipe: str, pictures: Path) -> dict[str, Detecti
     file = read_recipe(project.folder / "recipes" / f"{recipe}.yaml", project.folder)
     with warnings.catch_warnings(), quiet_mmdet():
         warnings.simplefilter("ignore")
-        model: Any = load_subject(file.recipe, project.folder, file.place, None).own
-        _, model.cfg = build_detector(file.recipe.model, project.folder, file.place("model"))
+        model: Any = load_subject(file.recipe, project.folder, None).user_module
+        _, model.cfg = build_detector(file.recipe.model, project.folder, "model")
         from mmdet.apis import inference_detector
 
         # YAML has lists only, and mmcv wants a tuple. 192 x 192 is what a fixed input makes of it.
