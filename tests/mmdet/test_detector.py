@@ -150,9 +150,9 @@ def test_a_detector_that_is_given_its_regions_is_told(tmp_path: Path) -> None:
     with pytest.raises(ExportError) as error:
         build_detector(MmdetModel(config, (), Seed(0)), tmp_path, PLACE)
     assert str(error.value) == (
-        f"recipes/x.yaml:4: model.config: config '{config}' is of a detector that is given "
-        "regions, and a recipe gives it a picture; "
-        "expected a detector that finds its regions by itself; "
+        f"recipes/x.yaml:4: model.config: config '{config}' is of a detector whose input "
+        "includes region proposals, but a recipe has only a picture; "
+        "expected a detector that computes its own region proposals; "
         "name a config with a region proposal network, such as one of Faster R-CNN"
     )
 
