@@ -154,7 +154,7 @@ shapes = {"boxes": (50, 4), "scores": (50,), "idxs": ((50,), "int64")}
 real = source.load
 def with_rules(*args):
     import dataclasses
-    return dataclasses.replace(real(*args), rules=mmdet_rules, translations=TRANSLATIONS)
+    return dataclasses.replace(real(*args), while_traced=mmdet_rules, translations=TRANSLATIONS)
 source.load = with_rules
 exported = export(torch_recipe("Classwise", shapes))
 kinds = [node.op_type for node in exported.model.graph]
