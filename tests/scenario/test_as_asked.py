@@ -77,13 +77,13 @@ def translates_to_another_opset(program: Any, export: ExportOptions, *rest: Any)
         (
             "trace",
             traces_another_dtype,
-            "8: export.inputs.image: the exported model takes float64[1, 3, 32, 32]; "
+            "8: export.inputs.image.dtype: the exported model takes float64[1, 3, 32, 32]; "
             "expected float32[1, 3, 32, 32]",
         ),
         (
             "translate",
             translates_to_another_opset,
-            "7: export: the exported model has opset 18; expected 20",
+            "7: export.opset: the exported model has opset 18; expected 20",
         ),
     ],
 )

@@ -147,7 +147,7 @@ def test_without_a_store_the_commands_say_so(fresh: Scratch) -> None:
     for command in ("store", "verify", "prune"):
         run = fresh.doit(command)
         assert run.returncode == 1
-        assert run.stdout == (f"ERROR: {fresh.store}/v1: there is no store yet; build something\n")
+        assert run.stdout == (f"ERROR: {fresh.store}/v1: there is no store yet; build a recipe\n")
     missing = fresh.doit("origin", "nothing.onnx")
     assert missing.returncode == 1
     assert missing.stdout == "ERROR: nothing.onnx: No such file or directory\n"

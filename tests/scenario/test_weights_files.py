@@ -250,7 +250,7 @@ def test_weights_over_2_gb_in_the_model_are_refused_before_it_is_traced(
     torch_fresh.write("recipes/tiny.yaml", text)
     run_ = torch_fresh.doit()
     assert run_.returncode != 0
-    assert "export: the weights take 2400000000 bytes" in run_.stdout
+    assert "export.weights: the weights take 2400000000 bytes" in run_.stdout
     assert "trace" not in run_.stdout and not (torch_fresh.folder / "build" / "tiny").exists()
 
 
