@@ -25,9 +25,9 @@ from tests.native import native_code_in_this_process
 from tests.needs import COSTLY, ROOT, has_quick, is_quick, needs
 from tests.once import Once
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Each core has a process of tests already; also for the builds that they start.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Each core has a process of tests already. Also for the builds that they start, and for those that
+# they fork: sums of another number of threads have other bits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
