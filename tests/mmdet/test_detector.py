@@ -65,6 +65,8 @@ def test_a_picture_without_a_feature_and_one_of_noise_give_what_mmdet_gives(yolo
         np.testing.assert_allclose(found["dets"][0, :, 4], dets[:, 4], atol=NOISE)
 
 
+# Of each run the proof of a detector, in `tests/proving`, has two pictures in a batch.
+@pytest.mark.thorough
 def test_each_picture_of_a_batch_gives_what_it_gives_alone(pair: Built) -> None:
     first, second = photographs(pair)[0][:1], photographs(pair)[1][:1]
     together = pair.whole(np.concatenate([first, second]))

@@ -54,7 +54,7 @@ def module_of(name: str) -> nn.Module:
     return CASES[name].module().eval()
 
 
-SAMPLE = ("layers", "SOLO")
+SAMPLE = ("layers",)
 """The groups that a run which is not thorough exports."""
 SAMPLED = {name for group in SAMPLE for name in GROUPS[group]}
 

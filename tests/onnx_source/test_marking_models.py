@@ -14,7 +14,7 @@ from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.files import save
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
-from tests.cutting.backend_models import SOURCES
+from tests.cutting.backend_models import other_models, sampled_models, stored_models
 from tests.cutting.chains import equal, run
 
 LARGEST = 1 << 20
@@ -41,6 +41,12 @@ def floats_in(model: onnx.ModelProto) -> set[str]:
     values = (*graph.input, *graph.output, *graph.value_info)
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     return {one.name for one in values if one.type.tensor_type.elem_type in kinds}
+
+
+SOURCES = [
+    stored_models,
+    *(pytest.param(made, marks=pytest.mark.thorough) for made in (sampled_models, other_models)),
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)
