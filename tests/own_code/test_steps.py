@@ -184,7 +184,9 @@ def test_a_step_runs_and_reads_nothing_of_ours_that_its_fingerprint_lacks(
     found = recorded[name]
     assert found.missing == set()
     kind, what = STEPS[name]
-    assert {f"{module.replace('.', '/')}.py" for module in KINDS[kind]} <= found.files
+    starts = [f"{module.replace('.', '/')}.py" for module in KINDS[kind]]
+    # The module of the step is imported for its key, before anything is noted; it is called later.
+    assert set(starts if what == "calls" else starts[1:]) <= found.files
     if what == "calls":  # it is not empty: most of what could be run was
         assert len(found.files) > len(code_files(*KINDS[kind])) * 0.5
 

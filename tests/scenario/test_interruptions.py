@@ -55,6 +55,7 @@ def expected(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return project.artifacts()
 
 
+@pytest.mark.usefixtures("new_pythons")  # as what was interrupted: its fingerprint is compared
 @pytest.mark.parametrize(
     ("how", "lines"),
     [

@@ -25,6 +25,9 @@ from tests.projects import FileScratch, Scratch, steps, tiny_file
 
 from .leftovers import entries, finished
 
+# As what is killed: fingerprints are compared.
+pytestmark = pytest.mark.usefixtures("new_pythons")
+
 KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "24"))
 STORM_SECONDS = float(os.environ.get("PARTITION_CORE_STORM_SECONDS", "15"))
 STEPS = ("export", "cut body.onnx", "cut tail.onnx", "prove")
