@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 
 import pytest
 
@@ -52,6 +53,7 @@ def test_a_module_needs_what_the_fixtures_of_its_folder_do() -> None:
 
 
 @pytest.mark.costly
+@pytest.mark.skipif(find_spec("torch") is None, reason="all that the tests need is not installed")
 def test_collecting_the_quick_tests_imports_no_torch() -> None:
     code = (
         "import pytest, sys\n"
