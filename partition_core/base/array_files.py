@@ -15,6 +15,7 @@ import numpy as np
 
 from partition_core.base.arrays import Array
 from partition_core.base.outside_files import opened
+from partition_core.base.wording import one_line
 
 FREE = 256 << 20
 """Bytes that arrays may have regardless of the size of their file."""
@@ -42,7 +43,7 @@ def arrays_in(path: Path) -> dict[str, Array]:
             with np.load(stream, allow_pickle=False) as archive:
                 return {name: _array(archive, name) for name in archive.files}
         except _UNREADABLE as error:
-            raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+            raise ValueError(one_line(error) or type(error).__name__) from error
 
 
 def _array(archive: Any, name: str) -> Array:

@@ -75,11 +75,6 @@ def is_number(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fiub" or dtype.name in _BY_NAME
 
 
-def widened(array: Array) -> Array:
-    """Return an array of a rare dtype as float32, which represents all its values; others as is."""
-    return array.astype(np.float32) if array.dtype.name in _BY_NAME else array
-
-
 def packed(array: Array, bits: int) -> bytes:
     """Return the elements of an array, of less than 8 bits each, as ONNX packs them."""
     raw = array.reshape(-1).view(np.uint8) & ((1 << bits) - 1)

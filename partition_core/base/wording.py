@@ -24,12 +24,13 @@ def size_text(count: int) -> str:
     return f"{count} B"
 
 
-def one_line(text: str, folder: Path) -> str:
-    """Return a text on one line, without the path of `folder` before names.
+def one_line(text: object, folder: Path | None = None) -> str:
+    """Return a text, or that of an error, on one line, without the path of `folder` before names.
 
     It may be a private folder of the store, which no longer exists when the text is read.
     """
-    return " ".join(text.split()).replace(f"{folder}{os.sep}", "")
+    line = " ".join(str(text).split())
+    return line if folder is None else line.replace(f"{folder}{os.sep}", "")
 
 
 def bytes_in(text: str, where: str = "down-to") -> int:

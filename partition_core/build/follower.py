@@ -56,7 +56,7 @@ class Follower:
             frozenset(normalized(label.removeprefix("package ")) for label, _ in exports.known),
             (str(project.state), *stores),
             # Where every export starts.
-            (f"partition_core.{source_module(self._job)}",),
+            (f"partition_core.{source_module(self._job.recipe)}",),
         )
         followed = deduced(watch, project.dependency_state, known, classes)
         if followed.changed:

@@ -5,18 +5,19 @@ Nothing is carried out here; `carry_out` does that.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import END2END, MANIFEST, REPORT
+from partition_core.base.folders import END2END, REPORT
 from partition_core.base.progress import Say
 from partition_core.build.exports import Exports
 from partition_core.build.project import Project
 from partition_core.build.result_checks import is_valid
 from partition_core.build.step import Entries, Step, StepJob, job_of, models_in
-from partition_core.build.steps import EXPORT, StepName, module_of, steps_of
+from partition_core.build.steps import EXPORT, StepName, all_steps, module_of
 from partition_core.graph.stored_models import StoredModel, weights_file
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Segment
@@ -62,14 +63,18 @@ class Plan:
     @property
     def artifacts(self) -> tuple[str, ...]:
         """The names of the files in the build folder, in the order in which they appear."""
-        report = (REPORT,) if self.project.settings.report else ()
-        return (*self.model_names, MANIFEST, *report)
+        return tuple(step.artifact for step in self.names.values())
 
     @functools.cached_property
     def names(self) -> Mapping[str, StepName]:
         """The steps by name, in the order of the work."""
-        steps = steps_of([segment.save_file for segment in self.segments], self.artifacts)
-        return {str(step): step for step in steps}
+        steps = all_steps([segment.save_file for segment in self.segments])
+        left_out = set() if self.project.settings.report else {REPORT}
+        return {str(step): step for step in steps if step.artifact not in left_out}
+
+    def producer(self, artifact: str) -> StepName:
+        """Return the step from whose result an artifact is published."""
+        return next(step for step in self.names.values() if step.artifact == artifact)
 
     def result(self, step: Step | None) -> Result | None:
         """Return a step's result on this machine, or None; its files may be missing."""
@@ -175,17 +180,20 @@ class Plan:
         if name == EXPORT:
             return self.export()
         if name not in self._steps:
-            needed, earlier = self.names[name].row.needs, []
-            for other, each in self.names.items():
-                if other == name:
-                    break
-                if each.row.kind in needed and self.result_of(other) is None:
-                    return None
-                earlier.append(other)
-            if any(self.step(other) is None for other in earlier):
+            earlier, needed = self._before(name), self.names[name].row.needs
+            if any(self.step(other) is None for other in earlier) or any(
+                self.result_of(other) is None
+                for other in earlier
+                if self.names[other].row.kind in needed
+            ):
                 return None
             self._steps[name] = self._new_step(name)
         return self._steps[name]
+
+    def _before(self, name: str) -> list[str]:
+        """Return the names of the steps before one, in the order of the work."""
+        names = list(self.names)
+        return names[: names.index(name)]
 
     def _new_step(self, name: str) -> Step:
         kind, subject = self.names[name].row.kind, self.names[name].subject
@@ -198,13 +206,11 @@ class Plan:
 
         Without a name, with those of all steps.
         """
-        names = list(self.names)
-        earlier = names[: names.index(name)] if name else names
+        earlier = self._before(name) if name else list(self.names)
         for each in earlier if name else ():
             self.result_of(each)
-        return job_of(
-            self.project,
-            self.file,
+        return dataclasses.replace(
+            job_of(self.project, self.file),
             say=say,
             steps={each: self._steps[each] for each in earlier if each in self._steps},
             results={each: self._results[each] for each in earlier if each in self._results},
@@ -223,7 +229,7 @@ class Plan:
 
         Its step must be done.
         """
-        step = next(step for step in self.names.values() if step.artifact == artifact)
+        step = self.producer(artifact)
         files = module_of(step.row.kind).files(self.job(str(step)), step.subject)
         model = self.finished_models().get(artifact)
         if model is None:

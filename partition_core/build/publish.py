@@ -9,10 +9,10 @@ from pathlib import Path
 
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place
-from partition_core.base.folders import BUILD, MANIFEST, REPORT
+from partition_core.base.folders import BUILD, MANIFEST
 from partition_core.build.note_forms import FINGERPRINT
 from partition_core.build.plan import Plan
-from partition_core.build.steps import EXPORT, PROVE, REPORT_STEP
+from partition_core.build.steps import EXPORT, PROVE
 from partition_core.build.steps.prove import PROOF
 from partition_core.chain.manifest import Files, composed, former_manifest
 from partition_core.graph.stored_models import StoredModel, published_weights
@@ -32,11 +32,11 @@ def is_published(plan: Plan, artifact: str) -> bool:
     models = plan.models()
     if digest is None or proof is None or models is None:
         return False
-    if artifact == REPORT:
-        report = plan.result_of(REPORT_STEP)
-        return report is not None and report.files[REPORT].digest == digest
-    if artifact != MANIFEST:
+    if artifact in models:
         return models[artifact].file.digest == digest and _has_weights(plan, models[artifact])
+    if artifact != MANIFEST:
+        result = plan.result_of(str(plan.producer(artifact)))
+        return result is not None and result.files[artifact].digest == digest
     if plan.project.store.path_of(proof.files[PROOF]) is None:
         return False
     return digest == digest_of(manifest_text(plan).encode())
@@ -68,10 +68,10 @@ def publish(plan: Plan, artifact: str) -> bool:
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
         return True
-    if artifact == REPORT:
-        _restore(plan, artifact, _report(plan))
+    model = _proven(plan).get(artifact)
+    if model is None:
+        _restore(plan, artifact, _file_of(plan, artifact))
         return True
-    model = _proven(plan)[artifact]
     if model.weights is not None and not _has_weights(plan, model):
         _restore(plan, model.weights_name, model.weights)
     _restore(plan, artifact, model.file)
@@ -117,11 +117,12 @@ def _proven(plan: Plan) -> Mapping[str, StoredModel]:
     return models
 
 
-def _report(plan: Plan) -> StoredFile:
-    result = plan.result_of(REPORT_STEP)
+def _file_of(plan: Plan, artifact: str) -> StoredFile:
+    """Return the stored file of an artifact that is not a model; raises BuildError without it."""
+    result = plan.result_of(str(plan.producer(artifact)))
     if result is None:
-        raise BuildError.at(plan.recipe, "its report is not written yet", "", "build again")
-    return result.files[REPORT]
+        raise BuildError.at(plan.recipe, f"'{artifact}' is not written yet", "", "build again")
+    return result.files[artifact]
 
 
 def _remove_former(plan: Plan, manifest: Path) -> None:
@@ -140,8 +141,8 @@ def manifest_text(plan: Plan) -> str:
     The same artifacts have the same manifest: it contains no time and no path of the machine.
     """
     models = _proven(plan)
-    steps = {name: step for name, step in plan.steps() if step is not None}
-    # The report shows all this, and its figures vary: the manifest has only its key.
+    # The report shows all this, and its figures vary: the manifest has only its fingerprint.
+    fingerprints = {name: step.fingerprint for name, step in plan.steps() if step is not None}
     job = plan.job()
     proof = job.result(PROVE)
     notes = job.result(EXPORT).notes
@@ -151,7 +152,7 @@ def manifest_text(plan: Plan) -> str:
         proven=json.loads(job.path(proof.files[PROOF]).read_bytes()),
         export={name: note for name, note in notes.items() if name not in _OF_THE_STORE},
         summary=proof.notes["summary"],
-        fingerprints={name: step.fingerprint for name, step in steps.items()},
+        fingerprints=fingerprints,
     )
 
 

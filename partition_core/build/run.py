@@ -23,7 +23,7 @@ from partition_core.base.errors import (
 )
 from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
-from partition_core.build.steps import EXPORT, StepName, steps_of
+from partition_core.build.steps import EXPORT, StepName, all_steps
 from partition_core.build.up_to_date import RecipeOverview, UpToDateCache
 from partition_core.recipe.names import overlooked, recipe_names
 
@@ -117,7 +117,8 @@ class RecipeBuild:
     @functools.cached_property
     def steps(self) -> tuple[StepName, ...]:
         """The steps of the recipe, in the order of the work."""
-        return tuple(steps_of(self.overview.segments, self.overview.artifacts))
+        steps = all_steps(self.overview.segments)
+        return tuple(step for step in steps if step.artifact in self.overview.artifacts)
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -140,7 +141,7 @@ class RecipeBuild:
             return
         from partition_core.sources.source import form_of
 
-        form_of(self.plan.exports.job).check(self.plan.exports.job)
+        form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
     def up_to_date_stamps(self) -> dict[str, str]:
         """Return the stamps of all files by which the recipe is up to date; none if it is not."""
@@ -228,7 +229,7 @@ class RecipeBuild:
         job = self.plan.exports.job
         pinned = pinned_file(job)
         with packages_of(job):
-            return source_of(job).record(job, pinned)
+            return source_of(job.recipe).record(job, pinned)
 
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.

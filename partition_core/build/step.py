@@ -190,13 +190,12 @@ def inputs_changed_error(step: str, changes: Sequence[str]) -> BuildError:
     )
 
 
-def job_of(project: Project, file: RecipeFile, **more: Any) -> StepJob:
-    """Return a job of a project."""
+def job_of(project: Project, file: RecipeFile) -> StepJob:
+    """Return the job of a recipe's first step."""
     return StepJob(
         root=project.root,
         file=file,
         store=project.store,
         digests=project.digests,
         project=project,
-        **more,
     )

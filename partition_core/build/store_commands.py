@@ -10,7 +10,7 @@ from typing import Any
 from partition_core.base.disk import Digest, file_digest
 from partition_core.base.errors import BuildError, problem, suggestion
 from partition_core.base.folders import BUILD, MANIFEST
-from partition_core.base.wording import counted, size_text
+from partition_core.base.wording import columns, counted, size_text
 from partition_core.build.project import Project
 from partition_core.build.result_checks import fingerprint_of, is_valid
 from partition_core.chain.manifest import Former, former_manifest
@@ -31,7 +31,7 @@ def show(project: Project, now: float | None = None) -> Iterator[str]:
         published = {key for manifest in _manifests(store) for key in manifest.keys}
         results = upkeep.results_in(store)
         rows = [_row(result, result.key in published, clock) for result in results]
-        yield from _table([("recipe", "step", "size", "made in", "used", "key", ""), *rows])
+        yield from columns([("recipe", "step", "size", "made in", "used", "key", ""), *rows])
         checkpoints = upkeep.size_of(store.checkpoints())
         more = f", {size_text(checkpoints)} of them checkpoints" if checkpoints else ""
         yield (
@@ -166,13 +166,6 @@ def _row(entry: StoredResult, is_used: bool, now: float) -> tuple[str, ...]:
 def _ago(seconds: float) -> str:
     days = int(seconds / DAY)
     return "today" if days < 1 else f"{counted(days, 'day')} ago"
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
 
 
 def _described(name: str, entry: StoredResult) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from partition_core.base.array_files import arrays_in
 from partition_core.base.arrays import Array
 from partition_core.base.errors import Place, RunError
+from partition_core.base.wording import one_line
 
 if TYPE_CHECKING:
     from partition_core.runtime.pipeline import Pipeline
@@ -73,7 +74,7 @@ def _reader(file: Path) -> Callable[[], Mapping[str, Array]]:
         try:
             return arrays_in(file)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise RunError.at(
                 Place(str(file)), f"cannot be read: {reason}", "expected an `.npz` file"
             ) from error

@@ -20,6 +20,7 @@ from partition_core.base.array_files import arrays_in
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, ProofError, one_of, problem, suggestion
 from partition_core.base.index_ranges import ZERO_OR_ONE, Ranges
+from partition_core.base.wording import one_line
 from partition_core.recipe.input_forms import INTEGERS, Expected, dims_misfit
 from partition_core.recipe.values import Range, Recipe, TensorSpec
 
@@ -209,7 +210,7 @@ def arrays_from_files(
             sample = arrays_in(file)
         except (OSError, ValueError) as error:
             what = f"'{file.name}' is not an '.npz' file of plain arrays"
-            problems.append(problem(place, what, " ".join(str(error).split())))
+            problems.append(problem(place, what, one_line(error)))
             continue
         if not sample:
             problems.append(problem(place, f"'{file.name}' contains no array", one_of(inputs)))

@@ -18,6 +18,7 @@ from partition_core.sources.job import Job
 if TYPE_CHECKING:
     from partition_core.base.arrays import Arrays
     from partition_core.base.recording import Recording
+    from partition_core.recipe.values import Recipe
 
 
 Pinned = tuple[Path, Digest]
@@ -74,19 +75,19 @@ class Source(Protocol):
         PartitionError."""
 
 
-def form_of(job: Job) -> Form:
-    """Return the light module of the source of a job's recipe."""
-    return cast("Form", importlib.import_module(f"{__package__}.{job.recipe.model.source}.form"))
+def form_of(recipe: Recipe) -> Form:
+    """Return the light module of the source of a recipe."""
+    return cast("Form", importlib.import_module(f"{__package__}.{recipe.model.source}.form"))
 
 
-def source_of(job: Job) -> Source:
-    """Return the module that exports the model of a job's recipe."""
-    return cast("Source", importlib.import_module(f"partition_core.{source_module(job)}"))
+def source_of(recipe: Recipe) -> Source:
+    """Return the module that exports the model of a recipe."""
+    return cast("Source", importlib.import_module(f"partition_core.{source_module(recipe)}"))
 
 
-def source_module(job: Job) -> str:
+def source_module(recipe: Recipe) -> str:
     """Return the name, in this package, of the module that `source_of` returns."""
-    return f"sources.{job.recipe.model.source}.source"
+    return f"sources.{recipe.model.source}.source"
 
 
 def check_input_files(job: Job) -> None:

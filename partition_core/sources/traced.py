@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from partition_core.base.arrays import Arrays
@@ -18,7 +16,7 @@ from partition_core.graph.stored_models import EXPORT_FORMS
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
 from partition_core.sources.job import Job
-from partition_core.sources.source import Exported, Pinned
+from partition_core.sources.source import Exported, Pinned, source_of
 from partition_core.trace.arrays import as_array
 from partition_core.trace.checkpoint import load_state
 from partition_core.trace.exporter import Phase, TracedExport, export_model
@@ -44,15 +42,25 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
 
 
 def record(job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
-    """Return a function from the inputs of a job's model to the arrays at its marks, in PyTorch."""
+    """Return a function from the inputs of a job's model, by name, to the arrays at its marks.
+
+    The arrays are keyed by mark reference. Raises ExportError for a model that cannot be built; so
+    does the function for one that does not run.
+    """
     with in_recipe(job.file):
-        run = marked_arrays(job.recipe, job.root, pinned[0] if pinned else None)
+        subject = load_subject(job.recipe, job.root, pinned[0] if pinned else None)
 
-    def located(inputs: Arrays) -> Arrays:
-        with in_recipe(job.file):
-            return run(inputs)
+    def run(inputs: Arrays) -> Arrays:
+        # float16 inputs of the exported model are float32 in PyTorch.
+        sample = tuple(
+            torch.from_numpy(inputs[spec.name]).to(getattr(torch, spec.dtype))
+            for spec in subject.inputs
+        )
+        with in_recipe(job.file), subject.marked(job.recipe.marks) as marking, torch.no_grad():
+            run_model(subject, sample)
+        return {str(name): as_array(tensor) for name, tensor in marking.tensors.items()}
 
-    return located
+    return run
 
 
 def export_recipe(
@@ -66,31 +74,6 @@ def export_recipe(
     return export_model(recipe, lambda: load_subject(recipe, root, checkpoint), phase)
 
 
-def marked_arrays(
-    recipe: Recipe, root: Path, checkpoint: Path | None
-) -> Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]:
-    """Return a function from the model's inputs, by name, to the arrays at its marks.
-
-    The arrays are keyed by mark reference. `checkpoint` is the verified file of a recipe whose
-    weights are a checkpoint. Raises ExportError for a model that cannot be built; so does the
-    function for one that does not run.
-    """
-    subject = load_subject(recipe, root, checkpoint)
-
-    def run(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        # float16 inputs of the exported model are float32 in PyTorch.
-        sample = tuple(
-            tensor.to(getattr(torch, spec.dtype))
-            for spec in subject.inputs
-            for tensor in (torch.from_numpy(inputs[spec.name]),)
-        )
-        with subject.marked(recipe.marks) as marking, torch.no_grad():
-            run_model(subject, sample)
-        return {str(name): as_array(tensor) for name, tensor in marking.tensors.items()}
-
-    return run
-
-
 def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> TraceableModel:
     """Return the module that `recipe.model` describes, with its weights.
 
@@ -101,7 +84,7 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
     source = recipe.model
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
-    module = importlib.import_module(f"{__package__}.{source.source}.source")
+    module: Any = source_of(recipe)
     subject: TraceableModel = module.load(recipe, source, root)
     _check_samples(subject)
     match source.weights:

@@ -45,7 +45,7 @@ def measured_seconds(
         for _ in range(runs + 1):
             run(inputs)
     except RunError as error:
-        reason = one_line(str(error), model.parent)
+        reason = one_line(error, model.parent)
         raise BuildError.at(_CALLED, "its times cannot be measured", reason) from error
     return {
         name: statistics.median(times[1:] or times) for name, times in run.node_seconds().items()

@@ -14,7 +14,7 @@ from partition_core.build import steps
 from partition_core.build.own_code import ASIDE, PACKAGE, closure_of, code_files
 from partition_core.build.plan import Plan
 from partition_core.build.project import Project
-from partition_core.build.step import Step, job_of
+from partition_core.build.step import Step
 from partition_core.build.steps import report
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Recipe
@@ -283,7 +283,7 @@ def test_a_package_that_is_another_than_usual_has_its_version(
 def test_an_export_is_followed_from_the_module_of_its_source(source: str, tmp_path: Path) -> None:
     """What a second recipe of a run loads no more is found from there."""
     recipe = recipe_file(RECIPES["seed" if source == "mmdet" else "torch"])
-    pending = [source_module(job_of(Project.at(tmp_path), recipe))]
+    pending = [source_module(recipe.recipe)]
     found: set[str] = set()
     while pending:
         name = pending.pop()

@@ -75,7 +75,7 @@ class PlainSession:
             raise self._refused("cannot be loaded", error) from error
 
     def _refused(self, what: str, error: Exception) -> ProofError:
-        called, reason = self._settings.called, one_line(str(error), self._model.parent)
+        called, reason = self._settings.called, one_line(error, self._model.parent)
         if missing := _NO_KERNEL.search(reason):
             needed = f", which node '{missing[2]}' needs" if missing[2] else ""
             what = f"onnxruntime has no CPU kernel for '{missing[1]}' with one of its dtypes"

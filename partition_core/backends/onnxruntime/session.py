@@ -12,6 +12,7 @@ import onnxruntime
 from partition_core.backends.onnxruntime.values import run
 from partition_core.base.arrays import Array
 from partition_core.base.errors import Place, RunError, one_of, suggestion
+from partition_core.base.wording import one_line
 
 if TYPE_CHECKING:
     from partition_core.backends.onnxruntime.backend import OnnxRuntime
@@ -40,7 +41,9 @@ def loaded(model: Path, settings: OnnxRuntime) -> Session:
             str(model), options, providers=list(settings.providers)
         )
     except Exception as error:  # onnxruntime's exceptions have no common class
-        raise RunError.at(Place(str(model)), "onnxruntime cannot load it", _line(error)) from error
+        raise RunError.at(
+            Place(str(model)), "onnxruntime cannot load it", one_line(error)
+        ) from error
     return Session(session)
 
 
@@ -88,7 +91,9 @@ class Session:
         try:
             return run(self._session, inputs)
         except Exception as error:  # onnxruntime's exceptions have no common class
-            raise RunError.at("onnxruntime", "it cannot run the segment", _line(error)) from error
+            raise RunError.at(
+                "onnxruntime", "it cannot run the segment", one_line(error)
+            ) from error
 
     def end_profiling(self) -> Path | None:
         """End a profile and return its file; None without profiling."""
@@ -104,7 +109,3 @@ class Session:
             if event.get("cat") == "Node" and name.endswith(_KERNEL_TIME):
                 seconds.setdefault(name.removesuffix(_KERNEL_TIME), []).append(event["dur"] / 1e6)
         return seconds
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

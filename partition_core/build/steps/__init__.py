@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 EXPORT = "export"
 PROVE = "prove"
-REPORT_STEP = "report"
 """The kinds of steps with special rules."""
 
 
@@ -63,7 +62,7 @@ STEPS = (
         "Prove the segments of '{recipe}'.",
     ),
     Row(
-        REPORT_STEP,
+        "report",
         (EXPORT, "cut"),
         REPORT,
         "Measure the models of recipes and write their reports.",
@@ -91,13 +90,11 @@ class StepName(NamedTuple):
         return self.row.artifact or self.subject
 
 
-def steps_of(segments: Sequence[str], artifacts: Sequence[str]) -> Iterator[StepName]:
-    """Yield the steps of a recipe with these segments and artifacts, in the order of the work."""
+def all_steps(segments: Sequence[str]) -> Iterator[StepName]:
+    """Yield the steps of a recipe with these segments, in the order of the work."""
     for row in STEPS:
         for subject in row.subjects(segments):
-            step = StepName(row, subject)
-            if step.artifact in artifacts:
-                yield step
+            yield StepName(row, subject)
 
 
 def module_of(kind: str) -> StepModule:

@@ -22,19 +22,19 @@ from partition_core.build.fingerprint_entries import (
 from partition_core.build.note_forms import (
     NOT_FOLLOWED,
     is_boolean,
+    is_number,
     is_text,
     list_of,
     map_of,
     optional,
     pair_of,
 )
-from partition_core.build.note_forms import is_number as number
 from partition_core.build.step import Entries, Notes, Outcome, StepJob
 from partition_core.chain.picture import PictureInput
 from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import canonical_json
-from partition_core.sources.source import Exported, form_of, source_module, source_of
+from partition_core.sources.source import Exported, Pinned, form_of, source_module, source_of
 from partition_core.store.lists import LISTED_AT
 
 
@@ -62,7 +62,7 @@ NOTES = {
     "checkpoint_sha256": optional(is_text),
     "decisions": optional(list_of(_is_decision)),
     ZERO_OR_ONE: optional(list_of(is_text)),
-    "index_ranges": optional(map_of(pair_of(number))),
+    "index_ranges": optional(map_of(pair_of(is_number))),
     "dynamic_axes": optional(lambda value: isinstance(value, dict)),
     "picture": optional(_is_picture),
     "picture_unknown": optional(is_text),
@@ -90,7 +90,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     yield from proof_files(job)
     yield from pinned_entry(job)
     yield from declared_inputs(job, recipe.model.depends_on)
-    form = form_of(job)
+    form = form_of(recipe)
     for label, path, at in form.files(job):
         yield label, digest_of(job, path, at)
     modules, missing = local_modules(_dotted_names(job), job.root)
@@ -99,7 +99,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     for path in modules:
         label = path.relative_to(job.root).as_posix()
         yield f"code {label}", digest_of(job, path, "model")
-    yield from common_entries(job, "export", form.versions(), source_module(job))
+    yield from common_entries(job, "export", form.versions(), source_module(recipe))
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
@@ -107,7 +107,13 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
 
     @functools.cache  # a disk error costs a second write, not a second export
     def exported() -> tuple[Exported, Notes, Entries]:
-        return _followed(job) if job.recipe.model.is_traced else (*_plain(job), ())
+        from partition_core.sources.fetching import pinned_file
+
+        pinned = pinned_file(job)
+        if job.recipe.model.is_traced:
+            return _followed(job, pinned)
+        model = source_of(job.recipe).export(job, pinned)
+        return model, model.notes, ()
 
     def write(folder: Path) -> Outcome:
         from partition_core.base.recording import save_recording
@@ -123,22 +129,13 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
     return write
 
 
-def _plain(job: StepJob) -> tuple[Exported, Notes]:
-    from partition_core.sources.fetching import pinned_file
-
-    exported = source_of(job).export(job, pinned_file(job))
-    return exported, exported.notes
-
-
-def _followed(job: StepJob) -> tuple[Exported, Notes, Entries]:
+def _followed(job: StepJob, pinned: Pinned | None) -> tuple[Exported, Notes, Entries]:
     """Export a model from user code; return also what that depended on."""
     from partition_core.build.follower import Follower
-    from partition_core.sources.fetching import pinned_file
 
     follower = Follower(job)
-    pinned = pinned_file(job)
     with packages_of(job), follower.watching():
-        exported = source_of(job).export(job, pinned)
+        exported = source_of(job.recipe).export(job, pinned)
     notes, followed = follower.result(exported.classes)
     return exported, {**exported.notes, **notes}, followed
 

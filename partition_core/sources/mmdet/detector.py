@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from partition_core.base.errors import ExportError
+from partition_core.base.wording import one_line
 from partition_core.recipe.values import MasksForm, MmdetModel
 from partition_core.sources.mmdet.config_form import check_form, check_preprocessor
 from partition_core.sources.mmdet.config_reads import Part
@@ -167,7 +168,7 @@ def _errors_as(place: str, what: str) -> Iterator[None]:
     except ExportError:
         raise
     except Exception as error:  # a config is Python: building it may raise anything
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ExportError.at(place, what, f"{type(error).__name__}: {reason}") from error
 
 

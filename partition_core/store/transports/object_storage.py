@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from partition_core.base.wording import one_line
 from partition_core.store.shared import RemoteDownError, RemoteError
 
 CONNECT_TIMEOUT = 5.0
@@ -129,5 +130,5 @@ def _translated() -> Iterator[None]:
 
 
 def _described(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
