@@ -49,6 +49,12 @@ class PartitionError(Exception):
         """Return the error with one problem (`problem`)."""
         return cls(problem(where, what, expected, remedy))
 
+    @classmethod
+    def refuse(cls, problems: Iterable[Problem]) -> None:
+        """Raise the error if there are any problems."""
+        if found := tuple(problems):
+            raise cls(*found)
+
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 

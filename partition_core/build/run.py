@@ -274,7 +274,7 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
     if chosen is None:
         return known
     names = [name.removeprefix(f"{RECIPES}/").removesuffix(".yaml") for name in chosen]
-    unknown = [
+    RecipeError.refuse(
         problem(
             f"recipe={','.join(chosen)}",
             f"there is no recipe '{name}'",
@@ -283,9 +283,7 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
         )
         for name in names
         if name not in known
-    ]
-    if unknown:
-        raise RecipeError(*unknown)
+    )
     return list(dict.fromkeys(names))
 
 

@@ -21,20 +21,17 @@ _COMMANDS_OF: Mapping[str, tuple[str, ...]] = {
 
 def check_variables(variables: Mapping[str, str]) -> None:
     """Raise RecipeError for unknown variables, or for one that none of the commands takes."""
-    unknown = [name for name in variables if name not in _COMMANDS_OF]
     here = [name for name, takers in _COMMANDS_OF.items() if not takers or commands() & set(takers)]
-    if unknown:
-        raise RecipeError(
-            *(
-                problem(
-                    f"{name}={variables[name]}",
-                    f"unknown variable '{name}'",
-                    one_of(here),
-                    suggestion(name, _COMMANDS_OF),
-                )
-                for name in unknown
-            )
+    RecipeError.refuse(
+        problem(
+            f"{name}={value}",
+            f"unknown variable '{name}'",
+            one_of(here),
+            suggestion(name, _COMMANDS_OF),
         )
+        for name, value in variables.items()
+        if name not in _COMMANDS_OF
+    )
     for name, value in variables.items():
         takers = _COMMANDS_OF[name]
         if takers and not commands().intersection(takers):

@@ -104,8 +104,7 @@ def _scopes(model: Model, segments: Sequence[Segment], at: str) -> list[Scope]:
             scopes.append(scope_of(model, segment, f"{at}[{index}]"))
         except CutError as error:
             problems.extend(error.problems)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
     return scopes
 
 

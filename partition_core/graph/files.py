@@ -134,13 +134,11 @@ def check_model(model: Model, name: str) -> None:
     """
     import onnx
 
-    problems = [
+    CutError.refuse(
         problem(f"initializer '{tensor.name}'", f"it has {size} bytes", f"expected {needed}")
         for tensor, size, needed in _sizes(model)
         if size != needed
-    ]
-    if problems:
-        raise CutError(*problems)
+    )
     content = skeleton_bytes(model)
 
     def checked() -> bytes:

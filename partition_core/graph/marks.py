@@ -125,8 +125,7 @@ class MarkTable:
                 problems.append(tensors)
             else:
                 chosen.extend(tensors)
-        if problems:
-            raise CutError(*problems)
+        CutError.refuse(problems)
         return tuple(chosen)
 
     def select(self, reference: MarkReference, at: str) -> tuple[MarkedTensor, ...] | Problem:
@@ -162,8 +161,7 @@ def marks_of(model: Model) -> MarkTable:
             problems.append(tensor)
         else:
             tensors.append(tensor)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
     return MarkTable(tuple(tensors))
 
 

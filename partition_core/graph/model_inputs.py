@@ -60,8 +60,7 @@ def check_inputs(model: Model, entries: Sequence[FileInput]) -> None:
     for entry in entries:
         if entry.name in inputs:
             problems += _contradictions(entry, inputs[entry.name])
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
 
 
 def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -96,8 +95,7 @@ def drawn_inputs(
                 problems.append(spec)
             else:
                 specs.append(spec)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
     return specs
 
 

@@ -212,8 +212,7 @@ class Pipeline:
                 )
                 expected = f"expected a tensor from the caller; the chain takes {', '.join(known)}"
                 problems.append(problem(f"input '{name}'", what, expected))
-        if problems:
-            raise RunError(*problems)
+        RunError.refuse(problems)
 
     def end_profiling(self) -> dict[str, Path]:
         """End the profiles of onnxruntime and return their files, by segment."""

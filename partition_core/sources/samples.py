@@ -219,8 +219,7 @@ def arrays_from_files(
             for what, expected, remedy in _misfits(sample, inputs, origin)
         ]
         samples.append(sample)
-    if problems:
-        raise ProofError(*problems)
+    ProofError.refuse(problems)
     return samples
 
 

@@ -109,5 +109,4 @@ def _check_samples(subject: TraceableModel) -> None:
             for name, tensor in zip(expected, sample, strict=True)
         }
         problems = list(input_differences(expected, actual, "what is prepared for the model"))
-        if problems:
-            raise ExportError(*problems)
+        ExportError.refuse(problems)

@@ -136,19 +136,15 @@ def _memory_test(flow: Flow, most: int | None) -> Callable[[Parts], bool] | None
 
 def _check_operators(model: Model, names: Collection[str]) -> None:
     known = {node.op_type for node in flowing_nodes(model)}
-    unknown = sorted(set(names) - known)
-    if unknown:
-        raise BuildError(
-            *(
-                problem(
-                    f"unsupported={','.join(sorted(names))}",
-                    f"the model has no operator '{name}'",
-                    one_of(known),
-                    suggestion(name, known),
-                )
-                for name in unknown
-            )
+    BuildError.refuse(
+        problem(
+            f"unsupported={','.join(sorted(names))}",
+            f"the model has no operator '{name}'",
+            one_of(known),
+            suggestion(name, known),
         )
+        for name in sorted(set(names) - known)
+    )
 
 
 def _no_cut(name: str, wanted: SuggestOptions) -> Problem:

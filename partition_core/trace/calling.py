@@ -133,8 +133,7 @@ class _Binding:
         self._check_names()
         trees = {name: self._finished(name, tree) for name, tree in self._trees.items()}
         self._check_complete(trees)
-        if self._problems:
-            raise ExportError(*self._problems)
+        ExportError.refuse(self._problems)
         positional: list[Any] = []
         by_name: dict[str, Any] = {}
         for name, parameter in self._parameters.items():

@@ -41,8 +41,7 @@ def mark_targets(
                     targets.append((mark, *_function_owner(mark, path, place)))
         except ExportError as error:
             problems.extend(error.problems)
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
     return targets
 
 

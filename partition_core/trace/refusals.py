@@ -50,7 +50,7 @@ def check_followed(model: nn.Module) -> None:
     unfollowed = {
         path: reason for path, module in model.named_modules() if (reason := _unfollowed(module))
     }
-    problems = [
+    ExportError.refuse(
         problem(
             "model",
             f"{f'module {path!r}' if path else 'the model'} is {what}",
@@ -60,9 +60,7 @@ def check_followed(model: nn.Module) -> None:
         for path, (what, remedy) in unfollowed.items()
         # Modules inside such a module are not reported as well.
         if not any(_is_in(path, outer) for outer in unfollowed)
-    ]
-    if problems:
-        raise ExportError(*problems)
+    )
 
 
 def _is_in(path: str, outer: str) -> bool:
@@ -112,8 +110,7 @@ def check_answers(answers: Answers, questions: TraceQuestions) -> None:
         for index, answer in enumerate(answers.by_user)
         if not any(each.assumed and each.source == answer.at for each in questions.decisions)
     ]
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
 
 
 def _question(condition: sympy.Basic, asker: Asker) -> Problem:

@@ -45,8 +45,7 @@ def as_exported(samples: Sequence[RecordedSample], model: ir.Model) -> tuple[Rec
             continue
         problems += wrong
         converted.append(exported)
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
     return tuple(converted)
 
 

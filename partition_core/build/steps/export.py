@@ -147,8 +147,7 @@ def _check_conformance(job: StepJob, end2end: Path) -> None:
 
     problems = differences(read_model(end2end), job.recipe)
     with in_recipe(job.file):
-        if problems:
-            raise ExportError(*problems)
+        ExportError.refuse(problems)
 
 
 @contextlib.contextmanager

@@ -31,12 +31,11 @@ def import_mmdeploy(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
     It is named `recipe`, or after the model's config. No recipe is overwritten. Raises
     PartitionError, also, once it is written, for everything that is wrong with the recipe.
     """
-    missing = [name for name in _NEEDED if not variables.get(name)]
-    if missing:
-        expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
-        raise BuildError(
-            *(problem("import_mmdeploy", f"{name} is missing", expected) for name in missing)
-        )
+    expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
+    missing = (name for name in _NEEDED if not variables.get(name))
+    BuildError.refuse(
+        problem("import_mmdeploy", f"{name} is missing", expected) for name in missing
+    )
     deploy = root / variables["deploy_cfg"]
     if not deploy.is_file():
         raise BuildError.at("deploy_cfg", *missing_file(root, variables["deploy_cfg"]))

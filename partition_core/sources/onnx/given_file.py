@@ -115,15 +115,13 @@ def check_order(model: Model, name: str) -> None:
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
     known = {tensor.mark for tensor in own}
-    problems = [
+    CutError.refuse(
         problem(
             f"marks[{index}].name", f"the file already has a mark '{mark.name}'", "", "rename it"
         )
         for index, mark in enumerate(_model(recipe).marks)
         if mark.name in known
-    ]
-    if problems:
-        raise CutError(*problems)
+    )
 
 
 def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
@@ -163,8 +161,7 @@ def _check_different(tensors: Sequence[NamedTensor]) -> None:
             name = ".".join(tensor.path)
             what = f"'{name}' names the tensor '{other.tensor}' in {other.at} already"
             problems.append(problem(tensor.at, what, "", "give one of them another name with 'as'"))
-    if problems:
-        raise CutError(*dict.fromkeys(problems))
+    CutError.refuse(problems)
 
 
 def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
@@ -174,8 +171,7 @@ def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
             scope_of(model, segment, f"partition.segments[{index}]", table)
         except CutError as error:
             problems.extend(error.problems)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
 
 
 def samples_for(job: Job, model: Model) -> list[Sample]:
@@ -201,7 +197,7 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
 
 def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:
     shapes = {entry.name: entry.shape for entry in entries if entry.shape is not None}
-    problems = [
+    CutError.refuse(
         problem(
             f"proof.inputs[{index}]",
             f"input '{name}' is {list(arrays[name].shape)} here",
@@ -211,9 +207,7 @@ def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInpu
         for index, arrays in enumerate(files)
         for name, shape in shapes.items()
         if name in arrays and arrays[name].shape != shape
-    ]
-    if problems:
-        raise CutError(*problems)
+    )
 
 
 def ranges_for(model: Model, samples: list[Sample]) -> Ranges:

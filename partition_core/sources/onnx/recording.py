@@ -183,7 +183,7 @@ def _changed(outputs: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
 
 
 def _check_comparable(arrays: Arrays, outputs: Sequence[str]) -> None:
-    problems = [
+    ProofError.refuse(
         problem(
             f"output '{name}'",
             "it is not a numeric tensor, and only those can be compared",
@@ -192,6 +192,4 @@ def _check_comparable(arrays: Arrays, outputs: Sequence[str]) -> None:
         )
         for name in outputs
         if not is_numeric(arrays[name])
-    ]
-    if problems:
-        raise ProofError(*problems)
+    )
