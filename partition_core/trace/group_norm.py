@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from onnxscript import opset20
+from partition_core.trace.opset import ints, op
 
-# Its stubs give constants the union of all types, which no operator accepts.
-op: Any = opset20
 _INFERRED = -1
 
 
@@ -28,7 +26,7 @@ def onnx_group_norm(
     sizes = input.shape[1:]
     known = all(isinstance(size, int) for size in sizes)
     size = math.prod(sizes) // num_groups if known else _INFERRED
-    grouped = op.Reshape(input, op.Constant(value_ints=[0, num_groups, size]))
+    grouped = op.Reshape(input, ints(0, num_groups, size))
     ones, zeros = (
         op.CastLike(op.Constant(value_floats=[value] * num_groups), input) for value in (1.0, 0.0)
     )
