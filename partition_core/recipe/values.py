@@ -65,8 +65,30 @@ class DependsOn:
     packages: tuple[str, ...] = ()
 
 
+class _TracedModel:
+    """What is the same for all models that PyTorch runs."""
+
+    weights: Weights
+    is_traced: ClassVar[bool] = True
+    """Whether PyTorch runs the model; else it is a file that onnxruntime runs."""
+    whole_mark: ClassVar[str] = ""
+    """The `on` of a mark on the whole model; empty if the graph shows it (`naming`)."""
+    inputs: ClassVar[tuple[FileInput, ...]] = ()
+    """What a recipe says about the inputs of a file."""
+
+    @property
+    def factories(self) -> tuple[str, ...]:
+        """Dotted paths of a user's functions that make the model."""
+        return ()
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that the weights are drawn from, None for other weights."""
+        return self.weights.seed if isinstance(self.weights, Seed) else None
+
+
 @dataclass(frozen=True)
-class MmdetModel:
+class MmdetModel(_TracedModel):
     """A detector that an mmdet config describes.
 
     `overrides` is sorted by its dotted key; each value is canonical JSON text, so that the
@@ -79,19 +101,7 @@ class MmdetModel:
     source: Literal["mmdet"] = "mmdet"
     depends_on: DependsOn | None = None
 
-    is_traced: ClassVar[bool] = True
-    """Whether PyTorch runs the model; else it is a file that onnxruntime runs."""
     whole_mark: ClassVar[str] = "detector"
-    """The `on` of a mark on the whole model; empty if the graph shows it (`naming`)."""
-    factories: ClassVar[tuple[str, ...]] = ()
-    """Dotted paths of a user's functions that make the model."""
-    inputs: ClassVar[tuple[FileInput, ...]] = ()
-    """What a recipe says about the inputs of a file."""
-
-    @property
-    def seed(self) -> int | None:
-        """The seed that the weights are drawn from, None for other weights."""
-        return _seed(self.weights)
 
     @property
     def title(self) -> str:
@@ -100,7 +110,7 @@ class MmdetModel:
 
 
 @dataclass(frozen=True)
-class TorchModel:
+class TorchModel(_TracedModel):
     """A module that a Python callable, `package.module:function`, returns.
 
     `args` holds the callable's keyword arguments, sorted, each value as canonical JSON text.
@@ -112,19 +122,10 @@ class TorchModel:
     source: Literal["torch"] = "torch"
     depends_on: DependsOn | None = None
 
-    is_traced: ClassVar[bool] = True
-    whole_mark: ClassVar[str] = ""
-    inputs: ClassVar[tuple[FileInput, ...]] = ()
-
     @property
     def factories(self) -> tuple[str, ...]:
         """Dotted paths of a user's functions that make the model."""
         return (self.factory.replace(":", "."),)
-
-    @property
-    def seed(self) -> int | None:
-        """The seed that the weights are drawn from, None for other weights."""
-        return _seed(self.weights)
 
     @property
     def title(self) -> str:
@@ -194,10 +195,6 @@ class OnnxModel:
     def title(self) -> str:
         """The name of the model in messages: where it comes from."""
         return self.location
-
-
-def _seed(weights: Weights) -> int | None:
-    return weights.seed if isinstance(weights, Seed) else None
 
 
 Model = MmdetModel | TorchModel | OnnxModel
