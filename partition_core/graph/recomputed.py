@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from partition_core.base.wording import counted, large, size_text
-from partition_core.graph.costs import Cost, cost_of, total, types_of, weights_of
+from partition_core.graph.costs import flops_of, total, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import is_mark, marks_of, unmarked_value
-from partition_core.graph.scope import Scope, scope_of
+from partition_core.graph.scope import Scope, scopes_of
 from partition_core.graph.walk import reads
 from partition_core.recipe.values import Segment
 
@@ -59,13 +59,12 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
     type_in = types_of(model)
     runs: dict[Node, list[str]] = {}
     result: list[Recomputed] = []
-    for scope in (scope_of(model, segment, "partition.segments") for segment in segments):
+    for scope in scopes_of(model, segments):
         nodes = [node for node in scope.walk.nodes if not is_mark(node)]
         again = {node for node in nodes if node in runs}
-        costs = {node: cost_of(node, type_in, {}) for node in again}
+        costs = [flops_of(node, type_in, {}) for node in again]
         weights = weights_of(value for node in again for value in reads(node)).size
-        flops = total(cost.flops for cost in costs.values())
-        if weights or any(map(_works, costs.values())):
+        if weights or any(costs):
             marked, unmarked = _frontier(model, scope, again)
             result.append(
                 Recomputed(
@@ -73,7 +72,7 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
                     before=tuple(dict.fromkeys(name for n in nodes for name in runs.get(n, ()))),
                     nodes=len(again),
                     of=len(nodes),
-                    flops=flops,
+                    flops=total(costs),
                     weights=weights,
                     marked=marked,
                     unmarked=unmarked,
@@ -82,10 +81,6 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
         for node in nodes:
             runs.setdefault(node, []).append(scope.segment.save_file)
     return result
-
-
-def _works(cost: Cost) -> bool:
-    return bool(cost.flops)
 
 
 def _frontier(

@@ -109,6 +109,21 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     return Scope(segment, named[: len(inputs)], named[len(inputs) :], walk, symbols)
 
 
+def scopes_of(
+    model: Model, segments: Sequence[Segment], table: MarkTable | None = None
+) -> list[Scope]:
+    """Return the scopes of a recipe's segments; raises CutError with the problems of all."""
+    scopes: list[Scope] = []
+    problems: list[Problem] = []
+    for index, segment in enumerate(segments):
+        try:
+            scopes.append(scope_of(model, segment, f"partition.segments[{index}]", table))
+        except CutError as error:
+            problems.extend(error.problems)
+    CutError.refuse(problems)
+    return scopes
+
+
 def _sized(
     table: MarkTable, segment: Segment, walk: Walk, at: str, problems: list[Problem]
 ) -> list[MarkedTensor]:

@@ -1,11 +1,17 @@
-"""Reads the attributes of a node that are integers, strings or tensors; must not know graphs."""
+"""Reads the attributes of a node that are integers, strings or tensors, and the module that it
+comes from; must not know graphs."""
 
 from __future__ import annotations
 
+from partition_core.graph.file.byte_range import content_of
 from partition_core.graph.file.graph import Node
 from partition_core.graph.file.graph_reader import ATTRIBUTES, TENSOR
 from partition_core.graph.file.tensor import Tensor, read_tensor
-from partition_core.graph.file.wire import fields, integers, number, piece, text
+from partition_core.graph.file.wire import entry_of, fields, integers, number, piece, text
+
+MODULE = "module"
+"""The key of a node's metadata that holds the path of its module, with dots."""
+_METADATA = 9  # the field of NodeProto
 
 Attribute = int | str | tuple[int, ...]
 
@@ -30,6 +36,16 @@ def attributes_of(node: Node) -> dict[str, Attribute]:
         elif kind == _IS_INTS:
             attributes[name] = tuple(integers(inside, _INTS))
     return attributes
+
+
+def module_of(node: Node) -> str:
+    """Return the dotted path of the module that a node comes from, empty if it does not say."""
+    for key, value in fields(node.message):
+        if key >> 3 == _METADATA:
+            name, path = entry_of(content_of(piece(value)))
+            if name == MODULE:
+                return path
+    return ""
 
 
 def tensors_of(node: Node) -> list[Tensor]:

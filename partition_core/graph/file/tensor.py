@@ -13,10 +13,10 @@ from partition_core.graph.file.value_type import DTYPES, byte_size, tensor_info
 from partition_core.graph.file.wire import (
     Field,
     WireError,
+    entry_of,
     fields,
     integers,
     number,
-    part_of,
     piece,
     text,
 )
@@ -115,8 +115,8 @@ def _external(parts: list[Field]) -> External:
     entries: dict[str, str] = {}
     for key, value in parts:
         if key >> 3 == LOCATIONS:
-            entry = content_of(piece(value))
-            entries[text(part_of(entry, 1) or b"")] = text(part_of(entry, 2) or b"")
+            key_of, text_of = entry_of(content_of(piece(value)))
+            entries[key_of] = text_of
     offset, length = entries.get("offset") or "0", entries.get("length")
     if not _WHOLE.fullmatch(offset) or not _WHOLE.fullmatch(length or "0"):
         raise WireError("offset and length of external data must be whole numbers")

@@ -156,6 +156,11 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def entry_of(content: bytes) -> tuple[str, str]:
+    """Return the key and the value of a StringStringEntryProto."""
+    return text(part_of(content, 1) or b""), text(part_of(content, 2) or b"")
+
+
 def integers(values: Iterable[Field], number: int) -> list[int]:
     """Return the int64 values of a repeated field, packed or not."""
     numbers: list[int] = []

@@ -26,7 +26,7 @@ from partition_core.graph.model_inputs import (
     expected_inputs,
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
-from partition_core.graph.scope import scope_of
+from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import EXPORT_FORMS
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED
@@ -77,7 +77,7 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
         _check_names(job.recipe, own)
         added = marks_by_name(model, _named(job.recipe, model)).tensors
         table = MarkTable((*own, *added))
-        _check_segments(job, model, table)
+        scopes_of(model, job.recipe.partition.segments, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
     return MarkedFile(model, added, {str(t.reference): t.marked_value.name for t in reachable})
@@ -161,16 +161,6 @@ def _check_different(tensors: Sequence[NamedTensor]) -> None:
             name = ".".join(tensor.path)
             what = f"'{name}' names the tensor '{other.tensor}' in {other.at} already"
             problems.append(problem(tensor.at, what, "", "give one of them another name with 'as'"))
-    CutError.refuse(problems)
-
-
-def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
-    problems: list[Problem] = []
-    for index, segment in enumerate(job.recipe.partition.segments):
-        try:
-            scope_of(model, segment, f"partition.segments[{index}]", table)
-        except CutError as error:
-            problems.extend(error.problems)
     CutError.refuse(problems)
 
 
