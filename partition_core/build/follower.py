@@ -10,8 +10,7 @@ from partition_core.base.wording import warn
 from partition_core.build.dependencies.deducing import Followed, KnownInputs, deduced
 from partition_core.build.dependencies.installed import normalized, owners
 from partition_core.build.dependencies.notes import Watch
-from partition_core.build.dependencies.remembered import forget_results
-from partition_core.build.dependencies.used_modules import Code
+from partition_core.build.dependencies.used_modules import Code, forget_results
 from partition_core.build.dependencies.watching import watched
 from partition_core.build.exports import Exports
 from partition_core.build.note_forms import NOT_FOLLOWED

@@ -15,9 +15,8 @@ from partition_core.base.folders import RECIPES
 from partition_core.base.signals import handle_signals
 from partition_core.base.wording import warn
 from partition_core.build.run import RecipeBuild, Run
-from partition_core.cli.command_line import commands, scope
+from partition_core.cli.command_line import check_variables, commands, scope
 from partition_core.cli.doit_database import MEMORY, Database
-from partition_core.cli.options import check_variables
 from partition_core.cli.reporter import BuildReporter
 
 Task = dict[str, Any]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError
+from partition_core.base.progress import shown
 from partition_core.base.wording import bytes_in
 from partition_core.cli.actions import attempt, say_all
 
@@ -104,7 +105,4 @@ def _task(lines: Callable[..., Iterable[str]]) -> Task:
 
 
 def _progress(paths: Iterable[Path]) -> Any:
-    from tqdm import tqdm
-
-    total = sum(path.stat().st_size for path in paths)
-    return tqdm(desc="verify", total=total, unit="B", unit_scale=True, leave=False, disable=None)
+    return shown("verify", sum(path.stat().st_size for path in paths))

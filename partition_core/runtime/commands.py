@@ -49,7 +49,6 @@ def _detect_in(
 ) -> Generator[str, None, list[str]]:
     """Yield lines as `detect` does; return the note if the picture does not fit the input."""
     from partition_core.runtime import pixels
-    from partition_core.runtime.drawing import drawn
 
     # The result is drawn in color even if the model takes gray pictures.
     picture = pixels.read(file)
@@ -70,7 +69,7 @@ def _detect_in(
         "detections": [asdict(detection) for detection in detections],
     }
     write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    write_whole(image, pixels.encoded(drawn(picture, shown, note), ".jpg"))
+    write_whole(image, pixels.encoded(pixels.drawn(picture, shown, note), ".jpg"))
     yield f"{table}: {counted(len(detections), 'detection')}"
     yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
     return [picture_note] if picture_note else []

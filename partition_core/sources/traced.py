@@ -17,9 +17,9 @@ from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
 from partition_core.sources.job import Job
 from partition_core.sources.source import Exported, Pinned, source_of
-from partition_core.trace.arrays import as_array
 from partition_core.trace.checkpoint import load_state
 from partition_core.trace.exporter import Phase, TracedExport, export_model
+from partition_core.trace.rounded import as_array
 from partition_core.trace.seed_weights import seed_weights
 from partition_core.trace.traceable_model import TraceableModel, run_model
 

@@ -237,9 +237,6 @@ class _Binding:
             self._refuse_input(path, f"is a list without '{path}.{missing}'")
         return [inner[key] for key in sorted(inner, key=int)]
 
-    def _has_tensor(self, name: str) -> bool:
-        return any(True for _ in _names_in([self._trees[name]]))
-
     def _refuse_input(self, name: str, what: str) -> None:
         place = f"export.inputs.{name}"
         self._problems.append(problem(place, f"input '{name}' {what}"))

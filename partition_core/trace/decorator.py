@@ -8,22 +8,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from partition_core.recipe.values import Mark
+
+if TYPE_CHECKING:
+    from partition_core.trace.marking import Marking
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class CallMarker(Protocol):
-    """Marks the tensors of calls while a model runs for an export."""
-
-    def call(self, mark: Mark, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call `function` with its marked arguments and return its marked result."""
-
-
-ACTIVE_MARKER: ContextVar[CallMarker | None] = ContextVar("ACTIVE_MARKER", default=None)
+ACTIVE_MARKER: ContextVar[Marking | None] = ContextVar("ACTIVE_MARKER", default=None)
 
 
 def mark(

@@ -11,10 +11,10 @@ from typing import Any
 from partition_core.base.errors import BuildError, ExportError
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.declared_dependencies import declared_inputs
 from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.fingerprint_entries import (
     common_entries,
+    declared_inputs,
     digest_of,
     pinned_entry,
     proof_files,

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import partition_core
 from partition_core.base.disk import write_whole
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError, ExportError, problem
 from partition_core.base.folders import RECIPES
 from partition_core.base.missing import missing_file
 from partition_core.base.wording import counted
@@ -50,9 +51,7 @@ def import_mmdeploy(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
         remedy = "choose another name: `recipe=<name>`"
         raise BuildError.at(f"{RECIPES}/{name}.yaml", "this recipe exists already", "", remedy)
     try:
-        from partition_core.sources.mmdet.plain_configs import plain_config
-
-        configs = plain_config(deploy), plain_config(model)
+        configs = _plain_config(deploy), _plain_config(model)
     except ImportError as error:
         expected = f"install it with `{INSTALLATION}`"
         raise BuildError.at("mmengine", f"cannot be imported: {error}", expected) from error
@@ -96,3 +95,23 @@ def _schema(root: Path) -> str:
     )
     inside = schema.is_relative_to(root)
     return os.path.relpath(schema, root / RECIPES) if inside else str(schema)
+
+
+def _plain_config(path: Path) -> dict[str, Any]:
+    """Return the config in a file, its `_base_` expanded; raises ExportError.
+
+    mmengine's own loader runs the config, and nothing else of what it names.
+    """
+    from partition_core.sources.mmdet.detector import quiet_mmdet
+
+    with quiet_mmdet():
+        from mmengine.config import Config
+
+        try:
+            config: dict[str, Any] = Config.fromfile(
+                str(path), import_custom_modules=False
+            ).to_dict()
+        except Exception as error:  # a config is Python: reading it may raise anything
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ExportError.at(path.name, "it cannot be read as a config", reason) from error
+    return config
