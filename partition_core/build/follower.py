@@ -13,7 +13,7 @@ from partition_core.build.dependencies.notes import Watch
 from partition_core.build.dependencies.used_modules import Code, forget_results
 from partition_core.build.dependencies.watching import watched
 from partition_core.build.exports import Exports
-from partition_core.build.note_forms import NOT_FOLLOWED
+from partition_core.build.note_checks import NOT_FOLLOWED
 from partition_core.build.step import Entries, Notes, StepJob, inputs_changed_error
 from partition_core.sources.source import source_module
 from partition_core.store.lists import LISTED_AT

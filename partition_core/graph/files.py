@@ -32,8 +32,8 @@ from partition_core.recipe.values import Segment
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Form = Literal["inline", "external", "referred"]
-"""Where the weights of a written model are: in its file, in one file beside it with the suffix
+DataPlacement = Literal["inline", "external", "referred"]
+"""Where the weights of a file that is written are: in it, in one file beside it with the suffix
 `.data`, or in the files where the source model has its external data."""
 
 LARGEST = (1 << 31) - 1
@@ -60,7 +60,7 @@ def cut_file(
     *,
     at: str = "segment",
     table: MarkTable | None = None,
-    weights: Form = "inline",
+    weights: DataPlacement = "inline",
     check: bool = True,
 ) -> list[Path]:
     """Cut `segment` out of the file `source` into the file `target`; return the files written.
@@ -79,7 +79,7 @@ def cut_between(
     outputs: Sequence[str],
     target: Path,
     *,
-    weights: Form = "inline",
+    weights: DataPlacement = "inline",
     check: bool = True,
 ) -> list[Path]:
     """Cut what lies between the tensors `inputs` and `outputs` of `source` into `target`.
@@ -92,7 +92,7 @@ def cut_between(
         return _cut_and_save(model, segment, "segment", table, target, weights, check)
 
 
-def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
+def save(model: Model, target: Path, weights: DataPlacement = "inline") -> list[Path]:
     """Write `model` to `target` and return the files written, `target` last.
 
     Each appears whole, or no file does. Raises CutError if the model is too large for one file,
@@ -153,7 +153,7 @@ def check_model(model: Model, name: str) -> None:
         raise CutError(crash_problem(name, "onnx.checker", error)) from error
 
 
-def save_traced(model: ir.Model, target: Path, weights: Form = "inline") -> list[Path]:
+def save_traced(model: ir.Model, target: Path, weights: DataPlacement = "inline") -> list[Path]:
     """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
 
     While a weight is written, a second copy of it is in memory, never of all weights. Raises
@@ -200,7 +200,7 @@ def _cut_and_save(
     at: str,
     table: MarkTable | None,
     target: Path,
-    weights: Form,
+    weights: DataPlacement,
     check: bool,
 ) -> list[Path]:
     piece = cut(model, segment, at, table)
@@ -221,7 +221,7 @@ def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:
 
 
 def _weights_target(
-    model: Model, target: Path, data: Path, weights: Form
+    model: Model, target: Path, data: Path, weights: DataPlacement
 ) -> Inline | Beside | Referred:
     if weights == "inline":
         return Inline(model.folder)

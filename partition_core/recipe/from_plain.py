@@ -31,7 +31,6 @@ from partition_core.recipe.values import (
     TensorSpec,
     TorchModel,
     Weights,
-    WeightsForm,
     canonical_json,
 )
 
@@ -42,11 +41,11 @@ Plain = Mapping[str, Any]
 
 def recipe_value(name: str, plain: Plain) -> Recipe:
     """Return the recipe `name` that checked data describes, with defaults for the rest."""
-    model = plain["model"]
-    is_onnx = model["source"] == "onnx"
+    source = plain["model"]["source"]
+    is_onnx = source == "onnx"
     return Recipe(
         name=name,
-        model=_onnx(plain) if is_onnx else _MODELS[model["source"]](model),
+        model=_MODELS[source](plain),
         export=_file_export(plain.get("export", {})) if is_onnx else _export(plain["export"]),
         marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
         partition=_partition(plain["partition"]),
@@ -55,20 +54,15 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
 
 
 def _mmdet(plain: Plain) -> Model:
-    overrides = _json_values(plain.get("overrides", {}))
-    return MmdetModel(
-        plain["config"], overrides, _weights(plain["weights"]), depends_on=_depends_on(plain)
-    )
+    model = plain["model"]
+    overrides, weights = _json_values(model.get("overrides", {})), _weights(model["weights"])
+    return MmdetModel(model["config"], overrides, weights, depends_on=_depends_on(model))
 
 
 def _torch(plain: Plain) -> Model:
-    arguments = _json_values(plain.get("args", {}))
-    return TorchModel(
-        plain["factory"],
-        arguments,
-        _weights(plain.get("weights", {})),
-        depends_on=_depends_on(plain),
-    )
+    model = plain["model"]
+    arguments, weights = _json_values(model.get("args", {})), _weights(model.get("weights", {}))
+    return TorchModel(model["factory"], arguments, weights, depends_on=_depends_on(model))
 
 
 def _depends_on(plain: Plain) -> DependsOn | None:
@@ -78,11 +72,8 @@ def _depends_on(plain: Plain) -> DependsOn | None:
     return DependsOn(tuple(declared.get("files", ())), tuple(declared.get("packages", ())))
 
 
-_MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}
-
-
 def _onnx(plain: Plain) -> Model:
-    # Takes the whole recipe: its marks and inputs describe the file too.
+    # Its marks and inputs describe the file too.
     model, partition = plain["model"], plain["partition"]
     marks = [_tensor_mark(mark) for mark in plain.get("marks", ())]
     if "segments" not in partition:
@@ -101,6 +92,9 @@ def _onnx(plain: Plain) -> Model:
     )
 
 
+_MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch, "onnx": _onnx}
+
+
 def _weights(plain: Plain) -> Weights:
     if "seed" in plain:
         return Seed(plain["seed"])
@@ -110,7 +104,7 @@ def _weights(plain: Plain) -> Weights:
 
 
 def _file_export(plain: Plain) -> ExportOptions:
-    return ExportOptions((), (), (), opset=0, weights=_weights_form(plain))
+    return ExportOptions((), (), (), opset=0, weights=plain.get("weights", "inline"))
 
 
 def _export(plain: Plain) -> ExportOptions:
@@ -129,7 +123,7 @@ def _export(plain: Plain) -> ExportOptions:
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
         opset=plain.get("opset", DEFAULT_OPSET),
-        weights=_weights_form(plain),
+        weights=plain.get("weights", "inline"),
         masks=plain.get("masks", "probabilities"),
         answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
         args=_json_values(plain.get("args", {})),
@@ -151,11 +145,6 @@ def _range(plain: Plain) -> Range | None:
         return None
     low, high = plain["range"]
     return low, high
-
-
-def _weights_form(plain: Plain) -> WeightsForm:
-    form: WeightsForm = plain.get("weights", "inline")
-    return form
 
 
 def _mark(plain: Plain) -> Mark:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from partition_core.recipe.mark_reference import MarkReference
 
-WeightsForm = Literal["inline", "external", "shared"]
+WeightsPlacement = Literal["inline", "external", "shared"]
 """Where weights are: in each model's file, in a file beside each, or in one file for all."""
 
 MasksForm = Literal["probabilities", "pasted"]
@@ -250,7 +250,7 @@ class ExportOptions:
     output_names: tuple[str, ...]
     dynamic_axes: tuple[DynamicAxis, ...]
     opset: int
-    weights: WeightsForm = "inline"
+    weights: WeightsPlacement = "inline"
     masks: MasksForm = "probabilities"
     answers: tuple[Answer, ...] = ()
     args: tuple[tuple[str, str], ...] = ()

@@ -21,7 +21,7 @@ from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, ProofError, one_of, problem, suggestion
 from partition_core.base.index_ranges import ZERO_OR_ONE, Ranges
 from partition_core.base.wording import one_line
-from partition_core.recipe.input_forms import INTEGERS, Expected, dims_misfit
+from partition_core.recipe.input_forms import INTEGERS, TensorType, dims_misfit
 from partition_core.recipe.values import Range, Recipe, TensorSpec
 
 TYPICAL = 0
@@ -189,13 +189,13 @@ def inputs_from_files(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
 
     Raises ProofError for everything that does not fit `export.inputs`.
     """
-    expected = {spec.name: Expected(spec.dtype, spec.shape) for spec in recipe.export.inputs}
+    expected = {spec.name: TensorType(spec.dtype, spec.shape) for spec in recipe.export.inputs}
     files = [root / name for name in recipe.proof.inputs]
     return arrays_from_files(files, expected, "in 'export.inputs'")
 
 
 def arrays_from_files(
-    files: Sequence[Path], inputs: Mapping[str, Expected], origin: str
+    files: Sequence[Path], inputs: Mapping[str, TensorType], origin: str
 ) -> list[dict[str, Array]]:
     """Return the arrays in each of `files`, which may leave out some of `inputs`.
 
@@ -224,7 +224,7 @@ def arrays_from_files(
 
 
 def _misfits(
-    sample: Arrays, inputs: Mapping[str, Expected], origin: str
+    sample: Arrays, inputs: Mapping[str, TensorType], origin: str
 ) -> list[tuple[str, str, str]]:
     misfits: list[tuple[str, str, str]] = []
     for name, array in sample.items():

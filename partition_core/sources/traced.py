@@ -10,9 +10,10 @@ import torch
 
 from partition_core.base.arrays import Arrays
 from partition_core.base.errors import ExportError
-from partition_core.graph.conformance import Form, input_differences
+from partition_core.graph.conformance import input_differences
 from partition_core.graph.files import save_traced
-from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.graph.stored_models import END2END_PLACEMENTS
+from partition_core.recipe.input_forms import TensorType
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
 from partition_core.sources.job import Job
@@ -31,10 +32,10 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
         traced = export_recipe(
             recipe, job.root, checkpoint, lambda part: job.phase(f"export: {part}")
         )
-    form = EXPORT_FORMS[recipe.export.weights]
+    placement = END2END_PLACEMENTS[recipe.export.weights]
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
     return Exported(
-        lambda path: save_traced(traced.model, path, form),
+        lambda path: save_traced(traced.model, path, placement),
         traced.recording,
         {**traced.notes, **digest},
         traced.classes,
@@ -102,10 +103,10 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
 
 def _check_samples(subject: TraceableModel) -> None:
     """Reject samples with another shape or dtype than expected: the trace would adopt them."""
-    expected = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    expected = {spec.name: TensorType(spec.dtype, spec.shape) for spec in subject.inputs}
     for sample in (subject.typical_input, *subject.samples):
         actual = {
-            name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            name: TensorType(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             for name, tensor in zip(expected, sample, strict=True)
         }
         problems = list(input_differences(expected, actual, "what is prepared for the model"))

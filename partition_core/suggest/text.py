@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-from partition_core.base.wording import counted, size_text
+from partition_core.base.wording import columns, counted, size_text
 from partition_core.suggest.appraisal import Appraisal, PartFigures
 from partition_core.suggest.naming import CutText
 
@@ -30,9 +30,7 @@ def table(rows: Sequence[tuple[str, Appraisal]], flops: int) -> Iterator[str]:
         across = "?" if cut.crossing is None else size_text(cut.crossing)
         parts = [" + ".join(cell(part) for part in cut.figures) for cell in cells.values()]
         lines.append((name, across, str(cut.tensors), *parts))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        yield "  ".join(map(str.ljust, line, widths)).rstrip()
+    yield from columns(lines)
 
 
 def count_text(count: int) -> str:

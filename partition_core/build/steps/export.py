@@ -19,7 +19,7 @@ from partition_core.build.fingerprint_entries import (
     pinned_entry,
     proof_files,
 )
-from partition_core.build.note_forms import (
+from partition_core.build.note_checks import (
     NOT_FOLLOWED,
     is_boolean,
     is_number,

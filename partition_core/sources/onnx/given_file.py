@@ -27,7 +27,7 @@ from partition_core.graph.model_inputs import (
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.graph.scope import scopes_of
-from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -38,7 +38,7 @@ from partition_core.recipe.values import (
     OnnxModel,
     Recipe,
     TensorName,
-    WeightsForm,
+    WeightsPlacement,
 )
 from partition_core.sources.job import Job
 from partition_core.sources.pinned import pinned_by
@@ -96,8 +96,8 @@ def opened(file: RecipeFile, path: Path) -> Model:
     return model
 
 
-def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
-    if EXPORT_FORMS[weights] != "inline" or not locations(model):
+def _check_size(model: Model, name: str, weights: WeightsPlacement) -> None:
+    if END2END_PLACEMENTS[weights] != "inline" or not locations(model):
         return
     size = sum(map(len, write_model(model, Inline(model.folder))))
     if size > LARGEST:
