@@ -17,6 +17,7 @@ from partition_core.cli.commands import COMMANDS
 
 _OF_RECIPES = {command.name for command in COMMANDS if command.of_recipes}
 _OF_NO_RECIPE = {command.name for command in COMMANDS if not command.of_recipes}
+_NAMES_ITS_RECIPE = {command.name for command in COMMANDS if "recipe" in command.variables}
 _BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tabcompletion", "help")
 
 
@@ -53,10 +54,12 @@ def scope(words: Sequence[str], chosen: str | None) -> Scope:
         raise RecipeError.at(
             f"{name} = {value}", "has spaces around '='", f"expected {name}={value}"
         )
+    tasks = [word.split(":") for word in words]
+    if any(steps[0] in _NAMES_ITS_RECIPE for steps in tasks):
+        return Scope((), False)
     if chosen is not None:
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
         return Scope(names or ("",), True)
-    tasks = [word.split(":") for word in words]
     of_recipes = [steps for steps in tasks if steps[0] in _OF_RECIPES]
     if not of_recipes and any(steps[0] in _OF_NO_RECIPE for steps in tasks):
         return Scope((), False)
@@ -79,12 +82,12 @@ _NEGATIVE = re.compile(r"-\d+")
 
 
 _COMMANDS_OF: Mapping[str, tuple[str, ...]] = {
-    "recipe": (),
     **{
         variable: tuple(each.name for each in COMMANDS if variable in each.variables)
         for command in COMMANDS
         for variable in command.variables
     },
+    "recipe": (),
 }
 """The commands that take each variable; empty: all."""
 

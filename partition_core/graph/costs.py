@@ -27,7 +27,7 @@ _NO_WEIGHTS = frozenset((7, 8, 9))  # int64, strings and bools: shapes, axes and
 
 
 @dataclass(frozen=True)
-class Weights:
+class ParameterCount:
     """The weights of some nodes, each once: `count` numbers in `size` bytes."""
 
     count: int
@@ -53,11 +53,11 @@ def total(numbers: Iterable[int | None]) -> int | None:
     return sum(known) if len(known) == len(terms) else None
 
 
-def weights_of(values: Iterable[Value]) -> Weights:
+def weights_of(values: Iterable[Value]) -> ParameterCount:
     """Return the weights among `values`: initializers, without those that hold shapes or masks."""
     tensors = [value.tensor for value in dict.fromkeys(values) if value.tensor is not None]
     counted = [tensor for tensor in tensors if tensor.dtype not in _NO_WEIGHTS]
-    return Weights(
+    return ParameterCount(
         sum(math.prod(tensor.dims) for tensor in counted),
         sum(tensor.nbytes for tensor in counted),
     )

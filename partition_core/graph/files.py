@@ -20,8 +20,8 @@ from partition_core.graph.file.graph import Model, release
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.graph_writer import write_model
 from partition_core.graph.file.tensor import Tensor
+from partition_core.graph.file.tensor_writers import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.graph.file.value_type import byte_size
-from partition_core.graph.file.weights import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.graph.inference import SECONDS, crash_problem, room_for
 from partition_core.graph.marks import MarkTable
 from partition_core.graph.named_tensors import between

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from partition_core.graph.costs import (
+    ParameterCount,
     Sizes,
     TypeOf,
-    Weights,
     flops_of,
     types_of,
     weights_of,
@@ -39,7 +39,7 @@ class Work:
 
     nodes: int
     operators: Mapping[str, int]
-    weights: Weights
+    weights: ParameterCount
     flops: int
     unknown: int
 

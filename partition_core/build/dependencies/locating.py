@@ -64,7 +64,7 @@ def locate(name: str, search: Sequence[str]) -> Location | None:
     return Location(file, tuple(_before(file, walked.rpartition(".")[2])))
 
 
-def places(name: str, root: str) -> Iterator[str]:
+def candidate_paths(name: str, root: str) -> Iterator[str]:
     """Yield the paths at which Python would find a new module in the folder `root`."""
     step = os.path.join(root, name.partition(".")[0])
     yield step

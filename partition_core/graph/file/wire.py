@@ -229,6 +229,11 @@ def message(number: int, parts: Iterable[Piece]) -> list[Piece]:
     return [varint(number << 3 | SIZED) + varint(sum(map(len, inside))), *inside]
 
 
+def in_order(parts: Iterable[tuple[int, list[Piece]]]) -> list[Piece]:
+    """Return the pieces of fields, each with its number, in the order of the numbers."""
+    return [item for _, pieces in sorted(parts, key=lambda part: part[0]) for item in pieces]
+
+
 def changed(content: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:
     """Return the message `content` with the fields of some numbers passed through a function."""
     return b"".join(

@@ -17,7 +17,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from partition_core.sources.mmdet.exceptions import exceptions_while_traced
 from partition_core.sources.mmdet.ops import traceable_ops
-from partition_core.trace.replaced import replaced
+from partition_core.trace.replaced import Replacement, all_replaced
 from partition_core.trace.symbolic_calls import symbolic_calls
 
 _keys: Any = BaseDataElement.keys
@@ -27,19 +27,14 @@ _SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
 @contextlib.contextmanager
 def mmdet_rules() -> Iterator[None]:
     """Let mmdet, mmengine and mmcv work with symbolic sizes while tracing."""
-    with contextlib.ExitStack() as undo:
-        undo.enter_context(traceable_ops())
-        undo.enter_context(symbolic_calls())
-        undo.enter_context(exceptions_while_traced())
-        undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
-        undo.enter_context(replaced(InstanceData, "__getitem__", _item))
-        undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
-        # mmengine copies the metadata of a picture, and with a symbolic size the whole trace.
-        undo.enter_context(replaced(torch.SymInt, "__deepcopy__", _itself))
-        for module in _shadowed_modules():
-            for name, symbolic in _SHADOWS.items():
-                undo.enter_context(replaced(module, name, symbolic))
-        yield
+    with traceable_ops(), symbolic_calls(), exceptions_while_traced():
+        shadows = (
+            Replacement(module, name, symbolic)
+            for module in _shadowed_modules()
+            for name, symbolic in _SHADOWS.items()
+        )
+        with all_replaced((*_RULES, *shadows)):
+            yield
 
 
 def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
@@ -97,6 +92,14 @@ def _range(*values: Any) -> Any:
         return torch.arange(*values)
     return builtins.range(*values)
 
+
+_RULES = (
+    Replacement(InstanceData, "__setattr__", BaseDataElement.__setattr__),
+    Replacement(InstanceData, "__getitem__", _item),
+    Replacement(BaseDataElement, "keys", _keys_in_order),
+    # mmengine copies the metadata of a picture, and with a symbolic size the whole trace.
+    Replacement(torch.SymInt, "__deepcopy__", _itself),
+)
 
 _SHADOWS: dict[str, Callable[..., Any]] = {
     "min": _min,

@@ -14,7 +14,7 @@ from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.graph_writer import write_model
-from partition_core.graph.file.weights import Inline
+from partition_core.graph.file.tensor_writers import Inline
 from partition_core.graph.files import LARGEST
 from partition_core.graph.index_reads import index_ranges
 from partition_core.graph.inference import order_problem

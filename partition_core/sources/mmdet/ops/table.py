@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from partition_core.sources.mmdet.ops import (
     soft_nms,
 )
 from partition_core.sources.mmdet.ops.nms import nms, onnx_nms
+from partition_core.trace.replaced import Replacement
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.partition.nms.default: onnx_nms,
@@ -31,25 +31,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {"nms": nms}
 """mmcv's name of each compiled function that returns its result, and its custom op."""
 
 
-@dataclass(frozen=True)
-class Replacement:
-    """An attribute in mmcv: `module`, `owner` (a class in it, or ""), `attribute`, and its value.
-
-    `compiled` means that the original calls a compiled function, so that PyTorch needs the
-    replacement too if mmcv has none; otherwise only a trace needs it.
-    """
-
-    module: str
-    owner: str
-    attribute: str
-    value: Any
-    compiled: bool
-
-
 def _forward(module: str, owner: str, function: Callable[..., Any]) -> Replacement:
     """Return a row for the `forward` of an autograd function, which writes into its outputs."""
     forward = staticmethod(lambda _context, *arguments: function(*arguments))
-    return Replacement(f"mmcv.ops.{module}", owner, "forward", forward, True)
+    return Replacement(f"mmcv.ops.{module}.{owner}", "forward", forward, in_pytorch=True)
 
 
 REPLACEMENTS = (
@@ -68,14 +53,11 @@ REPLACEMENTS = (
     # Reads the sizes of the levels from a tensor, as Python numbers.
     Replacement(
         "mmcv.ops.multi_scale_deform_attn",
-        "",
         "multi_scale_deformable_attn_pytorch",
         deform_attention.deform_attention,
-        compiled=False,
     ),
     # torch.cummax has no ONNX equivalent.
-    Replacement(
-        "mmcv.ops.corner_pool", "CornerPool", "forward", composed.corner_pool, compiled=False
-    ),
+    Replacement("mmcv.ops.corner_pool.CornerPool", "forward", composed.corner_pool),
 )
-"""What is replaced in mmcv, each row below its reason."""
+"""What is replaced in mmcv, each row below its reason. PyTorch needs a replacement too if mmcv has no
+compiled functions and the original calls one."""
