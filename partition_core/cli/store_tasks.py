@@ -20,11 +20,12 @@ Task = dict[str, Any]
 def task_store() -> Task:
     """List the store's results, their sizes, and which of them build folders use."""
 
-    def lines(upkeep: Any, project: Project, forget: str) -> Iterable[str]:
-        output: Iterable[str] = upkeep.forget(project, forget) if forget else upkeep.show(project)
-        return output
-
-    return {**_task(lines), "params": _STORE_PARAMS}
+    lines = _task(
+        lambda upkeep, project, forget: (
+            upkeep.forget(project, forget) if forget else upkeep.show(project)
+        )
+    )
+    return {**lines, "params": _STORE_PARAMS}
 
 
 def task_verify() -> Task:
@@ -35,14 +36,12 @@ def task_verify() -> Task:
 def task_prune() -> Task:
     """Remove results that no build folder uses from the store; cheapest to rebuild first."""
 
-    def lines(
-        upkeep: Any, project: Project, days: float | None, down_to: str, dry_run: bool
-    ) -> Iterable[str]:
-        size = bytes_in(down_to) if down_to else None
-        output: Iterable[str] = upkeep.prune(project, days, size, dry_run)
-        return output
-
-    return {**_task(lines), "params": _PRUNE_PARAMS}
+    lines = _task(
+        lambda upkeep, project, days, down_to, dry_run: upkeep.prune(
+            project, days, bytes_in(down_to) if down_to else None, dry_run
+        )
+    )
+    return {**lines, "params": _PRUNE_PARAMS}
 
 
 def task_origin() -> Task:

@@ -27,6 +27,7 @@ from partition_core.recipe.values import HALF_TOLERANCES
 
 MARK_OP = "Mark"
 MARK_DOMAINS = ("partition", "mmdeploy")
+MARK_ATTRIBUTES = ("func", "func_id", "type", "name", "id", "dtype", "shape")
 _OF_A_MARK = (NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTES, DOMAIN, OVERLOAD)
 _SIDES: dict[str, Side] = {"input": "input", "output": "output"}
 

@@ -75,16 +75,8 @@ def _number(_: str) -> Ambiguous:
     return Ambiguous(what, f"write a plain decimal number, or {_QUOTE}")
 
 
-def _date(_: str) -> Ambiguous:
-    return Ambiguous("is a date to some YAML parsers", _QUOTE)
-
-
 def _other(_: str) -> Ambiguous:
     return Ambiguous("has a special meaning in YAML", _QUOTE)
-
-
-def _null(_: str) -> None:
-    return None
 
 
 _PLAIN_SCALARS: dict[str, Callable[[str], Scalar | Ambiguous]] = {
@@ -92,6 +84,6 @@ _PLAIN_SCALARS: dict[str, Callable[[str], Scalar | Ambiguous]] = {
     "bool": _bool,
     "int": _int,
     "float": _float,
-    "null": _null,
-    "timestamp": _date,
+    "null": lambda _: None,
+    "timestamp": lambda _: Ambiguous("is a date to some YAML parsers", _QUOTE),
 }

@@ -16,8 +16,8 @@ _METADATA = 9  # the field of NodeProto
 Attribute = int | str | tuple[int, ...]
 
 # Field numbers of AttributeProto, and the values of its field `type`.
-_NAME, _INT, _TEXT, _INTS, _TYPE = 1, 3, 4, 8, 20
-_IS_INT, _IS_TEXT, _IS_INTS = 2, 3, 7
+NAME, INT, TEXT, INTS, TYPE = 1, 3, 4, 8, 20
+IS_INT, IS_TEXT, IS_INTS = 2, 3, 7
 
 
 def attributes_of(node: Node) -> dict[str, Attribute]:
@@ -28,13 +28,13 @@ def attributes_of(node: Node) -> dict[str, Attribute]:
             continue
         inside = fields(piece(message))
         last = {inner >> 3: value for inner, value in inside}
-        name, kind = text(last.get(_NAME, b"")), last.get(_TYPE)
-        if kind == _IS_INT:
-            attributes[name] = number(last.get(_INT, 0))
-        elif kind == _IS_TEXT:
-            attributes[name] = text(last.get(_TEXT, b""))
-        elif kind == _IS_INTS:
-            attributes[name] = tuple(integers(inside, _INTS))
+        name, kind = text(last.get(NAME, b"")), last.get(TYPE)
+        if kind == IS_INT:
+            attributes[name] = number(last.get(INT, 0))
+        elif kind == IS_TEXT:
+            attributes[name] = text(last.get(TEXT, b""))
+        elif kind == IS_INTS:
+            attributes[name] = tuple(integers(inside, INTS))
     return attributes
 
 

@@ -59,5 +59,5 @@ REPLACEMENTS = (
     # torch.cummax has no ONNX equivalent.
     Replacement("mmcv.ops.corner_pool.CornerPool", "forward", composed.corner_pool),
 )
-"""What is replaced in mmcv, each row below its reason. PyTorch needs a replacement too if mmcv has no
-compiled functions and the original calls one."""
+"""What is replaced in mmcv, each row below its reason. PyTorch needs a replacement too if the
+original calls a compiled function and mmcv has none."""
