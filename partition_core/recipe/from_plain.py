@@ -46,7 +46,7 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
     return Recipe(
         name=name,
         model=_MODELS[source](plain),
-        export=_file_export(plain.get("export", {})) if is_onnx else _export(plain["export"]),
+        export=_export(plain.get("export", {}), is_onnx),
         marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
         partition=_partition(plain["partition"]),
         proof=_proof(plain.get("proof", {})),
@@ -103,11 +103,9 @@ def _weights(plain: Plain) -> Weights:
     return OwnWeights()
 
 
-def _file_export(plain: Plain) -> ExportOptions:
-    return ExportOptions((), (), (), opset=0, weights=plain.get("weights", "inline"))
-
-
-def _export(plain: Plain) -> ExportOptions:
+def _export(plain: Plain, is_onnx: bool) -> ExportOptions:
+    if is_onnx:
+        return ExportOptions((), (), (), opset=0, weights=plain.get("weights", "inline"))
     inputs = sorted(plain["inputs"].items())
     return ExportOptions(
         inputs=tuple(
@@ -125,15 +123,14 @@ def _export(plain: Plain) -> ExportOptions:
         opset=plain.get("opset", DEFAULT_OPSET),
         weights=plain.get("weights", "inline"),
         masks=plain.get("masks", "probabilities"),
-        answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
+        answers=tuple(
+            Answer(answer["at"], answer["answer"], answer.get("reason", ""))
+            for answer in plain.get("answers", ())
+        ),
         args=_json_values(plain.get("args", {})),
         precision=plain.get("precision", "float32"),
         keep_io_types=plain.get("keep_io_types", False),
     )
-
-
-def _answer(plain: Plain) -> Answer:
-    return Answer(plain["at"], plain["answer"], plain.get("reason", ""))
 
 
 def _shape(plain: Plain) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def _detect_in(
     (detections,) = pipeline.detect(file)
     note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
     picture_note = _picture_note(pipeline, picture.shape[1], picture.shape[0])
+    digests = pipeline.manifest.digests
     shown = [detection for detection in detections if detection.score >= least]
     table = target.with_name(f"{target.name}.detections.json")
     image = target.with_name(f"{target.name}.detections.jpg")
@@ -63,7 +64,7 @@ def _detect_in(
         "width": picture.shape[1],
         "height": picture.shape[0],
         "recipe": pipeline.manifest.recipe,
-        "artifacts": _digests(pipeline),
+        "artifacts": {file: digests[file][file] for file in pipeline.detects_by},
         **({"seed": pipeline.seed, "note": note} if note else {}),
         **({"picture_note": picture_note} if picture_note else {}),
         "detections": [asdict(detection) for detection in detections],
@@ -78,10 +79,6 @@ def _detect_in(
 def _picture_note(pipeline: Pipeline, width: int, height: int) -> str:
     how = pipeline.manifest.picture
     return "" if how is None or how.fits(width, height) else how.note
-
-
-def _digests(pipeline: Pipeline) -> Mapping[str, str]:
-    return {file: pipeline.manifest.digests[file][file] for file in pipeline.detects_by}
 
 
 def _names(detections: Sequence[Detection]) -> str:

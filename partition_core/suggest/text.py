@@ -49,7 +49,8 @@ def recipe_lines(cut: CutText, known: dict[str, str], files: Sequence[str]) -> I
     """
     if cut.unmarkable:
         tensors = ", ".join(f"'{name}'" for name in cut.unmarkable)
-        yield f"# No mark can name {tensors}: no module returns only {_it(cut)}."
+        it = "it" if len(cut.unmarkable) == 1 else "each of them"
+        yield f"# No mark can name {tensors}: no module returns only {it}."
         yield "# Mark a function of your own that does, or choose another cut."
         return
     yield "marks:"
@@ -111,10 +112,6 @@ NOTES = (
     "Memory is the weights of a part plus the peak size of its tensors.",
     "Sizes that depend on the data are those of the recipe's first picture or input.",
 )
-
-
-def _it(cut: CutText) -> str:
-    return "it" if len(cut.unmarkable) == 1 else "each of them"
 
 
 def _quoted(reference: str) -> str:

@@ -54,16 +54,13 @@ def _submodule(model: torch.nn.Module, path: str, place: str) -> torch.nn.Module
     if path in modules:
         return modules[path]
     siblings = {name for name in modules if name and name.count(".") <= path.count(".")}
+    top = [f"'{name}'" for name in sorted(siblings) if "." not in name]
     raise ExportError.at(
         place,
         f"the model has no module '{path}'",
-        f"at the top are {_listed(name for name in siblings if '.' not in name)}",
+        f"at the top are {', '.join(top) or 'none'}",
         suggestion(path, siblings),
     )
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
 
 
 def _function_owner(mark: Mark, path: str, place: str) -> tuple[Any, str]:

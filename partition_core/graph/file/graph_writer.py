@@ -177,7 +177,8 @@ def _imports(imports: Mapping[str, int]) -> Iterable[bytes]:
 
 
 def _function(function: Function, writer: TensorWriter) -> list[Piece]:
-    if function.message is not None and not _holds_weights(function.graph):
+    holds_weights = any(node.external or node.bodies for node in function.graph)
+    if function.message is not None and not holds_weights:
         return [function.message]
     parts = [(key >> 3, written(key, value)) for key, value in function.rest]
     for node in function.graph:
@@ -191,7 +192,3 @@ def _function(function: Function, writer: TensorWriter) -> list[Piece]:
         if value.info:
             parts.append((at.FUNCTION_INFOS, [sized(at.FUNCTION_INFOS, _info(value))]))
     return in_order(parts)
-
-
-def _holds_weights(graph: Graph) -> bool:
-    return any(node.external or node.bodies for node in graph)

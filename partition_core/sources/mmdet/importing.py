@@ -76,15 +76,12 @@ def _model_config(name: str, root: Path) -> tuple[str, list[str]]:
     path, shipped = Path(os.path.abspath(root / name)), shipped_configs()
     _, is_below, rest = name.rpartition(f"{_CONFIGS}/")
     known = shipped / rest if shipped is not None and is_below else None
-    if known is not None and known.is_file() and (not path.is_file() or _is_same(known, path)):
+    is_shipped = known is not None and known.is_file()
+    if known and is_shipped and (not path.is_file() or known.read_bytes() == path.read_bytes()):
         return rest, [f"model_cfg={name}: taken as '{rest}', which the installed mmdet ships"]
     if path.is_file() and not path.is_relative_to(root):
         return str(path), [f"model_cfg={name}: outside of the project, so named by its full path"]
     return name, []
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    return path.read_bytes() == other.read_bytes()
 
 
 def _schema(root: Path) -> str:

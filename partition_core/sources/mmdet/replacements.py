@@ -37,10 +37,6 @@ def mmdet_rules() -> Iterator[None]:
             yield
 
 
-def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
-    return self
-
-
 def _keys_in_order(self: BaseDataElement) -> list[str]:
     # mmengine keeps the names in a set, whose order differs between processes. A property's value
     # is stored under its name with an underscore.
@@ -60,21 +56,14 @@ def _item(self: InstanceData, item: Any) -> Any:
     return chosen
 
 
-def _min(*values: Any, **options: Any) -> Any:
-    return _symbolic(torch.sym_min, builtins.min, values, options)
+def _of_pairs(symbolic: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    def chosen(*values: Any, **options: Any) -> Any:
+        pair = len(values) == 2 and not options
+        if pair and any(isinstance(value, torch.SymInt) for value in values):
+            return symbolic(*values)
+        return plain(*values, **options)
 
-
-def _max(*values: Any, **options: Any) -> Any:
-    return _symbolic(torch.sym_max, builtins.max, values, options)
-
-
-def _symbolic(
-    symbolic: Callable[..., Any], plain: Callable[..., Any], values: Any, options: Any
-) -> Any:
-    pair = len(values) == 2 and not options
-    if pair and any(isinstance(value, torch.SymInt) for value in values):
-        return symbolic(*values)
-    return plain(*values, **options)
+    return chosen
 
 
 def _len(value: Any) -> Any:
@@ -98,12 +87,12 @@ _RULES = (
     Replacement(InstanceData, "__getitem__", _item),
     Replacement(BaseDataElement, "keys", _keys_in_order),
     # mmengine copies the metadata of a picture, and with a symbolic size the whole trace.
-    Replacement(torch.SymInt, "__deepcopy__", _itself),
+    Replacement(torch.SymInt, "__deepcopy__", lambda self, _memo: self),
 )
 
 _SHADOWS: dict[str, Callable[..., Any]] = {
-    "min": _min,
-    "max": _max,
+    "min": _of_pairs(torch.sym_min, builtins.min),
+    "max": _of_pairs(torch.sym_max, builtins.max),
     "len": _len,
     "range": _range,
 }

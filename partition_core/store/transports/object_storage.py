@@ -6,7 +6,7 @@ For `s3://` these are the variables and files of AWS, such as `AWS_ENDPOINT_URL`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import fsspec
@@ -111,11 +111,10 @@ def _s3(timeout: float) -> dict[str, Any]:
     }
 
 
-def _gs(timeout: float) -> dict[str, Any]:
-    return {"requests_timeout": timeout}
-
-
-_OPTIONS = {"s3": _s3, "gs": _gs}
+_OPTIONS: dict[str, Callable[[float], dict[str, Any]]] = {
+    "s3": _s3,
+    "gs": lambda timeout: {"requests_timeout": timeout},
+}
 
 
 @contextlib.contextmanager

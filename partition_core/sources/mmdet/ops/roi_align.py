@@ -90,15 +90,9 @@ def _needed(weights: torch.Tensor) -> slice:
 
 @roi_align.register_fake
 def _fake_roi_align(
-    input: torch.Tensor,
-    rois: torch.Tensor,
-    height: int,
-    width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    mode: str,
-    aligned: bool,
+    input: torch.Tensor, rois: torch.Tensor, height: int, width: int, *rest: Any
 ) -> torch.Tensor:
+    _scale, sampling_ratio, mode, _aligned = rest
     if mode == "max" and sampling_ratio <= 0:
         raise NotImplementedError(
             "RoIAlign with pool_mode 'max' and sampling_ratio 0 has no form in ONNX; "
