@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 class Run:
     """The builds of the recipes called `names`; None means all.
 
-    Raises RecipeError with everything that is wrong with them. Unless `must_be_right`, wrong
+    Raises RecipeError with everything that is wrong with them. Unless `must_be_valid`, wrong
     recipes are skipped with a warning, and so are files that only look like recipes.
     """
 

@@ -67,8 +67,7 @@ def _repeated_files(draft: Draft) -> Iterator[Problem]:
 
 
 def _detector_marks(draft: Draft) -> Iterator[Problem]:
-    source = draft.tree.get("model", "source")
-    if source is None or source.text != "torch":
+    if draft.source != "torch":
         return
     for on in draft.tree.select("marks", EVERY, "on"):
         if on.text == "detector":
@@ -132,11 +131,15 @@ def _unmarked_tensor(node: Node, reference: MarkReference, mark: Node) -> Iterat
         yield Problem(node.place, what, one_of(names), suggestion(word, names))
 
 
-def _empty_segments(draft: Draft) -> Iterator[Problem]:
+def _segment_ends(draft: Draft) -> Iterator[tuple[Node, Node, Node]]:
     for segment in draft.segments():
         start, end = segment.get("start"), segment.get("end")
-        if start is None or end is None:
-            continue
+        if start is not None and end is not None:
+            yield segment, start, end
+
+
+def _empty_segments(draft: Draft) -> Iterator[Problem]:
+    for _, start, end in _segment_ends(draft):
         meanings = _meanings(start)
         if meanings and meanings == _meanings(end):
             what = "'start' and 'end' are the same, so nothing lies between them"
@@ -145,9 +148,8 @@ def _empty_segments(draft: Draft) -> Iterator[Problem]:
 
 def _reversed_segments(draft: Draft) -> Iterator[Problem]:
     whole = {name for name, mark in draft.marks() if _is_on(mark, "detector")}
-    for segment in draft.segments():
-        start, end = segment.get("start"), segment.get("end")
-        if start is None or end is None or _meanings(start) == _meanings(end):
+    for segment, start, end in _segment_ends(draft):
+        if _meanings(start) == _meanings(end):
             continue
         behind, before = _sides(start, "output"), _sides(end, "input")
         calls = {(reference.mark, reference.call) for reference in (*behind, *before)}

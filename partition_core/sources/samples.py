@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,28 +214,24 @@ def arrays_from_files(
             continue
         if not sample:
             problems.append(problem(place, f"'{file.name}' contains no array", one_of(inputs)))
-        problems += [
-            problem(place, what, expected, remedy)
-            for what, expected, remedy in _misfits(sample, inputs, origin)
-        ]
+        problems += _misfits(place, sample, inputs, origin)
         samples.append(sample)
     ProofError.refuse(problems)
     return samples
 
 
 def _misfits(
-    sample: Arrays, inputs: Mapping[str, TensorType], origin: str
-) -> list[tuple[str, str, str]]:
-    misfits: list[tuple[str, str, str]] = []
+    place: str, sample: Arrays, inputs: Mapping[str, TensorType], origin: str
+) -> Iterator[Problem]:
     for name, array in sample.items():
         expected = inputs.get(name)
         if expected is None:
-            misfits.append((f"unknown input '{name}'", one_of(inputs), suggestion(name, inputs)))
+            what, near = f"unknown input '{name}'", suggestion(name, inputs)
+            yield problem(place, what, one_of(inputs), near)
             continue
         misfit = dims_misfit(name, expected.dims, array.shape, origin)
         if misfit:
-            misfits.append((f"{misfit}, but {list(array.shape)} here", "", ""))
+            yield problem(place, f"{misfit}, but {list(array.shape)} here")
         if expected.dtype and array.dtype != np.dtype(expected.dtype):
             what = f"input '{name}' is {expected.dtype} {origin}, but {array.dtype} here"
-            misfits.append((what, "", ""))
-    return misfits
+            yield problem(place, what)

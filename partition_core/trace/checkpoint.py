@@ -45,9 +45,10 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: st
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
-    missing = [f"no '{name}'" for name in expected if name not in state]
     missing = [
-        text for text in missing if not text.endswith(tuple(f"{w}'" for w in _WITHOUT_EFFECT))
+        f"no '{name}'"
+        for name in expected
+        if name not in state and not name.endswith(_WITHOUT_EFFECT)
     ]
     unknown = [
         f"the model has no '{name}'"

@@ -22,14 +22,13 @@ from partition_core.recipe.values import ExportOptions
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
 from partition_core.trace.float16 import to_float16
-from partition_core.trace.group_norm import onnx_group_norm
 from partition_core.trace.mark_op import (
     complete_marks,
     mark_translation,
     register_mark_schema,
     use_idle_marks,
 )
-from partition_core.trace.opset import op
+from partition_core.trace.opset import onnx_group_norm, op
 from partition_core.trace.questions import NO_ANSWERS, Answers, Decision
 from partition_core.trace.refusals import check_answers, tracing_error
 from partition_core.trace.replaced import replaced

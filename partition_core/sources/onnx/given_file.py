@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +45,6 @@ from partition_core.sources.pinned import pinned_by
 if TYPE_CHECKING:
     from partition_core.base.index_ranges import Ranges
     from partition_core.sources.samples import Sample
-
-Phase = Callable[[str], AbstractContextManager[None]]
-"""Announces a long part of the work, and afterwards how long it took."""
 
 _SIDES: Mapping[str, tuple[Side, ...]] = {
     "tensors": ("input", "output"),
