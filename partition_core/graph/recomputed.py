@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from partition_core.base.wording import counted, large, size_text
+from partition_core.base.wording import counted, first_of, large, size_text
 from partition_core.graph.costs import flops_of, total, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import is_mark, marks_of, unmarked_value
@@ -41,10 +41,14 @@ class Recomputed:
         if self.flops is not None and self.flops >= _LARGE:
             work = [f"{large(self.flops)}FLOPs"]
         work += [f"{size_text(self.weights)} of weights"] if self.weights else []
-        wanted = [f"add {_listed(self.marked)} to its start"] if self.marked else []
-        if self.unmarked:
+        marked, unmarked = (
+            first_of([f"'{name}'" for name in names], _MOST_NAMED)
+            for names in (self.marked, self.unmarked)
+        )
+        wanted = [f"add {marked} to its start"] if marked else []
+        if unmarked:
             them = "it" if len(self.unmarked) == 1 else "them"
-            wanted.append(f"mark {_listed(self.unmarked)} and add {them} to its start")
+            wanted.append(f"mark {unmarked} and add {them} to its start")
         return (
             f"{self.segment} computes {self.nodes} of its {counted(self.of, 'node')} again, which "
             f"{' and '.join(self.before)} computes ({', '.join(work)}): {', and '.join(wanted)}"
@@ -98,8 +102,3 @@ def _borders(scope: Scope, again: set[Node]) -> Iterator[Value]:
         if node not in again and not is_mark(node):
             yield from (v for v in map(unmarked_value, reads(node)) if v.producer in again)
     yield from (item.value for item in scope.outputs if item.value.producer in again)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + more

@@ -86,7 +86,12 @@ def _onnx(plain: Plain) -> Model:
         sha256=model.get("sha256", "").lower(),
         marks=tuple(marks),
         inputs=tuple(
-            FileInput(name, _shape(tensor), _range(tensor), tensor.get("value"))
+            FileInput(
+                name,
+                tuple(tensor["shape"]) if "shape" in tensor else None,
+                _range(tensor),
+                tensor.get("value"),
+            )
             for name, tensor in sorted(plain.get("export", {}).get("inputs", {}).items())
         ),
     )
@@ -131,10 +136,6 @@ def _export(plain: Plain, is_onnx: bool) -> ExportOptions:
         precision=plain.get("precision", "float32"),
         keep_io_types=plain.get("keep_io_types", False),
     )
-
-
-def _shape(plain: Plain) -> tuple[int, ...] | None:
-    return tuple(plain["shape"]) if "shape" in plain else None
 
 
 def _range(plain: Plain) -> Range | None:

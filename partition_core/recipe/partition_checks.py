@@ -147,7 +147,8 @@ def _empty_segments(draft: Draft) -> Iterator[Problem]:
 
 
 def _reversed_segments(draft: Draft) -> Iterator[Problem]:
-    whole = {name for name, mark in draft.marks() if _is_on(mark, "detector")}
+    targets = ((name, mark.get("on")) for name, mark in draft.marks())
+    whole = {name for name, on in targets if on is not None and on.text == "detector"}
     for segment, start, end in _segment_ends(draft):
         if _meanings(start) == _meanings(end):
             continue
@@ -207,11 +208,6 @@ def _sides(references: Node, side: str) -> list[MarkReference]:
     parsed = [parse_reference(node.text or "") for node in references.items]
     same_side = [each for each in parsed if each is not None and each.side == side]
     return same_side if len(same_side) == len(parsed) else []
-
-
-def _is_on(mark: Node, target: str) -> bool:
-    on = mark.get("on")
-    return on is not None and on.text == target
 
 
 def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[Problem]:

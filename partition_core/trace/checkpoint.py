@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from partition_core.base.errors import ExportError
+from partition_core.base.wording import first_of
 from partition_core.recipe.values import Checkpoint
 
 _SHOWN = 5
@@ -55,7 +56,7 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: st
         for name in state
         if name not in expected and not name.startswith(_TRAINING_ONLY)
     ]
-    differences = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
+    differences = [first_of(kind, _SHOWN, "; ") for kind in (wrong, missing, unknown) if kind]
     if differences:
         raise ExportError.at(
             place,
@@ -64,12 +65,6 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: st
             "check that it belongs to this config",
         )
     model.load_state_dict({name: state[name] for name in expected if name in state}, strict=False)
-
-
-def _listed(differences: list[str]) -> str:
-    """Return the first differences of one kind, and how many more there are."""
-    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    return "; ".join(differences[:_SHOWN]) + more
 
 
 def _state(file: Path, named: Checkpoint, place: str) -> dict[str, torch.Tensor]:

@@ -31,8 +31,7 @@ def mark(
     """Return a decorator that makes a function or method the mark `name`.
 
     `inputs` names its parameters (after `self`), by their own names or by position, and `outputs`
-    its results by position;
-    None marks every tensor. A recipe uses the mark after declaring it as
+    its results by position; None marks every tensor. A recipe uses the mark after declaring it as
     `{name: …, decorator: true}`. At any other time the function may be called as usual.
     """
     declared = Mark(

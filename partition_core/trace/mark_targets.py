@@ -22,8 +22,7 @@ def mark_targets(
     """Return, for each target of `marks`, the mark, the owner of a function and its name there.
 
     `model` holds the modules that marks name, and `entry_point` is the target of a mark on all of
-    it.
-    Raises ExportError, all problems at once, for a target that cannot be found.
+    it. Raises ExportError, all problems at once, for a target that cannot be found.
     """
     targets: list[tuple[Mark, Any, str]] = []
     problems: list[Problem] = []

@@ -11,11 +11,9 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from partition_core.base.http_answers import CONNECT_TIMEOUT
 from partition_core.base.wording import one_line
 from partition_core.store.shared import RemoteDownError, RemoteError
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds to establish a connection."""
 
 _CHUNK = 1 << 20
 _FIRST = 1 << 20
