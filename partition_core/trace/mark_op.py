@@ -66,11 +66,10 @@ def register_mark_schema() -> None:
     if onnx.defs.has("Mark", DOMAIN):
         return
     schema = onnx.defs.OpSchema
-    kinds = {
-        **dict.fromkeys(("func", "type", "name"), schema.AttrType.STRING),
-        **dict.fromkeys(("func_id", "id", "dtype"), schema.AttrType.INT),
-        "shape": schema.AttrType.INTS,
-    }
+    # A node has its attributes in the order of the schema's.
+    kinds = dict.fromkeys(MARK_ATTRIBUTES, schema.AttrType.INT)
+    kinds |= dict.fromkeys(("func", "type", "name"), schema.AttrType.STRING)
+    kinds["shape"] = schema.AttrType.INTS
     onnx.defs.register_schema(
         schema(
             "Mark",
