@@ -17,6 +17,7 @@ import logging
 import os
 import runpy
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -85,18 +86,39 @@ class Server:
             self._is_prepared = True
         child = os.fork()
         if child == 0:
-            _run(json.loads(message), output)
+            _start(asking, json.loads(message), output)
         os.close(output)
         ended = os.pidfd_open(child)
         answer = functools.partial(self._answer, asking, child, ended)
         self._choice.register(ended, selectors.EVENT_READ, answer)
 
     def _answer(self, asking: socket.socket, child: int, ended: int) -> None:
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        found = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        status = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
         self._choice.unregister(ended)
         os.close(ended)
-        with asking, contextlib.suppress(BrokenPipeError):
+        # Whoever asked may send it signals until it has heard of its end, as a parent may.
+        forget = functools.partial(self._forget, asking, child)
+        self._choice.register(asking, selectors.EVENT_READ, forget)
+        with contextlib.suppress(BrokenPipeError):
             asking.sendall(str(status).encode())
+
+    def _forget(self, asking: socket.socket, child: int) -> None:
+        self._choice.unregister(asking)
+        asking.close()
+        os.waitpid(child, 0)
+
+
+def _start(asking: socket.socket, asked: dict[str, Any], output: int) -> NoReturn:
+    """Be a process like one that a shell starts, tell which, and run what is asked for."""
+    if asked["leads"]:
+        os.setsid()
+    # A shell that runs the tests in the background ignores interruptions, nohup a hang-up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    asking.sendall(str(os.getpid()).encode())
+    _run(asked, output)
 
 
 def _run(asked: dict[str, Any], output: int) -> NoReturn:
