@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from partition_core.build.own_code import PACKAGE, code_files
 from partition_core.build.steps import STEPS as STEP_TABLE
+from tests.forks import run_forked
 from tests.onnx_source.files import detector
 from tests.onnx_source.projects import TWO
 from tests.projects import RECIPE, SMALL_DETECTOR, Scratch
@@ -83,20 +82,13 @@ class Recorded:
 
 
 def carried_out(scratch: Scratch, recipe: str, step: str, what: str, folder: Path) -> Recorded:
-    """Carry out a step in a process of its own that records what it runs."""
+    """Carry out a step in a process of its own that records what it runs, with or without torch."""
     scratch.environment["PYTHONPATH"] = f"{scratch.package_root}:{RECORDER}"
     scratch.environment["PARTITION_CORE_REPORT"] = "1"
     folder.mkdir()
     arguments = (str(scratch.folder), recipe, step, str(folder), what)
-    run = subprocess.run(
-        [sys.executable, "-m", "carry_out", *arguments],
-        cwd=scratch.folder,
-        env=scratch.variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    kind = "onnx" if recipe == "file" else "torch"
+    run = run_forked(kind, ["carry_out", *arguments], scratch.folder, scratch.variables())
     assert run.returncode == 0, run.stdout
     processes = [json.loads(path.read_bytes()) for path in folder.glob("*.json")]
     return Recorded(
