@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import inspect
 import io
 import json
 import logging
@@ -22,13 +23,16 @@ import socket
 import sys
 import threading
 import traceback
+import types
 import warnings
 from typing import Any, NoReturn
 
+ANY = ("onnx", "onnxruntime", "jsonschema", "doit.doit_cmd", "yaml", "filelock")
 MODULES = {
-    "onnx": ("onnx", "onnxruntime", "jsonschema", "doit.doit_cmd", "yaml", "filelock"),
+    "onnx": ANY,
     "torch": (
-        *("torch", "torch._dynamo", "onnx", "onnxruntime", "onnxscript", "jsonschema", "networkx"),
+        *ANY,
+        *("torch", "torch._dynamo", "onnxscript", "networkx"),
         *("mmengine.runner", "mmcv.transforms", "matplotlib.pyplot", "scipy.optimize"),
     ),
 }
@@ -41,10 +45,25 @@ def prepare(kind: str) -> None:
         warnings.simplefilter("ignore")
         for name in MODULES[kind]:
             importlib.import_module(name)
+        _prepare_doit()
         if kind == "torch":
             _prepare_exports()
     gc.collect()
     gc.freeze()
+
+
+def _prepare_doit() -> None:
+    """Let doit have its plugins, and read no source for the lines that functions begin on."""
+    plugins: Any = importlib.import_module("doit.plugin")
+    plugins.entry_points = functools.cache(plugins.entry_points)
+    for category in ("COMMAND", "BACKEND", "REPORTER"):
+        plugins.entry_points(group=f"doit.{category}")
+    loader: Any = importlib.import_module("doit.loader")
+
+    def lines(function: Any) -> tuple[None, int]:
+        return None, inspect.unwrap(function).__code__.co_firstlineno
+
+    loader.inspect = types.SimpleNamespace(**{**vars(inspect), "getsourcelines": lines})
 
 
 def _prepare_exports() -> None:
