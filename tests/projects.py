@@ -226,7 +226,11 @@ class Scratch:
 
     def _can_be_forked(self) -> bool:
         """Return whether a fork of a Python that has imported much is what doit would start in."""
-        changed = {name for name in self.environment if name.startswith(("PYTHON", "OMP_"))}
+        changed = {
+            name
+            for name, value in self.environment.items()
+            if name.startswith(("PYTHON", "OMP_")) and os.environ.get(name) != value
+        }
         # Only torch asks for the other one when it is imported.
         known = {"PYTHONPATH"} | ({"OMP_NUM_THREADS"} if self.imports == "onnx" else set())
         return self.is_forked and changed <= known and has_forks()

@@ -25,8 +25,8 @@ from tests.projects import FileScratch, Scratch, steps, tiny_file
 
 from .leftovers import entries, finished
 
-KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "16"))
-STORM_KILLS = int(os.environ.get("PARTITION_CORE_STORM_KILLS", "6"))
+KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "12"))
+STORM_KILLS = int(os.environ.get("PARTITION_CORE_STORM_KILLS", "4"))
 STEPS = ("export", "cut body.onnx", "cut tail.onnx", "prove")
 
 
