@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +71,30 @@ def test_a_command_says_the_same_and_ends_with_the_same_status(
     ended, expected = forked.doit(*arguments), users.doit(*arguments)
     assert (ended.returncode, ended.stdout) == (expected.returncode, expected.stdout)
     assert expected.stdout
+
+
+def test_what_is_started_leads_a_group_and_ends_by_the_signals_that_it_gets(
+    scratch: FileScratch,
+) -> None:
+    (scratch.folder / "dodo.py").write_text("print('ready', flush=True)\nimport signal\n")
+    with (scratch.folder / "dodo.py").open("a") as file:
+        file.write("print(signal.getsignal(signal.SIGINT), flush=True)\nsignal.pause()\n")
+    said = []
+    for kind in (True, False):
+        scratch.is_forked = kind
+        with scratch.start("list") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            said.append(re.sub("0x.*", "", process.stdout.readline()))
+            assert process.poll() is None
+            assert os.getpgid(process.pid) == os.getsid(process.pid) == process.pid
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0)
+            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)  # it is there until its end was heard of
+            assert process.communicate(timeout=60)[0] == ""
+            assert process.poll() == process.returncode == -signal.SIGKILL
+    assert said[0] == said[1]
 
 
 def test_python_is_customized_as_when_it_starts(scratch: FileScratch, tmp_path: Path) -> None:
