@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.forks import ADDRESS, forking
+from tests.forks import forking
 from tests.groups import ByFixture
 from tests.native import native_code_in_this_process
 from tests.needs import COSTLY, ROOT, has_quick, is_quick, needs
@@ -58,12 +58,6 @@ def one_registry() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registries.ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
         yield
-
-
-@pytest.fixture
-def new_pythons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let doit start as a user starts it: for tests of what a build notices of imports."""
-    monkeypatch.delenv(ADDRESS, raising=False)
 
 
 @pytest.fixture(scope="session")
