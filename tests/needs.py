@@ -21,7 +21,7 @@ NEEDS = {
 """For each marker what a module imports, itself or by another one of the tests, that has it."""
 
 COSTLY = {
-    "tests/mmdet/test_questions_other_side.py": 220,
+    "tests/mmdet/test_questions_other_side.py": 180,
     "tests/scenario/test_two_stage.py": 110,
     "tests/scenario/test_rebuilding.py": 90,
     "tests/scenario/test_policies.py": 80,
@@ -29,13 +29,13 @@ COSTLY = {
     "tests/scenario/test_random_kills.py": 70,
     "tests/scenario/test_staleness.py": 70,
     "tests/running/test_gray_detector.py": 60,
-    "tests/running/test_odd_pictures.py": 60,
+    "tests/running/test_odd_pictures.py": 40,
     "tests/scenario/test_interruptions.py": 60,
     "tests/scenario/test_random_signals.py": 50,
     "tests/own_code/test_steps.py": 50,
-    "tests/running/test_commands.py": 50,
-    "tests/cutting/test_backend_models.py": 40,
-    "tests/mmdet/test_detector.py": 40,
+    "tests/running/test_commands.py": 40,
+    "tests/cutting/test_backend_models.py": 30,
+    "tests/mmdet/test_detector.py": 30,
     "tests/mmdet/test_families.py": 40,
     "tests/checkpoints/test_mmdet_checkpoint.py": 40,
     "tests/onnx_source/test_marking_models.py": 30,
