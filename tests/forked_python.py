@@ -72,10 +72,30 @@ def _prepare_exports() -> None:
     registries: Any = importlib.import_module("torch.onnx._internal.exporter._registration")
     read = registries.ONNXRegistry.from_torchlib
     registries.ONNXRegistry.from_torchlib = staticmethod(functools.cache(read))
+    match_sooner()
     logging.disable(logging.WARNING)
     with contextlib.redirect_stdout(io.StringIO()):
         torch.onnx.export(torch.nn.ReLU(), (torch.ones(1),), dynamo=True)
     logging.disable(logging.NOTSET)
+
+
+def match_sooner() -> None:
+    """Let onnxscript look at a node before it lists the whole graph to match others with it.
+
+    For each rule that replaces several nodes it does so at each node: half of an export's time.
+    """
+    matching: Any = importlib.import_module("onnxscript.rewriter._matcher")
+    basics: Any = importlib.import_module("onnxscript.rewriter._basics")
+    plain = matching.SimplePatternMatcher.match
+
+    @functools.wraps(plain)
+    def match(self: Any, model: Any, graph: Any, node: Any, **options: Any) -> Any:
+        first = self.pattern.output_nodes[0]
+        if first.op.matches(node.op_type) and first.domain.matches(node.domain):
+            return plain(self, model, graph, node, **options)
+        return basics.MatchResult().fail("another operator")
+
+    matching.SimplePatternMatcher.match = match
 
 
 class Server:
