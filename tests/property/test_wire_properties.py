@@ -29,7 +29,7 @@ from partition_core.graph.file.wire import (
 from tests.cutting.support import content_of as file_of
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 words = st.text(max_size=200)
 numbers = st.integers(-(2**63), 2**63 - 1)

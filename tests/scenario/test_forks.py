@@ -18,7 +18,13 @@ from tests.projects import FileScratch, Scratch, copied
 Pair = tuple[tuple[Scratch, str], tuple[Scratch, str]]
 
 
-@pytest.fixture(scope="module", params=[(Scratch, "tiny_store"), (FileScratch, "file_store")])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((Scratch, "tiny_store"), marks=pytest.mark.thorough),
+        (FileScratch, "file_store"),
+    ],
+)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """A project that was built in a fork, and one as a user does; with what was said.
 

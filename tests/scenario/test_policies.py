@@ -13,13 +13,13 @@ import onnxruntime
 import pytest
 
 from partition_core.sources.mmdet.importing import import_mmdeploy
-from tests.projects import Scratch
+from tests.projects import SMALL_DETECTOR, Scratch
 
 thorough = pytest.mark.thorough
-YOLOV3 = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
 DETR = "detr/detr_r18_8xb2-500e_coco.py"
 SMALL_DETR = "{model.encoder.num_layers: 1, model.decoder.num_layers: 1}"
 FILES = {
+    "small.py": SMALL_DETECTOR,
     "retina.py": """
 _base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 model = dict(bbox_head=dict(stacked_convs=1), test_cfg=dict(nms_pre=100, max_per_img=30))
@@ -62,7 +62,7 @@ IMPORTED = {
 }
 WRITTEN = {
     "backbone_head": recipe("backbone_head", DETR, "[1, 3, 96, 96]", SMALL_DETR),
-    "no_postprocess": recipe("no_postprocess", YOLOV3, "[2, 3, 96, 96]"),
+    "no_postprocess": recipe("no_postprocess", "small.py", "[2, 3, 64, 64]"),
 }
 RECIPES = ("no_postprocess", *IMPORTED, "backbone_head")
 TWO_PICTURES = ("two_stage", "no_postprocess")
@@ -204,7 +204,7 @@ def test_without_post_processing_the_maps_of_both_pictures_are_left(project: Scr
     told = manifest(project, "no_postprocess")
     (segment,) = told["segments"]
     assert [tensor["dims"] for tensor in segment["outputs"]] == [
-        [2, 255, 3, 3], [2, 255, 6, 6], [2, 255, 12, 12]]  # fmt: skip
+        [2, 3, 16, 16], [2, 4, 16, 16]]  # fmt: skip
     (uncovered,) = {tuple(told["coverage"]["uncovered"])}
     assert len(uncovered) > 50
 

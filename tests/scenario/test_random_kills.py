@@ -170,12 +170,10 @@ def of_number(recipe: str, number: int, name: str) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "patience", "kills"),
-    [
-        (FileScratch, 1.0, 2),
-        pytest.param(Scratch, 3.0, STORM_KILLS, marks=pytest.mark.thorough),
-    ],
+    [(FileScratch, 1.0, 2), (Scratch, 3.0, STORM_KILLS)],
     ids=["file", "torch"],
 )
+@pytest.mark.thorough
 def test_eight_builds_at_once_with_kills_work_once_and_agree(
     tmp_path: Path, kind: type[Scratch], patience: float, kills: int
 ) -> None:
