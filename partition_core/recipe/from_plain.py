@@ -48,7 +48,7 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
         name=name,
         model=_onnx(plain) if is_onnx else _MODELS[model["source"]](model),
         export=_file_export(plain.get("export", {})) if is_onnx else _export(plain["export"]),
-        marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
+        marks=() if is_onnx else tuple(_mark(mark) for mark in plain.get("marks", ())),
         partition=_partition(plain["partition"]),
         proof=_proof(plain.get("proof", {})),
     )
@@ -193,7 +193,8 @@ def _partition(plain: Plain) -> Partition:
     if "segments" not in plain:
         start, end = (_reference("from:input"),), (_reference("to:output"),)
         return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
-    return Partition(plain["type"], tuple(_segment(segment) for segment in plain["segments"]))
+    segments = tuple(_segment(segment) for segment in plain["segments"])
+    return Partition(plain["type"], segments, plain.get("cut"))
 
 
 def _segment(plain: Plain) -> Segment:

@@ -33,8 +33,13 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
         )
     form = EXPORT_FORMS[recipe.export.weights]
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
+
+    def write(path: Path) -> list[Path]:
+        with in_recipe(job.file):
+            return save_traced(traced.model, path, form, recipe.partition.cut)
+
     return Exported(
-        lambda path: save_traced(traced.model, path, form),
+        write,
         traced.recording,
         {**traced.notes, **digest},
         traced.classes,
