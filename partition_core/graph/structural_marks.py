@@ -43,7 +43,7 @@ def structural_marks(model: Model, cut: Cut, at: str = _AT) -> MarkTable:
         ("postprocess", "output", tail.outputs),
     ]
     named = [
-        NamedTensor(mark, side, (value.name,), value.name, at)
+        NamedTensor(mark, side, tuple(value.name.split(".")), value.name, at)
         for mark, side, values in sides
         for value in values
     ]

@@ -90,12 +90,19 @@ def _add_layers(
 
 
 def _add_sizes(graph: Graph, constants: Constants, network: set[Node]) -> None:
-    """Add what reads only the size of a value of the network: else all of it would cross."""
-    for node in graph:
-        if node in network or node.op_type not in _SIZES or node.domain:
+    """Add what reads only the size of a value that would cross for nothing else."""
+    sizes = [node for node in graph if node not in network and _is_size(node)]
+    crossing = {
+        value
+        for node in graph
+        if node not in network and not _is_size(node)
+        for value in map(unmarked_value, reads(node))
+    }
+    for node in sizes:
+        value = None if node.inputs[0] is None else unmarked_value(node.inputs[0])
+        if value is None or value in crossing or value in constants:
             continue
-        maker = None if node.inputs[0] is None else node.inputs[0].producer
-        if maker is not None and maker in network and node.inputs[0] not in constants:
+        if value.producer in network:
             network.add(node)
 
 
