@@ -1,4 +1,4 @@
-"""Puts marks where the structure of a model says that its post-processing begins."""
+"""Puts marks where the structure of a model says that its heads or its post-processing begin."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from partition_core.base.errors import CutError, quoted
 from partition_core.graph.constants import Constants, constants_of
 from partition_core.graph.costs import TypeOf, types_of
+from partition_core.graph.features import features_of
 from partition_core.graph.file.graph import Graph, Model, Node, Value
 from partition_core.graph.file.value_type import DTYPES
 from partition_core.graph.learned import Operators, operators_of
 from partition_core.graph.marks import MarkTable, is_mark, unmarked_value
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
-from partition_core.graph.tail import Tail, before, tail_of
+from partition_core.graph.tail import Tail, before, between, tail_of
 from partition_core.graph.walk import reads
 from partition_core.recipe.mark_reference import Side
 from partition_core.recipe.values import Cut
 
 _AT = "partition.type"
 _MOST_LISTED = 12
-_IS_JOINED: Mapping[Cut, bool] = {"joined_heads": True, "raw_heads": False}
 
 
 def structural_marks(model: Model, cut: Cut, at: str = _AT) -> MarkTable:
-    """Return the marks `network`, `postprocess` and `model` of a model, whose nodes are in order.
+    """Return the marks `front`, `tail` and `model` of a model, whose nodes are in order.
 
-    `network` has what the operators with weights read of the model's inputs, and what they give;
-    `postprocess` what the rest reads and gives; `model` all inputs. Raises CutError, with what
-    could be cut instead, where the structure does not decide.
+    `front` has the inputs of the model that the part in front of the cut reads, and what crosses;
+    `tail` what the rest reads and gives; `model` all inputs. Raises CutError, with what could be
+    cut instead, where the structure does not decide.
     """
     constants = constants_of(model)
     operators = operators_of(model, constants)
-    tail = tail_of(model.graph, operators, constants, _IS_JOINED[cut])
+    tail = tail_of(model.graph, operators, constants, is_joined=cut == "joined_heads")
     _check(model, operators, constants, tail, at)
+    if cut == "features":
+        tail = _behind_features(model, operators, constants, tail, at)
     inputs = [value for value in model.graph.inputs if value.tensor is None]
     read = {value for node in tail.nodes for value in _unmarked_reads(node)}
     sides: list[tuple[str, Side, Iterable[Value]]] = [
         ("model", "input", inputs),
-        ("network", "input", tail.inputs),
-        ("network", "output", tail.heads),
-        ("postprocess", "input", (*(v for v in tail.heads if v in read), *tail.others)),
-        ("postprocess", "output", tail.outputs),
+        ("front", "input", tail.inputs),
+        ("front", "output", tail.heads),
+        ("tail", "input", (*(v for v in tail.heads if v in read), *tail.others)),
+        ("tail", "output", tail.outputs),
     ]
     named = [
         NamedTensor(mark, side, tuple(value.name.split(".")), value.name, at)
@@ -48,6 +50,21 @@ def structural_marks(model: Model, cut: Cut, at: str = _AT) -> MarkTable:
         for value in values
     ]
     return marks_by_name(model, named)
+
+
+def _behind_features(
+    model: Model, operators: Operators, constants: Constants, tail: Tail, at: str
+) -> Tail:
+    """Return what lies behind the features of a model, whose post-processing is `tail`."""
+    graph = model.graph
+    features = features_of(graph, tail.heads, operators.learned, constants)
+    makers = [value.producer for value in features if value.producer is not None]
+    behind = between(graph, constants, before(graph, makers))
+    if not features or set(behind.heads) != set(features):
+        what = "the heads of the model are no towers of convolutions that share a map at each scale"
+        expected = "so its structure does not say where they begin"
+        raise CutError.at(at, what, expected, _candidates(model, [("behind the heads", tail)]))
+    return behind
 
 
 def _unmarked_reads(node: Node) -> Iterator[Value]:

@@ -50,7 +50,7 @@ def tail_of(
     _add_sizes(graph, constants, network)
     if is_joined:
         _add_joins(graph, constants, network)
-    return _between(graph, constants, network)
+    return between(graph, constants, network)
 
 
 def before(graph: Graph, nodes: Collection[Node]) -> set[Node]:
@@ -119,8 +119,8 @@ def _add_joins(graph: Graph, constants: Constants, network: set[Node]) -> None:
             joined.add(node)
             made.update(node.outputs)
     _remove_last_arranging(graph, constants, network, joined)
-    one_by_one = _between(graph, constants, network).heads
-    if len(_between(graph, constants, joined).heads) < len(one_by_one):
+    one_by_one = between(graph, constants, network).heads
+    if len(between(graph, constants, joined).heads) < len(one_by_one):
         network |= joined
 
 
@@ -138,7 +138,8 @@ def _remove_last_arranging(
             joined.remove(node)
 
 
-def _between(graph: Graph, constants: Constants, network: set[Node]) -> Tail:
+def between(graph: Graph, constants: Constants, network: Collection[Node]) -> Tail:
+    """Return what lies behind the nodes `network` of a graph, to which nothing of it leads back."""
     heads: dict[Value, None] = {}
     others: dict[Value, None] = {}
     inputs: dict[Value, None] = {}

@@ -19,11 +19,12 @@ MasksForm = Literal["probabilities", "pasted"]
 Precision = Literal["float32", "float16"]
 """The dtype that a model computes in where it has the choice."""
 
-Cut = Literal["joined_heads", "raw_heads"]
-"""Where the structure of a model puts the marks of `STRUCTURAL_MARKS`: behind the last operators
-with weights, where the model joins what they give, or before."""
+Cut = Literal["features", "joined_heads", "raw_heads"]
+"""Where the structure of a model puts the marks of `STRUCTURAL_MARKS`: at the maps that the heads
+of a detector share; behind the last operators with weights, where the model joins what they give;
+or before that."""
 
-STRUCTURAL_MARKS = ("network", "postprocess", "model")
+STRUCTURAL_MARKS = ("front", "tail", "model")
 
 Element = bool | int | float
 """One element of an input."""

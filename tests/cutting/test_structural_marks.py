@@ -201,10 +201,10 @@ def names(model: onnx.ModelProto, folder: Path, mark: str, side: str, cut: Cut) 
 def test_the_network_ends_behind_its_last_weights(row: str, tmp_path: Path) -> None:
     nodes, weights, heads = ROWS[row]
     model = parsed(nodes, weights)
-    assert names(model, tmp_path, "network", "output", "raw_heads") == heads
-    assert names(model, tmp_path, "postprocess", "input", "raw_heads") == heads
-    assert names(model, tmp_path, "network", "input", "raw_heads") == ["x"]
-    assert names(model, tmp_path, "postprocess", "output", "raw_heads") == ["y"]
+    assert names(model, tmp_path, "front", "output", "raw_heads") == heads
+    assert names(model, tmp_path, "tail", "input", "raw_heads") == heads
+    assert names(model, tmp_path, "front", "input", "raw_heads") == ["x"]
+    assert names(model, tmp_path, "tail", "output", "raw_heads") == ["y"]
 
 
 LAYER = """
@@ -227,7 +227,7 @@ def test_a_function_has_weights_if_it_is_given_some(
 ) -> None:
     weights: Weights = {"w": (4, 3, 3, 3), "zero": np.array([0]), "one": np.array([1])}
     model = parsed(nodes, weights, functions=LAYER)
-    assert names(model, tmp_path, "network", "output", "raw_heads") == heads
+    assert names(model, tmp_path, "front", "output", "raw_heads") == heads
 
 
 TWO_SCALES = (
@@ -252,8 +252,8 @@ def test_heads_that_are_only_joined_cross_as_the_model_joins_them(
     tail: str, heads: list[str], tmp_path: Path
 ) -> None:
     model = parsed(TWO_SCALES + tail, SCALES)
-    assert names(model, tmp_path, "network", "output", "joined_heads") == heads
-    assert names(model, tmp_path, "network", "output", "raw_heads") == ["a", "b"]
+    assert names(model, tmp_path, "front", "output", "joined_heads") == heads
+    assert names(model, tmp_path, "front", "output", "raw_heads") == ["a", "b"]
 
 
 def test_inputs_go_to_the_part_that_reads_them(tmp_path: Path) -> None:
@@ -263,9 +263,9 @@ def test_inputs_go_to_the_part_that_reads_them(tmp_path: Path) -> None:
         inputs="float[1,3,8,8] x, float[1] size",
         outputs="float[N] y, float[1] z",
     )
-    assert names(model, tmp_path, "network", "input", "raw_heads") == ["x"]
-    assert names(model, tmp_path, "postprocess", "input", "raw_heads") == ["c", "size"]
-    assert names(model, tmp_path, "postprocess", "output", "raw_heads") == ["y", "z"]
+    assert names(model, tmp_path, "front", "input", "raw_heads") == ["x"]
+    assert names(model, tmp_path, "tail", "input", "raw_heads") == ["c", "size"]
+    assert names(model, tmp_path, "tail", "output", "raw_heads") == ["y", "z"]
     assert names(model, tmp_path, "model", "input", "raw_heads") == ["x", "size"]
 
 
@@ -275,9 +275,77 @@ def test_an_output_of_the_network_is_one_of_the_model_too(tmp_path: Path) -> Non
         {**W, "v": (2, 4, 1, 1)},
         outputs="float[N] y, float[N] z",
     )
-    assert names(model, tmp_path, "network", "output", "raw_heads") == ["c", "z"]
-    assert names(model, tmp_path, "postprocess", "input", "raw_heads") == ["c"]
-    assert names(model, tmp_path, "postprocess", "output", "raw_heads") == ["y"]
+    assert names(model, tmp_path, "front", "output", "raw_heads") == ["c", "z"]
+    assert names(model, tmp_path, "tail", "input", "raw_heads") == ["c"]
+    assert names(model, tmp_path, "tail", "output", "raw_heads") == ["y"]
+
+
+CLASS, BOX = "k{0} = Conv({1}, t{0}) l{0} = Relu(k{0}) c{0} = Conv(l{0}, v)", "b{0} = Conv({1}, v)"
+SILU = "g{0} = Sigmoid({1}) s{0} = Mul({1}, g{0}) "
+JOIN = " y = Concat<axis=1>({}) z = Sigmoid(y)"
+TOWERS: Weights = {
+    "p": (4, 3, 1, 1),
+    "q": (4, 4, 2, 2),
+    "t0": (4, 4, 1, 1),
+    "t1": (4, 4, 1, 1),
+    "v": (4, 4, 1, 1),
+}
+DENSE: dict[str, tuple[str, list[str]]] = {
+    "two towers for each scale": (
+        "p0 = Conv(x, p) p1 = Conv<strides=[2,2]>(p0, q) "
+        + CLASS.format(0, "p0") + " " + BOX.format(0, "p0") + " "
+        + CLASS.format(1, "p1") + " " + BOX.format(1, "p1") + " "
+        "f0 = Flatten<axis=1>(c0) f1 = Flatten<axis=1>(b0) f2 = Flatten<axis=1>(c1) "
+        "f3 = Flatten<axis=1>(b1)" + JOIN.format("f0, f1, f2, f3"),
+        ["p0", "p1"],
+    ),
+    "a layer of the neck that only the last scale reads": (
+        "p0 = Conv(x, p) n = Conv<strides=[2,2]>(p0, q) r = Relu(n) o = Add(r, n) p1 = Conv(o, v) "
+        + CLASS.format(0, "p0") + " " + BOX.format(0, "p0") + " "
+        + CLASS.format(1, "p1") + " " + BOX.format(1, "p1") + " "
+        "f0 = Flatten<axis=1>(c0) f1 = Flatten<axis=1>(b0) f2 = Flatten<axis=1>(c1) "
+        "f3 = Flatten<axis=1>(b1)" + JOIN.format("f0, f1, f2, f3"),
+        ["p0", "p1"],
+    ),
+    "branches that part twice, with SiLU": (
+        "p0 = Conv(x, p) "
+        + SILU.format(0, "p0") + CLASS.format(0, "s0") + " u = Conv(s0, v) "
+        + SILU.format(1, "u") + "b = Conv(s1, v) o = Conv(s1, v) "
+        "f0 = Flatten<axis=1>(c0) f1 = Flatten<axis=1>(b) f2 = Flatten<axis=1>(o)"
+        + JOIN.format("f0, f1, f2"),
+        ["s0"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DENSE)
+def test_features_are_the_maps_that_the_towers_of_a_scale_share(case: str, tmp_path: Path) -> None:
+    nodes, features = DENSE[case]
+    model = parsed(nodes, TOWERS, outputs="float[N] z")
+    assert names(model, tmp_path, "front", "output", "features") == features
+    assert names(model, tmp_path, "tail", "input", "features") == features
+    assert names(model, tmp_path, "tail", "output", "features") == ["z"]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "p0 = Conv(x, p) p1 = Conv<strides=[2,2]>(p0, q) c = Conv(p0, v) d = Conv(p1, v) "
+        "f0 = Flatten<axis=1>(c) f1 = Flatten<axis=1>(d)" + JOIN.format("f0, f1"),
+        "r = Reshape(x, rows) a = MatMul(r, m) c = MatMul(a, m) d = MatMul(a, m)"
+        + JOIN.format("c, d"),
+    ],
+    ids=["one head for each scale", "no maps"],
+)
+def test_heads_that_share_no_maps_are_refused(nodes: str, tmp_path: Path) -> None:
+    weights: Weights = {**TOWERS, "rows": np.array([1, 24, 8]), "m": (8, 8)}
+    with pytest.raises(CutError) as refused:
+        names(parsed(nodes, weights, outputs="float[N] z"), tmp_path, "front", "output", "features")
+    assert str(refused.value).startswith(
+        "partition.type: the heads of the model are no towers of convolutions that share a map at "
+        "each scale; so its structure does not say where they begin; choose behind the heads: "
+        "`partition: {save_file: network.onnx, from: ['x'], to: ['c', 'd']}` ('c' is float32 "
+    )
 
 
 REFUSED: dict[str, tuple[str, Weights, str]] = {
@@ -322,7 +390,7 @@ def test_what_the_structure_does_not_decide_is_refused_with_what_could_be_cut(
 ) -> None:
     nodes, weights, message = REFUSED[case]
     with pytest.raises(CutError) as refused:
-        names(parsed(nodes, weights), tmp_path, "network", "output", "joined_heads")
+        names(parsed(nodes, weights), tmp_path, "front", "output", "joined_heads")
     assert str(refused.value) == message
 
 
@@ -331,4 +399,4 @@ def test_a_suppression_that_no_runtime_here_has_is_post_processing(
     plugin: str, tmp_path: Path
 ) -> None:
     model = parsed(f"{CONV} s = Sigmoid(c) y = {plugin}(s, c, anchors)", {**W, "anchors": (64, 4)})
-    assert names(model, tmp_path, "network", "output", "raw_heads") == ["c"]
+    assert names(model, tmp_path, "front", "output", "raw_heads") == ["c"]

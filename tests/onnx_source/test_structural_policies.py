@@ -92,7 +92,7 @@ def test_segments_of_the_recipe_s_own_refer_to_what_the_structure_marks(
         "  type: mine\n"
         "  cut: raw_heads\n"
         "  segments:\n"
-        "    - {save_file: small.onnx, start: ['network:input'], end: ['network:output.b']}\n"
+        "    - {save_file: small.onnx, start: ['front:input'], end: ['front:output.b']}\n"
     )
     project.built("build", "recipe=x")
     segment = onnx.load(project.folder / "build" / "x" / "small.onnx")
@@ -113,7 +113,8 @@ def test_a_policy_for_mmdet_is_refused_with_those_that_fit(project: Project) -> 
     project.recipe(ONE_LINE % "two_stage")
     assert project.told() == [
         "recipes/x.yaml:2: partition.type: policy 'two_stage' refers to functions of mmdet; "
-        "expected one of 'no_postprocess', 'raw_heads'; choose one, or write 'segments'"
+        "expected one of 'backbone_head', 'no_postprocess', 'raw_heads'; choose one, or write "
+        "'segments'"
     ]
 
 
@@ -121,10 +122,10 @@ def test_the_structure_s_marks_have_names_of_their_own(project: Project) -> None
     project.recipe(
         "model: {source: onnx, path: detector.onnx}\n"
         "marks:\n"
-        "  - {name: network, tensors: [conv_1]}\n"
+        "  - {name: front, tensors: [conv_1]}\n"
         "partition: {type: raw_heads}\n"
     )
     assert project.told() == [
-        "recipes/x.yaml:3: marks[0].name: 'network' is the name of a mark that the policy puts by "
+        "recipes/x.yaml:3: marks[0].name: 'front' is the name of a mark that the policy puts by "
         "structure; rename it"
     ]
