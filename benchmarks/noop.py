@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 from partition_core.build.dependencies.labels import in_order
-from partition_core.build.note_forms import REFERS
+from partition_core.build.note_checks import REFERS
 from partition_core.build.plan import Plan
 from partition_core.build.project import Project
 from partition_core.build.publish import publish

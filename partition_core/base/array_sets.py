@@ -56,9 +56,6 @@ def _plain(item: Any) -> Array:
 
 def _value(form: tuple[bool, list[str]], arrays: Iterator[Array]) -> Any:
     is_list, dtypes = form
-    items = [_typed(next(arrays), dtype) for dtype in dtypes]
+    raw = [(next(arrays), dtype) for dtype in dtypes]
+    items = [array.view(named_dtype(dtype).numpy()) if dtype else array for array, dtype in raw]
     return items if is_list else items[0]
-
-
-def _typed(array: Array, dtype: str) -> Array:
-    return array.view(named_dtype(dtype).numpy()) if dtype else array

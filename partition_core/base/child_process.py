@@ -95,11 +95,7 @@ def limited_memory(most_bytes: int | None = None) -> Iterator[None]:
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_AS)
-    most = _own_size() + free
-    if before[1] != resource.RLIM_INFINITY:
-        most = min(most, before[1])
-    if before[0] != resource.RLIM_INFINITY:
-        most = min(most, before[0])
+    most = min([_own_size() + free, *(n for n in before if n != resource.RLIM_INFINITY)])
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
         yield

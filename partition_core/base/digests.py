@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 from partition_core.base.disk import Digest, file_digest, write_memory
@@ -79,14 +80,10 @@ class Digests:
 
         That changes only its ctime.
         """
-        before = path.stat()
+        content = attrgetter("st_ino", "st_size", "st_mtime_ns")
+        before = content(path.stat())
         yield
-        after = path.stat()
-        if (before.st_ino, before.st_size, before.st_mtime_ns) == (
-            after.st_ino,
-            after.st_size,
-            after.st_mtime_ns,
-        ):
+        if content(path.stat()) == before:
             self.learn(path, digest)
 
     def _remember(self, name: str, stamp: str, digest: Digest) -> None:

@@ -49,6 +49,12 @@ class PartitionError(Exception):
         """Return the error with one problem (`problem`)."""
         return cls(problem(where, what, expected, remedy))
 
+    @classmethod
+    def refuse(cls, problems: Iterable[Problem]) -> None:
+        """Raise the error if there are any problems."""
+        if found := tuple(problems):
+            raise cls(*found)
+
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 
@@ -104,7 +110,8 @@ def disk_problem(error: OSError) -> Problem:
 def quoted(text: str) -> str:
     """Return the text between single quotes, on one line and of bounded length."""
     shown = text if len(text) <= 80 else text[:77] + "..."
-    return "'" + "".join(char if char.isprintable() else _escaped(char) for char in shown) + "'"
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return f"'{''.join(escaped)}'"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -125,7 +132,3 @@ def one_of(known: Iterable[str]) -> str:
     """Return `expected one of 'a', 'b'`, the names sorted, for the middle of a message."""
     names = ", ".join(quoted(name) for name in sorted(known))
     return f"expected one of {names}" if names else "there is none to choose from"
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

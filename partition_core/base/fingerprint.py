@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from partition_core.base.wording import first_of
+
 FORMAT = "1"
 
 
@@ -54,8 +56,7 @@ def _detail(old: str, new: str) -> str:
 def _detail_of_values(old: dict[str, str], new: dict[str, str]) -> str:
     paths = [path for path in {**old, **new} if old.get(path) != new.get(path)]
     texts = [f"{path} {old.get(path, 'nothing')} -> {new.get(path, 'nothing')}" for path in paths]
-    more = f" and {len(texts) - _MOST_SHOWN} more" if len(texts) > _MOST_SHOWN else ""
-    return f": {', '.join(texts[:_MOST_SHOWN])}{more}" if texts else ""
+    return f": {first_of(texts, _MOST_SHOWN)}" if texts else ""
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -93,28 +93,15 @@ class _Connection(http.client.HTTPConnection):
     response_class = Answer
 
     def connect(self) -> None:
-        timeout = _shorten_timeout(self)
+        timeout = self.timeout or CONNECT_TIMEOUT
+        self.timeout = min(timeout, CONNECT_TIMEOUT)
+        self.blocksize = CHUNK
         super().connect()
         self.sock.settimeout(timeout)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
     """The same with TLS."""
-
-    response_class = Answer
-
-    def connect(self) -> None:
-        timeout = _shorten_timeout(self)
-        super().connect()
-        self.sock.settimeout(timeout)
-
-
-def _shorten_timeout(connection: http.client.HTTPConnection) -> float:
-    """Set the timeout to connect; return the one to read with."""
-    timeout = connection.timeout or CONNECT_TIMEOUT
-    connection.timeout = min(timeout, CONNECT_TIMEOUT)
-    connection.blocksize = CHUNK
-    return timeout
 
 
 class _Http(urllib.request.HTTPHandler):

@@ -20,32 +20,20 @@ def shown(what: str, size: int | None, start: int = 0) -> Any:
 
     It is a context manager; `update` adds a number of bytes.
     """
-    from tqdm import tqdm
-
-    return tqdm(
-        desc=what,
-        total=size,
-        initial=start,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=None,
-        file=sys.__stderr__,  # doit replaces `stderr` by a file that is not a terminal
-    )
+    return _bar(what, size, "B", initial=start, unit_scale=True)
 
 
 def counted_steps(what: str, count: int, unit: str) -> Any:
     """Return a bar of `count` steps, silent without a terminal; `update` adds some."""
+    return _bar(what, count, unit)
+
+
+def _bar(what: str, total: int | None, unit: str, **options: Any) -> Any:
     from tqdm import tqdm
 
-    return tqdm(
-        desc=what,
-        total=count,
-        unit=unit,
-        leave=False,
-        disable=None,
-        file=sys.__stderr__,
-    )
+    # doit replaces `stderr` by a file that is not a terminal.
+    where: Any = {"leave": False, "disable": None, "file": sys.__stderr__}
+    return tqdm(desc=what, total=total, unit=unit, **where, **options)
 
 
 @contextlib.contextmanager

@@ -54,6 +54,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
+def first_of(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first `most` texts, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
+
+
 def seeded_weights(seed: int) -> str:
     """Return the caution about labels and scores of seeded weights."""
     return f"the weights are drawn from seed {seed}: labels and scores mean nothing"

@@ -11,7 +11,7 @@ from typing import TypeVar
 from partition_core.base.errors import BuildError
 from partition_core.base.fingerprint import Fingerprint, changes
 from partition_core.base.progress import Say
-from partition_core.build.note_forms import FINGERPRINT
+from partition_core.build.note_checks import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.step import Entries, Step, inputs_changed_error, missing_result_error
 from partition_core.build.steps import EXPORT, module_of

@@ -10,11 +10,10 @@ from partition_core.base.wording import warn
 from partition_core.build.dependencies.deducing import Followed, KnownInputs, deduced
 from partition_core.build.dependencies.installed import normalized, owners
 from partition_core.build.dependencies.notes import Watch
-from partition_core.build.dependencies.remembered import forget_results
-from partition_core.build.dependencies.used_modules import Code
+from partition_core.build.dependencies.used_modules import Code, forget_results
 from partition_core.build.dependencies.watching import watched
 from partition_core.build.exports import Exports
-from partition_core.build.note_forms import NOT_FOLLOWED
+from partition_core.build.note_checks import NOT_FOLLOWED
 from partition_core.build.step import Entries, Notes, StepJob, inputs_changed_error
 from partition_core.sources.source import source_module
 from partition_core.store.lists import LISTED_AT

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from partition_core.base.disk import file_digest
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.build.fingerprint_entries import measuring_entries
-from partition_core.build.note_forms import is_amount, is_number, is_text, list_of
+from partition_core.build.note_checks import is_amount, is_number, is_text, list_of
 from partition_core.build.result_checks import MEASURE, is_valid
 from partition_core.build.step import StepJob, digests_of
 from partition_core.store.entry import Origin

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.base.folders import END2END, REPORT
+from partition_core.base.folders import REPORT
 from partition_core.base.progress import Say
 from partition_core.build.exports import Exports
 from partition_core.build.project import Project
@@ -54,11 +54,6 @@ class Plan:
     def segments(self) -> tuple[Segment, ...]:
         """The recipe's segments, in order."""
         return self.file.recipe.partition.segments
-
-    @property
-    def model_names(self) -> tuple[str, ...]:
-        """The names of the end2end model and the segments, in order."""
-        return (END2END, *(segment.save_file for segment in self.segments))
 
     @property
     def artifacts(self) -> tuple[str, ...]:
@@ -244,6 +239,7 @@ class Plan:
 
     def finished_models(self) -> Mapping[str, StoredModel]:
         """Return those of the end2end model and the segments that are finished, by name."""
-        steps = [name for name, step in self.names.items() if step.artifact in self.model_names]
+        models = self.job().model_names
+        steps = [name for name, step in self.names.items() if step.artifact in models]
         results = {name: result for name in steps if (result := self.result_of(name)) is not None}
         return models_in(results, self.file.recipe.export.weights)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from partition_core.base.digests import Digests
 from partition_core.base.errors import BuildError, Place, disk_problem
@@ -16,7 +17,10 @@ from partition_core.build.dependencies.current import DependencyState
 from partition_core.build.dependencies.locating import search_path
 from partition_core.build.settings import Settings, read_settings
 from partition_core.store.local import LocalStore
-from partition_core.store.tiers import Remote, Store
+from partition_core.store.tiers import Store
+
+if TYPE_CHECKING:
+    from partition_core.store.shared import SharedStore
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Project:
         return self.root / RECIPES / f"{recipe}.yaml"
 
 
-def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
+def _remote(settings: Settings, root: Path) -> Callable[[], SharedStore] | None:
     if not settings.remote:
         return None
     # A build that stays on this machine needs no network code.
@@ -89,7 +93,7 @@ def _remote(settings: Settings, root: Path) -> Callable[[], Remote] | None:
 
     opened, outage = transport_of(settings.remote, root), Outage()
 
-    def remote() -> Remote:
+    def remote() -> SharedStore:
         from partition_core.store.shared import SharedStore
 
         return SharedStore(opened(), settings.remote_write, warn, outage)

@@ -10,7 +10,7 @@ from pathlib import Path
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place
 from partition_core.base.folders import BUILD, MANIFEST
-from partition_core.build.note_forms import FINGERPRINT
+from partition_core.build.note_checks import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.steps import EXPORT, PROVE
 from partition_core.build.steps.prove import PROOF

@@ -14,6 +14,7 @@ from partition_core.base.outside_files import memory_in, memory_text
 from partition_core.build.fingerprint_entries import reading_entries
 from partition_core.build.project import Project
 from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.from_plain import recipe_value
 
 
 class Recipes:
@@ -60,7 +61,8 @@ class Recipes:
             if _digest(self._project, sources) != known["digest"]:
                 return None
             places = {path: Place(*place) for path, place in known["places"].items()}
-            return RecipeFile.of(name, known["file"], known["values"], places, sources)
+            values = known["values"]
+            return RecipeFile(recipe_value(name, values), known["file"], values, places, sources)
         except (KeyError, TypeError, ValueError, AttributeError, PartitionError):
             return None  # an unreadable cache counts as empty
 

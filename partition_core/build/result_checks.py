@@ -11,7 +11,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from partition_core.base.fingerprint import Fingerprint
-from partition_core.build.note_forms import ABSENT, FINGERPRINT, Form, is_text, list_of, pair_of
+from partition_core.build.note_checks import (
+    ABSENT,
+    FINGERPRINT,
+    NoteCheck,
+    is_text,
+    list_of,
+    pair_of,
+)
 from partition_core.build.steps import STEPS, module_of
 from partition_core.store.entry import Result
 
@@ -24,19 +31,19 @@ def is_valid(step: str, key: str, result: Result, files: Collection[str] | None 
 
     Its files must be called `files`, if they are known.
     """
-    forms = _notes(step.partition(" ")[0])
-    if forms is None:
+    checks = _notes(step.partition(" ")[0])
+    if checks is None:
         return files is None
     if files is not None and set(result.files) != set(files):
         return False
     notes = result.notes
-    return all(form(notes.get(name, ABSENT)) for name, form in forms.items()) and (
-        FINGERPRINT not in forms or _agrees(key, notes)
+    return all(check(notes.get(name, ABSENT)) for name, check in checks.items()) and (
+        FINGERPRINT not in checks or _agrees(key, notes)
     )
 
 
-def _notes(kind: str) -> Mapping[str, Form] | None:
-    """Return the forms of the notes of a kind of result, None for an unknown kind."""
+def _notes(kind: str) -> Mapping[str, NoteCheck] | None:
+    """Return the checks of the notes of a kind of result, None for an unknown kind."""
     if kind == MEASURE:
         from partition_core.build.measurements import NOTES
 

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 class Run:
     """The builds of the recipes called `names`; None means all.
 
-    Raises RecipeError with everything that is wrong with them. Unless `must_be_right`, wrong
+    Raises RecipeError with everything that is wrong with them. Unless `must_be_valid`, wrong
     recipes are skipped with a warning, and so are files that only look like recipes.
     """
 
@@ -274,7 +274,7 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
     if chosen is None:
         return known
     names = [name.removeprefix(f"{RECIPES}/").removesuffix(".yaml") for name in chosen]
-    unknown = [
+    RecipeError.refuse(
         problem(
             f"recipe={','.join(chosen)}",
             f"there is no recipe '{name}'",
@@ -283,9 +283,7 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
         )
         for name in names
         if name not in known
-    ]
-    if unknown:
-        raise RecipeError(*unknown)
+    )
     return list(dict.fromkeys(names))
 
 

@@ -101,8 +101,7 @@ def _written(path: Path) -> dict[str, object]:
         for key, value in content.items()
         if isinstance(value, str) and "\0" in value
     ]
-    if problems:
-        raise BuildError(*problems)
+    BuildError.refuse(problems)
     return content
 
 

@@ -135,19 +135,16 @@ def _chosen(plan: Plan, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the artifacts to transfer, in the order of publication."""
     if names is None:
         return _models(plan)
-    unknown = [name for name in names if name not in plan.artifacts]
-    if unknown or not names:
-        raise BuildError(
-            *(
-                problem(
-                    Place(f"artifact={','.join(names)}"),
-                    f"recipe '{plan.recipe}' has no artifact '{name}'",
-                    one_of(plan.artifacts),
-                    suggestion(name, plan.artifacts),
-                )
-                for name in unknown or [""]
-            )
+    BuildError.refuse(
+        problem(
+            Place(f"artifact={','.join(names)}"),
+            f"recipe '{plan.recipe}' has no artifact '{name}'",
+            one_of(plan.artifacts),
+            suggestion(name, plan.artifacts),
         )
+        for name in names or [""]
+        if name not in plan.artifacts
+    )
     return tuple(artifact for artifact in plan.artifacts if artifact in names)
 
 

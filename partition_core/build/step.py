@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from partition_core.base.errors import BuildError
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END
-from partition_core.build.note_forms import REFERS, Form
+from partition_core.build.note_checks import REFERS, NoteCheck
 from partition_core.build.project import Project
 from partition_core.graph.stored_models import StoredModel, stored_model, weights_file
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.values import Segment, WeightsForm
+from partition_core.recipe.values import Segment, WeightsPlacement
 from partition_core.sources.job import Job
 from partition_core.store.entry import Result, StoredFile
 
@@ -61,7 +61,7 @@ class StepJob(Job):
         return self.recipe.partition.segments
 
     @property
-    def weights(self) -> WeightsForm:
+    def weights(self) -> WeightsPlacement:
         """Where the weights of the recipe's models are."""
         return self.recipe.export.weights
 
@@ -95,8 +95,8 @@ class StepModule(Protocol):
     Imported by each build that is not up to date, so heavy modules are imported by `work`.
     """
 
-    NOTES: Mapping[str, Form]
-    """The forms of a result's notes, by name."""
+    NOTES: Mapping[str, NoteCheck]
+    """The checks of a result's notes, by name."""
 
     def files(self, job: StepJob, subject: str) -> tuple[str, ...]:
         """Return the names of the step's output files."""
@@ -109,7 +109,7 @@ class StepModule(Protocol):
         a disk error, and raises PartitionError."""
 
 
-def models_in(results: Mapping[str, Result], weights: WeightsForm) -> dict[str, StoredModel]:
+def models_in(results: Mapping[str, Result], weights: WeightsPlacement) -> dict[str, StoredModel]:
     """Return the end2end model and the segments among the results of steps, by name."""
     exported = results.get("export")
     if exported is None:
@@ -122,11 +122,11 @@ def models_in(results: Mapping[str, Result], weights: WeightsForm) -> dict[str, 
     return models
 
 
-def _model(result: Result, name: str, exported: Result, form: WeightsForm) -> StoredModel:
-    weights = weights_file(form, name)
+def _model(result: Result, name: str, exported: Result, placement: WeightsPlacement) -> StoredModel:
+    weights = weights_file(placement, name)
     if not result.notes.get(REFERS, True):
         return StoredModel(result.files[name])
-    weights_owner = exported if form == "shared" else result
+    weights_owner = exported if placement == "shared" else result
     return stored_model(result.files[name], weights_owner.files.get(weights), weights)
 
 

@@ -50,8 +50,7 @@ def verify(project: Project, progress: Callable[[Iterable[Path]], Any]) -> Itera
                 lambda path: bar.update(path.stat().st_size),
                 lambda key, result: is_valid(result.origin.step, key, result),
             )
-        if problems:
-            raise BuildError(*(problem(str(store.folder), what) for what in problems))
+        BuildError.refuse(problem(str(store.folder), what) for what in problems)
         yield f"{counted(sound, 'file')} in '{store.folder}', all sound"
 
 

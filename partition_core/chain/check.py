@@ -34,8 +34,7 @@ def check(
             problems.append(problem(f"{where} '{tensor.name}'", "is missing", _expected(tensor)))
         else:
             problems += _mismatches(f"{where} '{tensor.name}'", arrays[tensor.name], tensor, sizes)
-    if problems:
-        raise RunError(*problems)
+    RunError.refuse(problems)
 
 
 def _mismatches(where: str, array: object, tensor: Tensor, sizes: Sizes) -> Iterator[Problem]:

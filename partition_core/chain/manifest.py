@@ -111,52 +111,42 @@ def _artifact(files: Files) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Former:
-    """The manifest of an earlier build, of any version, as far as it can be read."""
+    """The manifest of an earlier build, of any version, as far as it can be read.
 
-    content: Any
+    `artifacts` are the names of the models, `keys` those of the steps' results, `fetched` the
+    SHA-256 of files that were downloaded for the export, and `fingerprints` those of the steps, by
+    name.
+    """
 
-    @property
-    def artifacts(self) -> tuple[str, ...]:
-        """The names of the models."""
-        return _read(lambda: tuple(map(str, self.content["artifacts"])), ())
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys of the steps' results."""
-        return _read(
-            lambda: tuple(str(step["key"]) for step in self.content["fingerprints"].values()), ()
-        )
-
-    @property
-    def fetched(self) -> tuple[str, ...]:
-        """The SHA-256 of files that were downloaded for the export."""
-        return _read(
-            lambda: tuple(
-                str(self.content["export"][key])
-                for key in _FETCHED
-                if key in self.content["export"]
-            ),
-            (),
-        )
-
-    @property
-    def fingerprints(self) -> Mapping[str, Fingerprint]:
-        """The fingerprints of the steps, by name."""
-        return _read(
-            lambda: {
-                name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
-                for name, step in self.content["fingerprints"].items()
-            },
-            {},
-        )
+    artifacts: tuple[str, ...]
+    keys: tuple[str, ...]
+    fetched: tuple[str, ...]
+    fingerprints: Mapping[str, Fingerprint]
 
 
 def former_manifest(folder: Path) -> Former:
     """Return the manifest of an earlier build; an empty one if there is none."""
     try:
-        return Former(json_in(folder / MANIFEST))
+        content = json_in(folder / MANIFEST)
     except (OSError, ValueError):
-        return Former({})
+        content = {}
+    return Former(
+        _read(lambda: tuple(map(str, content["artifacts"])), ()),
+        _read(lambda: tuple(str(step["key"]) for step in content["fingerprints"].values()), ()),
+        _read(
+            lambda: tuple(
+                str(content["export"][key]) for key in _FETCHED if key in content["export"]
+            ),
+            (),
+        ),
+        _read(
+            lambda: {
+                name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
+                for name, step in content["fingerprints"].items()
+            },
+            {},
+        ),
+    )
 
 
 def _read(part: Callable[[], T], default: T) -> T:

@@ -15,9 +15,8 @@ from partition_core.base.folders import RECIPES
 from partition_core.base.signals import handle_signals
 from partition_core.base.wording import warn
 from partition_core.build.run import RecipeBuild, Run
-from partition_core.cli.command_line import commands, scope
+from partition_core.cli.command_line import check_variables, scope
 from partition_core.cli.doit_database import MEMORY, Database
-from partition_core.cli.options import check_variables
 from partition_core.cli.reporter import BuildReporter
 
 Task = dict[str, Any]
@@ -46,8 +45,6 @@ def selected_builds() -> list[RecipeBuild]:
     try:
         about = scope(tuple(sys.argv[1:]), variables.get("recipe"))
         check_variables(variables)
-        if "import_mmdeploy" in commands():
-            return []  # `recipe` names the file to write
         BuildReporter.run = _run(Path.cwd(), *about)
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error

@@ -1,4 +1,4 @@
-"""The words of doit's command line: which commands and which recipes they select.
+"""The words of doit's command line: which commands and recipes they select, and the variables.
 
 Only selected recipes are read, so that a mistake in another one does not stop the command.
 """
@@ -12,11 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from partition_core.base.errors import RecipeError
+from partition_core.base.errors import RecipeError, one_of, problem, suggestion
 from partition_core.cli.commands import COMMANDS
 
 _OF_RECIPES = {command.name for command in COMMANDS if command.of_recipes}
 _OF_NO_RECIPE = {command.name for command in COMMANDS if not command.of_recipes}
+_NAMES_ITS_RECIPE = {command.name for command in COMMANDS if "recipe" in command.variables}
 _BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tabcompletion", "help")
 
 
@@ -53,10 +54,12 @@ def scope(words: Sequence[str], chosen: str | None) -> Scope:
         raise RecipeError.at(
             f"{name} = {value}", "has spaces around '='", f"expected {name}={value}"
         )
+    tasks = [word.split(":") for word in words]
+    if any(steps[0] in _NAMES_ITS_RECIPE for steps in tasks):
+        return Scope((), False)
     if chosen is not None:
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
         return Scope(names or ("",), True)
-    tasks = [word.split(":") for word in words]
     of_recipes = [steps for steps in tasks if steps[0] in _OF_RECIPES]
     if not of_recipes and any(steps[0] in _OF_NO_RECIPE for steps in tasks):
         return Scope((), False)
@@ -76,3 +79,37 @@ def _check_processes(words: Sequence[str]) -> None:
 
 _PROCESSES = re.compile(r"(?:-n|--process)=?(.*)")
 _NEGATIVE = re.compile(r"-\d+")
+
+
+_COMMANDS_OF: Mapping[str, tuple[str, ...]] = {
+    **{
+        variable: tuple(each.name for each in COMMANDS if variable in each.variables)
+        for command in COMMANDS
+        for variable in command.variables
+    },
+    "recipe": (),
+}
+"""The commands that take each variable; empty: all."""
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raise RecipeError for unknown variables, or for one that none of the commands takes."""
+    here = [name for name, takers in _COMMANDS_OF.items() if not takers or commands() & set(takers)]
+    RecipeError.refuse(
+        problem(
+            f"{name}={value}",
+            f"unknown variable '{name}'",
+            one_of(here),
+            suggestion(name, _COMMANDS_OF),
+        )
+        for name, value in variables.items()
+        if name not in _COMMANDS_OF
+    )
+    for name, value in variables.items():
+        takers = _COMMANDS_OF[name]
+        if takers and not commands().intersection(takers):
+            what = "not a variable of this command"
+            if name == "artifact":
+                what = "a build always makes all artifacts of a recipe"
+            expected = " or ".join(f"`doit {taker}`" for taker in takers)
+            raise RecipeError.at(f"{name}={value}", what, f"expected this variable with {expected}")

@@ -14,7 +14,10 @@ from partition_core.build.steps import STEPS
 
 class Command(NamedTuple):
     """A command: its module in `cli`, the variables that it takes besides `recipe=`, and whether it
-    is about recipes."""
+    is about recipes.
+
+    One that has `recipe` among its variables selects none by it: it names the recipe to write.
+    """
 
     name: str
     module: str
@@ -38,7 +41,9 @@ COMMANDS = (
     Command("verify", "store_tasks", of_recipes=False),
     Command("prune", "store_tasks", of_recipes=False),
     Command("origin", "store_tasks", of_recipes=False),
-    Command("import_mmdeploy", "import_tasks", ("deploy_cfg", "model_cfg"), of_recipes=False),
+    Command(
+        "import_mmdeploy", "import_tasks", ("recipe", "deploy_cfg", "model_cfg"), of_recipes=False
+    ),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say_all
 from partition_core.cli.builds import Task, selected_builds
-from partition_core.cli.command_line import paths_in_full
+from partition_core.cli.command_line import commands, paths_in_full
 
 _SCORE = "0.3"
 _CALIBRATION = "calibration"
@@ -73,7 +72,7 @@ def _task(
     def action() -> object:
         return attempt(lambda: say_all(lines(builds[0], variables)))
 
-    if command not in sys.argv[1:]:
+    if command not in commands():
         return {"actions": [action], "verbosity": 2}
     try:
         check(variables)

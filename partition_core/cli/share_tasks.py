@@ -36,7 +36,6 @@ def _transfer(way: str) -> object:
                 yield from move(build.plan, names)
             except PartitionError as error:
                 problems.extend(error.problems)
-        if problems:
-            raise BuildError(*problems)
+        BuildError.refuse(problems)
 
     return attempt(lambda: say_all(lines()))

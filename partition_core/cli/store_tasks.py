@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError
+from partition_core.base.progress import shown
 from partition_core.base.wording import bytes_in
 from partition_core.cli.actions import attempt, say_all
 
@@ -19,11 +20,12 @@ Task = dict[str, Any]
 def task_store() -> Task:
     """List the store's results, their sizes, and which of them build folders use."""
 
-    def lines(upkeep: Any, project: Project, forget: str) -> Iterable[str]:
-        output: Iterable[str] = upkeep.forget(project, forget) if forget else upkeep.show(project)
-        return output
-
-    return {**_task(lines), "params": _STORE_PARAMS}
+    lines = _task(
+        lambda upkeep, project, forget: (
+            upkeep.forget(project, forget) if forget else upkeep.show(project)
+        )
+    )
+    return {**lines, "params": _STORE_PARAMS}
 
 
 def task_verify() -> Task:
@@ -34,14 +36,12 @@ def task_verify() -> Task:
 def task_prune() -> Task:
     """Remove results that no build folder uses from the store; cheapest to rebuild first."""
 
-    def lines(
-        upkeep: Any, project: Project, days: float | None, down_to: str, dry_run: bool
-    ) -> Iterable[str]:
-        size = bytes_in(down_to) if down_to else None
-        output: Iterable[str] = upkeep.prune(project, days, size, dry_run)
-        return output
-
-    return {**_task(lines), "params": _PRUNE_PARAMS}
+    lines = _task(
+        lambda upkeep, project, days, down_to, dry_run: upkeep.prune(
+            project, days, bytes_in(down_to) if down_to else None, dry_run
+        )
+    )
+    return {**lines, "params": _PRUNE_PARAMS}
 
 
 def task_origin() -> Task:
@@ -104,7 +104,4 @@ def _task(lines: Callable[..., Iterable[str]]) -> Task:
 
 
 def _progress(paths: Iterable[Path]) -> Any:
-    from tqdm import tqdm
-
-    total = sum(path.stat().st_size for path in paths)
-    return tqdm(desc="verify", total=total, unit="B", unit_scale=True, leave=False, disable=None)
+    return shown("verify", sum(path.stat().st_size for path in paths))

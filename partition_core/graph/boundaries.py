@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from partition_core.base.errors import CutError, Problem
 from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT, Edge, SegmentBoundary, Tensor
 from partition_core.graph.boundary import Boundary
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import is_mark, unmarked_value
-from partition_core.graph.scope import Scope, scope_of
-from partition_core.graph.walk import dependents, reads
+from partition_core.graph.marks import live_nodes, unmarked_value
+from partition_core.graph.scope import scopes_of
 from partition_core.recipe.values import Segment
-
-SEGMENTS_AT = "partition.segments"
 
 
 @dataclass(frozen=True)
@@ -32,9 +28,7 @@ class Coverage:
     counts: tuple[tuple[str, int], ...]
 
 
-def boundaries(
-    model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT
-) -> tuple[SegmentBoundary, ...]:
+def boundaries(model: Model, segments: Sequence[Segment]) -> tuple[SegmentBoundary, ...]:
     """Return the boundary of every segment; raises CutError with the problems of all segments."""
     return tuple(
         SegmentBoundary(
@@ -42,11 +36,11 @@ def boundaries(
             tuple(_plain(item) for item in scope.inputs),
             tuple(_plain(item) for item in scope.outputs),
         )
-        for scope in _scopes(model, segments, at)
+        for scope in scopes_of(model, segments)
     )
 
 
-def edges(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> tuple[Edge, ...]:
+def edges(model: Model, segments: Sequence[Segment]) -> tuple[Edge, ...]:
     """Return every edge between segments, in their order, and from and to the end2end model.
 
     Tensors are matched by identity, not by name; a segment takes each from the earliest segment
@@ -57,7 +51,7 @@ def edges(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> t
     }
     result: list[Edge] = []
     suppliers: dict[Value, tuple[str, Boundary]] = {}
-    for scope in _scopes(model, segments, at):
+    for scope in scopes_of(model, segments):
         for item in scope.inputs:
             producer = producers.get(item.value, ("", ""))
             result.append(_edge(producer, (scope.segment.save_file, item.name), item))
@@ -71,22 +65,15 @@ def edges(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> t
     return tuple(result)
 
 
-def coverage(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -> Coverage:
+def coverage(model: Model, segments: Sequence[Segment]) -> Coverage:
     """Return which nodes of `model` the segments cover; raises CutError as `edges` does."""
-    sources = [value for value in model.graph.inputs if value.tensor is None]
-    live = dependents(model.graph, sources)
-    counted = [
-        node
-        for node in model.graph
-        if not is_mark(node) and any(value in live for value in reads(node))
-    ]
-    files: dict[Node, list[str]] = {node: [] for node in counted}
-    for scope in _scopes(model, segments, at):
+    files: dict[Node, list[str]] = {node: [] for node in live_nodes(model.graph)}
+    for scope in scopes_of(model, segments):
         for node in scope.walk.nodes:
             if node in files:
                 files[node].append(scope.segment.save_file)
     return Coverage(
-        nodes=len(counted),
+        nodes=len(files),
         uncovered=tuple(_name(node) for node, by in files.items() if not by),
         shared=tuple((_name(node), tuple(by)) for node, by in files.items() if len(by) > 1),
         counts=tuple(
@@ -94,19 +81,6 @@ def coverage(model: Model, segments: Sequence[Segment], at: str = SEGMENTS_AT) -
             for segment in segments
         ),
     )
-
-
-def _scopes(model: Model, segments: Sequence[Segment], at: str) -> list[Scope]:
-    scopes: list[Scope] = []
-    problems: list[Problem] = []
-    for index, segment in enumerate(segments):
-        try:
-            scopes.append(scope_of(model, segment, f"{at}[{index}]"))
-        except CutError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise CutError(*problems)
-    return scopes
 
 
 def _name(node: Node) -> str:

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from partition_core.base.errors import Problem, one_of, problem, suggestion
 from partition_core.graph.file.graph import Model, Value
-from partition_core.graph.file.value_type import Dim
 from partition_core.graph.model_inputs import inputs_of
-from partition_core.recipe.input_forms import dims_misfit
+from partition_core.recipe.input_forms import TensorType, dims_misfit
 from partition_core.recipe.values import ExportOptions, FileInput, Recipe
-
-
-class Form(NamedTuple):
-    """The dtype of a tensor, and its dims; None without a rank."""
-
-    dtype: str
-    dims: tuple[Dim, ...] | None
-
-    def __str__(self) -> str:
-        if self.dims is None:
-            return f"{self.dtype} without a rank"
-        return f"{self.dtype}[{', '.join('?' if dim is None else str(dim) for dim in self.dims)}]"
 
 
 def differences(model: Model, recipe: Recipe) -> list[Problem]:
@@ -33,7 +19,7 @@ def differences(model: Model, recipe: Recipe) -> list[Problem]:
     export, inputs = recipe.export, inputs_of(model)
     if not recipe.model.is_traced:
         return list(_other_sizes(recipe.model.inputs, inputs))
-    actual = {name: _form(value) for name, value in inputs.items()}
+    actual = {name: _type_of(value) for name, value in inputs.items()}
     problems = list(input_differences(recipe_inputs(export), actual, "the exported model"))
     opset = model.opset_imports.get("")
     outputs = tuple(value.name for value in model.graph.outputs)
@@ -47,11 +33,11 @@ def differences(model: Model, recipe: Recipe) -> list[Problem]:
     return problems
 
 
-def recipe_inputs(export: ExportOptions) -> dict[str, Form]:
+def recipe_inputs(export: ExportOptions) -> dict[str, TensorType]:
     """Return the inputs that a recipe asks for, by name; dynamic sizes are its symbols."""
     symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
     return {
-        spec.name: Form(
+        spec.name: TensorType(
             export.io_dtype(spec.dtype),
             tuple(symbols.get((spec.name, axis), size) for axis, size in enumerate(spec.shape)),
         )
@@ -60,17 +46,17 @@ def recipe_inputs(export: ExportOptions) -> dict[str, Form]:
 
 
 def input_differences(
-    expected: Mapping[str, Form], actual: Mapping[str, Form], owner: str
+    expected: Mapping[str, TensorType], actual: Mapping[str, TensorType], owner: str
 ) -> Iterator[Problem]:
-    """Yield a problem for each input that is missing, unexpected or of another form."""
-    for name, form in expected.items():
+    """Yield a problem for each input that is missing, unexpected or of another type."""
+    for name, wanted in expected.items():
         if name not in actual:
             what = f"{owner} has no such input"
             yield problem(f"export.inputs.{name}", what, one_of(actual), suggestion(name, actual))
-        elif actual[name] != form:
-            key = "dtype" if actual[name].dims == form.dims else "shape"
+        elif actual[name] != wanted:
+            key = "dtype" if actual[name].dims == wanted.dims else "shape"
             what = f"{owner} takes {actual[name]}"
-            yield problem(f"export.inputs.{name}.{key}", what, f"expected {form}")
+            yield problem(f"export.inputs.{name}.{key}", what, f"expected {wanted}")
     for name in sorted(actual.keys() - expected.keys()):
         what = f"{owner} has an input '{name}' as well"
         yield problem("export.inputs", what, one_of(expected))
@@ -87,6 +73,6 @@ def _other_sizes(specs: Sequence[FileInput], inputs: Mapping[str, Value]) -> Ite
                 yield problem(place, wrong, f"expected {list(spec.shape)}")
 
 
-def _form(value: Value) -> Form:
+def _type_of(value: Value) -> TensorType:
     kind = value.type
-    return Form("unknown", None) if kind is None else Form(kind.text, kind.dims)
+    return TensorType("unknown", None) if kind is None else TensorType(kind.text, kind.dims)

@@ -1,5 +1,5 @@
-"""The cost of a node, computed from its shapes: floating-point operations, bytes of output and
-weights; must not run anything.
+"""The floating-point operations of nodes and the bytes of tensors and weights, computed from
+shapes; must not run anything.
 
 A multiplication and an addition are two operations. Only arithmetic on floating-point numbers
 counts; moving, choosing and comparing them is free, and a function such as exp is one operation.
@@ -27,18 +27,7 @@ _NO_WEIGHTS = frozenset((7, 8, 9))  # int64, strings and bools: shapes, axes and
 
 
 @dataclass(frozen=True)
-class Cost:
-    """The cost of running a node; None where a shape or the operator is unknown.
-
-    `flops` are floating-point operations, `output_bytes` the size of all outputs.
-    """
-
-    flops: int | None
-    output_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Weights:
+class ParameterCount:
     """The weights of some nodes, each once: `count` numbers in `size` bytes."""
 
     count: int
@@ -57,12 +46,6 @@ def types_of(model: Model) -> TypeOf:
     return type_in
 
 
-def cost_of(node: Node, type_in: TypeOf, sizes: Sizes) -> Cost:
-    """Return the cost of one run of `node`; with bodies, only its output size is known."""
-    output_bytes = [tensor_bytes(type_in(value), sizes) for value in node.outputs if value.name]
-    return Cost(flops=_flops(node, type_in, sizes), output_bytes=total(output_bytes))
-
-
 def total(numbers: Iterable[int | None]) -> int | None:
     """Return the sum of `numbers`, or None if one of them is unknown."""
     terms = list(numbers)
@@ -70,11 +53,11 @@ def total(numbers: Iterable[int | None]) -> int | None:
     return sum(known) if len(known) == len(terms) else None
 
 
-def weights_of(values: Iterable[Value]) -> Weights:
+def weights_of(values: Iterable[Value]) -> ParameterCount:
     """Return the weights among `values`: initializers, without those that hold shapes or masks."""
     tensors = [value.tensor for value in dict.fromkeys(values) if value.tensor is not None]
     counted = [tensor for tensor in tensors if tensor.dtype not in _NO_WEIGHTS]
-    return Weights(
+    return ParameterCount(
         sum(math.prod(tensor.dims) for tensor in counted),
         sum(tensor.nbytes for tensor in counted),
     )
@@ -121,7 +104,9 @@ class _Shapes:
         return math.prod(shape) if isinstance(shape, tuple) else math.prod(self.inputs[1][2:])
 
 
-def _flops(node: Node, type_in: TypeOf, sizes: Sizes) -> int | None:
+def flops_of(node: Node, type_in: TypeOf, sizes: Sizes) -> int | None:
+    """Return the floating-point operations of `node`; None for an unknown shape or operator, and
+    with bodies."""
     if is_mark(node):
         return 0
     if node.domain not in ("", "ai.onnx"):

@@ -42,8 +42,7 @@ def check_external_data(model: Model) -> None:
         except CutError as error:
             location = tensor.external.location if tensor.external else ""
             problems.setdefault(location, error.problems[0])
-    if problems:
-        raise CutError(*problems.values())
+    CutError.refuse(problems.values())
 
 
 def _tensors(graph: Graph) -> Iterator[Tensor]:

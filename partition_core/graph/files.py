@@ -20,8 +20,8 @@ from partition_core.graph.file.graph import Model, release
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.graph_writer import write_model
 from partition_core.graph.file.tensor import Tensor
+from partition_core.graph.file.tensor_writers import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.graph.file.value_type import byte_size
-from partition_core.graph.file.weights import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.graph.inference import SECONDS, crash_problem, room_for
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.marks import MarkTable
@@ -34,8 +34,8 @@ from partition_core.recipe.values import Cut, Segment
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Form = Literal["inline", "external", "referred"]
-"""Where the weights of a written model are: in its file, in one file beside it with the suffix
+DataPlacement = Literal["inline", "external", "referred"]
+"""Where the weights of a file that is written are: in it, in one file beside it with the suffix
 `.data`, or in the files where the source model has its external data."""
 
 LARGEST = (1 << 31) - 1
@@ -62,7 +62,7 @@ def cut_file(
     *,
     at: str = "segment",
     table: MarkTable | None = None,
-    weights: Form = "inline",
+    weights: DataPlacement = "inline",
     check: bool = True,
 ) -> list[Path]:
     """Cut `segment` out of the file `source` into the file `target`; return the files written.
@@ -81,7 +81,7 @@ def cut_between(
     outputs: Sequence[str],
     target: Path,
     *,
-    weights: Form = "inline",
+    weights: DataPlacement = "inline",
     check: bool = True,
 ) -> list[Path]:
     """Cut what lies between the tensors `inputs` and `outputs` of `source` into `target`.
@@ -94,7 +94,7 @@ def cut_between(
         return _cut_and_save(model, segment, "segment", table, target, weights, check)
 
 
-def save(model: Model, target: Path, weights: Form = "inline") -> list[Path]:
+def save(model: Model, target: Path, weights: DataPlacement = "inline") -> list[Path]:
     """Write `model` to `target` and return the files written, `target` last.
 
     Each appears whole, or no file does. Raises CutError if the model is too large for one file,
@@ -136,13 +136,11 @@ def check_model(model: Model, name: str) -> None:
     """
     import onnx
 
-    problems = [
+    CutError.refuse(
         problem(f"initializer '{tensor.name}'", f"it has {size} bytes", f"expected {needed}")
         for tensor, size, needed in _sizes(model)
         if size != needed
-    ]
-    if problems:
-        raise CutError(*problems)
+    )
     content = skeleton_bytes(model)
 
     def checked() -> bytes:
@@ -158,7 +156,7 @@ def check_model(model: Model, name: str) -> None:
 
 
 def save_traced(
-    model: ir.Model, target: Path, weights: Form = "inline", cut: Cut | None = None
+    model: ir.Model, target: Path, weights: DataPlacement = "inline", cut: Cut | None = None
 ) -> list[Path]:
     """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
 
@@ -210,7 +208,7 @@ def _cut_and_save(
     at: str,
     table: MarkTable | None,
     target: Path,
-    weights: Form,
+    weights: DataPlacement,
     check: bool,
 ) -> list[Path]:
     piece = cut(model, segment, at, table)
@@ -231,7 +229,7 @@ def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:
 
 
 def _weights_target(
-    model: Model, target: Path, data: Path, weights: Form
+    model: Model, target: Path, data: Path, weights: DataPlacement
 ) -> Inline | Beside | Referred:
     if weights == "inline":
         return Inline(model.folder)

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from partition_core.graph.file import graph_reader as at
+from partition_core.graph.file.attributes import (
+    INT,
+    INTS,
+    IS_INT,
+    IS_INTS,
+    IS_TEXT,
+    NAME,
+    TEXT,
+    TYPE,
+)
 from partition_core.graph.file.graph import Function, Graph, Key, Model, Node, Value
-from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.value_type import type_of
 from partition_core.graph.file.wire import counted, named, sized
 from partition_core.graph.inference import inferred_info
-from partition_core.graph.marks import MARK_DOMAINS, MARK_OP, MarkedTensor, is_mark
+from partition_core.graph.marks import MARK_ATTRIBUTES, MARK_DOMAINS, MARK_OP, MarkedTensor, is_mark
 from partition_core.graph.walk import all_nodes
 
 _DOMAIN, _VERSION = MARK_DOMAINS[0], 1
-_ATTRIBUTES = ("func", "func_id", "type", "name", "id", "dtype", "shape")
 _FIRST_WITH_FUNCTIONS = 8
 """The IR version in which a model got functions of its own."""
 _NO_OPSET = 13
-
-# Field numbers: of ModelProto; of NodeProto; of AttributeProto, and its values of `type`; of
-# FunctionProto.
-_IR_VERSION, _GRAPH, _IMPORTS, _FUNCTIONS = 1, 7, 8, 25
-_NODE_NAME, _OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 3, 4, 5, 7
-_NAME, _INT, _TEXT, _INTS, _TYPE = 1, 3, 4, 8, 20
-_IS_INT, _IS_TEXT, _IS_INTS = 2, 3, 7
-_FUNCTION_NAME, _INPUT, _OUTPUT, _ATTRIBUTE, _NODE, _OPSET, _FUNCTION_DOMAIN = 1, 4, 5, 6, 7, 9, 10
+_FUNCTION_ATTRIBUTE = 6  # the field of FunctionProto
 
 
 def put_marks(model: Model, tensors: Sequence[MarkedTensor]) -> Model:
@@ -60,7 +62,7 @@ def put_marks(model: Model, tensors: Sequence[MarkedTensor]) -> Model:
 
 def mark_functions(model: Model) -> dict[Key, Function]:
     """Return the functions that the Mark nodes of `model` call and that it lacks."""
-    return read_model(mark_definitions(model)).functions
+    return at.read_model(mark_definitions(model)).functions
 
 
 def mark_definitions(model: Model) -> bytes:
@@ -71,13 +73,13 @@ def mark_definitions(model: Model) -> bytes:
     """
     imports = _missing_imports(model)
     missing = [
-        sized(_FUNCTIONS, _mark_function(domain, _opset(model)))
+        sized(at.FUNCTIONS, _mark_function(domain, _opset(model)))
         for domain in _mark_domains(model)
         if (domain, MARK_OP, "") not in model.functions
     ]
     version = max(model.ir_version, _FIRST_WITH_FUNCTIONS) if missing else model.ir_version
-    opsets = [sized(_IMPORTS, _import(domain, number)) for domain, number in imports.items()]
-    return b"".join([counted(_IR_VERSION, version), sized(_GRAPH, b""), *opsets, *missing])
+    opsets = [sized(at.IMPORTS, _import(domain, number)) for domain, number in imports.items()]
+    return b"".join([counted(at.IR_VERSION, version), sized(at.GRAPH, b""), *opsets, *missing])
 
 
 def _mark_domains(model: Model) -> list[str]:
@@ -121,17 +123,17 @@ def _mark_node(tensor: MarkedTensor, value: Value, info: bytes, used: set[str]) 
     dims = kind.dims if kind is not None else None
     words = {"func": tensor.mark, "type": tensor.side, "name": ".".join(tensor.path)}
     numbers = {"func_id": tensor.call, "id": tensor.order, "dtype": kind.dtype if kind else 0}
-    attributes = [
-        *(_attribute(key, named(_TEXT, word), _IS_TEXT) for key, word in words.items()),
-        *(_attribute(key, counted(_INT, number), _IS_INT) for key, number in numbers.items()),
+    entries = [
+        *(_attribute(key, named(TEXT, word), IS_TEXT) for key, word in words.items()),
+        *(_attribute(key, counted(INT, number), IS_INT) for key, number in numbers.items()),
     ]
     if dims is not None:
         sizes = [dim if isinstance(dim, int) else -1 for dim in dims]
-        content = b"".join(counted(_INTS, size) for size in sizes)
-        attributes.append(_attribute("shape", content, _IS_INTS))
+        content = b"".join(counted(INTS, size) for size in sizes)
+        entries.append(_attribute("shape", content, IS_INTS))
     name = str(tensor.reference)
-    message = named(_NODE_NAME, name) + named(_OP_TYPE, MARK_OP)
-    message += b"".join(attributes) + named(_NODE_DOMAIN, _DOMAIN)
+    message = named(at.NODE_NAME, name) + named(at.OP_TYPE, MARK_OP)
+    message += b"".join(entries) + named(at.DOMAIN, _DOMAIN)
     node = Node(message, name, MARK_OP, _DOMAIN, "", [value], [], written_names=())
     marked = _free_name(f"{tensor.marked_value.name}_marked", used)
     node.outputs.append(Value(marked, info, producer=node))
@@ -168,7 +170,7 @@ def _graphs(graph: Graph) -> Iterator[Graph]:
 
 
 def _attribute(name: str, content: bytes, kind: int) -> bytes:
-    return sized(_NODE_ATTRIBUTE, named(_NAME, name) + content + counted(_TYPE, kind))
+    return sized(at.ATTRIBUTES, named(NAME, name) + content + counted(TYPE, kind))
 
 
 def _import(domain: str, version: int) -> bytes:
@@ -176,15 +178,15 @@ def _import(domain: str, version: int) -> bytes:
 
 
 def _mark_function(domain: str, opset: int) -> bytes:
-    node = named(1, "tensor") + named(2, "marked") + named(_OP_TYPE, "Identity")
+    node = named(1, "tensor") + named(2, "marked") + named(at.OP_TYPE, "Identity")
     return b"".join(
         [
-            named(_FUNCTION_NAME, MARK_OP),
-            named(_INPUT, "tensor"),
-            named(_OUTPUT, "marked"),
-            *(named(_ATTRIBUTE, attribute) for attribute in _ATTRIBUTES),
-            sized(_NODE, node),
-            sized(_OPSET, _import("", opset)),
-            named(_FUNCTION_DOMAIN, domain),
+            named(at.FUNCTION_NAME, MARK_OP),
+            named(at.FUNCTION_INPUT, "tensor"),
+            named(at.FUNCTION_OUTPUT, "marked"),
+            *(named(_FUNCTION_ATTRIBUTE, attribute) for attribute in MARK_ATTRIBUTES),
+            sized(at.FUNCTION_NODE, node),
+            sized(at.FUNCTION_IMPORTS, _import("", opset)),
+            named(at.FUNCTION_DOMAIN, domain),
         ]
     )

@@ -10,7 +10,7 @@ from functools import cached_property
 from partition_core.base.errors import CutError, Problem, one_of, problem, suggestion
 from partition_core.graph.file.attributes import Attribute, attributes_of
 from partition_core.graph.file.byte_range import content_of
-from partition_core.graph.file.graph import Model, Node, Value
+from partition_core.graph.file.graph import Graph, Model, Node, Value
 from partition_core.graph.file.graph_reader import (
     ATTRIBUTES,
     DOMAIN,
@@ -21,12 +21,13 @@ from partition_core.graph.file.graph_reader import (
 )
 from partition_core.graph.file.value_type import DTYPES
 from partition_core.graph.file.wire import named, without
-from partition_core.graph.walk import all_nodes, nodes_within
+from partition_core.graph.walk import all_nodes, live_values, nodes_within, reads
 from partition_core.recipe.mark_reference import MarkReference, Side
 from partition_core.recipe.values import HALF_TOLERANCES
 
 MARK_OP = "Mark"
 MARK_DOMAINS = ("partition", "mmdeploy")
+MARK_ATTRIBUTES = ("func", "func_id", "type", "name", "id", "dtype", "shape")
 _OF_A_MARK = (NODE_INPUT, NODE_OUTPUT, OP_TYPE, ATTRIBUTES, DOMAIN, OVERLOAD)
 _SIDES: dict[str, Side] = {"input": "input", "output": "output"}
 
@@ -48,6 +49,12 @@ def as_identity(node: Node) -> Node:
     return replace(
         node, message=message, op_type="Identity", domain="", overload="", written_names=()
     )
+
+
+def live_nodes(graph: Graph) -> list[Node]:
+    """Return the nodes that depend on an input, without Mark nodes, in graph order."""
+    live = live_values(graph)
+    return [node for node in graph if not is_mark(node) and not live.isdisjoint(reads(node))]
 
 
 def unmarked_value(value: Value) -> Value:
@@ -111,24 +118,6 @@ class MarkTable:
                 table.setdefault(tensor.value, []).append(tensor)
         return table
 
-    def resolve(self, references: Sequence[MarkReference], at: str) -> tuple[MarkedTensor, ...]:
-        """Return the tensors that `references` select, in reference order, then by `id`.
-
-        `at` is the YAML path of the list, such as `partition.segments[0].start`. Raises CutError
-        with one problem for every reference that selects nothing, or a tensor inside a body.
-        """
-        chosen: list[MarkedTensor] = []
-        problems: list[Problem] = []
-        for index, reference in enumerate(references):
-            tensors = self.select(reference, f"{at}[{index}]")
-            if isinstance(tensors, Problem):
-                problems.append(tensors)
-            else:
-                chosen.extend(tensors)
-        if problems:
-            raise CutError(*problems)
-        return tuple(chosen)
-
     def select(self, reference: MarkReference, at: str) -> tuple[MarkedTensor, ...] | Problem:
         """Return the tensors that `reference` selects, by `id`, or why there are none."""
         of_mark = [t for t in self.tensors if t.mark == reference.mark]
@@ -162,8 +151,7 @@ def marks_of(model: Model) -> MarkTable:
             problems.append(tensor)
         else:
             tensors.append(tensor)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
     return MarkTable(tuple(tensors))
 
 

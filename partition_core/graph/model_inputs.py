@@ -13,7 +13,7 @@ from partition_core.graph.file.value_type import DTYPES, Dim, byte_size
 from partition_core.recipe.input_forms import (
     DRAWN,
     NO_RANGE_OF_BOOL,
-    Expected,
+    TensorType,
     dims_misfit,
     dims_text,
     elements_text,
@@ -32,14 +32,14 @@ def inputs_of(model: Model) -> dict[str, Value]:
     return {value.name: value for value in model.graph.inputs if value.tensor is None}
 
 
-def expected_inputs(model: Model) -> dict[str, Expected]:
+def expected_inputs(model: Model) -> dict[str, TensorType]:
     """Return the expected dtypes and dims of arrays for the inputs of `model`."""
 
-    def expected(value: Value) -> Expected:
+    def expected(value: Value) -> TensorType:
         kind = value.type
         if kind is None:
-            return Expected("", None)
-        return Expected(kind.text if kind.text in DRAWN else "", kind.dims)
+            return TensorType("", None)
+        return TensorType(kind.text if kind.text in DRAWN else "", kind.dims)
 
     return {name: expected(value) for name, value in inputs_of(model).items()}
 
@@ -60,8 +60,7 @@ def check_inputs(model: Model, entries: Sequence[FileInput]) -> None:
     for entry in entries:
         if entry.name in inputs:
             problems += _contradictions(entry, inputs[entry.name])
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
 
 
 def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -96,8 +95,7 @@ def drawn_inputs(
                 problems.append(spec)
             else:
                 specs.append(spec)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
     return specs
 
 

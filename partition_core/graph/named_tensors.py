@@ -41,8 +41,7 @@ def tensor_names(model: Model, names: Sequence[tuple[str, TensorName]]) -> list[
         nodes.setdefault(node.name, []).append(node)
     tensors = [_tensor_name(model, nodes, name, at) for at, name in names]
     problems = dict.fromkeys(item for item in tensors if isinstance(item, Problem))
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
     return [item for item in tensors if isinstance(item, str)]
 
 
@@ -120,8 +119,7 @@ def marks_by_name(model: Model, tensors: Iterable[NamedTensor]) -> MarkTable:
                 label=named.label or named.tensor,
             )
         )
-    if problems:
-        raise CutError(*dict.fromkeys(problems))
+    CutError.refuse(problems)
     return MarkTable(tuple(marked))
 
 

@@ -28,7 +28,7 @@ def is_foreign(node: Node, imports: Mapping[str, int]) -> bool:
 
 def check_functions(model: Model) -> None:
     """Raise CutError for functions with operators that ONNX lacks: onnxruntime crashes there."""
-    problems = [
+    CutError.refuse(
         problem(
             f"function '{name}' of domain '{domain}'",
             f"it calls '{node.op_type}', which ONNX does not have in the opset of the function",
@@ -38,9 +38,7 @@ def check_functions(model: Model) -> None:
         for (domain, name, _), function in model.functions.items()
         for node in all_nodes(function.graph)
         if is_foreign(node, function.opset_imports)
-    ]
-    if problems:
-        raise CutError(*dict.fromkeys(problems))
+    )
 
 
 @cache

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from partition_core.base.wording import counted, large, size_text
-from partition_core.graph.costs import Cost, cost_of, total, types_of, weights_of
+from partition_core.base.wording import counted, first_of, large, size_text
+from partition_core.graph.costs import flops_of, total, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import is_mark, marks_of, unmarked_value
-from partition_core.graph.scope import Scope, scope_of
+from partition_core.graph.scope import Scope, scopes_of
 from partition_core.graph.walk import reads
 from partition_core.recipe.values import Segment
 
@@ -41,10 +41,14 @@ class Recomputed:
         if self.flops is not None and self.flops >= _LARGE:
             work = [f"{large(self.flops)}FLOPs"]
         work += [f"{size_text(self.weights)} of weights"] if self.weights else []
-        wanted = [f"add {_listed(self.marked)} to its start"] if self.marked else []
-        if self.unmarked:
+        marked, unmarked = (
+            first_of([f"'{name}'" for name in names], _MOST_NAMED)
+            for names in (self.marked, self.unmarked)
+        )
+        wanted = [f"add {marked} to its start"] if marked else []
+        if unmarked:
             them = "it" if len(self.unmarked) == 1 else "them"
-            wanted.append(f"mark {_listed(self.unmarked)} and add {them} to its start")
+            wanted.append(f"mark {unmarked} and add {them} to its start")
         return (
             f"{self.segment} computes {self.nodes} of its {counted(self.of, 'node')} again, which "
             f"{' and '.join(self.before)} computes ({', '.join(work)}): {', and '.join(wanted)}"
@@ -59,13 +63,12 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
     type_in = types_of(model)
     runs: dict[Node, list[str]] = {}
     result: list[Recomputed] = []
-    for scope in (scope_of(model, segment, "partition.segments") for segment in segments):
+    for scope in scopes_of(model, segments):
         nodes = [node for node in scope.walk.nodes if not is_mark(node)]
         again = {node for node in nodes if node in runs}
-        costs = {node: cost_of(node, type_in, {}) for node in again}
+        costs = [flops_of(node, type_in, {}) for node in again]
         weights = weights_of(value for node in again for value in reads(node)).size
-        flops = total(cost.flops for cost in costs.values())
-        if weights or any(map(_works, costs.values())):
+        if weights or any(costs):
             marked, unmarked = _frontier(model, scope, again)
             result.append(
                 Recomputed(
@@ -73,7 +76,7 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
                     before=tuple(dict.fromkeys(name for n in nodes for name in runs.get(n, ()))),
                     nodes=len(again),
                     of=len(nodes),
-                    flops=flops,
+                    flops=total(costs),
                     weights=weights,
                     marked=marked,
                     unmarked=unmarked,
@@ -82,10 +85,6 @@ def recomputed(model: Model, segments: Sequence[Segment]) -> list[Recomputed]:
         for node in nodes:
             runs.setdefault(node, []).append(scope.segment.save_file)
     return result
-
-
-def _works(cost: Cost) -> bool:
-    return bool(cost.flops)
 
 
 def _frontier(
@@ -103,8 +102,3 @@ def _borders(scope: Scope, again: set[Node]) -> Iterator[Value]:
         if node not in again and not is_mark(node):
             yield from (v for v in map(unmarked_value, reads(node)) if v.producer in again)
     yield from (item.value for item in scope.outputs if item.value.producer in again)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(f"'{name}'" for name in names[:_MOST_NAMED]) + more

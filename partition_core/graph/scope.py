@@ -70,7 +70,7 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     end = _select(table, segment.end, f"{at}.end", problems)
     if not segment.end:
         problems.append(problem(f"{at}.end", "the segment has no end", "expected a mark reference"))
-    _refuse(problems)
+    CutError.refuse(problems)
 
     def inferred(name: str) -> bytes:
         return inferred_info(model, name)
@@ -94,19 +94,34 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
     walk = walk_back(model.graph, start.values, end.values, substitutes)
     if _is_reversed(model, start, end, walk):
         problems.append(_reversed(segment, start, end, at))
-        _refuse(problems)
+        CutError.refuse(problems)
     if sized := _sized(table, segment, walk, f"{at}.sizes_from", problems):
         return scope_of(model, _with_sizes(segment, sized), at, table)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(model.graph, table, segment, end, walk)
-    _refuse(problems)
+    CutError.refuse(problems)
     used = frozenset(_symbols(walk, (*inputs, *outputs)) if segment.dynamic_axes else ())
     symbols, items, problems = symbol_renames(
         (*inputs, *outputs), segment.dynamic_axes, used, f"{at}.dynamic_axes"
     )
-    _refuse(problems)
+    CutError.refuse(problems)
     named = tuple(item.named(symbols) for item in items)
     return Scope(segment, named[: len(inputs)], named[len(inputs) :], walk, symbols)
+
+
+def scopes_of(
+    model: Model, segments: Sequence[Segment], table: MarkTable | None = None
+) -> list[Scope]:
+    """Return the scopes of a recipe's segments; raises CutError with the problems of all."""
+    scopes: list[Scope] = []
+    problems: list[Problem] = []
+    for index, segment in enumerate(segments):
+        try:
+            scopes.append(scope_of(model, segment, f"partition.segments[{index}]", table))
+        except CutError as error:
+            problems.extend(error.problems)
+    CutError.refuse(problems)
+    return scopes
 
 
 def _sized(
@@ -135,11 +150,6 @@ def _with_sizes(segment: Segment, tensors: Sequence[MarkedTensor]) -> Segment:
         input_names=(*segment.input_names, *names),
         sizes_from=(),
     )
-
-
-def _refuse(problems: Sequence[Problem]) -> None:
-    if problems:
-        raise CutError(*problems)
 
 
 def _select(

@@ -11,7 +11,7 @@ from partition_core.graph.file.graph import Graph, Model, Node, Value
 from partition_core.graph.file.graph_reader import DOMAIN
 from partition_core.graph.file.graph_writer import write_model
 from partition_core.graph.file.tensor import Tensor
-from partition_core.graph.file.weights import SMALL, Inline
+from partition_core.graph.file.tensor_writers import SMALL, Inline
 from partition_core.graph.file.wire import named, without
 from partition_core.graph.marks import as_identity, is_mark
 from partition_core.graph.operators import LONG_NAME, is_foreign

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partition_core.recipe.values import WeightsForm
+from partition_core.recipe.values import WeightsPlacement
 from partition_core.store.entry import StoredFile
 
 if TYPE_CHECKING:
-    from partition_core.graph.files import Form
+    from partition_core.graph.files import DataPlacement
 
-EXPORT_FORMS: Mapping[WeightsForm, Form] = {
+END2END_PLACEMENTS: Mapping[WeightsPlacement, DataPlacement] = {
     "inline": "inline",
     "external": "external",
     "shared": "external",
 }
-"""The form of the end2end model's weights for each value of `export.weights`."""
+"""Where the end2end model's weights are, for each value of `export.weights`."""
 
 _ENDING = ".data"
 _SHARED = f"weights{_ENDING}"
@@ -40,9 +40,9 @@ class StoredModel:
     weights_name: str = ""
 
 
-def weights_file(form: WeightsForm, model: str) -> str:
+def weights_file(placement: WeightsPlacement, model: str) -> str:
     """Return the name, among the files of a step, of the weights of `model`; empty for inline."""
-    return {"inline": "", "external": f"{model}{_ENDING}", "shared": _SHARED}[form]
+    return {"inline": "", "external": f"{model}{_ENDING}", "shared": _SHARED}[placement]
 
 
 def stored_model(file: StoredFile, weights: StoredFile | None, name: str) -> StoredModel:

@@ -96,6 +96,11 @@ def dependents(
     return values
 
 
+def live_values(graph: Graph) -> set[Value]:
+    """Return the inputs of `graph` that a run needs, and every value that depends on one."""
+    return dependents(graph, [value for value in graph.inputs if value.tensor is None])
+
+
 def _captured(body: Graph) -> Iterator[Value]:
     # An output of a body may be an outer node's value, so the values that the body owns are listed
     # instead of asking each value for its graph.

@@ -16,10 +16,11 @@ from partition_core.proof.comparison import (
     is_rounded,
     largest_difference,
     magnitude,
+    mask_difference,
     match_detections,
     same_detections,
+    unequal_masks,
 )
-from partition_core.proof.masks import mask_difference, unequal_masks
 from partition_core.proof.observed import Whole
 
 DETECTIONS = ("dets", "labels")

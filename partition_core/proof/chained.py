@@ -85,15 +85,13 @@ def run_chain(
         ]
         segment = _Segment.of(chain.files[file], boundary, fed, scratch, backend_of)
         results = segment.runs()
-        unequal = _unequal(boundary, results, wholes, segment.agreement)
+        unequal = segment.unequal(results, wholes)
         varying = segment.varying(results, unequal)
         drawn = {t: names for t, names in varying.items() if names and t.reference in random}
-        run.problems += _unstable(
-            boundary, {t: names for t, names in varying.items() if t not in drawn}
-        )
+        run.problems += segment.unstable({t: n for t, n in varying.items() if t not in drawn})
         unequal -= varying.keys()
-        run.problems += _different(boundary, results, wholes, unequal, segment.agreement, remedy)
-        run.problems += _mismatched(boundary, results, wholes, drawn)
+        run.problems += segment.different(results, wholes, unequal, remedy)
+        run.problems += segment.mismatched(results, wholes, drawn)
         if run.problems:
             return run
         run.unproven += [
@@ -159,18 +157,60 @@ class _Segment:
         suspects = {t for t, names in operators.items() if names or t in unequal}
         able = {tensor for tensor in suspects if operators[tensor]}
         changed: set[Tensor] = set()
-        for seed in _more_seeds(suspects, able):
+        for seed in (SEEDS[1:] if able else SEEDS[1:2]) if suspects else ():
             again = self.runs(seed)
             changed |= {t for t in suspects if not _all_same(t.name, results, again)}
             if able <= changed:
                 break
         return {t: names for t, names in operators.items() if t in changed}
 
+    def unequal(self, results: Sequence[Arrays], wholes: Sequence[Whole]) -> set[Tensor]:
+        """Return the outputs that differ from those of end2end in a sample."""
+        pairs = list(zip(results, wholes, strict=True))
+        outputs = self.boundary.outputs
+        return {t for t in outputs if not all(self._agrees(t, *pair) for pair in pairs)}
 
-def _more_seeds(suspects: Collection[object], able: Collection[object]) -> Sequence[int]:
-    if not suspects:
-        return ()
-    return SEEDS[1:] if able else SEEDS[1:2]
+    def different(
+        self,
+        results: Sequence[Arrays],
+        wholes: Sequence[Whole],
+        unequal: Collection[Tensor],
+        remedy: Callable[[], str],
+    ) -> Iterator[Problem]:
+        """Yield a problem for each sample in which an output that is `unequal` differs."""
+        for number, (outputs, whole) in enumerate(zip(results, wholes, strict=True)):
+            for tensor in self.boundary.outputs:
+                if tensor in unequal and not self._agrees(tensor, outputs, whole):
+                    what = f"is not what end2end computes for sample {number}"
+                    differs = difference(outputs[tensor.name], whole.marks[tensor.reference])
+                    expected = f"expected '{tensor.reference}' {self.agreement}; {differs}"
+                    yield self._problem(tensor, what, expected, remedy())
+
+    def unstable(self, tensors: Mapping[Tensor, Sequence[str]]) -> Iterator[Problem]:
+        """Yield a problem for each output that differs between runs by these operators."""
+        for tensor, names in tensors.items():
+            drawing = f"{draw_random_numbers(names)}, but the tensor must be the same in each run"
+            why = drawing if names else NOT_DETERMINISTIC
+            yield self._problem(tensor, "differs between runs", why)
+
+    def mismatched(
+        self, results: Sequence[Arrays], wholes: Sequence[Whole], drawn: Collection[Tensor]
+    ) -> Iterator[Problem]:
+        """Yield a problem for random outputs whose dtype or rank differs from end2end."""
+        for outputs, whole in zip(results, wholes, strict=True):
+            for tensor in drawn:
+                ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
+                if not same_kind(ours, theirs):
+                    what = "has another dtype or rank than in end2end"
+                    yield self._problem(tensor, what, difference(ours, theirs))
+
+    def _agrees(self, tensor: Tensor, outputs: Arrays, whole: Whole) -> bool:
+        ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
+        return agrees(ours, theirs, self.agreement.relative_l2)
+
+    def _problem(self, tensor: Tensor, what: str, expected: str, remedy: str = "") -> Problem:
+        where = f"segment '{self.boundary.save_file}'"
+        return problem(where, f"its output '{tensor.name}' {what}", expected, remedy)
 
 
 def _all_same(name: str, runs: Sequence[Arrays], others: Sequence[Arrays]) -> bool:
@@ -179,69 +219,3 @@ def _all_same(name: str, runs: Sequence[Arrays], others: Sequence[Arrays]) -> bo
 
 def _moves(results: Sequence[Arrays], name: str) -> bool:
     return len(results) > 1 and not same_bits(results[0][name], results[1][name])
-
-
-def _unequal(
-    boundary: SegmentBoundary,
-    results: Sequence[Arrays],
-    wholes: Sequence[Whole],
-    agreement: Agreement,
-) -> set[Tensor]:
-    return {
-        tensor
-        for tensor in boundary.outputs
-        if not all(
-            agrees(ours[tensor.name], whole.marks[tensor.reference], agreement.relative_l2)
-            for ours, whole in zip(results, wholes, strict=True)
-        )
-    }
-
-
-def _different(
-    boundary: SegmentBoundary,
-    results: Sequence[Arrays],
-    wholes: Sequence[Whole],
-    unequal: Collection[Tensor],
-    agreement: Agreement,
-    remedy: Callable[[], str],
-) -> Iterator[Problem]:
-    for number, (outputs, whole) in enumerate(zip(results, wholes, strict=True)):
-        for tensor in boundary.outputs:
-            ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
-            if tensor in unequal and not agrees(ours, theirs, agreement.relative_l2):
-                yield problem(
-                    f"segment '{boundary.save_file}'",
-                    f"its output '{tensor.name}' is not what end2end computes for sample {number}",
-                    f"expected '{tensor.reference}' {agreement}; {difference(ours, theirs)}",
-                    remedy(),
-                )
-
-
-def _unstable(
-    boundary: SegmentBoundary, tensors: Mapping[Tensor, Sequence[str]]
-) -> Iterator[Problem]:
-    for tensor, operators in tensors.items():
-        drawing = f"{draw_random_numbers(operators)}, but the tensor must be the same in each run"
-        yield problem(
-            f"segment '{boundary.save_file}'",
-            f"its output '{tensor.name}' differs between runs",
-            drawing if operators else NOT_DETERMINISTIC,
-        )
-
-
-def _mismatched(
-    boundary: SegmentBoundary,
-    results: Sequence[Arrays],
-    wholes: Sequence[Whole],
-    drawn: Collection[Tensor],
-) -> Iterator[Problem]:
-    """Yield a problem for random outputs whose dtype or rank differs from end2end."""
-    for outputs, whole in zip(results, wholes, strict=True):
-        for tensor in drawn:
-            ours, theirs = outputs[tensor.name], whole.marks[tensor.reference]
-            if not same_kind(ours, theirs):
-                yield problem(
-                    f"segment '{boundary.save_file}'",
-                    f"its output '{tensor.name}' has another dtype or rank than in end2end",
-                    difference(ours, theirs),
-                )

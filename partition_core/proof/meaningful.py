@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from partition_core.base.errors import Problem, problem
 from partition_core.base.recording import RecordedSample
 from partition_core.graph.file.graph import Model
-from partition_core.graph.walk import dependents
+from partition_core.graph.walk import live_values
 from partition_core.proof.comparison import same_bits, why_meaningless
 from partition_core.proof.observed import Whole
 
 
 def fixed_outputs(model: Model) -> frozenset[str]:
     """Return the outputs of `model` that no input can change."""
-    inputs = [value for value in model.graph.inputs if value.tensor is None]
-    live = dependents(model.graph, inputs)
+    live = live_values(model.graph)
     return frozenset(str(value.name) for value in model.graph.outputs if value not in live)
 
 

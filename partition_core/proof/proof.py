@@ -111,8 +111,7 @@ def prove(
         problems += unchanged(originals, varying, fixed, chained.moves, remedy)
     elif not problems:
         problems += _nothing_proven(chained.unproven, quiet)
-    if problems:
-        raise ProofError(*problems)
+    ProofError.refuse(problems)
     return {
         "samples": samples,
         "against": against,

@@ -29,6 +29,9 @@ _INT32_DATA = 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_IS_OF_THE_FUNCTION = 1, 21
 
 
+_Drawing = tuple[str, str, str, bool]
+"""The fields of a `RandomOperator` without the last one."""
+
 SEEDS = (0, 1, 2, 3)
 """The seeds that runs are repeated with."""
 
@@ -68,7 +71,7 @@ def random_operators(model: Model) -> tuple[RandomOperator, ...]:
     """
     functions: dict[Key, tuple[_Drawing, ...]] = {}
     return tuple(
-        RandomOperator(draw.op_type, draw.name, draw.within, draw.seeded, top)
+        RandomOperator(*draw, top)
         for top in model.graph
         for draw in dict.fromkeys(_within(top, "", model, functions))
     )
@@ -88,19 +91,11 @@ def draw_random_numbers(operators: Sequence[str]) -> str:
     return f"{' and '.join(operators)} draw{'s' if len(operators) == 1 else ''} random numbers"
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    op_type: str
-    name: str
-    within: str
-    seeded: bool
-
-
 def _within(
     node: Node, where: str, model: Model, functions: dict[Key, tuple[_Drawing, ...]]
 ) -> Iterator[_Drawing]:
     if _draws(node):
-        yield _Drawing(node.op_type, _name(node), where, _is_seeded(node))
+        yield node.op_type, _name(node), where, _is_seeded(node)
     for body in node.bodies:
         for inner in body:
             yield from _within(inner, f" in {node.op_type} '{_name(node)}'", model, functions)

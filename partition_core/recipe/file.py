@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.base.errors import Place
-from partition_core.recipe.from_plain import recipe_value
 from partition_core.recipe.values import Recipe
 
 
@@ -25,18 +24,6 @@ class RecipeFile:
     values: Mapping[str, Any]
     places: Mapping[str, Place]
     sources: tuple[Path, ...]
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        file: str,
-        values: Mapping[str, Any],
-        places: Mapping[str, Place],
-        sources: tuple[Path, ...],
-    ) -> RecipeFile:
-        """Return the recipe `name` whose checked values are `values`."""
-        return cls(recipe_value(name, values), file, values, places, sources)
 
     def place(self, path: str) -> Place:
         """Return the place of the value at `path`, or of the nearest value around it."""

@@ -31,7 +31,6 @@ from partition_core.recipe.values import (
     TensorSpec,
     TorchModel,
     Weights,
-    WeightsForm,
     canonical_json,
 )
 
@@ -42,12 +41,12 @@ Plain = Mapping[str, Any]
 
 def recipe_value(name: str, plain: Plain) -> Recipe:
     """Return the recipe `name` that checked data describes, with defaults for the rest."""
-    model = plain["model"]
-    is_onnx = model["source"] == "onnx"
+    source = plain["model"]["source"]
+    is_onnx = source == "onnx"
     return Recipe(
         name=name,
-        model=_onnx(plain) if is_onnx else _MODELS[model["source"]](model),
-        export=_file_export(plain.get("export", {})) if is_onnx else _export(plain["export"]),
+        model=_MODELS[source](plain),
+        export=_export(plain.get("export", {}), is_onnx),
         marks=() if is_onnx else tuple(_mark(mark) for mark in plain.get("marks", ())),
         partition=_partition(plain["partition"]),
         proof=_proof(plain.get("proof", {})),
@@ -55,20 +54,15 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
 
 
 def _mmdet(plain: Plain) -> Model:
-    overrides = _json_values(plain.get("overrides", {}))
-    return MmdetModel(
-        plain["config"], overrides, _weights(plain["weights"]), depends_on=_depends_on(plain)
-    )
+    model = plain["model"]
+    overrides, weights = _json_values(model.get("overrides", {})), _weights(model["weights"])
+    return MmdetModel(model["config"], overrides, weights, depends_on=_depends_on(model))
 
 
 def _torch(plain: Plain) -> Model:
-    arguments = _json_values(plain.get("args", {}))
-    return TorchModel(
-        plain["factory"],
-        arguments,
-        _weights(plain.get("weights", {})),
-        depends_on=_depends_on(plain),
-    )
+    model = plain["model"]
+    arguments, weights = _json_values(model.get("args", {})), _weights(model.get("weights", {}))
+    return TorchModel(model["factory"], arguments, weights, depends_on=_depends_on(model))
 
 
 def _depends_on(plain: Plain) -> DependsOn | None:
@@ -78,11 +72,8 @@ def _depends_on(plain: Plain) -> DependsOn | None:
     return DependsOn(tuple(declared.get("files", ())), tuple(declared.get("packages", ())))
 
 
-_MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch}
-
-
 def _onnx(plain: Plain) -> Model:
-    # Takes the whole recipe: its marks and inputs describe the file too.
+    # Its marks and inputs describe the file too.
     model, partition = plain["model"], plain["partition"]
     marks = [_tensor_mark(mark) for mark in plain.get("marks", ())]
     if "segments" not in partition:
@@ -95,10 +86,18 @@ def _onnx(plain: Plain) -> Model:
         sha256=model.get("sha256", "").lower(),
         marks=tuple(marks),
         inputs=tuple(
-            FileInput(name, _shape(tensor), _range(tensor), tensor.get("value"))
+            FileInput(
+                name,
+                tuple(tensor["shape"]) if "shape" in tensor else None,
+                _range(tensor),
+                tensor.get("value"),
+            )
             for name, tensor in sorted(plain.get("export", {}).get("inputs", {}).items())
         ),
     )
+
+
+_MODELS: dict[str, Callable[[Plain], Model]] = {"mmdet": _mmdet, "torch": _torch, "onnx": _onnx}
 
 
 def _weights(plain: Plain) -> Weights:
@@ -109,11 +108,9 @@ def _weights(plain: Plain) -> Weights:
     return OwnWeights()
 
 
-def _file_export(plain: Plain) -> ExportOptions:
-    return ExportOptions((), (), (), opset=0, weights=_weights_form(plain))
-
-
-def _export(plain: Plain) -> ExportOptions:
+def _export(plain: Plain, is_onnx: bool) -> ExportOptions:
+    if is_onnx:
+        return ExportOptions((), (), (), opset=0, weights=plain.get("weights", "inline"))
     inputs = sorted(plain["inputs"].items())
     return ExportOptions(
         inputs=tuple(
@@ -129,21 +126,16 @@ def _export(plain: Plain) -> ExportOptions:
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
         opset=plain.get("opset", DEFAULT_OPSET),
-        weights=_weights_form(plain),
+        weights=plain.get("weights", "inline"),
         masks=plain.get("masks", "probabilities"),
-        answers=tuple(_answer(answer) for answer in plain.get("answers", ())),
+        answers=tuple(
+            Answer(answer["at"], answer["answer"], answer.get("reason", ""))
+            for answer in plain.get("answers", ())
+        ),
         args=_json_values(plain.get("args", {})),
         precision=plain.get("precision", "float32"),
         keep_io_types=plain.get("keep_io_types", False),
     )
-
-
-def _answer(plain: Plain) -> Answer:
-    return Answer(plain["at"], plain["answer"], plain.get("reason", ""))
-
-
-def _shape(plain: Plain) -> tuple[int, ...] | None:
-    return tuple(plain["shape"]) if "shape" in plain else None
 
 
 def _range(plain: Plain) -> Range | None:
@@ -151,11 +143,6 @@ def _range(plain: Plain) -> Range | None:
         return None
     low, high = plain["range"]
     return low, high
-
-
-def _weights_form(plain: Plain) -> WeightsForm:
-    form: WeightsForm = plain.get("weights", "inline")
-    return form
 
 
 def _mark(plain: Plain) -> Mark:

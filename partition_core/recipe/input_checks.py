@@ -72,12 +72,8 @@ def _fixed_inputs(draft: Draft) -> Iterator[Problem]:
     inputs = draft.tree.get("export", "inputs")
     if draft.source != "torch" or inputs is None or draft.tree.get("proof", "inputs") is not None:
         return
-    if inputs.entries and all(map(_is_fixed, inputs.entries.values())):
+    if inputs.entries and all(tensor.get("value") for tensor in inputs.entries.values()):
         yield Problem(inputs.place, *ALL_FIXED)
-
-
-def _is_fixed(tensor: Node) -> bool:
-    return tensor.get("value") is not None
 
 
 def _dtype(tensor: Node) -> str | None:

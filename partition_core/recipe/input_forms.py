@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from partition_core.recipe.values import Element
 
@@ -54,15 +54,14 @@ def elements_text(dtype: str) -> str:
     return "a number" if most == float("inf") else f"a number from {-most:.8g} to {most:.8g}"
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What an array for an input must be: its dtype, and its dims, of which only numbers matter.
-
-    An empty `dtype` allows any dtype, `dims` of None any shape.
-    """
+class TensorType(NamedTuple):
+    """The dtype of a tensor, empty for any, and its dims; None for any, or without a rank."""
 
     dtype: str
     dims: Sequence[int | str | None] | None
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{' without a rank' if self.dims is None else dims_text(self.dims)}"
 
 
 def dims_misfit(

@@ -60,10 +60,10 @@ def _picture_dtype(dtype: Node | None) -> Iterator[Problem]:
 
 
 def _keys_without_effect(draft: Draft) -> Iterator[Problem]:
-    for source, steps, what, remedy in _WITHOUT_EFFECT:
+    for source, steps, what, expected, remedy in _WITHOUT_EFFECT:
         node = draft.tree.get(*steps) if draft.source == source else None
         if node is not None and node.value != ():
-            yield Problem(node.place, what, "", remedy)
+            yield Problem(node.place, what, expected, remedy)
 
 
 _WITHOUT_EFFECT = (
@@ -71,28 +71,39 @@ _WITHOUT_EFFECT = (
         "torch",
         ("export", "masks"),
         "only an mmdet model has masks that can be pasted",
+        "",
         "remove it; the outputs are what the module returns",
     ),
     (
         "torch",
         ("proof", "images"),
-        "only an mmdet model is proven on pictures",
-        "remove it; a torch model is proven on random inputs",
+        "has no meaning here",
+        "a torch model is proven on the arrays in 'proof.inputs'",
+        "remove it",
+    ),
+    (
+        "mmdet",
+        ("proof", "inputs"),
+        "has no meaning here",
+        "an mmdet model is proven on the pictures in 'proof.images'",
+        "remove it",
     ),
     (
         "mmdet",
         ("export", "args"),
         "an mmdet model takes a picture and nothing else",
+        "",
         "remove it; 'overrides' change its config",
     ),
     (
         "mmdet",
         ("export", "output_names"),
         "the outputs of an mmdet model have names: 'dets', 'labels', 'masks', 'panoptic'",
+        "",
         "remove it; a segment's 'output_names' name its outputs",
     ),
 )
-"""A source, a key that has no effect on its models, why, and what to do."""
+"""A source, a key that has no effect on its models, why, what is expected, and what to do."""
 
 
 def _dynamic_axes(draft: Draft) -> Iterator[Problem]:
@@ -228,19 +239,6 @@ def _proof_files(draft: Draft) -> Iterator[Problem]:
                 yield Problem(node.place, *missing_file(draft.root, node.text))
 
 
-def _proof_of_another_source(draft: Draft) -> Iterator[Problem]:
-    for source, key, expected in _PROVEN_OTHERWISE:
-        node = draft.tree.get("proof", key)
-        if node is not None and draft.source == source:
-            yield Problem(node.place, "has no meaning here", expected, "remove it")
-
-
-_PROVEN_OTHERWISE = (
-    ("torch", "images", "a torch model is proven on the arrays in 'proof.inputs'"),
-    ("mmdet", "inputs", "an mmdet model is proven on the pictures in 'proof.images'"),
-)
-
-
 def _onnx_path(draft: Draft) -> Iterator[Problem]:
     for path in draft.tree.select("model", "path"):
         if draft.is_onnx and path.text and _SCHEME.match(path.text):
@@ -296,7 +294,6 @@ MODEL_CHECKS: tuple[Check, ...] = (
     _declared_files,
     _declared_packages,
     _proof_files,
-    _proof_of_another_source,
     _onnx_path,
     _tensor_marks,
     _marks_of_one_line,

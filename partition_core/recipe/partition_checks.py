@@ -67,8 +67,7 @@ def _repeated_files(draft: Draft) -> Iterator[Problem]:
 
 
 def _detector_marks(draft: Draft) -> Iterator[Problem]:
-    source = draft.tree.get("model", "source")
-    if source is None or source.text != "torch":
+    if draft.source != "torch":
         return
     for on in draft.tree.select("marks", EVERY, "on"):
         if on.text == "detector":
@@ -142,11 +141,15 @@ def _unmarked_tensor(node: Node, reference: MarkReference, mark: Node) -> Iterat
         yield Problem(node.place, what, one_of(names), suggestion(word, names))
 
 
-def _empty_segments(draft: Draft) -> Iterator[Problem]:
+def _segment_ends(draft: Draft) -> Iterator[tuple[Node, Node, Node]]:
     for segment in draft.segments():
         start, end = segment.get("start"), segment.get("end")
-        if start is None or end is None:
-            continue
+        if start is not None and end is not None:
+            yield segment, start, end
+
+
+def _empty_segments(draft: Draft) -> Iterator[Problem]:
+    for _, start, end in _segment_ends(draft):
         meanings = _meanings(start)
         if meanings and meanings == _meanings(end):
             what = "'start' and 'end' are the same, so nothing lies between them"
@@ -154,10 +157,10 @@ def _empty_segments(draft: Draft) -> Iterator[Problem]:
 
 
 def _reversed_segments(draft: Draft) -> Iterator[Problem]:
-    whole = {name for name, mark in draft.marks() if _is_on(mark, "detector")}
-    for segment in draft.segments():
-        start, end = segment.get("start"), segment.get("end")
-        if start is None or end is None or _meanings(start) == _meanings(end):
+    targets = ((name, mark.get("on")) for name, mark in draft.marks())
+    whole = {name for name, on in targets if on is not None and on.text == "detector"}
+    for segment, start, end in _segment_ends(draft):
+        if _meanings(start) == _meanings(end):
             continue
         behind, before = _sides(start, "output"), _sides(end, "input")
         calls = {(reference.mark, reference.call) for reference in (*behind, *before)}
@@ -215,11 +218,6 @@ def _sides(references: Node, side: str) -> list[MarkReference]:
     parsed = [parse_reference(node.text or "") for node in references.items]
     same_side = [each for each in parsed if each is not None and each.side == side]
     return same_side if len(same_side) == len(parsed) else []
-
-
-def _is_on(mark: Node, target: str) -> bool:
-    on = mark.get("on")
-    return on is not None and on.text == target
 
 
 def _repetitions(nodes: Iterable[Node], key: Callable[[str], str]) -> Iterator[Problem]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import REFERENCE_KEYS
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.names import recipe_names
-from partition_core.recipe.policy_segments import for_pictures
 from partition_core.recipe.schema import POLICY_SCHEMA, schema_problems
 from partition_core.recipe.values import SHOWN_POLICIES
 from partition_core.recipe.yaml_text import read_yaml
@@ -65,7 +64,7 @@ def completed(tree: Node) -> Completed:
         problems = tuple(schema_problems(text.root, POLICY_SCHEMA))
     if text.root is None or problems:
         return Completed(tree, (path,), problems)
-    segments = for_pictures(text.root.entries["segments"], _pictures(tree))
+    segments = _for_pictures(text.root.entries["segments"], _pictures(tree))
     chosen = {**partition.entries, **text.root.entries, "segments": segments}
     grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
     marked = _with_known_marks(grafted, set(_referenced(grafted)))
@@ -105,3 +104,48 @@ def _referenced(tree: Node) -> Iterator[str]:
 
 def _shown(path: Path) -> str:
     return f"{SHOWN_POLICIES}/{path.relative_to(POLICIES).as_posix()}"
+
+
+_CALLED_FOR_EACH_PICTURE = frozenset({"multiclass_nms"})
+"""Known marks on functions that mmdet calls once for each picture of a batch."""
+
+_NAMES = {"start": "input_names", "end": "output_names"}
+
+
+def _for_pictures(segments: Node, count: int) -> Node:
+    """Return `segments` with each reference to a call for one picture repeated for all pictures.
+
+    Names beside such a reference get the picture's number as a suffix, from the second on.
+    """
+    if count < 2:
+        return segments
+    return Node(segments.place, tuple(_segment(segment, count) for segment in segments.items))
+
+
+def _segment(segment: Node, count: int) -> Node:
+    entries = dict(segment.entries)
+    for key in REFERENCE_KEYS:
+        references = segment.get(key)
+        if references is None:
+            continue
+        names = segment.get(_NAMES.get(key, ""))
+        if names is not None and len(names.items) == len(references.items):
+            pairs = zip(references.items, names.items, strict=True)
+            both = [
+                (each, name if number == 0 else Node(name.place, f"{name.text}_{number}"))
+                for reference, name in pairs
+                for number, each in enumerate(_calls(reference, count))
+            ]
+            entries[_NAMES[key]] = Node(names.place, tuple(name for _, name in both))
+        called = tuple(each for node in references.items for each in _calls(node, count))
+        entries[key] = Node(references.place, called)
+    return Node(segment.place, entries)
+
+
+def _calls(node: Node, count: int) -> Iterator[Node]:
+    reference = parse_reference(node.text or "")
+    if reference is None or reference.mark not in _CALLED_FOR_EACH_PICTURE:
+        yield node
+        return
+    for number in range(count):
+        yield Node(node.place, str(replace(reference, call=reference.call * count + number)))

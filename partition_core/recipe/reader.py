@@ -12,6 +12,7 @@ from types import MappingProxyType
 from partition_core.base.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
 from partition_core.recipe.draft import Draft
 from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.from_plain import recipe_value
 from partition_core.recipe.input_checks import INPUT_CHECKS
 from partition_core.recipe.model_checks import MODEL_CHECKS
 from partition_core.recipe.model_source import sourced
@@ -53,10 +54,11 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
         problems += [problem for problem in more if problem.place not in reported]
     if problems:
         raise RecipeError(*_in_file_order(problems, tree, chain.files))
-    return RecipeFile.of(
-        path.stem,
+    values = tree.plain()
+    return RecipeFile(
+        recipe_value(path.stem, values),
         chain.files[0],
-        tree.plain(),
+        values,
         MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
         (*chain.sources, *with_policy.files),
     )

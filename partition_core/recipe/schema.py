@@ -136,7 +136,10 @@ def _not_exactly_one(node: Node, schema: Schema) -> Iterator[Problem]:
         remedy = f"remove one, or write '{present[0]}: null' to remove an inherited one"
         last = node.entries[present[-1]].place
         yield Problem(last, what, f"expected exactly one of {names}", remedy)
-    elif not present and not _meant(node, schema) & {*alternatives, *_companions(schema)}:
+    elif not present and not _meant(node, schema) & {
+        *alternatives,
+        *schema.get("dependentRequired", {}),
+    }:
         what = f"has none of the keys {names}"
         yield Problem(node.place, what, "expected exactly one of them")
 
@@ -216,7 +219,3 @@ def _meant(node: Node, schema: Schema) -> set[str]:
     """Return the known keys that unknown keys look like, so that they do not count as missing."""
     known = schema.get("properties", {})
     return {near for key in _unknown(node, schema) if (near := nearest(key, known))}
-
-
-def _companions(schema: Schema) -> set[str]:
-    return set(schema.get("dependentRequired", {}))

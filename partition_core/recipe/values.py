@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from partition_core.recipe.mark_reference import MarkReference
 
-WeightsForm = Literal["inline", "external", "shared"]
+WeightsPlacement = Literal["inline", "external", "shared"]
 """Where weights are: in each model's file, in a file beside each, or in one file for all."""
 
 MasksForm = Literal["probabilities", "pasted"]
@@ -72,8 +72,30 @@ class DependsOn:
     packages: tuple[str, ...] = ()
 
 
+class _TracedModel:
+    """What is the same for all models that PyTorch runs."""
+
+    weights: Weights
+    is_traced: ClassVar[bool] = True
+    """Whether PyTorch runs the model; else it is a file that onnxruntime runs."""
+    whole_mark: ClassVar[str] = ""
+    """The `on` of a mark on the whole model; empty if the graph shows it (`naming`)."""
+    inputs: ClassVar[tuple[FileInput, ...]] = ()
+    """What a recipe says about the inputs of a file."""
+
+    @property
+    def factories(self) -> tuple[str, ...]:
+        """Dotted paths of a user's functions that make the model."""
+        return ()
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that the weights are drawn from, None for other weights."""
+        return self.weights.seed if isinstance(self.weights, Seed) else None
+
+
 @dataclass(frozen=True)
-class MmdetModel:
+class MmdetModel(_TracedModel):
     """A detector that an mmdet config describes.
 
     `overrides` is sorted by its dotted key; each value is canonical JSON text, so that the
@@ -86,19 +108,7 @@ class MmdetModel:
     source: Literal["mmdet"] = "mmdet"
     depends_on: DependsOn | None = None
 
-    is_traced: ClassVar[bool] = True
-    """Whether PyTorch runs the model; else it is a file that onnxruntime runs."""
     whole_mark: ClassVar[str] = "detector"
-    """The `on` of a mark on the whole model; empty if the graph shows it (`naming`)."""
-    factories: ClassVar[tuple[str, ...]] = ()
-    """Dotted paths of a user's functions that make the model."""
-    inputs: ClassVar[tuple[FileInput, ...]] = ()
-    """What a recipe says about the inputs of a file."""
-
-    @property
-    def seed(self) -> int | None:
-        """The seed that the weights are drawn from, None for other weights."""
-        return _seed(self.weights)
 
     @property
     def title(self) -> str:
@@ -107,7 +117,7 @@ class MmdetModel:
 
 
 @dataclass(frozen=True)
-class TorchModel:
+class TorchModel(_TracedModel):
     """A module that a Python callable, `package.module:function`, returns.
 
     `args` holds the callable's keyword arguments, sorted, each value as canonical JSON text.
@@ -119,19 +129,10 @@ class TorchModel:
     source: Literal["torch"] = "torch"
     depends_on: DependsOn | None = None
 
-    is_traced: ClassVar[bool] = True
-    whole_mark: ClassVar[str] = ""
-    inputs: ClassVar[tuple[FileInput, ...]] = ()
-
     @property
     def factories(self) -> tuple[str, ...]:
         """Dotted paths of a user's functions that make the model."""
         return (self.factory.replace(":", "."),)
-
-    @property
-    def seed(self) -> int | None:
-        """The seed that the weights are drawn from, None for other weights."""
-        return _seed(self.weights)
 
     @property
     def title(self) -> str:
@@ -203,10 +204,6 @@ class OnnxModel:
         return self.location
 
 
-def _seed(weights: Weights) -> int | None:
-    return weights.seed if isinstance(weights, Seed) else None
-
-
 Model = MmdetModel | TorchModel | OnnxModel
 
 
@@ -260,7 +257,7 @@ class ExportOptions:
     output_names: tuple[str, ...]
     dynamic_axes: tuple[DynamicAxis, ...]
     opset: int
-    weights: WeightsForm = "inline"
+    weights: WeightsPlacement = "inline"
     masks: MasksForm = "probabilities"
     answers: tuple[Answer, ...] = ()
     args: tuple[tuple[str, str], ...] = ()

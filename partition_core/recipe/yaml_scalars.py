@@ -34,7 +34,9 @@ def is_boolean_of_yaml_1_1(text: str) -> bool:
 
 def plain_scalar(text: str, kind: str) -> Scalar | Ambiguous:
     """Return the value of a scalar without quotes, which YAML 1.1 takes for a `kind` (its tag)."""
-    return _PLAIN_SCALARS.get(kind, _other)(text)
+    if kind not in _PLAIN_SCALARS:
+        return Ambiguous("has a special meaning in YAML", _QUOTE)
+    return _PLAIN_SCALARS[kind](text)
 
 
 def _text(text: str) -> Scalar | Ambiguous:
@@ -75,23 +77,11 @@ def _number(_: str) -> Ambiguous:
     return Ambiguous(what, f"write a plain decimal number, or {_QUOTE}")
 
 
-def _date(_: str) -> Ambiguous:
-    return Ambiguous("is a date to some YAML parsers", _QUOTE)
-
-
-def _other(_: str) -> Ambiguous:
-    return Ambiguous("has a special meaning in YAML", _QUOTE)
-
-
-def _null(_: str) -> None:
-    return None
-
-
 _PLAIN_SCALARS: dict[str, Callable[[str], Scalar | Ambiguous]] = {
     "str": _text,
     "bool": _bool,
     "int": _int,
     "float": _float,
-    "null": _null,
-    "timestamp": _date,
+    "null": lambda _: None,
+    "timestamp": lambda _: Ambiguous("is a date to some YAML parsers", _QUOTE),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from yaml.reader import ReaderError
 
-from partition_core.base.errors import Place, Problem, quoted
+from partition_core.base.errors import Place, Problem, RecipeError, quoted
 from partition_core.base.outside_files import opened
 from partition_core.recipe.yaml_scalars import Ambiguous, is_boolean_of_yaml_1_1, plain_scalar
 from partition_core.recipe.yaml_tree import Node, Scalar, Steps, path_text
@@ -83,20 +83,12 @@ def parse_yaml(text: bytes, file: str, booleans: Callable[[Steps], bool] = _anyw
     reader = _TreeReader(file, booleans)
     try:
         reader.read(characters)
-    except _RefusedError as error:
-        reader.problems.append(error.problem)
+    except RecipeError as error:  # the text exceeds a limit, so parsing stopped
+        reader.problems += error.problems
     # PyYAML lets a wrong escape such as "\\UFFFFFFFF" through to chr() and int().
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         reader.problems.append(_syntax_problem(error, file, characters))
     return YamlText(reader.root, tuple(reader.problems))
-
-
-class _RefusedError(Exception):
-    """The text exceeds a limit, so parsing stops."""
-
-    def __init__(self, place: Place, what: str, expected: str = "", remedy: str = "") -> None:
-        super().__init__(what)
-        self.problem = Problem(place, what, expected, remedy)
 
 
 class _Loader(yaml.SafeLoader):
@@ -185,12 +177,12 @@ class _TreeReader:
 
     def check_limits(self, node: yaml.Node, place: Place, steps: Steps) -> None:
         if id(node) in self.open:
-            raise _RefusedError(place, "an alias refers to a value that contains the alias itself")
+            raise RecipeError.at(place, "an alias refers to a value that contains the alias itself")
         if id(node) in self.visited:
             self.aliases += 1
         self.visited.add(id(node))
         if self.aliases > MAX_ALIASES:
-            raise _RefusedError(place, f"too many aliases; expected at most {MAX_ALIASES}")
+            raise RecipeError.at(place, f"too many aliases; expected at most {MAX_ALIASES}")
         if len(steps) > MAX_DEPTH:
             raise _too_deep(place)
 
@@ -271,8 +263,8 @@ def _key_without_space(characters: str, place: Place) -> Problem | None:
     return Problem(Place(place.file, len(lines)), f"is not valid YAML: {what}", "", remedy)
 
 
-def _too_deep(place: Place) -> _RefusedError:
-    return _RefusedError(place, "is nested too deeply", f"expected at most {MAX_DEPTH} levels")
+def _too_deep(place: Place) -> RecipeError:
+    return RecipeError.at(place, "is nested too deeply", f"expected at most {MAX_DEPTH} levels")
 
 
 def _is_surrogate(text: str) -> bool:

@@ -9,7 +9,7 @@ from partition_core.base.folders import END2END
 from partition_core.base.wording import counted, large, seeded_weights, size_text
 from partition_core.recipe.values import Model
 from partition_core.report.crossings import Crossing
-from partition_core.report.figures import Column, Report, SegmentRow
+from partition_core.report.figures import Column, Report, SegmentRow, dims_text, milliseconds
 from partition_core.report.map import borders, region_class
 from partition_core.report.measuring import Measured
 from partition_core.report.overview import Box, Overview, Work
@@ -23,7 +23,6 @@ from partition_core.report.tensors import (
     size_of,
     tensor_rows,
 )
-from partition_core.report.wording import dims_text, milliseconds
 
 Rows = list[tuple[str, str]]
 

@@ -9,6 +9,7 @@ from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT
 from partition_core.graph.costs import Sizes, TypeOf, tensor_bytes
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import MarkedTensor, marks_of, unmarked_value
+from partition_core.graph.model_inputs import inputs_of
 from partition_core.graph.scope import Scope
 from partition_core.graph.walk import reads
 
@@ -61,9 +62,9 @@ class Flows:
     def crossings(self) -> Iterator[Crossing]:
         """Yield the tensors at borders, in graph order; adds the other tensors to `arrows`."""
         outputs = {unmarked_value(value): value.name for value in self._model.graph.outputs}
-        inputs = {v: v.name for v in self._model.graph.inputs if v.tensor is None}
+        inputs = {value: name for name, value in inputs_of(self._model).items()}
         at_border = dict.fromkeys([*inputs, *self._enters, *self._leaves, *outputs])
-        marks = _marks_by_value(self._model)
+        marks = marks_of(self._model).by_value
         for value in self._in_graph_order(at_border):
             enters, leaves = self._enters.get(value, {}), self._leaves.get(value, {})
             through = self._targets(value, set(enters), from_input=value in inputs)
@@ -142,11 +143,3 @@ def _sides(scopes: Sequence[Scope], side: str) -> dict[Value, dict[str, str]]:
         for item in scope.inputs if side == "inputs" else scope.outputs:
             names.setdefault(item.value, {})[scope.segment.save_file] = item.name
     return names
-
-
-def _marks_by_value(model: Model) -> dict[Value, list[MarkedTensor]]:
-    marks: dict[Value, list[MarkedTensor]] = {}
-    for tensor in marks_of(model).tensors:
-        if not tensor.enclosing:
-            marks.setdefault(tensor.value, []).append(tensor)
-    return marks

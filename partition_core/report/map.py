@@ -9,10 +9,10 @@ from typing import Any
 
 from partition_core.base.wording import counted, large
 from partition_core.report.crossings import Crossing
+from partition_core.report.figures import dims_text, shortened
 from partition_core.report.layout import drawn
 from partition_core.report.overview import Box, Overview, Region
 from partition_core.report.tensors import size_of
-from partition_core.report.wording import dims_text, shortened
 
 COLOURS = 8
 """The number of segment colours on the page; then they repeat."""

@@ -7,14 +7,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from partition_core.graph.file.byte_range import content_of
+from partition_core.graph.file.attributes import module_of
 from partition_core.graph.file.graph import Node
-from partition_core.graph.file.wire import fields, part_of, piece, text
 from partition_core.graph.walk import reads
-
-MODULE = "module"
-"""The key of a node's metadata that holds the path of its module, with dots."""
-_METADATA = 9  # the field of NodeProto
 
 ModulePath = tuple[str, ...]
 T = TypeVar("T", bound=Hashable)
@@ -32,17 +27,6 @@ class Group:
     region: Hashable
     nodes: tuple[Node, ...]
     split: bool = False
-
-
-def module_of(node: Node) -> ModulePath:
-    """Return the path of the module that a node comes from, empty if the file does not say."""
-    for key, value in fields(node.message):
-        if key >> 3 == _METADATA:
-            entry = content_of(piece(value))
-            if text(part_of(entry, 1) or b"") == MODULE:
-                path = text(part_of(entry, 2) or b"")
-                return tuple(path.split(".")) if path else ()
-    return ()
 
 
 def groups(regions: Mapping[Node, Hashable], limit: int, smallest: int) -> list[Group]:
@@ -118,7 +102,7 @@ def _connected(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
 
 def _paths(nodes: Iterable[Node]) -> dict[Node, ModulePath]:
     """Return the module of each node, without the modules that are around all the others."""
-    paths = {node: module_of(node) for node in nodes}
+    paths = {node: tuple(filter(None, module_of(node).split("."))) for node in nodes}
     known = [path for path in paths.values() if path]
     common = 0
     while known and len({path[: common + 1] for path in known}) == 1 and len(known[0]) > common + 1:

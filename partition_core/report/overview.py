@@ -8,19 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from partition_core.graph.boundaries import SEGMENTS_AT
 from partition_core.graph.costs import (
+    ParameterCount,
     Sizes,
     TypeOf,
-    Weights,
-    cost_of,
+    flops_of,
     types_of,
     weights_of,
 )
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import is_mark, marks_of
-from partition_core.graph.scope import Scope, scope_of
-from partition_core.graph.walk import dependents, reads
+from partition_core.graph.marks import live_nodes, marks_of
+from partition_core.graph.scope import Scope, scopes_of
+from partition_core.graph.walk import reads
 from partition_core.recipe.values import Segment
 from partition_core.report.crossings import Crossing, Flows
 from partition_core.report.modules import Group, groups
@@ -40,7 +39,7 @@ class Work:
 
     nodes: int
     operators: Mapping[str, int]
-    weights: Weights
+    weights: ParameterCount
     flops: int
     unknown: int
 
@@ -59,8 +58,8 @@ class Box:
 class Overview:
     """The end2end model as boxes, with the tensors at borders and the other `arrows` between.
 
-    `segments` has the work of each segment, `whole` that of the model. `constant` nodes depend
-    on no input of the model and are in no box.
+    `segments` has the work of each segment, `whole` that of the model. Nodes that depend on no
+    input of the model are in no box.
     """
 
     boxes: tuple[Box, ...]
@@ -68,7 +67,6 @@ class Overview:
     arrows: tuple[tuple[int, int], ...]
     segments: Mapping[str, Work]
     whole: Work
-    constant: int
 
 
 def overview(
@@ -82,10 +80,7 @@ def overview(
 
     `sizes` are the values of symbolic dims. Raises CutError as `boundaries.edges` does.
     """
-    scopes = [
-        scope_of(model, segment, f"{SEGMENTS_AT}[{index}]")
-        for index, segment in enumerate(segments)
-    ]
+    scopes = scopes_of(model, segments)
     type_in = types_of(model)
     regions = _regions(model, scopes)
     node_groups = groups(regions, limit, smallest)
@@ -106,7 +101,6 @@ def overview(
             for scope in scopes
         },
         whole=_work(list(regions), model.graph.initializers, type_in, sizes),
-        constant=sum(not is_mark(node) for node in model.graph) - len(regions),
     )
 
 
@@ -126,12 +120,10 @@ def sizes_in(model: Model, shapes: Mapping[str, Sequence[int]]) -> dict[str, int
 
 
 def _regions(model: Model, scopes: Sequence[Scope]) -> dict[Node, Region]:
-    live = dependents(model.graph, [v for v in model.graph.inputs if v.tensor is None])
     inside = {scope.segment.save_file: set(scope.walk.nodes) for scope in scopes}
     return {
         node: tuple(name for name, nodes in inside.items() if node in nodes)
-        for node in model.graph
-        if not is_mark(node) and any(value in live for value in reads(node))
+        for node in live_nodes(model.graph)
     }
 
 
@@ -143,7 +135,7 @@ def _box(group: Group, type_in: TypeOf, sizes: Sizes) -> Box:
 
 
 def _work(nodes: Sequence[Node], weights: Iterable[Value], type_in: TypeOf, sizes: Sizes) -> Work:
-    flops = [cost_of(node, type_in, sizes).flops for node in nodes]
+    flops = [flops_of(node, type_in, sizes) for node in nodes]
     return Work(
         nodes=len(nodes),
         operators=dict(Counter(node.op_type for node in nodes).most_common()),

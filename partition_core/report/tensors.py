@@ -10,9 +10,8 @@ from partition_core.base.wording import counted, size_text
 from partition_core.proof.comparison import form, largest_difference, same_bits
 from partition_core.proof.summary import listed, recorded_inputs, unproven_segments
 from partition_core.report.crossings import Crossing
-from partition_core.report.figures import MatchRow, TensorRow
+from partition_core.report.figures import MatchRow, TensorRow, dims_text
 from partition_core.report.source import Source
-from partition_core.report.wording import dims_text
 
 
 def size_of(crossing: Crossing) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,13 +49,13 @@ def _detect_in(
 ) -> Generator[str, None, list[str]]:
     """Yield lines as `detect` does; return the note if the picture does not fit the input."""
     from partition_core.runtime import pixels
-    from partition_core.runtime.drawing import drawn
 
     # The result is drawn in color even if the model takes gray pictures.
     picture = pixels.read(file)
     (detections,) = pipeline.detect(file)
     note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
     picture_note = _picture_note(pipeline, picture.shape[1], picture.shape[0])
+    digests = pipeline.manifest.digests
     shown = [detection for detection in detections if detection.score >= least]
     table = target.with_name(f"{target.name}.detections.json")
     image = target.with_name(f"{target.name}.detections.jpg")
@@ -64,13 +64,13 @@ def _detect_in(
         "width": picture.shape[1],
         "height": picture.shape[0],
         "recipe": pipeline.manifest.recipe,
-        "artifacts": _digests(pipeline),
+        "artifacts": {file: digests[file][file] for file in pipeline.detects_by},
         **({"seed": pipeline.seed, "note": note} if note else {}),
         **({"picture_note": picture_note} if picture_note else {}),
         "detections": [asdict(detection) for detection in detections],
     }
     write_whole(table, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-    write_whole(image, pixels.encoded(drawn(picture, shown, note), ".jpg"))
+    write_whole(image, pixels.encoded(pixels.drawn(picture, shown, note), ".jpg"))
     yield f"{table}: {counted(len(detections), 'detection')}"
     yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
     return [picture_note] if picture_note else []
@@ -79,10 +79,6 @@ def _detect_in(
 def _picture_note(pipeline: Pipeline, width: int, height: int) -> str:
     how = pipeline.manifest.picture
     return "" if how is None or how.fits(width, height) else how.note
-
-
-def _digests(pipeline: Pipeline) -> Mapping[str, str]:
-    return {file: pipeline.manifest.digests[file][file] for file in pipeline.detects_by}
 
 
 def _names(detections: Sequence[Detection]) -> str:

@@ -40,7 +40,7 @@ def detections(pipeline: Pipeline, pictures: Sequence[str | Path | Array]) -> li
     """
     check_detects(pipeline)
     run = pipeline.end2end if missing_link(pipeline) else pipeline
-    size = batch_size(pipeline)
+    size = pipeline.manifest.pictures
     results: list[list[Detection]] = []
     for start in range(0, len(pictures), size):
         own = list(pictures[start : start + size])
@@ -73,11 +73,6 @@ def missing_link(pipeline: Pipeline) -> str:
     outputs = {edge.input for edge in pipeline.manifest.edges if edge.consumer == MODEL_OUTPUT}
     missing = [f"'{name}'" for name in _DETECTIONS if name not in outputs]
     return f"no segment gives {' and '.join(missing)}" if missing else ""
-
-
-def batch_size(pipeline: Pipeline) -> int:
-    """Return how many pictures the model takes at once."""
-    return pipeline.manifest.pictures
 
 
 def in_picture(

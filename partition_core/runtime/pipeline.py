@@ -93,16 +93,12 @@ class Pipeline:
         self._engine = engine or OnnxRuntime()
         self._verify = verify
         self._end2end: Runner | None = None
-        self._segments = {
-            boundary.save_file: Segment(
-                boundary,
-                self._runtime(boundary.save_file, chosen.get(boundary.save_file, self._engine)),
-            )
-            for boundary in self.manifest.segments
-        }
-
-    def _runtime(self, file: str, chosen: Backend | SegmentFunction) -> SegmentFunction:
-        return self._loaded(file, chosen) if isinstance(chosen, Backend) else chosen
+        self._segments: dict[str, Segment] = {}
+        for boundary in self.manifest.segments:
+            file = boundary.save_file
+            run = chosen.get(file, self._engine)
+            loaded = self._loaded(file, run) if isinstance(run, Backend) else run
+            self._segments[file] = Segment(boundary, loaded)
 
     def _loaded(self, file: str, engine: Backend) -> Runner:
         if self._verify:
@@ -212,8 +208,7 @@ class Pipeline:
                 )
                 expected = f"expected a tensor from the caller; the chain takes {', '.join(known)}"
                 problems.append(problem(f"input '{name}'", what, expected))
-        if problems:
-            raise RunError(*problems)
+        RunError.refuse(problems)
 
     def end_profiling(self) -> dict[str, Path]:
         """End the profiles of onnxruntime and return their files, by segment."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,9 @@ except ImportError as missing:  # a deployment on tensors needs no cv2
         "if 'libGL.so.1' is missing, install the system package libgl1",
     ) from missing
 
+if TYPE_CHECKING:
+    from partition_core.runtime.detections import Detection
+
 Pixels = np.ndarray[Any, Any]
 """A picture as cv2 reads it: (H, W, 3), blue first, or (H, W, 1) if it is gray."""
 
@@ -35,6 +39,8 @@ _READ_AS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _LARGEST = 1 << 30
 """The most bytes of a picture file; cv2 itself refuses more than 2^30 pixels."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_GOLDEN = 0.618034
+"""Steps of the golden ratio around the circle of hues keep neighbouring labels apart."""
 
 
 def read(path: Path, channels: int = 3) -> Pixels:
@@ -67,7 +73,26 @@ def encoded(picture: Pixels, ending: str) -> bytes:
     return bytes(cv2.imencode(ending, picture)[1])
 
 
-def draw_box(
+def drawn(picture: Pixels, detections: Sequence[Detection], note: str = "") -> Pixels:
+    """Return the picture, (H, W, 3) uint8 blue first, with a box and a name for each detection.
+
+    The best are drawn last, so that they are on top, and then a `note` at the bottom.
+    """
+    canvas = picture.copy()
+    line = max(1, round(max(picture.shape[:2]) / 400))
+    for item in sorted(detections, key=lambda detection: detection.score):
+        _draw_box(canvas, item.box, f"{item.name} {item.score:.2f}", _color(item.label), line)
+    if note:
+        _draw_note(canvas, note, line)
+    return canvas
+
+
+def _color(label: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(label * _GOLDEN % 1.0, 0.8, 0.95)
+    return round(blue * 255), round(green * 255), round(red * 255)
+
+
+def _draw_box(
     picture: Pixels, box: Sequence[float], text: str, color: tuple[int, int, int], line: int
 ) -> None:
     """Draw a box (x1 y1 x2 y2) into the picture, with a text at its upper left corner."""
@@ -83,7 +108,7 @@ def draw_box(
     cv2.putText(picture, text, origin, _FONT, scale, ink, thickness, cv2.LINE_AA)
 
 
-def draw_note(picture: Pixels, text: str, line: int) -> None:
+def _draw_note(picture: Pixels, text: str, line: int) -> None:
     """Write a text into the picture, white on a black strip across its bottom."""
     height, width = picture.shape[:2]
     scale, thickness = 0.3 + 0.15 * line, max(1, line // 2)

@@ -41,14 +41,12 @@ def samples_in(pipeline: Pipeline, source: Path) -> list[Sample]:
     Batches of pictures for a detector (the last one is padded with its last picture), for other
     models `.npz` files with the inputs by name. Raises RunError for a folder without them.
     """
-    from partition_core.runtime.detections import batch_size
-
     if pipeline.manifest.picture is None:
         expected = f"`.npz` files with {', '.join(t.name for t in pipeline.inputs)}"
         files = _files(source, (_TENSORS,), expected)
         names = names_of(files)
         return [Sample(name, (f,), _reader(f)) for name, f in zip(names, files, strict=True)]
-    files, size = pictures_in(source), batch_size(pipeline)
+    files, size = pictures_in(source), pipeline.manifest.pictures
     names = names_of(files)
     return [
         Sample(names[start], tuple(batch), _preparer(pipeline, batch, size))

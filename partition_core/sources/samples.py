@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, ProofError, one_of, problem, suggestion
 from partition_core.base.index_ranges import ZERO_OR_ONE, Ranges
 from partition_core.base.wording import one_line
-from partition_core.recipe.input_forms import INTEGERS, Expected, dims_misfit
+from partition_core.recipe.input_forms import INTEGERS, TensorType, dims_misfit
 from partition_core.recipe.values import Range, Recipe, TensorSpec
 
 TYPICAL = 0
@@ -189,13 +189,13 @@ def inputs_from_files(recipe: Recipe, root: Path) -> list[dict[str, Array]]:
 
     Raises ProofError for everything that does not fit `export.inputs`.
     """
-    expected = {spec.name: Expected(spec.dtype, spec.shape) for spec in recipe.export.inputs}
+    expected = {spec.name: TensorType(spec.dtype, spec.shape) for spec in recipe.export.inputs}
     files = [root / name for name in recipe.proof.inputs]
     return arrays_from_files(files, expected, "in 'export.inputs'")
 
 
 def arrays_from_files(
-    files: Sequence[Path], inputs: Mapping[str, Expected], origin: str
+    files: Sequence[Path], inputs: Mapping[str, TensorType], origin: str
 ) -> list[dict[str, Array]]:
     """Return the arrays in each of `files`, which may leave out some of `inputs`.
 
@@ -214,29 +214,24 @@ def arrays_from_files(
             continue
         if not sample:
             problems.append(problem(place, f"'{file.name}' contains no array", one_of(inputs)))
-        problems += [
-            problem(place, what, expected, remedy)
-            for what, expected, remedy in _misfits(sample, inputs, origin)
-        ]
+        problems += _misfits(place, sample, inputs, origin)
         samples.append(sample)
-    if problems:
-        raise ProofError(*problems)
+    ProofError.refuse(problems)
     return samples
 
 
 def _misfits(
-    sample: Arrays, inputs: Mapping[str, Expected], origin: str
-) -> list[tuple[str, str, str]]:
-    misfits: list[tuple[str, str, str]] = []
+    place: str, sample: Arrays, inputs: Mapping[str, TensorType], origin: str
+) -> Iterator[Problem]:
     for name, array in sample.items():
         expected = inputs.get(name)
         if expected is None:
-            misfits.append((f"unknown input '{name}'", one_of(inputs), suggestion(name, inputs)))
+            what, near = f"unknown input '{name}'", suggestion(name, inputs)
+            yield problem(place, what, one_of(inputs), near)
             continue
         misfit = dims_misfit(name, expected.dims, array.shape, origin)
         if misfit:
-            misfits.append((f"{misfit}, but {list(array.shape)} here", "", ""))
+            yield problem(place, f"{misfit}, but {list(array.shape)} here")
         if expected.dtype and array.dtype != np.dtype(expected.dtype):
             what = f"input '{name}' is {expected.dtype} {origin}, but {array.dtype} here"
-            misfits.append((what, "", ""))
-    return misfits
+            yield problem(place, what)

@@ -48,7 +48,7 @@ class Exported:
     classes: tuple[str, ...] = ()
 
 
-class Form(Protocol):
+class FormModule(Protocol):
     """The module `form` of a source: what is known without loading the model."""
 
     def versions(self) -> Iterator[tuple[str, str]]:
@@ -75,9 +75,9 @@ class Source(Protocol):
         PartitionError."""
 
 
-def form_of(recipe: Recipe) -> Form:
+def form_of(recipe: Recipe) -> FormModule:
     """Return the light module of the source of a recipe."""
-    return cast("Form", importlib.import_module(f"{__package__}.{recipe.model.source}.form"))
+    return cast("FormModule", importlib.import_module(f"{__package__}.{recipe.model.source}.form"))
 
 
 def source_of(recipe: Recipe) -> Source:

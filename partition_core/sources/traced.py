@@ -10,16 +10,17 @@ import torch
 
 from partition_core.base.arrays import Arrays
 from partition_core.base.errors import ExportError
-from partition_core.graph.conformance import Form, input_differences
+from partition_core.graph.conformance import input_differences
 from partition_core.graph.files import save_traced
-from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.graph.stored_models import END2END_PLACEMENTS
+from partition_core.recipe.input_forms import TensorType
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
 from partition_core.sources.job import Job
 from partition_core.sources.source import Exported, Pinned, source_of
-from partition_core.trace.arrays import as_array
 from partition_core.trace.checkpoint import load_state
 from partition_core.trace.exporter import Phase, TracedExport, export_model
+from partition_core.trace.rounded import as_array
 from partition_core.trace.seed_weights import seed_weights
 from partition_core.trace.traceable_model import TraceableModel, run_model
 
@@ -31,12 +32,12 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
         traced = export_recipe(
             recipe, job.root, checkpoint, lambda part: job.phase(f"export: {part}")
         )
-    form = EXPORT_FORMS[recipe.export.weights]
+    placement = END2END_PLACEMENTS[recipe.export.weights]
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
 
     def write(path: Path) -> list[Path]:
         with in_recipe(job.file):
-            return save_traced(traced.model, path, form, recipe.partition.cut)
+            return save_traced(traced.model, path, placement, recipe.partition.cut)
 
     return Exported(
         write,
@@ -107,12 +108,11 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
 
 def _check_samples(subject: TraceableModel) -> None:
     """Reject samples with another shape or dtype than expected: the trace would adopt them."""
-    expected = {spec.name: Form(spec.dtype, spec.shape) for spec in subject.inputs}
+    expected = {spec.name: TensorType(spec.dtype, spec.shape) for spec in subject.inputs}
     for sample in (subject.typical_input, *subject.samples):
         actual = {
-            name: Form(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            name: TensorType(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             for name, tensor in zip(expected, sample, strict=True)
         }
         problems = list(input_differences(expected, actual, "what is prepared for the model"))
-        if problems:
-            raise ExportError(*problems)
+        ExportError.refuse(problems)

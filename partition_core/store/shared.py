@@ -11,7 +11,7 @@ import hashlib
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
 
 from partition_core.base.disk import Digest
 from partition_core.base.outside_files import LARGEST_TEXT, opened
@@ -20,6 +20,9 @@ from partition_core.store.entry import Fits, Result, StoredFile, decode, encode
 from partition_core.store.lists import Names, is_lists, lists_in
 from partition_core.store.local import LocalStore
 from partition_core.store.outage import Outage
+
+if TYPE_CHECKING:
+    from partition_core.store.tiers import Store
 
 _LONGEST_TEXT = 300
 
@@ -56,13 +59,6 @@ class Transport(Protocol):
 
     def has(self, name: str, size: int) -> bool:
         """Return whether `name` exists and, as far as is known, has `size` bytes."""
-
-
-class Files(Protocol):
-    """A source of result files."""
-
-    def path_of(self, file: StoredFile) -> Path | None:
-        """Return the path of `file`; None if it is missing."""
 
 
 class SharedStore:
@@ -110,7 +106,7 @@ class SharedStore:
 
         return self._or_miss(is_offered) is True
 
-    def send(self, key: str, result: Result, source: Files) -> bool:
+    def send(self, key: str, result: Result, source: Store | LocalStore) -> bool:
         """Upload the files of a result and then its entry; return whether all arrived."""
 
         def sent() -> bool:
@@ -168,7 +164,11 @@ class SharedStore:
         return True
 
     def upload(
-        self, key: str, result: Result, source: Files, names: Collection[str] | None = None
+        self,
+        key: str,
+        result: Result,
+        source: Store | LocalStore,
+        names: Collection[str] | None = None,
     ) -> list[str]:
         """Upload files of a result, then its entry; return the names of those that were missing.
 
@@ -186,13 +186,15 @@ class SharedStore:
     def _has(self, file: StoredFile) -> bool:
         return self._transport.has(f"cas/{file.digest}", file.size)
 
-    def _upload_file(self, name: str, file: StoredFile, source: Files) -> None:
+    def _upload_file(self, name: str, file: StoredFile, source: Store | LocalStore) -> None:
         path = source.path_of(file)
         if path is None:
             raise RemoteError(f"'{name}' is missing from this machine's store")
+        from tqdm.utils import CallbackIOWrapper
+
         with opened(path) as stream, shown(f"push {name}", file.size) as bar:
-            counting = _CountingStream(stream, bar.update)
-            self._transport.write(f"cas/{file.digest}", cast(BinaryIO, counting), file.size)
+            counting = cast(BinaryIO, CallbackIOWrapper(bar.update, stream))
+            self._transport.write(f"cas/{file.digest}", counting, file.size)
 
     def _or_miss(self, action: Callable[[], T]) -> T | None:
         if self._outage.is_down:
@@ -206,19 +208,6 @@ class SharedStore:
                 location = self._transport.location
                 self._warn(f"shared store '{location}': {error}; continuing without it{rest}")
             return None
-
-
-class _CountingStream:
-    """A stream that reports how many bytes were read from it."""
-
-    def __init__(self, stream: BinaryIO, moved: Callable[[int], object]) -> None:
-        self._stream = stream
-        self._moved = moved
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        self._moved(len(chunk))
-        return chunk
 
 
 def _write_chunks(

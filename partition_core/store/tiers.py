@@ -11,39 +11,19 @@ import errno
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from partition_core.store.entry import Fits, Origin, Result, StoredFile, any_result
 from partition_core.store.lists import Names, lists_in, merged, with_lists
 from partition_core.store.local import LocalStore
 
+if TYPE_CHECKING:
+    from partition_core.store.shared import SharedStore
+
 Warn = Callable[[str], None]
 T = TypeVar("T")
 
 _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
-
-
-class Remote(Protocol):
-    """A store that several machines share. No method raises: a fault is a miss and a warning."""
-
-    def fetch(self, key: str, fits: Fits, into: LocalStore) -> Result | None:
-        """Download the entry and files of `key` to `into`, verified; return the result.
-
-        A result that does not fit is a fault.
-        """
-
-    def offers(self, key: str, fits: Fits) -> bool:
-        """Return whether `fetch` would find `key`; only the entry is transferred."""
-
-    def lists(self, key: str) -> tuple[Names, ...]:
-        """Return the lists at `key`; none if there is no such entry."""
-
-    def send(self, key: str, result: Result, source: LocalStore) -> bool:
-        """Upload an entry and its files; return whether all arrived."""
-
-    @property
-    def is_written(self) -> bool:
-        """Whether results of this machine are uploaded."""
 
 
 class Store:
@@ -57,7 +37,7 @@ class Store:
         self,
         main: LocalStore,
         fallback: LocalStore,
-        open_remote: Callable[[], Remote] | None,
+        open_remote: Callable[[], SharedStore] | None,
         warn: Warn,
     ) -> None:
         self.tiers = (main, fallback)
@@ -78,7 +58,7 @@ class Store:
         return None
 
     @functools.cached_property
-    def _remote(self) -> Remote | None:
+    def _remote(self) -> SharedStore | None:
         return self._open_remote() if self._open_remote is not None else None
 
     def fetch(self, key: str, fits: Fits) -> Result | None:

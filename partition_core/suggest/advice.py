@@ -14,12 +14,14 @@ from partition_core.base.progress import Say, phase
 from partition_core.base.recording import load_recording
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
-from partition_core.graph.scope import scope_of
+from partition_core.graph.marks import live_nodes
+from partition_core.graph.model_inputs import inputs_of
+from partition_core.graph.scope import scopes_of
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.values import Mark, Recipe
 from partition_core.suggest import text
 from partition_core.suggest.appraisal import Appraisal, appraised
-from partition_core.suggest.flow import Flow, flow_of, flowing_nodes, unknown_sizes
+from partition_core.suggest.flow import Flow, flow_of, unknown_sizes
 from partition_core.suggest.measuring import measured_dims, measured_seconds
 from partition_core.suggest.naming import CutText, Words, cut_text, words_of, words_of_file
 from partition_core.suggest.plot import draw
@@ -49,7 +51,7 @@ def measured_model(
     """
     model = read_model(path)
     sample = load_recording(recording).samples[0].inputs
-    inputs = {v.name: sample[v.name] for v in model.graph.inputs if v.tensor is None}
+    inputs = {name: sample[name] for name in inputs_of(model)}
     _check_operators(model, unsupported)
     flow = flow_of(model, measured_dims(path, unknown_sizes(model), inputs, scratch))
     return MeasuredModel(model, flow, measured_seconds(path, inputs, scratch) if measures else None)
@@ -111,12 +113,12 @@ def _words(recipe: Recipe, model: Model, flow: Flow) -> Words:
 def _own_parts(recipe: Recipe, model: Model, flow: Flow) -> Parts | None:
     """Return the recipe's segments as parts, None if they do not make up the model in order."""
     try:
-        walks = [scope_of(model, s, "partition.segments").walk for s in recipe.partition.segments]
+        walks = [scope.walk for scope in scopes_of(model, recipe.partition.segments)]
     except CutError:
         return None  # `doit build` reports what is wrong with them
     homes = [
         [number for number, walk in enumerate(walks) if node in walk.nodes]
-        for node in flowing_nodes(model)
+        for node in live_nodes(model.graph)
     ]
     parts = tuple(home[0] for home in homes if len(home) == 1)
     if len(parts) < len(homes) or set(parts) != set(range(len(walks))):
@@ -135,20 +137,16 @@ def _memory_test(flow: Flow, most: int | None) -> Callable[[Parts], bool] | None
 
 
 def _check_operators(model: Model, names: Collection[str]) -> None:
-    known = {node.op_type for node in flowing_nodes(model)}
-    unknown = sorted(set(names) - known)
-    if unknown:
-        raise BuildError(
-            *(
-                problem(
-                    f"unsupported={','.join(sorted(names))}",
-                    f"the model has no operator '{name}'",
-                    one_of(known),
-                    suggestion(name, known),
-                )
-                for name in unknown
-            )
+    known = {node.op_type for node in live_nodes(model.graph)}
+    BuildError.refuse(
+        problem(
+            f"unsupported={','.join(sorted(names))}",
+            f"the model has no operator '{name}'",
+            one_of(known),
+            suggestion(name, known),
         )
+        for name in sorted(set(names) - known)
+    )
 
 
 def _no_cut(name: str, wanted: SuggestOptions) -> Problem:

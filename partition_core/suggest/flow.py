@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-from partition_core.graph.costs import TypeOf, cost_of, tensor_bytes, types_of, weights_of
+from partition_core.graph.costs import TypeOf, flops_of, tensor_bytes, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.file.value_type import ValueType
-from partition_core.graph.marks import is_mark, unmarked_value
-from partition_core.graph.walk import dependents, reads
+from partition_core.graph.marks import live_nodes, unmarked_value
+from partition_core.graph.walk import live_values, reads
 
 Dims = tuple[int, ...]
 
@@ -79,8 +79,8 @@ def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
     operations `graph.costs` cannot count has one for each element of its outputs.
     """
     type_in = _types(model, measured or {})
-    live = _live(model)
-    nodes = _live_nodes(model, live)
+    live = live_values(model.graph)
+    nodes = live_nodes(model.graph)
     outputs = {unmarked_value(value) for value in model.graph.outputs}
     needed = {unmarked_value(v) for node in nodes for v in reads(node) if v in live} | outputs
     produced = [value for node in nodes for value in node.outputs if value in needed]
@@ -121,14 +121,9 @@ def flow_of(model: Model, measured: Mapping[str, Dims] | None = None) -> Flow:
     return Flow(tuple(steps), tensors, tuple(_weight(value) for value in weights))
 
 
-def flowing_nodes(model: Model) -> list[Node]:
-    """Return the nodes of `model` that are the steps of its flow, in their order."""
-    return _live_nodes(model, _live(model))
-
-
 def flowing_values(model: Model) -> dict[str, Value]:
     """Return the tensors of the flow of `model` by name, as values of its graph."""
-    produced = [value for node in flowing_nodes(model) for value in node.outputs if value.name]
+    produced = [value for node in live_nodes(model.graph) for value in node.outputs if value.name]
     return {value.name: value for value in (*model.graph.inputs, *produced)}
 
 
@@ -140,18 +135,6 @@ def unknown_sizes(model: Model) -> list[str]:
         for name, value in flowing_values(model).items()
         if (known := type_in(value)) is None
         or (not known.composed and tensor_bytes(known, {}) is None)
-    ]
-
-
-def _live(model: Model) -> set[Value]:
-    return dependents(model.graph, [value for value in model.graph.inputs if value.tensor is None])
-
-
-def _live_nodes(model: Model, live: set[Value]) -> list[Node]:
-    return [
-        node
-        for node in model.graph
-        if not is_mark(node) and any(value in live for value in reads(node))
     ]
 
 
@@ -170,7 +153,7 @@ def _types(model: Model, measured: Mapping[str, Dims]) -> TypeOf:
 
 
 def _flops(node: Node, type_in: TypeOf) -> int:
-    counted = cost_of(node, type_in, {}).flops
+    counted = flops_of(node, type_in, {})
     if counted is not None:
         return counted
     types = [type_in(value) for value in node.outputs if value.name]

@@ -6,17 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from partition_core.graph.file.byte_range import content_of
-from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.file.wire import fields, part_of, piece, text
-from partition_core.graph.marks import MarkTable, marks_of, unmarked_value
+from partition_core.graph.file.attributes import module_of
+from partition_core.graph.file.graph import Model, Value
+from partition_core.graph.marks import MarkTable, live_nodes, marks_of, unmarked_value
 from partition_core.recipe.mark_reference import MarkReference
-from partition_core.suggest.flow import Flow, flowing_nodes, flowing_values
+from partition_core.suggest.flow import Flow, flowing_values
 from partition_core.suggest.search import Parts
 
-# Field numbers: of NodeProto, and of an entry of its metadata.
-_METADATA, _KEY, _VALUE = 9, 1, 2
-_MODULE = b"module"
 _EFFORTS = {"mark": 1, "module": 2, "none": 16}
 
 
@@ -173,10 +169,10 @@ def _mark_name(path: str, used: Collection[str]) -> str:
 
 
 def _sole_outputs(model: Model, flow: Flow, prefix: str) -> dict[str, str]:
-    nodes = flowing_nodes(model)
+    nodes = live_nodes(model.graph)
     below: dict[str, list[int]] = {}
     for index, node in enumerate(nodes):
-        for path in _paths(_module_of(node)):
+        for path in _paths(module_of(node)):
             below.setdefault(path, []).append(index)
     modules: dict[str, str] = {}
     start = f"{prefix}." if prefix else ""
@@ -208,13 +204,3 @@ def _paths(module: str) -> Iterator[str]:
     steps = module.split(".") if module else []
     for count in range(1, len(steps) + 1):
         yield ".".join(steps[:count])
-
-
-def _module_of(node: Node) -> str:
-    """Return the path of the module that a node was exported from, empty if it does not say."""
-    for key, value in fields(node.message):
-        if key >> 3 == _METADATA:
-            entry = content_of(piece(value))
-            if part_of(entry, _KEY) == _MODULE:
-                return text(part_of(entry, _VALUE) or b"")
-    return ""

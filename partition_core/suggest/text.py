@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-from partition_core.base.wording import counted, size_text
+from partition_core.base.wording import columns, counted, size_text
 from partition_core.suggest.appraisal import Appraisal, PartFigures
 from partition_core.suggest.naming import CutText
 
@@ -30,9 +30,7 @@ def table(rows: Sequence[tuple[str, Appraisal]], flops: int) -> Iterator[str]:
         across = "?" if cut.crossing is None else size_text(cut.crossing)
         parts = [" + ".join(cell(part) for part in cut.figures) for cell in cells.values()]
         lines.append((name, across, str(cut.tensors), *parts))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        yield "  ".join(map(str.ljust, line, widths)).rstrip()
+    yield from columns(lines)
 
 
 def count_text(count: int) -> str:
@@ -51,7 +49,8 @@ def recipe_lines(cut: CutText, known: dict[str, str], files: Sequence[str]) -> I
     """
     if cut.unmarkable:
         tensors = ", ".join(f"'{name}'" for name in cut.unmarkable)
-        yield f"# No mark can name {tensors}: no module returns only {_it(cut)}."
+        it = "it" if len(cut.unmarkable) == 1 else "each of them"
+        yield f"# No mark can name {tensors}: no module returns only {it}."
         yield "# Mark a function of your own that does, or choose another cut."
         return
     yield "marks:"
@@ -113,10 +112,6 @@ NOTES = (
     "Memory is the weights of a part plus the peak size of its tensors.",
     "Sizes that depend on the data are those of the recipe's first picture or input.",
 )
-
-
-def _it(cut: CutText) -> str:
-    return "it" if len(cut.unmarkable) == 1 else "each of them"
 
 
 def _quoted(reference: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _OWNER = ("self", "cls")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-class Arguments(MutableMapping[str, Any]):
+class Arguments:
     """The arguments of a call of `function` by parameter name, without `self` or `cls`.
 
     Arguments of `*rest` are a tuple under that name; those of `**rest` have their own names. A
@@ -54,11 +54,5 @@ class Arguments(MutableMapping[str, Any]):
         else:
             self.positional[slot] = value
 
-    def __delitem__(self, name: str) -> None:
-        raise TypeError("an argument of a call cannot be removed")
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)

@@ -133,8 +133,7 @@ class _Binding:
         self._check_names()
         trees = {name: self._finished(name, tree) for name, tree in self._trees.items()}
         self._check_complete(trees)
-        if self._problems:
-            raise ExportError(*self._problems)
+        ExportError.refuse(self._problems)
         positional: list[Any] = []
         by_name: dict[str, Any] = {}
         for name, parameter in self._parameters.items():
@@ -237,9 +236,6 @@ class _Binding:
             missing = next(n for n, number in enumerate(numbers) if n != number)
             self._refuse_input(path, f"is a list without '{path}.{missing}'")
         return [inner[key] for key in sorted(inner, key=int)]
-
-    def _has_tensor(self, name: str) -> bool:
-        return any(True for _ in _names_in([self._trees[name]]))
 
     def _refuse_input(self, name: str, what: str) -> None:
         place = f"export.inputs.{name}"

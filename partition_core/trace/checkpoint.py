@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from partition_core.base.errors import ExportError
+from partition_core.base.wording import first_of
 from partition_core.recipe.values import Checkpoint
 
 _SHOWN = 5
@@ -45,16 +46,17 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: st
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
-    missing = [f"no '{name}'" for name in expected if name not in state]
     missing = [
-        text for text in missing if not text.endswith(tuple(f"{w}'" for w in _WITHOUT_EFFECT))
+        f"no '{name}'"
+        for name in expected
+        if name not in state and not name.endswith(_WITHOUT_EFFECT)
     ]
     unknown = [
         f"the model has no '{name}'"
         for name in state
         if name not in expected and not name.startswith(_TRAINING_ONLY)
     ]
-    differences = [_listed(kind) for kind in (wrong, missing, unknown) if kind]
+    differences = [first_of(kind, _SHOWN, "; ") for kind in (wrong, missing, unknown) if kind]
     if differences:
         raise ExportError.at(
             place,
@@ -63,12 +65,6 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: st
             "check that it belongs to this config",
         )
     model.load_state_dict({name: state[name] for name in expected if name in state}, strict=False)
-
-
-def _listed(differences: list[str]) -> str:
-    """Return the first differences of one kind, and how many more there are."""
-    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    return "; ".join(differences[:_SHOWN]) + more
 
 
 def _state(file: Path, named: Checkpoint, place: str) -> dict[str, torch.Tensor]:

@@ -50,9 +50,8 @@ def _is_read(part: Any) -> bool:
     if inspect.isroutine(part):
         return all(package in _READ for package in _packages(part))
     modules = part.named_modules() if isinstance(part, nn.Module) else [("", part)]
-    return all(
-        _package(type(inner)) in _READ for name, inner in modules if not _is_loss(name, inner)
-    )
+    kinds = (type(inner) for name, inner in modules if not _is_loss(name, inner))
+    return all(kind.__module__.partition(".")[0] in _READ for kind in kinds)
 
 
 def _is_loss(name: str, module: Any) -> bool:
@@ -67,10 +66,6 @@ def _packages(routine: Any) -> Iterator[str]:
         # `functools.wraps` copies the inner function's module name, so read its globals instead.
         yield getattr(plain, "__globals__", {}).get("__name__", "").partition(".")[0]
         routine = getattr(plain, "__wrapped__", None)
-
-
-def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -8,22 +8,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from partition_core.recipe.values import Mark
+
+if TYPE_CHECKING:
+    from partition_core.trace.marking import Marking
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class CallMarker(Protocol):
-    """Marks the tensors of calls while a model runs for an export."""
-
-    def call(self, mark: Mark, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call `function` with its marked arguments and return its marked result."""
-
-
-ACTIVE_MARKER: ContextVar[CallMarker | None] = ContextVar("ACTIVE_MARKER", default=None)
+ACTIVE_MARKER: ContextVar[Marking | None] = ContextVar("ACTIVE_MARKER", default=None)
 
 
 def mark(
@@ -35,8 +31,7 @@ def mark(
     """Return a decorator that makes a function or method the mark `name`.
 
     `inputs` names its parameters (after `self`), by their own names or by position, and `outputs`
-    its results by position;
-    None marks every tensor. A recipe uses the mark after declaring it as
+    its results by position; None marks every tensor. A recipe uses the mark after declaring it as
     `{name: …, decorator: true}`. At any other time the function may be called as usual.
     """
     declared = Mark(

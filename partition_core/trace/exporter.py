@@ -16,15 +16,14 @@ from partition_core.base.array_sets import ArraySet
 from partition_core.base.errors import ExportError
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.graph.files import LARGEST
-from partition_core.recipe.policy_masks import check_masks, check_outputs
+from partition_core.recipe.policy_fits import check_masks, check_outputs
 from partition_core.recipe.values import Recipe
-from partition_core.trace.arrays import as_array
 from partition_core.trace.calling import WRAPPED, CalledModel
 from partition_core.trace.dynamic_axes import checked_sizes, other_shapes
 from partition_core.trace.probes import probes
 from partition_core.trace.questions import Answers
 from partition_core.trace.repeatability import check_repeats
-from partition_core.trace.rounded import as_exported, rounded
+from partition_core.trace.rounded import as_array, as_exported, rounded
 from partition_core.trace.structure import tensors
 from partition_core.trace.to_onnx import trace, translate
 from partition_core.trace.traceable_model import Sample, TraceableModel, run_model

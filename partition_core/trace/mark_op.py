@@ -13,6 +13,8 @@ import onnx_ir as ir
 import onnxscript
 import torch
 
+from partition_core.graph.marks import MARK_ATTRIBUTES
+
 DOMAIN = "partition"
 VERSION = 1
 
@@ -64,15 +66,10 @@ def register_mark_schema() -> None:
     if onnx.defs.has("Mark", DOMAIN):
         return
     schema = onnx.defs.OpSchema
-    kinds = {
-        "func": schema.AttrType.STRING,
-        "func_id": schema.AttrType.INT,
-        "type": schema.AttrType.STRING,
-        "name": schema.AttrType.STRING,
-        "id": schema.AttrType.INT,
-        "dtype": schema.AttrType.INT,
-        "shape": schema.AttrType.INTS,
-    }
+    # A node has its attributes in the order of the schema's.
+    kinds = dict.fromkeys(MARK_ATTRIBUTES, schema.AttrType.INT)
+    kinds |= dict.fromkeys(("func", "type", "name"), schema.AttrType.STRING)
+    kinds["shape"] = schema.AttrType.INTS
     onnx.defs.register_schema(
         schema(
             "Mark",
@@ -125,6 +122,5 @@ def _mark_function(opset: int) -> ir.Function:
     tensor = ir.val("tensor")
     identity = ir.node("Identity", [tensor], outputs=[ir.val("marked")])
     graph = ir.Graph([tensor], identity.outputs, nodes=[identity], opset_imports={"": opset})
-    names = ("func", "func_id", "type", "name", "id", "dtype", "shape")
-    attributes = [ir.Attr(name, ir.AttributeType.UNDEFINED, None) for name in names]
+    attributes = [ir.Attr(name, ir.AttributeType.UNDEFINED, None) for name in MARK_ATTRIBUTES]
     return ir.Function(DOMAIN, "Mark", graph=graph, attributes=attributes)

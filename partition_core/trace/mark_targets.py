@@ -22,8 +22,7 @@ def mark_targets(
     """Return, for each target of `marks`, the mark, the owner of a function and its name there.
 
     `model` holds the modules that marks name, and `entry_point` is the target of a mark on all of
-    it.
-    Raises ExportError, all problems at once, for a target that cannot be found.
+    it. Raises ExportError, all problems at once, for a target that cannot be found.
     """
     targets: list[tuple[Mark, Any, str]] = []
     problems: list[Problem] = []
@@ -41,8 +40,7 @@ def mark_targets(
                     targets.append((mark, *_function_owner(mark, path, place)))
         except ExportError as error:
             problems.extend(error.problems)
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
     return targets
 
 
@@ -55,16 +53,13 @@ def _submodule(model: torch.nn.Module, path: str, place: str) -> torch.nn.Module
     if path in modules:
         return modules[path]
     siblings = {name for name in modules if name and name.count(".") <= path.count(".")}
+    top = [f"'{name}'" for name in sorted(siblings) if "." not in name]
     raise ExportError.at(
         place,
         f"the model has no module '{path}'",
-        f"at the top are {_listed(name for name in siblings if '.' not in name)}",
+        f"at the top are {', '.join(top) or 'none'}",
         suggestion(path, siblings),
     )
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
 
 
 def _function_owner(mark: Mark, path: str, place: str) -> tuple[Any, str]:

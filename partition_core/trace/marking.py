@@ -62,9 +62,8 @@ class Marking:
 
     def check_all_called(self, marks: tuple[Mark, ...]) -> None:
         """Raise ExportError naming every mark whose function or module was never called."""
-        silent = [mark for mark in marks if not self._calls[mark.name]]
-        if silent:
-            raise ExportError(*(self._problem(mark, *_never_called(mark)) for mark in silent))
+        silent = (mark for mark in marks if not self._calls[mark.name])
+        ExportError.refuse(self._problem(mark, *_never_called(mark)) for mark in silent)
 
     def _input_names(self, mark: Mark, arguments: Arguments) -> dict[str, str]:
         """Return the name of the argument that each input of a mark stands for.
@@ -87,38 +86,32 @@ class Marking:
             if list(named.values()).count(parameter) > 1:
                 others = ", ".join(f"'{other}'" for other in named if named[other] == parameter)
                 what = f"names parameter '{parameter}' twice, as {others}"
-                raise ExportError(self._problem(mark, what, "expected a name for each parameter"))
+                raise self._error(mark, what, "expected a name for each parameter")
             if parameter not in passed or not _has_tensor(arguments[parameter]):
-                raise ExportError(
-                    self._problem(
-                        mark,
-                        f"finds no tensor in input '{name}' (parameter '{parameter}')",
-                        "a mark needs a tensor, or a list, tuple or dict of tensors",
-                    )
+                raise self._error(
+                    mark,
+                    f"finds no tensor in input '{name}' (parameter '{parameter}')",
+                    "a mark needs a tensor, or a list, tuple or dict of tensors",
                 )
         return named
 
     def _too_many(self, mark: Mark, parameters: Sequence[str]) -> ExportError:
         listed = ", ".join(parameters) or "none"
-        return ExportError(
-            self._problem(
-                mark,
-                f"names {len(mark.inputs or ())} inputs, and the function has "
-                f"{len(parameters)} parameters ({listed})",
-            )
+        return self._error(
+            mark,
+            f"names {len(mark.inputs or ())} inputs, and the function has "
+            f"{len(parameters)} parameters ({listed})",
         )
 
     def _marked_result(self, mark: Mark, number: int, result: Any) -> Any:
         if mark.outputs == ():
             return result
         if not _has_tensor(result):
-            raise ExportError(
-                self._problem(
-                    mark,
-                    f"finds no tensor in its output, which is a {type(result).__name__}",
-                    "a mark needs a tensor, or a list, tuple or dict of tensors",
-                    "mark another function, or write 'outputs: []'",
-                )
+            raise self._error(
+                mark,
+                f"finds no tensor in its output, which is a {type(result).__name__}",
+                "a mark needs a tensor, or a list, tuple or dict of tensors",
+                "mark another function, or write 'outputs: []'",
             )
         names = self._output_names(mark, result)
 
@@ -136,22 +129,18 @@ class Marking:
             return lambda path: (only, *path)
         items = list(result) if isinstance(result, list | tuple | dict) else [result]
         if len(items) != len(mark.outputs):
-            raise ExportError(
-                self._problem(
-                    mark,
-                    f"names {len(mark.outputs)} outputs ({', '.join(mark.outputs)}), "
-                    f"and the function returned {len(items)}",
-                )
+            raise self._error(
+                mark,
+                f"names {len(mark.outputs)} outputs ({', '.join(mark.outputs)}), "
+                f"and the function returned {len(items)}",
             )
         values = result.values() if isinstance(result, dict) else items
         for name, value in zip(mark.outputs, values, strict=True):
             if not _has_tensor(value):
-                raise ExportError(
-                    self._problem(
-                        mark,
-                        f"finds no tensor in output '{name}', which is a {type(value).__name__}",
-                        "a mark needs a tensor, or a list, tuple or dict of tensors",
-                    )
+                raise self._error(
+                    mark,
+                    f"finds no tensor in output '{name}', which is a {type(value).__name__}",
+                    "a mark needs a tensor, or a list, tuple or dict of tensors",
                 )
         keys = list(result) if isinstance(result, dict) else range(len(items))
         names = {str(key): name for key, name in zip(keys, mark.outputs, strict=True)}
@@ -175,6 +164,9 @@ class Marking:
         recorded = result if self._traced else tensor.clone()
         self.tensors[MarkReference(mark.name, side, number, path)] = recorded
         return result
+
+    def _error(self, mark: Mark, what: str, expected: str = "", remedy: str = "") -> ExportError:
+        return ExportError(self._problem(mark, what, expected, remedy))
 
     def _problem(self, mark: Mark, what: str, expected: str = "", remedy: str = "") -> Problem:
         return problem(self._yaml_paths[mark.name], f"mark '{mark.name}' {what}", expected, remedy)

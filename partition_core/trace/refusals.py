@@ -29,7 +29,7 @@ def tracing_error(error: Exception) -> ExportError:
     if asker is not None and isinstance(error, NoArrayError):
         return ExportError(_number(asker))
     if asker is not None and isinstance(error, fake_tensor.DataDependentOutputException):
-        return ExportError(_comparison(asker))
+        return ExportError(_asks(asker, *_COMPARISON))
     if isinstance(error, torch.onnx.errors.OnnxExporterError):
         return ExportError.at(
             "model",
@@ -50,7 +50,7 @@ def check_followed(model: nn.Module) -> None:
     unfollowed = {
         path: reason for path, module in model.named_modules() if (reason := _unfollowed(module))
     }
-    problems = [
+    ExportError.refuse(
         problem(
             "model",
             f"{f'module {path!r}' if path else 'the model'} is {what}",
@@ -60,9 +60,7 @@ def check_followed(model: nn.Module) -> None:
         for path, (what, remedy) in unfollowed.items()
         # Modules inside such a module are not reported as well.
         if not any(_is_in(path, outer) for outer in unfollowed)
-    ]
-    if problems:
-        raise ExportError(*problems)
+    )
 
 
 def _is_in(path: str, outer: str) -> bool:
@@ -100,7 +98,7 @@ def _reason(error: BaseException) -> str:
 
 def check_answers(answers: Answers, questions: TraceQuestions) -> None:
     """Raise ExportError for a question that the model's own code hid, and for unused answers."""
-    problems = [_hidden(asker)] if (asker := questions.hidden()) is not None else []
+    problems = [_asks(asker, *_HIDDEN)] if (asker := questions.hidden()) is not None else []
     lines = sorted({decision.source for decision in questions.decisions})
     problems += [
         problem(
@@ -112,16 +110,15 @@ def check_answers(answers: Answers, questions: TraceQuestions) -> None:
         for index, answer in enumerate(answers.by_user)
         if not any(each.assumed and each.source == answer.at for each in questions.decisions)
     ]
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
 
 
 def _question(condition: sympy.Basic, asker: Asker) -> Problem:
     if isinstance(condition, sympy.Expr):
         return _number(asker)
-    return problem(
-        "model",
-        f"{_at(asker)} takes a branch that depends on the input{_about(condition)}",
+    return _asks(
+        asker,
+        f"takes a branch that depends on the input{_about(condition)}",
         _ONE_BRANCH,
         "write it with torch.where or torch.cond; if one branch is right for every input, say so "
         f"under 'export': {{answers: [{{at: '{asker.label}', answer: true}}]}}, or false",
@@ -129,9 +126,9 @@ def _question(condition: sympy.Basic, asker: Asker) -> Problem:
 
 
 def _number(asker: Asker) -> Problem:
-    return problem(
-        "model",
-        f"{_at(asker)} converts a tensor that depends on the input to a Python or numpy number",
+    return _asks(
+        asker,
+        "converts a tensor that depends on the input to a Python or numpy number",
         _NUMBER,
         "keep it a tensor (without int(), float(), range() or numpy), or mark and export a part "
         "of the model",
@@ -146,24 +143,19 @@ def _about(condition: sympy.Basic) -> str:
     return f" (it asks '{condition}' of {', '.join(symbols)}, known only when the model runs)"
 
 
-def _comparison(asker: Asker) -> Problem:
-    return problem(
-        "model",
-        f"{_at(asker)} compares whole tensors, which depends on the input",
-        _ONE_BRANCH,
-        "compare element by element, and choose with torch.where or torch.cond",
-    )
+def _asks(asker: Asker, what: str, expected: str, remedy: str) -> Problem:
+    line = f"{asker.label}: '{asker.code}'" if asker.code else asker.label
+    return problem("model", f"{line} {what}", expected, remedy)
 
 
-def _hidden(asker: Asker) -> Problem:
-    return problem(
-        "model",
-        f"{_at(asker)} depends on values of the input, and the model's own code catches the "
-        "export error that this raises",
-        _ONE_BRANCH,
-        "move the line out of 'try', and write it with torch.where or torch.cond",
-    )
-
-
-def _at(asker: Asker) -> str:
-    return f"{asker.label}: '{asker.code}'" if asker.code else asker.label
+_COMPARISON = (
+    "compares whole tensors, which depends on the input",
+    _ONE_BRANCH,
+    "compare element by element, and choose with torch.where or torch.cond",
+)
+_HIDDEN = (
+    "depends on values of the input, and the model's own code catches the export error that this "
+    "raises",
+    _ONE_BRANCH,
+    "move the line out of 'try', and write it with torch.where or torch.cond",
+)

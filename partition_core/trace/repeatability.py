@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from partition_core.base.errors import ExportError
+from partition_core.base.wording import first_of
 
 Tensors = Mapping[str, torch.Tensor]
+_SHOWN = 3
 _TORCH = str(Path(torch.__file__).parent)
 
 
@@ -48,11 +50,12 @@ def check_repeats(
     if recording.drawn:
         reason = f"it is random: {', '.join(recording.drawn)}"
     elif written:
-        reason = f"each run writes state that the next one reads: buffer {_listed(written)}"
+        buffers = first_of(written, _SHOWN)
+        reason = f"each run writes state that the next one reads: buffer {buffers}"
     raise ExportError.at(
         place,
         f"two runs of the model in PyTorch on the same inputs give different tensors "
-        f"({_listed(differing)}); {reason}",
+        f"({first_of(differing, _SHOWN)}); {reason}",
         "expected the same tensors in each run, as nothing else can be proven",
         _WRITES_NOTHING
         if written and not recording.drawn
@@ -81,11 +84,6 @@ def _close(left: torch.Tensor, right: torch.Tensor, tolerance: Callable[[str], f
     fraction = tolerance(str(left.dtype).removeprefix("torch."))
     allowed = fraction * float(finite.max()) if finite.numel() else 0.0
     return torch.allclose(left, right, rtol=0.0, atol=allowed, equal_nan=True)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 class _Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # reason: torch's class, untyped

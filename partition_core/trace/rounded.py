@@ -1,4 +1,4 @@
-"""PyTorch's float32 inputs and outputs, converted for a model that computes in float16."""
+"""PyTorch's tensors as arrays, and float32 ones rounded for a model that computes in float16."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ import onnx_ir as ir
 import torch
 
 from partition_core.base.array_sets import ArraySet
+from partition_core.base.arrays import Array
 from partition_core.base.errors import ExportError, Problem, problem
+from partition_core.base.rare_dtypes import RARE_NAMES, named_dtype
 from partition_core.base.recording import RecordedSample
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import ExportOptions
 from partition_core.trace.float16_values import LARGEST
 from partition_core.trace.mark_op import is_mark
+
+
+def as_array(tensor: torch.Tensor) -> Array:
+    """Return the elements of `tensor`, also where numpy lacks their dtype (`rare_dtypes`)."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in RARE_NAMES:
+        return tensor.numpy()
+    rare = named_dtype(name)
+    bits = torch.uint16 if rare.bits > 8 else torch.uint8
+    return tensor.contiguous().view(bits).numpy().view(rare.numpy())
 
 
 def rounded(tensor: torch.Tensor, export: ExportOptions) -> torch.Tensor:
@@ -45,8 +57,7 @@ def as_exported(samples: Sequence[RecordedSample], model: ir.Model) -> tuple[Rec
             continue
         problems += wrong
         converted.append(exported)
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
     return tuple(converted)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from partition_core.trace.replaced import replaced
+from partition_core.trace.replaced import Replacement, all_replaced
 
 _conv2d: Any = functional.conv2d
 _batch_norm: Any = functional.batch_norm
@@ -19,22 +19,22 @@ _detach: Any = torch.Tensor.detach
 _topk: Any = torch.Tensor.topk
 
 
-@contextlib.contextmanager
-def symbolic_calls() -> Iterator[None]:
+def symbolic_calls() -> AbstractContextManager[None]:
     """Replace functions and methods of torch, process-wide, by forms that can be traced."""
-    with contextlib.ExitStack() as undo:
-        undo.enter_context(replaced(functional, "conv2d", conv2d))
-        undo.enter_context(replaced(functional, "adaptive_max_pool2d", adaptive_max_pool2d))
-        undo.enter_context(replaced(functional, "batch_norm", batch_norm))
-        undo.enter_context(replaced(torch, "arange", arange))
-        # A tensor that is being traced has no memory to copy.
-        undo.enter_context(replaced(torch.Tensor, "__deepcopy__", lambda self, _memo: self.clone()))
-        undo.enter_context(replaced(torch.Tensor, "detach", detach))
-        # torch's own reads the tensor's memory, which it lacks while it is traced.
-        undo.enter_context(replaced(torch, "_shape_as_tensor", lambda x: torch.tensor(x.shape)))
-        for name in ("reshape", "view"):
-            undo.enter_context(replaced(torch.Tensor, name, _reshaping(name)))
-        yield
+    return all_replaced(
+        (
+            Replacement(functional, "conv2d", conv2d),
+            Replacement(functional, "adaptive_max_pool2d", adaptive_max_pool2d),
+            Replacement(functional, "batch_norm", batch_norm),
+            Replacement(torch, "arange", arange),
+            # A tensor that is being traced has no memory to copy.
+            Replacement(torch.Tensor, "__deepcopy__", lambda self, _memo: self.clone()),
+            Replacement(torch.Tensor, "detach", detach),
+            # torch's own reads the tensor's memory, which it lacks while it is traced.
+            Replacement(torch, "_shape_as_tensor", lambda x: torch.tensor(x.shape)),
+            *(Replacement(torch.Tensor, name, _reshaping(name)) for name in ("reshape", "view")),
+        )
+    )
 
 
 def adaptive_max_pool2d(

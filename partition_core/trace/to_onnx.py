@@ -15,7 +15,6 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript import opset20
 from torch import nn
 
 from partition_core.base.errors import ExportError
@@ -23,13 +22,13 @@ from partition_core.recipe.values import ExportOptions
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
 from partition_core.trace.float16 import to_float16
-from partition_core.trace.group_norm import onnx_group_norm
 from partition_core.trace.mark_op import (
     complete_marks,
     mark_translation,
     register_mark_schema,
     use_idle_marks,
 )
+from partition_core.trace.opset import onnx_group_norm, op
 from partition_core.trace.questions import NO_ANSWERS, Answers, Decision
 from partition_core.trace.refusals import check_answers, tracing_error
 from partition_core.trace.replaced import replaced
@@ -152,8 +151,6 @@ def _at_most(left: Any, right: Any) -> Any:
     return op.LessOrEqual(left, min(right, _MOST) if isinstance(right, int) else right)
 
 
-# Its stubs give constants the union of all types, which no operator accepts.
-op: Any = opset20
 _MOST = torch.iinfo(torch.int64).max
 
 

@@ -8,7 +8,7 @@ from partition_core.graph.file.byte_range import content_of as bytes_of
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.graph_writer import write_model
-from partition_core.graph.file.weights import Inline
+from partition_core.graph.file.tensor_writers import Inline
 
 
 def content_of(model: Model) -> bytes:

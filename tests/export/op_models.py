@@ -33,7 +33,7 @@ class Moved(nn.Module):
     def forward(self, maps: torch.Tensor, rois: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
         from partition_core.sources.mmdet.ops.deform_roi_pool import forward
 
-        return forward(None, maps, rois, offset, (3, 2), gamma=0.3, **self.settings)
+        return forward(maps, rois, offset, (3, 2), gamma=0.3, **self.settings)
 
 
 class Deformed(nn.Module):
@@ -82,7 +82,7 @@ class Reassembled(nn.Module):
         self.settings = settings
 
     def forward(self, features: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        from partition_core.sources.mmdet.ops.carafe import carafe
+        from partition_core.sources.mmdet.ops.composed import carafe
 
         return carafe(features, masks, **self.settings)
 
@@ -97,9 +97,9 @@ class Masked(nn.Module):
         weight: torch.Tensor,
         bias: torch.Tensor,
     ) -> torch.Tensor:
-        from partition_core.sources.mmdet.ops.masked_conv import forward
+        from partition_core.sources.mmdet.ops.composed import masked_conv
 
-        return forward(None, features, mask, weight, bias, padding=1)
+        return masked_conv(features, mask, weight, bias, padding=1)
 
 
 class Cornered(nn.Module):
@@ -108,9 +108,9 @@ class Cornered(nn.Module):
     def forward(self, maps: torch.Tensor) -> dict[str, torch.Tensor]:
         from mmcv.ops import CornerPool
 
-        from partition_core.sources.mmdet.ops.corner_pool import forward
+        from partition_core.sources.mmdet.ops.composed import corner_pool
 
-        return {mode: forward(CornerPool(mode), maps) for mode in CornerPool.cummax_dim_flip}
+        return {mode: corner_pool(CornerPool(mode), maps) for mode in CornerPool.cummax_dim_flip}
 
 
 class SoftSuppressed(nn.Module):
@@ -118,13 +118,13 @@ class SoftSuppressed(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        from partition_core.sources.mmdet.ops.soft_nms import forward
+        from partition_core.sources.mmdet.ops.soft_nms import soft_nms
 
-        self.forward_of = forward
+        self.soft_nms = soft_nms
         self.settings = settings
 
     def forward(self, boxes: torch.Tensor, scores: torch.Tensor) -> dict[str, torch.Tensor]:
-        dets, kept = self.forward_of(None, boxes, scores, **self.settings)
+        dets, kept = self.soft_nms(boxes, scores, **self.settings)
         return {"dets": dets, "kept": kept}
 
 

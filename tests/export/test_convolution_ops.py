@@ -147,7 +147,7 @@ def test_offsets_of_larger_maps_are_read_from_the_start_of_their_memory() -> Non
     larger, _ = deform_case()
     maps, weight, bias = (torch.from_numpy(inputs[name]) for name in ("maps", "weight", "bias"))
     theirs = modulated_forward(
-        None, maps, *(torch.from_numpy(larger[k]) for k in ("offset", "mask")), weight, bias, 2, 1
+        maps, *(torch.from_numpy(larger[k]) for k in ("offset", "mask")), weight, bias, 2, 1
     )
     as_read = [
         larger[name].reshape(-1)[: inputs[name].size].reshape(inputs[name].shape)

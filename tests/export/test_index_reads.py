@@ -14,7 +14,7 @@ from torch.nn import functional
 from partition_core.recipe.values import TensorSpec
 from partition_core.sources.samples import samples_of, typical_sample
 from partition_core.sources.torch.index_reads import index_ranges
-from partition_core.sources.torch.samples import read_ranges
+from partition_core.sources.torch.source import read_ranges
 
 Tensor = torch.Tensor
 LONG = torch.tensor([[0, 1, 1, 0]])

@@ -17,8 +17,7 @@ import pytest
 
 from partition_core.build.dependencies.installed import owners, version_text
 from partition_core.build.dependencies.locating import locate, search_path
-from partition_core.build.dependencies.remembered import forget_results
-from partition_core.build.dependencies.used_modules import Code
+from partition_core.build.dependencies.used_modules import Code, forget_results
 
 from .user import User
 

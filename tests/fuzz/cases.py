@@ -19,7 +19,7 @@ from partition_core.base.errors import PartitionError, Place
 from partition_core.build.project import Project
 from partition_core.build.run import Run
 from partition_core.build.settings import FOLDER_VARIABLE
-from partition_core.recipe.input_forms import Expected
+from partition_core.recipe.input_forms import TensorType
 from partition_core.recipe.values import Checkpoint
 from partition_core.sources.samples import arrays_from_files
 from tests.onnx_source.files import IN_A_BODY, IN_A_FUNCTION, detector
@@ -185,7 +185,7 @@ def arrays(seed: int) -> None:
         with zipfile.ZipFile(target, "w", chance.choice((0, 8))) as archive:
             for each, content in parts.items():
                 archive.writestr(each, content)
-    inputs = {"x": Expected("float32", (2, 3)), "y": Expected("int64", (4,))}
+    inputs = {"x": TensorType("float32", (2, 3)), "y": TensorType("int64", (4,))}
     refused(lambda: arrays_from_files([target], inputs, "in the file"))
 
 

@@ -71,7 +71,7 @@ def make(path: Path) -> dict[str, bytes]:
         for step in ("export", *(f"cut {name}" for name in build.overview.segments), "prove"):
             if not build.is_done(step):
                 build.carry_out(step, quiet)
-        for artifact in plan.model_names:
+        for artifact in plan.job().model_names:
             publish(plan, artifact)
         publish(plan, "manifest.json")
         list(build.explanation())

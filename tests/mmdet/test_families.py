@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from partition_core.proof.comparison import Detections, match_detections
-from partition_core.proof.masks import unequal_masks
+from partition_core.proof.comparison import Detections, match_detections, unequal_masks
 from partition_core.recipe.values import (
     ExportOptions,
     Mark,

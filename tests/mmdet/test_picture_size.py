@@ -12,7 +12,7 @@ import torch
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import TensorSpec
 from partition_core.sources.mmdet.detector import quiet_mmdet
-from partition_core.sources.mmdet.picture_size import refused_size
+from partition_core.sources.mmdet.picture_shape import refused_size
 from partition_core.sources.traced import load_subject
 
 from .detectors import recipe

@@ -14,7 +14,7 @@ from partition_core.recipe.policies import POLICIES
 from partition_core.recipe.policy_fits import check_policy
 from partition_core.recipe.values import MmdetModel, Seed
 from partition_core.sources.mmdet.detector import build_detector
-from partition_core.sources.mmdet.detector_parts import parts_of
+from partition_core.sources.mmdet.source import parts_of
 
 DEPTH = (("model.backbone.depth", "18"), ("model.neck.in_channels", "[64, 128, 256, 512]"))
 FITTING = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from partition_core.base.errors import ExportError
-from partition_core.recipe.policy_masks import check_masks, check_outputs
+from partition_core.recipe.policy_fits import check_masks, check_outputs
 from partition_core.recipe.values import MasksForm, MmdetModel, Partition, Recipe, Seed
 from partition_core.sources.mmdet.detector import quiet_mmdet
 from partition_core.sources.traced import export_recipe

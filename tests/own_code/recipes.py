@@ -24,13 +24,13 @@ from partition_core.recipe.values import (
     TensorName,
     TensorSpec,
     TorchModel,
-    WeightsForm,
+    WeightsPlacement,
 )
 
 URL = "https://example.com/model"
 
 
-def recipe(model: Model, weights: WeightsForm) -> Recipe:
+def recipe(model: Model, weights: WeightsPlacement) -> Recipe:
     axis = DynamicAxis("image", 2, "height")
     marks = (Mark("head", "tiny.head", None, ("maps",), None),)
     start, end = MarkReference("head", "input", 1, ("maps", "0")), MarkReference("head", "output")

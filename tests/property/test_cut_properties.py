@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from partition_core.graph.boundaries import coverage, edges
 from partition_core.graph.cut import cut
 from partition_core.graph.file.graph import Model
-from partition_core.graph.files import Form, cut_file
+from partition_core.graph.files import DataPlacement, cut_file
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.values import Segment
 from tests.cutting.support import content_of, model_of
@@ -217,7 +217,7 @@ def test_segments_of_a_file_with_its_weights_elsewhere_chain_in_every_form(
     rng: random.Random, image: int
 ) -> None:
     text, segments = draw_model(rng)
-    form: Form = rng.choice(["inline", "external", "referred"])
+    form: DataPlacement = rng.choice(["inline", "external", "referred"])
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "whole.onnx"
         model = onnx.parser.parse_model(text)

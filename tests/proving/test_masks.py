@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from partition_core.proof.masks import mask_difference, unequal_masks
+from partition_core.proof.comparison import mask_difference, unequal_masks
 
 TOLERANCE = 1e-4
 

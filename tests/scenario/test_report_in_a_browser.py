@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from partition_core.report.wording import dims_text
+from partition_core.report.figures import dims_text
 from tests.browser import browser, keep_screenshot, show
 from tests.projects import Scratch
 

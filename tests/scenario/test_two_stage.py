@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from partition_core.base.recording import load_recording
-from partition_core.proof.masks import unequal_masks
+from partition_core.proof.comparison import unequal_masks
 from tests.projects import Scratch
 
 pytestmark = pytest.mark.thorough

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from partition_core.base.errors import CutError
-from partition_core.graph.marks import marks_of, unmarked_value
+from partition_core.base.errors import CutError, Problem
+from partition_core.graph.marks import MarkedTensor, MarkTable, marks_of, unmarked_value
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from tests.cutting.support import model_of
 
@@ -51,10 +51,23 @@ def reference(text: str) -> MarkReference:
     return found
 
 
+def resolve(table: MarkTable, *references: str) -> list[MarkedTensor]:
+    chosen: list[MarkedTensor] = []
+    problems: list[Problem] = []
+    for index, item in enumerate(references):
+        tensors = table.select(reference(item), f"partition.segments[0].start[{index}]")
+        if isinstance(tensors, Problem):
+            problems.append(tensors)
+        else:
+            chosen.extend(tensors)
+    CutError.refuse(problems)
+    return chosen
+
+
 def message_of(text: str, *references: str) -> str:
     table = marks_of(model_of(text))
     with pytest.raises(CutError) as caught:
-        table.resolve([reference(item) for item in references], "partition.segments[0].start")
+        resolve(table, *references)
     return str(caught.value)
 
 
@@ -83,18 +96,18 @@ def test_a_chain_of_marks_is_an_alias_of_its_first_value() -> None:
 
 def test_a_reference_selects_by_id_and_references_keep_their_order() -> None:
     table = marks_of(model_of(TWO_CALLS))
-    chosen = table.resolve([reference("net:output"), reference("head:input")], "start")
+    chosen = resolve(table, "net:output", "head:input")
     assert [item.name for item in chosen] == ["out", "maps.0", "maps.1"]
 
 
 def test_a_path_selects_the_tensors_below_it_and_no_prefix_of_a_word() -> None:
     table = marks_of(model_of(TWO_CALLS))
-    both = table.resolve([reference("head:input.maps")], "start")
+    both = resolve(table, "head:input.maps")
     assert [item.name for item in both] == ["maps.0", "maps.1"]
-    one = table.resolve([reference("head:input.maps.1")], "start")
+    one = resolve(table, "head:input.maps.1")
     assert [item.name for item in one] == ["maps.1"]
     with pytest.raises(CutError):
-        table.resolve([reference("head:input.map")], "start")
+        resolve(table, "head:input.map")
 
 
 @pytest.mark.parametrize(

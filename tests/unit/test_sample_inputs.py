@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from partition_core.base.arrays import Arrays
 from partition_core.base.index_ranges import IndexReads, Origin
-from partition_core.recipe.input_forms import Expected
+from partition_core.recipe.input_forms import TensorType
 from partition_core.recipe.values import Range, TensorSpec
 from partition_core.sources.samples import (
     arrays_from_files,
@@ -216,7 +216,7 @@ def test_an_array_of_the_other_byte_order_is_no_array_of_the_dtype(tmp_path: Pat
     file = tmp_path / "a.npz"
     np.savez(file, x=np.zeros(2, ">f4"))
     with pytest.raises(Exception, match="input 'x' is float32 there, but >f4 here"):
-        arrays_from_files([file], {"x": Expected("float32", (2,))}, "there")
+        arrays_from_files([file], {"x": TensorType("float32", (2,))}, "there")
 
 
 NUMBERS = st.integers(-9, 9)

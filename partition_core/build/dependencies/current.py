@@ -14,7 +14,7 @@ from partition_core.base.disk import digest_of
 from partition_core.base.file_stamp import MISSING
 from partition_core.build.dependencies import labels
 from partition_core.build.dependencies.installed import version_text
-from partition_core.build.dependencies.locating import NAMESPACE, locate, places
+from partition_core.build.dependencies.locating import NAMESPACE, candidate_paths, locate
 
 FILE, FOLDER = "file", "folder"
 """What exists at a path; `MISSING` if nothing does."""
@@ -79,7 +79,7 @@ class DependencyState:
         location = locate(name, self.search)
         if "." not in name or location is None:
             # The mtimes of package folders show that something appeared in them.
-            for path in places(name, str(self.root)):
+            for path in candidate_paths(name, str(self.root)):
                 self.digests.look(Path(path))
         if location is None:
             return MISSING

@@ -83,10 +83,8 @@ def _created(watch: Watch, _frame: FrameType, folder: Any, *_: Any) -> None:
         watch.created.add(path)
 
 
-def _moved(watch: Watch, _frame: FrameType, _source: Any, target: Any, *_: Any) -> None:
-    path = path_of(target)
-    if path is not None:
-        watch.write(path)
+def _moved(watch: Watch, frame: FrameType, _source: Any, target: Any, *_: Any) -> None:
+    _removed(watch, frame, target)
 
 
 def _linked(watch: Watch, frame: FrameType, source: Any, target: Any, *_: Any) -> None:

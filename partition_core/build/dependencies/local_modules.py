@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from partition_core.build.dependencies.imports import imported_names
+from partition_core.build.dependencies.locating import imported_names
 
 
 def local_modules(names: list[str], root: Path) -> tuple[list[Path], list[Path]]:

@@ -1,12 +1,14 @@
-"""Where a module would be imported from, found without importing anything."""
+"""Where a module would be imported from, and what it imports, found without importing it."""
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from typing import NamedTuple
 
 NAMESPACE = "namespace"
@@ -62,7 +64,7 @@ def locate(name: str, search: Sequence[str]) -> Location | None:
     return Location(file, tuple(_before(file, walked.rpartition(".")[2])))
 
 
-def places(name: str, root: str) -> Iterator[str]:
+def candidate_paths(name: str, root: str) -> Iterator[str]:
     """Yield the paths at which Python would find a new module in the folder `root`."""
     step = os.path.join(root, name.partition(".")[0])
     yield step
@@ -98,3 +100,21 @@ def _before(file: str, step: str) -> Iterator[str]:
         else:
             own = [stem, *own]
     yield from own[: own.index(file)] if file in own else own
+
+
+def imported_names(path: Path, package: tuple[str, ...]) -> Iterator[str]:
+    """Yield the dotted names that the imports in the file at `path` of a `package` may mean.
+
+    A name imported from a module is yielded as a submodule, since it may be one.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return  # importing it will report the error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            prefix = ".".join((*base, *([node.module] if node.module else [])))
+            yield from (f"{prefix}.{alias.name}".lstrip(".") for alias in node.names)

@@ -14,24 +14,45 @@ import importlib.util
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from partition_core.base.file_stamp import VARIABLE_SIGN, identity, variable
 from partition_core.build.dependencies.current import FILE, present
-from partition_core.build.dependencies.notes import AGED, PROBED, READ, VARIABLE, Watch, path_of
+from partition_core.build.dependencies.notes import (
+    AGED,
+    PROBED,
+    READ,
+    VARIABLE,
+    Memory,
+    Watch,
+    path_of,
+)
 from partition_core.build.dependencies.readers import READERS, Reader
 
 
-class Gate(Protocol):
-    """Whether something is watched."""
+class Gate:
+    """Whether something is watched: the global state that an audit hook needs."""
+
+    def __init__(self) -> None:
+        self.memory: Memory | None = None
+        self.watched: Watch | None = None
+        self._thread = threading.local()
 
     def watch(self) -> Watch | None:
         """Return the current watch; None if nothing is watched, or inside `ours`."""
+        return None if getattr(self._thread, "is_ours", False) else self.watched
 
-    def ours(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def ours(self) -> Iterator[None]:
         """Suspend notes for this thread."""
+        self._thread.is_ours = True
+        try:
+            yield
+        finally:
+            self._thread.is_ours = False
 
 
 def replace_all(gate: Gate, changed: contextlib.ExitStack) -> None:

@@ -1,16 +1,16 @@
-"""The modules that an export used, of all those that the process has loaded."""
+"""The modules that an export used, of all those that the process has loaded, and their caches."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from partition_core.build.dependencies.imports import imported_names
 from partition_core.build.dependencies.installed import Owners, is_standard
-from partition_core.build.dependencies.locating import NAMESPACE
+from partition_core.build.dependencies.locating import NAMESPACE, imported_names
 from partition_core.build.dependencies.notes import Watch
 
 _OWN = f"{Path(__file__).absolute().parents[2]}{os.sep}"
@@ -130,3 +130,32 @@ def file_of(module: ModuleType) -> str:
 def is_python(file: str) -> bool:
     """Return whether a file is Python's own or ours."""
     return file.startswith(_OWN) or is_standard(file)
+
+
+_CACHED = type(functools.cache(len))
+
+
+def forget_results(code: Code) -> None:
+    """Clear the caches of functions and methods in modules that count by their content.
+
+    A function under `functools.cache` that read a file for one recipe would not read it for the
+    next, so that the second recipe's dependency would go unnoticed.
+    """
+    for _, module in modules_here():
+        if code.is_local(file_of(module)):
+            _clear(module)
+
+
+def _clear(owner: ModuleType | type) -> None:
+    for value in list(vars(owner).values()):
+        # No attribute of another object is read: that could run any code.
+        if issubclass(type(value), type) and value is not owner and _is_in(value, owner):
+            _clear(value)
+        function = value.__func__ if type(value) in (staticmethod, classmethod) else value
+        if type(function) is _CACHED:
+            function.cache_clear()
+
+
+def _is_in(inner: type, owner: ModuleType | type) -> bool:
+    module = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
+    return inner.__module__ == module

@@ -8,38 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from partition_core.build.dependencies.events import EVENTS
 from partition_core.build.dependencies.notes import Memory, Watch
-from partition_core.build.dependencies.replaced import replace_all
+from partition_core.build.dependencies.replaced import Gate, replace_all
 
-
-class _Process:
-    """The global state that an audit hook needs."""
-
-    def __init__(self) -> None:
-        self.memory: Memory | None = None
-        self.watched: Watch | None = None
-        self._thread = threading.local()
-
-    def watch(self) -> Watch | None:
-        """Return the current watch; None if nothing is watched, or inside `ours`."""
-        return None if getattr(self._thread, "is_ours", False) else self.watched
-
-    @contextlib.contextmanager
-    def ours(self) -> Iterator[None]:
-        """Suspend notes for this thread."""
-        self._thread.is_ours = True
-        try:
-            yield
-        finally:
-            self._thread.is_ours = False
-
-
-_process = _Process()
+_process = Gate()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

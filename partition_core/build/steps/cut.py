@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from partition_core.base import packages
 from partition_core.base.folders import END2END
 from partition_core.build.fingerprint_entries import common_entries
-from partition_core.build.note_forms import REFERS, is_boolean
+from partition_core.build.note_checks import REFERS, is_boolean
 from partition_core.build.step import Outcome, StepJob, digests_of, models_on_disk
 from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.places import in_recipe
-from partition_core.recipe.values import Segment, WeightsForm, canonical_json
+from partition_core.recipe.values import Segment, WeightsPlacement, canonical_json
 
 if TYPE_CHECKING:
-    from partition_core.graph.files import Form
+    from partition_core.graph.files import DataPlacement
 
 NOTES = {REFERS: is_boolean}
 
-_FORMS: Mapping[WeightsForm, Form] = {
+_PLACEMENTS: Mapping[WeightsPlacement, DataPlacement] = {
     "inline": "inline",
     "external": "external",
     "shared": "referred",
@@ -55,8 +55,8 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
             models_on_disk(job, [END2END]) as (models, scratch),
         ):
             target = (scratch if job.weights == "shared" else folder) / subject
-            form = _FORMS[job.weights]
-            written = cut_file(models[END2END], segment, target, at=at, weights=form)
+            placement = _PLACEMENTS[job.weights]
+            written = cut_file(models[END2END], segment, target, at=at, weights=placement)
             move_into(folder, written, _own_weights(job, subject))
         return Outcome({REFERS: bool(weights_files(folder / subject))})
 

@@ -11,15 +11,15 @@ from typing import Any
 from partition_core.base.errors import BuildError, ExportError
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
-from partition_core.build.declared_dependencies import declared_inputs
 from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.fingerprint_entries import (
     common_entries,
+    declared_inputs,
     digest_of,
     pinned_entry,
     proof_files,
 )
-from partition_core.build.note_forms import (
+from partition_core.build.note_checks import (
     NOT_FOLLOWED,
     is_boolean,
     is_number,
@@ -149,8 +149,7 @@ def _check_conformance(job: StepJob, end2end: Path) -> None:
 
     problems = differences(read_model(end2end), job.recipe)
     with in_recipe(job.file):
-        if problems:
-            raise ExportError(*problems)
+        ExportError.refuse(problems)
 
 
 @contextlib.contextmanager

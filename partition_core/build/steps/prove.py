@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.build.fingerprint_entries import common_entries, running_versions
-from partition_core.build.note_forms import is_text
+from partition_core.build.note_checks import is_text
 from partition_core.build.step import Outcome, StepJob, digests_of, models_on_disk
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import canonical_json
@@ -74,15 +74,14 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
                 scratch=scratch,
                 assumptions=_assumptions(exported),
             )
-        content = _plain(
-            {
-                "proof": figures,
-                "segments": chain.boundaries,
-                "edges": chain.edges,
-                "coverage": covered,
-            }
-        )
-        (folder / PROOF).write_text(json.dumps(content), encoding="utf-8")
+        content = {
+            "proof": figures,
+            "segments": chain.boundaries,
+            "edges": chain.edges,
+            "coverage": covered,
+        }
+        text = json.dumps(content, default=dataclasses.asdict)
+        (folder / PROOF).write_text(text, encoding="utf-8")
         line = summary(figures, len(covered.uncovered), exported.notes.get(ZERO_OR_ONE, ()))
         return Outcome({"summary": "; ".join([line, *repeated])})
 
@@ -107,13 +106,3 @@ def chain_of(job: StepJob, model: Model, models: Mapping[str, Path]) -> Chain:
 def _assumptions(exported: Result) -> list[Any]:
     """Return the decisions of an export that a user's assumptions made, as plain data."""
     return [each for each in exported.notes.get("decisions", ()) if each["assumed"]]
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -19,12 +19,12 @@ from partition_core.recipe.values import canonical_json
 
 if TYPE_CHECKING:
     from partition_core.base.recording import Recording
-    from partition_core.build.note_forms import Form
+    from partition_core.build.note_checks import NoteCheck
     from partition_core.graph.file.graph import Model
     from partition_core.report.measuring import Figures
     from partition_core.report.source import Source
 
-NOTES: Mapping[str, Form] = {}
+NOTES: Mapping[str, NoteCheck] = {}
 
 _SHOWN = ("partition-core", "onnx", "onnxruntime", "torch", "mmdet", "mmengine", "numpy")
 """The packages whose versions a page shows."""

@@ -1,17 +1,23 @@
-"""Reads the attributes of a node that are integers, strings or tensors; must not know graphs."""
+"""Reads the attributes of a node that are integers, strings or tensors, and the module that it
+comes from; must not know graphs."""
 
 from __future__ import annotations
 
+from partition_core.graph.file.byte_range import content_of
 from partition_core.graph.file.graph import Node
 from partition_core.graph.file.graph_reader import ATTRIBUTES, TENSOR
 from partition_core.graph.file.tensor import Tensor, read_tensor
-from partition_core.graph.file.wire import fields, integers, number, piece, text
+from partition_core.graph.file.wire import entry_of, fields, integers, number, piece, text
+
+MODULE = "module"
+"""The key of a node's metadata that holds the path of its module, with dots."""
+_METADATA = 9  # the field of NodeProto
 
 Attribute = int | str | tuple[int, ...]
 
 # Field numbers of AttributeProto, and the values of its field `type`.
-_NAME, _INT, _TEXT, _INTS, _TYPE = 1, 3, 4, 8, 20
-_IS_INT, _IS_TEXT, _IS_INTS = 2, 3, 7
+NAME, INT, TEXT, INTS, TYPE = 1, 3, 4, 8, 20
+IS_INT, IS_TEXT, IS_INTS = 2, 3, 7
 
 
 def attributes_of(node: Node) -> dict[str, Attribute]:
@@ -22,14 +28,24 @@ def attributes_of(node: Node) -> dict[str, Attribute]:
             continue
         inside = fields(piece(message))
         last = {inner >> 3: value for inner, value in inside}
-        name, kind = text(last.get(_NAME, b"")), last.get(_TYPE)
-        if kind == _IS_INT:
-            attributes[name] = number(last.get(_INT, 0))
-        elif kind == _IS_TEXT:
-            attributes[name] = text(last.get(_TEXT, b""))
-        elif kind == _IS_INTS:
-            attributes[name] = tuple(integers(inside, _INTS))
+        name, kind = text(last.get(NAME, b"")), last.get(TYPE)
+        if kind == IS_INT:
+            attributes[name] = number(last.get(INT, 0))
+        elif kind == IS_TEXT:
+            attributes[name] = text(last.get(TEXT, b""))
+        elif kind == IS_INTS:
+            attributes[name] = tuple(integers(inside, INTS))
     return attributes
+
+
+def module_of(node: Node) -> str:
+    """Return the dotted path of the module that a node comes from, empty if it does not say."""
+    for key, value in fields(node.message):
+        if key >> 3 == _METADATA:
+            name, path = entry_of(content_of(piece(value)))
+            if name == MODULE:
+                return path
+    return ""
 
 
 def tensors_of(node: Node) -> list[Tensor]:

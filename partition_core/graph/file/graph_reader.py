@@ -30,6 +30,7 @@ from partition_core.graph.file.value_type import type_of, with_open_dims
 from partition_core.graph.file.wire import (
     Field,
     WireError,
+    entry_of,
     fields,
     number,
     part_of,
@@ -238,8 +239,7 @@ def _read_bodies(node: Node, scopes: _Scopes) -> None:
 
 def _annotation(message: bytes, scopes: _Scopes) -> Annotation:
     value = _known(text(part_of(message, 1) or b""), scopes)
-    entries = [content_of(piece(entry)) for key, entry in fields(message) if key >> 3 == 2]
-    pairs = [(text(part_of(e, 1) or b""), text(part_of(e, 2) or b"")) for e in entries]
+    pairs = [entry_of(content_of(piece(each))) for key, each in fields(message) if key >> 3 == 2]
     return Annotation(value, [(key, _known(name, scopes)) for key, name in pairs])
 
 

@@ -17,6 +17,7 @@ from partition_core.graph.file.wire import (
     changed,
     counted,
     fields,
+    in_order,
     message,
     named,
     piece,
@@ -31,31 +32,31 @@ _DEVICES, _SHARDING, _TENSOR_NAME = 10, 2, 1
 _SPARSE_PARTS = (1, 2)
 
 
-class Weights(Protocol):
+class TensorWriter(Protocol):
     """Decides where the bytes of a tensor go."""
 
     def written(self, tensor: Tensor, name: str) -> list[Piece]:
         """Return the TensorProto of `tensor` under `name`."""
 
 
-def write_model(model: Model, weights: Weights) -> list[Piece]:
-    """Return the pieces of the ModelProto of `model`, whose tensors `weights` writes."""
+def write_model(model: Model, writer: TensorWriter) -> list[Piece]:
+    """Return the pieces of the ModelProto of `model`, whose tensors `writer` writes."""
     parts: list[tuple[int, list[Piece]]] = [(at.IR_VERSION, [counted(1, model.ir_version)])]
     parts += [(key >> 3, written(key, value)) for key, value in model.rest]
-    parts.append((at.GRAPH, message(at.GRAPH, write_graph(model.graph, weights))))
+    parts.append((at.GRAPH, message(at.GRAPH, write_graph(model.graph, writer))))
     parts += [(at.IMPORTS, [sized(at.IMPORTS, item)]) for item in _imports(model.opset_imports)]
     parts += [
-        (at.FUNCTIONS, message(at.FUNCTIONS, _function(function, weights)))
+        (at.FUNCTIONS, message(at.FUNCTIONS, _function(function, writer)))
         for function in model.functions.values()
     ]
-    return _sorted(parts)
+    return in_order(parts)
 
 
-def write_graph(graph: Graph, weights: Weights) -> list[Piece]:
+def write_graph(graph: Graph, writer: TensorWriter) -> list[Piece]:
     """Return the pieces of the GraphProto of `graph`."""
     nodes: list[Piece] = []
     for node in graph.nodes:
-        content = _node(node, weights)
+        content = _node(node, writer)
         if isinstance(content, bytes):
             nodes.append(b"%b%b%b" % (_NODE_TAG, varint(len(content)), content))
         else:
@@ -63,7 +64,7 @@ def write_graph(graph: Graph, weights: Weights) -> list[Piece]:
     parts = [(at.NODES, nodes)]
     if graph.name:
         parts.append((at.GRAPH_NAME, [named(at.GRAPH_NAME, graph.name)]))
-    parts += [_initializer(value, weights) for value in graph.initializers]
+    parts += [_initializer(value, writer) for value in graph.initializers]
     parts += [(key >> 3, written(key, value)) for key, value in graph.rest]
     for value in graph.inputs:
         parts.append((at.INPUTS, [sized(at.INPUTS, _info(value))]))
@@ -75,30 +76,26 @@ def write_graph(graph: Graph, weights: Weights) -> list[Piece]:
         for key, value in annotation.parameters:
             content += sized(2, named(1, key) + named(2, value.name))
         parts.append((at.ANNOTATIONS, [sized(at.ANNOTATIONS, content)]))
-    return _sorted(parts)
+    return in_order(parts)
 
 
-def _sorted(parts: list[tuple[int, list[Piece]]]) -> list[Piece]:
-    return [item for _, pieces in sorted(parts, key=lambda part: part[0]) for item in pieces]
-
-
-def _initializer(value: Value, weights: Weights) -> tuple[int, list[Piece]]:
+def _initializer(value: Value, writer: TensorWriter) -> tuple[int, list[Piece]]:
     tensor = value.tensor
     if tensor is None:
         raise ValueError(f"'{value.name}' is not an initializer")
     if tensor.sparse:
-        content = _sparse(tensor.message, value.name, weights)
+        content = _sparse(tensor.message, value.name, writer)
         return at.SPARSE_INITIALIZERS, message(at.SPARSE_INITIALIZERS, content)
-    return at.INITIALIZERS, message(at.INITIALIZERS, weights.written(tensor, value.name))
+    return at.INITIALIZERS, message(at.INITIALIZERS, writer.written(tensor, value.name))
 
 
-def _sparse(content: Piece, name: str | None, weights: Weights) -> list[Piece]:
+def _sparse(content: Piece, name: str | None, writer: TensorWriter) -> list[Piece]:
     pieces: list[Piece] = []
     for key, value in fields(content):
         if key >> 3 in _SPARSE_PARTS:
             tensor = read_tensor(piece(value))
             own_name = name if key >> 3 == 1 and name is not None else tensor.name
-            pieces += message(key >> 3, weights.written(tensor, own_name))
+            pieces += message(key >> 3, writer.written(tensor, own_name))
         else:
             pieces += written(key, value)
     return pieces
@@ -126,7 +123,7 @@ def _renamed(info: bytes, name: str) -> bytes:
     return info if info.startswith(start) else with_name(info, name)
 
 
-def _node(node: Node, weights: Weights) -> bytes | list[Piece]:
+def _node(node: Node, writer: TensorWriter) -> bytes | list[Piece]:
     names = (*(v.name if v else "" for v in node.inputs), *(v.name for v in node.outputs))
     if names == node.written_names and not node.bodies and not node.external:
         return node.message if isinstance(node.message, bytes) else [node.message]
@@ -142,25 +139,25 @@ def _node(node: Node, weights: Weights) -> bytes | list[Piece]:
         if kind in (at.NODE_INPUT, at.NODE_OUTPUT):
             continue
         if kind == at.ATTRIBUTES and (node.bodies or node.external):
-            parts.append((kind, message(kind, _attribute(piece(value), bodies, weights))))
+            parts.append((kind, message(kind, _attribute(piece(value), bodies, writer))))
         elif kind == _DEVICES:
             parts.append((kind, [sized(kind, _devices(content_of(piece(value)), renames))]))
         else:
             parts.append((kind, written(key, value)))
-    return _sorted(parts)
+    return in_order(parts)
 
 
-def _attribute(content: Piece, bodies: Iterator[Graph], weights: Weights) -> list[Piece]:
+def _attribute(content: Piece, bodies: Iterator[Graph], writer: TensorWriter) -> list[Piece]:
     pieces: list[Piece] = []
     for key, value in fields(content):
         kind = key >> 3
         if kind in (at.BODY, at.BODIES):
-            pieces += message(kind, write_graph(next(bodies), weights))
+            pieces += message(kind, write_graph(next(bodies), writer))
         elif kind in (at.TENSOR, at.TENSORS):
             tensor = read_tensor(piece(value))
-            pieces += message(kind, weights.written(tensor, tensor.name))
+            pieces += message(kind, writer.written(tensor, tensor.name))
         elif kind in (at.SPARSE, at.SPARSES):
-            pieces += message(kind, _sparse(piece(value), None, weights))
+            pieces += message(kind, _sparse(piece(value), None, writer))
         else:
             pieces += written(key, value)
     return pieces
@@ -179,12 +176,13 @@ def _imports(imports: Mapping[str, int]) -> Iterable[bytes]:
         yield named(1, domain) + counted(2, version)
 
 
-def _function(function: Function, weights: Weights) -> list[Piece]:
-    if function.message is not None and not _holds_weights(function.graph):
+def _function(function: Function, writer: TensorWriter) -> list[Piece]:
+    holds_weights = any(node.external or node.bodies for node in function.graph)
+    if function.message is not None and not holds_weights:
         return [function.message]
     parts = [(key >> 3, written(key, value)) for key, value in function.rest]
     for node in function.graph:
-        content = _node(node, weights)
+        content = _node(node, writer)
         pieces = [content] if isinstance(content, bytes) else content
         parts.append((at.FUNCTION_NODE, message(at.FUNCTION_NODE, pieces)))
     for item in _imports(function.opset_imports):
@@ -193,8 +191,4 @@ def _function(function: Function, weights: Weights) -> list[Piece]:
     for value in values:
         if value.info:
             parts.append((at.FUNCTION_INFOS, [sized(at.FUNCTION_INFOS, _info(value))]))
-    return _sorted(parts)
-
-
-def _holds_weights(graph: Graph) -> bool:
-    return any(node.external or node.bodies for node in graph)
+    return in_order(parts)

@@ -11,12 +11,13 @@ from partition_core.base.errors import CutError
 from partition_core.graph.file.byte_range import File, Piece, Range, content_of
 from partition_core.graph.file.value_type import DTYPES, byte_size, tensor_info
 from partition_core.graph.file.wire import (
+    SIZED,
     Field,
     WireError,
+    entry_of,
     fields,
     integers,
     number,
-    part_of,
     piece,
     text,
 )
@@ -82,10 +83,10 @@ def read_tensor(message: Piece) -> Tensor:
     last = {key >> 3: value for key, value in parts}
     raw = last.get(RAW)
     for number_of in (FLOATS, DOUBLES):
-        runs = [value for key, value in parts if key >> 3 == number_of]
+        runs = [(key, value) for key, value in parts if key >> 3 == number_of]
         # One packed run of float_data is the same as raw_data.
-        if raw is None and len(runs) == 1 and parts and _packed(parts, number_of):
-            raw = runs[0]
+        if raw is None and len(runs) == 1 and runs[0][0] & 7 == SIZED:
+            raw = runs[0][1]
     external = _external(parts) if last.get(PLACE) == _EXTERNAL else None
     return Tensor(
         name=text(last.get(NAME, b"")),
@@ -107,16 +108,12 @@ def read_sparse_tensor(message: Piece) -> Tensor:
     return Tensor(dense.name, dense.dtype, tuple(integers(inside, 3)), message, sparse=True)
 
 
-def _packed(parts: list[Field], number_of: int) -> bool:
-    return all(key & 7 == 2 for key, _ in parts if key >> 3 == number_of)
-
-
 def _external(parts: list[Field]) -> External:
     entries: dict[str, str] = {}
     for key, value in parts:
         if key >> 3 == LOCATIONS:
-            entry = content_of(piece(value))
-            entries[text(part_of(entry, 1) or b"")] = text(part_of(entry, 2) or b"")
+            key_of, text_of = entry_of(content_of(piece(value)))
+            entries[key_of] = text_of
     offset, length = entries.get("offset") or "0", entries.get("length")
     if not _WHOLE.fullmatch(offset) or not _WHOLE.fullmatch(length or "0"):
         raise WireError("offset and length of external data must be whole numbers")

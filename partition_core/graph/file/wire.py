@@ -156,6 +156,11 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def entry_of(content: bytes) -> tuple[str, str]:
+    """Return the key and the value of a StringStringEntryProto."""
+    return text(part_of(content, 1) or b""), text(part_of(content, 2) or b"")
+
+
 def integers(values: Iterable[Field], number: int) -> list[int]:
     """Return the int64 values of a repeated field, packed or not."""
     numbers: list[int] = []
@@ -222,6 +227,11 @@ def message(number: int, parts: Iterable[Piece]) -> list[Piece]:
     """Return the field `number` that holds the message made of `parts`."""
     inside = list(parts)
     return [varint(number << 3 | SIZED) + varint(sum(map(len, inside))), *inside]
+
+
+def in_order(parts: Iterable[tuple[int, list[Piece]]]) -> list[Piece]:
+    """Return the pieces of fields, each with its number, in the order of the numbers."""
+    return [item for _, pieces in sorted(parts, key=lambda part: part[0]) for item in pieces]
 
 
 def changed(content: bytes, changes: Mapping[int, Callable[[bytes], bytes]]) -> bytes:

@@ -158,12 +158,9 @@ def _removed_steps(config: Any) -> list[str]:
 def _is_augmented(config: Any) -> bool:
     parts = config.get("model")
     if isinstance(parts, Mapping):
-        return _name(parts.get("type")) in _AUGMENTED
+        kind = parts.get("type")
+        return (kind if isinstance(kind, str) else getattr(kind, "__name__", "")) in _AUGMENTED
     return "tta_model" in config or "tta_pipeline" in config
-
-
-def _name(kind: Any) -> str:
-    return kind if isinstance(kind, str) else getattr(kind, "__name__", "")
 
 
 def _augmented(model: MmdetModel, place: str) -> Any:

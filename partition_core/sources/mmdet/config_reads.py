@@ -200,13 +200,9 @@ def _functions(owner: Builder) -> list[Any]:
             if name in overridden or not inspect.isfunction(function):
                 continue
             functions.append(function)
-            if not _calls_base(function):
+            if "super" not in function.__code__.co_names:
                 overridden.add(name)
     return functions
-
-
-def _calls_base(function: Any) -> bool:
-    return "super" in inspect.unwrap(function).__code__.co_names
 
 
 def _classes(owner: Builder) -> list[Any]:

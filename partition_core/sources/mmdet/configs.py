@@ -29,7 +29,9 @@ def find_config(config: str, root: Path, place: str) -> Path:
     for folder in (root, shipped):
         if folder is not None and (folder / config).is_file():
             return folder / config
-    known = [] if shipped is None else _relative_names(shipped)
+    known = (
+        [path.relative_to(shipped).as_posix() for path in shipped.rglob("*.py")] if shipped else []
+    )
     raise ExportError.at(
         place,
         f"no config '{config}'",
@@ -65,10 +67,6 @@ def config_label(path: Path) -> str:
     if shipped is not None and path.is_relative_to(shipped.resolve()):
         return f"mmdet/{path.relative_to(shipped.resolve()).as_posix()}"
     return path.name
-
-
-def _relative_names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
 
 
 def _bases(path: Path) -> Iterator[Path]:

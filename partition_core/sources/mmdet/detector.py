@@ -25,6 +25,7 @@ from partition_core.sources.mmdet.exceptions import complete_mmdet
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 from partition_core.sources.mmdet.overrides import override
 from partition_core.trace.replaced import replaced
+from partition_core.trace.structure import mappings_in
 from partition_core.trace.symbolic_calls import best_first
 
 
@@ -174,18 +175,14 @@ def _errors_as(place: str, what: str) -> Iterator[None]:
 
 def _drop_pretrained(config: Any) -> None:
     """Remove the backbones' own checkpoints: a recipe's `weights` are the only weights."""
-    if isinstance(config, dict):
-        init = config.get("init_cfg")
+    part: Any
+    for part in mappings_in(config):
+        init = part.get("init_cfg")
         if isinstance(init, dict) and (init.get("type") == "Pretrained" or init.get("checkpoint")):
-            config["init_cfg"] = None
+            part["init_cfg"] = None
         for key in ("pretrained", "teacher_ckpt"):
-            if config.get(key):
-                config[key] = None
-        for value in config.values():
-            _drop_pretrained(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            _drop_pretrained(value)
+            if part.get(key):
+                part[key] = None
 
 
 def _use_plain_norms(config: Any) -> None:
@@ -193,14 +190,10 @@ def _use_plain_norms(config: Any) -> None:
 
     The latter cannot be built without a distributed process group.
     """
-    if isinstance(config, dict):
-        if config.get("type") == "MMSyncBN":
-            config["type"] = "BN"
-        for value in config.values():
-            _use_plain_norms(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            _use_plain_norms(value)
+    part: Any
+    for part in mappings_in(config):
+        if part.get("type") == "MMSyncBN":
+            part["type"] = "BN"
 
 
 def _with_shipped_files(config: Any) -> Any:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch.nn import functional
 
 from partition_core.sources.mmdet import panoptic as panoptic_masks
-from partition_core.trace.replaced import replaced
+from partition_core.trace.replaced import Replacement, all_replaced
 
 
 def complete_mmdet() -> None:
     """Add attributes that `predict` needs to mmdet's classes, for this process."""
     for row in EXCEPTIONS:
-        if not row.traced and not hasattr(_owner(row), row.attribute):
-            setattr(_owner(row), row.attribute, row.value)
+        if row.in_pytorch and not hasattr(row.target(), row.attribute):
+            setattr(row.target(), row.attribute, row.value)
 
 
-@contextlib.contextmanager
-def exceptions_while_traced() -> Iterator[None]:
+def exceptions_while_traced() -> AbstractContextManager[None]:
     """Patch traceable versions into mmdet while a graph is traced."""
-    with contextlib.ExitStack() as undo:
-        for row in EXCEPTIONS:
-            if row.traced:
-                undo.enter_context(replaced(_owner(row), row.attribute, row.value))
-        yield
+    return all_replaced(row for row in EXCEPTIONS if not row.in_pytorch)
 
 
 def score_voting(
@@ -164,19 +156,6 @@ def _best_or_all(scores: torch.Tensor, limit: int) -> torch.Tensor:
     return torch.where(more, indices, unsorted)
 
 
-@dataclass(frozen=True)
-class ClassPatch:
-    """An attribute of a class or module of mmdet, `owner`, and its replacement.
-
-    `traced` means that mmdet's own version runs in PyTorch and only a trace needs the replacement.
-    """
-
-    owner: str
-    attribute: str
-    value: Any
-    traced: bool
-
-
 _HEADS = "mmdet.models.dense_heads"
 _ROI = "mmdet.models.roi_heads"
 _FUSIONS = "mmdet.models.seg_heads.panoptic_fusion_heads"
@@ -184,38 +163,24 @@ _FUSION = f"{_FUSIONS}.maskformer_fusion_head"
 
 EXCEPTIONS = (
     # mmdet 3.3 reads `loss_cls` when it predicts, and this head never sets it.
-    ClassPatch(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, False),
+    Replacement(f"{_HEADS}.ssd_head.SSDHead", "loss_cls", None, in_pytorch=True),
     # A Python loop over classes and detections.
-    ClassPatch(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting, True),
+    Replacement(f"{_HEADS}.paa_head.PAAHead", "score_voting", score_voting),
     # A Python loop over masks.
-    ClassPatch(_FUSION, "mask2bbox", mask2bbox, True),
+    Replacement(_FUSION, "mask2bbox", mask2bbox),
     # A Python loop over queries, which reads their areas and classes as Python numbers.
-    ClassPatch(
-        f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess, True
-    ),
+    Replacement(f"{_FUSION}.MaskFormerFusionHead", "panoptic_postprocess", panoptic_postprocess),
     # A Python loop over detections, which pastes their masks into a map.
-    ClassPatch(
+    Replacement(
         f"{_FUSIONS}.heuristic_fusion_head.HeuristicFusionHead",
         "_predict_single",
         panoptic_masks.fused,
-        True,
     ),
     # A top-k over a data-dependent number of anchors, even if there are fewer than k.
-    ClassPatch(
-        f"{_HEADS}.guided_anchor_head.GuidedAnchorHead",
-        "_predict_by_feat_single",
-        guided_predict,
-        True,
+    Replacement(
+        f"{_HEADS}.guided_anchor_head.GuidedAnchorHead", "_predict_by_feat_single", guided_predict
     ),
     # A Python loop over the pictures with a box, which reads their indices.
-    ClassPatch(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context, True),
+    Replacement(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context),
 )
 """Every exception, below its reason."""
-
-
-def _owner(row: ClassPatch) -> Any:
-    try:
-        return importlib.import_module(row.owner)
-    except ModuleNotFoundError:
-        module, _, name = row.owner.rpartition(".")
-        return getattr(importlib.import_module(module), name)

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import partition_core
 from partition_core.base.disk import write_whole
-from partition_core.base.errors import BuildError, problem
+from partition_core.base.errors import BuildError, ExportError, problem
 from partition_core.base.folders import RECIPES
 from partition_core.base.missing import missing_file
 from partition_core.base.wording import counted
@@ -31,12 +32,11 @@ def import_mmdeploy(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
     It is named `recipe`, or after the model's config. No recipe is overwritten. Raises
     PartitionError, also, once it is written, for everything that is wrong with the recipe.
     """
-    missing = [name for name in _NEEDED if not variables.get(name)]
-    if missing:
-        expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
-        raise BuildError(
-            *(problem("import_mmdeploy", f"{name} is missing", expected) for name in missing)
-        )
+    expected = "expected `deploy_cfg=<file> model_cfg=<file or name in mmdet>`"
+    missing = (name for name in _NEEDED if not variables.get(name))
+    BuildError.refuse(
+        problem("import_mmdeploy", f"{name} is missing", expected) for name in missing
+    )
     deploy = root / variables["deploy_cfg"]
     if not deploy.is_file():
         raise BuildError.at("deploy_cfg", *missing_file(root, variables["deploy_cfg"]))
@@ -51,9 +51,7 @@ def import_mmdeploy(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
         remedy = "choose another name: `recipe=<name>`"
         raise BuildError.at(f"{RECIPES}/{name}.yaml", "this recipe exists already", "", remedy)
     try:
-        from partition_core.sources.mmdet.plain_configs import plain_config
-
-        configs = plain_config(deploy), plain_config(model)
+        configs = _plain_config(deploy), _plain_config(model)
     except ImportError as error:
         expected = f"install it with `{INSTALLATION}`"
         raise BuildError.at("mmengine", f"cannot be imported: {error}", expected) from error
@@ -78,15 +76,12 @@ def _model_config(name: str, root: Path) -> tuple[str, list[str]]:
     path, shipped = Path(os.path.abspath(root / name)), shipped_configs()
     _, is_below, rest = name.rpartition(f"{_CONFIGS}/")
     known = shipped / rest if shipped is not None and is_below else None
-    if known is not None and known.is_file() and (not path.is_file() or _is_same(known, path)):
+    is_shipped = known is not None and known.is_file()
+    if known and is_shipped and (not path.is_file() or known.read_bytes() == path.read_bytes()):
         return rest, [f"model_cfg={name}: taken as '{rest}', which the installed mmdet ships"]
     if path.is_file() and not path.is_relative_to(root):
         return str(path), [f"model_cfg={name}: outside of the project, so named by its full path"]
     return name, []
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    return path.read_bytes() == other.read_bytes()
 
 
 def _schema(root: Path) -> str:
@@ -97,3 +92,23 @@ def _schema(root: Path) -> str:
     )
     inside = schema.is_relative_to(root)
     return os.path.relpath(schema, root / RECIPES) if inside else str(schema)
+
+
+def _plain_config(path: Path) -> dict[str, Any]:
+    """Return the config in a file, its `_base_` expanded; raises ExportError.
+
+    mmengine's own loader runs the config, and nothing else of what it names.
+    """
+    from partition_core.sources.mmdet.detector import quiet_mmdet
+
+    with quiet_mmdet():
+        from mmengine.config import Config
+
+        try:
+            config: dict[str, Any] = Config.fromfile(
+                str(path), import_custom_modules=False
+            ).to_dict()
+        except Exception as error:  # a config is Python: reading it may raise anything
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ExportError.at(path.name, "it cannot be read as a config", reason) from error
+    return config

@@ -60,12 +60,9 @@ def unpasted_masks(detector: nn.Module) -> Iterator[None]:
 def _probabilities(
     self: FCNMaskHead,
     mask_preds: torch.Tensor,
-    bboxes: torch.Tensor,
     labels: torch.Tensor,
-    img_meta: dict[str, Any],
-    rcnn_test_cfg: Any,
-    rescale: bool = False,
     activate_map: bool = False,
+    **_: Any,
 ) -> torch.Tensor:
     chosen = mask_preds if activate_map else mask_preds.sigmoid()
     if self.class_agnostic:
@@ -88,9 +85,7 @@ def pasted(
     Returns masks (N, H, W) bool, or uint8 if the threshold is negative, of a picture that is not
     rescaled; mask_preds: (N, classes or 1, h, w), bboxes: (N, 4).
     """
-    masks = _probabilities(
-        self, mask_preds, bboxes, labels, img_meta, rcnn_test_cfg, rescale, activate_map
-    )
+    masks = _probabilities(self, mask_preds, labels, activate_map)
     height, width = img_meta["ori_shape"][:2]
     across, on_x = _along(bboxes[:, 0:1], bboxes[:, 2:3], width)
     down, on_y = _along(bboxes[:, 1:2], bboxes[:, 3:4], height)

@@ -221,8 +221,7 @@ def _check_kind(
     if not problems and not isinstance(model.get("model"), Mapping):
         what = "it has no 'model', so it is not a detector config"
         problems.append(problem(names[1], what, "", "check that model_cfg is the model's config"))
-    if problems:
-        raise ExportError(*problems)
+    ExportError.refuse(problems)
 
 
 def _channels(model: Mapping[str, Any]) -> int:

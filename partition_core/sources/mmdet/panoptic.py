@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import onnxscript
 import torch
-from onnxscript import BOOL, FLOAT, opset18
+from onnxscript import BOOL, FLOAT
+
+from partition_core.trace.opset import op18
 
 if TYPE_CHECKING:
     _Floats = Any
     _Booleans = Any
 else:
     _Floats, _Booleans = FLOAT[...], BOOL[...]
-
-# Its stubs type constants as the union of all types, which no operator accepts.
-op18: Any = opset18
 
 
 @torch.library.custom_op("partition::accepted_masks", mutates_args=())
@@ -45,8 +44,7 @@ def _fake_accepted_masks(masks: torch.Tensor, overlap: float) -> torch.Tensor:
     return masks.new_empty(masks.shape[:1], dtype=torch.bool)
 
 
-# torch.onnx builds its models in opset 18 and converts them at the end.
-@onnxscript.script(default_opset=opset18)
+@onnxscript.script(default_opset=op18)
 def _accepted(masks: _Booleans, overlap: _Floats) -> _Booleans:
     """Return which of the masks (N, H, W) are pasted into the map, bool (N,)."""
     shape = op18.Shape(masks)

@@ -17,7 +17,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from partition_core.sources.mmdet.exceptions import exceptions_while_traced
 from partition_core.sources.mmdet.ops import traceable_ops
-from partition_core.trace.replaced import replaced
+from partition_core.trace.replaced import Replacement, all_replaced
 from partition_core.trace.symbolic_calls import symbolic_calls
 
 _keys: Any = BaseDataElement.keys
@@ -27,23 +27,14 @@ _SHADOWED_PACKAGES = ("mmdet.models", "mmdet.structures", "mmcv.ops")
 @contextlib.contextmanager
 def mmdet_rules() -> Iterator[None]:
     """Let mmdet, mmengine and mmcv work with symbolic sizes while tracing."""
-    with contextlib.ExitStack() as undo:
-        undo.enter_context(traceable_ops())
-        undo.enter_context(symbolic_calls())
-        undo.enter_context(exceptions_while_traced())
-        undo.enter_context(replaced(InstanceData, "__setattr__", BaseDataElement.__setattr__))
-        undo.enter_context(replaced(InstanceData, "__getitem__", _item))
-        undo.enter_context(replaced(BaseDataElement, "keys", _keys_in_order))
-        # mmengine copies the metadata of a picture, and with a symbolic size the whole trace.
-        undo.enter_context(replaced(torch.SymInt, "__deepcopy__", _itself))
-        for module in _shadowed_modules():
-            for name, symbolic in _SHADOWS.items():
-                undo.enter_context(replaced(module, name, symbolic))
-        yield
-
-
-def _itself(self: torch.SymInt, _memo: dict[int, Any]) -> torch.SymInt:
-    return self
+    with traceable_ops(), symbolic_calls(), exceptions_while_traced():
+        shadows = (
+            Replacement(module, name, symbolic)
+            for module in _shadowed_modules()
+            for name, symbolic in _SHADOWS.items()
+        )
+        with all_replaced((*_RULES, *shadows)):
+            yield
 
 
 def _keys_in_order(self: BaseDataElement) -> list[str]:
@@ -65,21 +56,14 @@ def _item(self: InstanceData, item: Any) -> Any:
     return chosen
 
 
-def _min(*values: Any, **options: Any) -> Any:
-    return _symbolic(torch.sym_min, builtins.min, values, options)
+def _of_pairs(symbolic: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    def chosen(*values: Any, **options: Any) -> Any:
+        pair = len(values) == 2 and not options
+        if pair and any(isinstance(value, torch.SymInt) for value in values):
+            return symbolic(*values)
+        return plain(*values, **options)
 
-
-def _max(*values: Any, **options: Any) -> Any:
-    return _symbolic(torch.sym_max, builtins.max, values, options)
-
-
-def _symbolic(
-    symbolic: Callable[..., Any], plain: Callable[..., Any], values: Any, options: Any
-) -> Any:
-    pair = len(values) == 2 and not options
-    if pair and any(isinstance(value, torch.SymInt) for value in values):
-        return symbolic(*values)
-    return plain(*values, **options)
+    return chosen
 
 
 def _len(value: Any) -> Any:
@@ -98,9 +82,17 @@ def _range(*values: Any) -> Any:
     return builtins.range(*values)
 
 
+_RULES = (
+    Replacement(InstanceData, "__setattr__", BaseDataElement.__setattr__),
+    Replacement(InstanceData, "__getitem__", _item),
+    Replacement(BaseDataElement, "keys", _keys_in_order),
+    # mmengine copies the metadata of a picture, and with a symbolic size the whole trace.
+    Replacement(torch.SymInt, "__deepcopy__", lambda self, _memo: self),
+)
+
 _SHADOWS: dict[str, Callable[..., Any]] = {
-    "min": _min,
-    "max": _max,
+    "min": _of_pairs(torch.sym_min, builtins.min),
+    "max": _of_pairs(torch.sym_max, builtins.max),
     "len": _len,
     "range": _range,
 }

@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from partition_core.base.errors import ExportError
-from partition_core.recipe.policy_fits import check_policy
+from partition_core.recipe.policy_fits import Parts, check_policy
 from partition_core.recipe.values import MmdetModel, Recipe
-from partition_core.sources.mmdet.channels import check_preprocessor, refused_channels
 from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
-from partition_core.sources.mmdet.detector_parts import parts_of
 from partition_core.sources.mmdet.ops import TRANSLATIONS
 from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
-from partition_core.sources.mmdet.picture_size import refused_size
+from partition_core.sources.mmdet.picture_shape import (
+    check_preprocessor,
+    refused_channels,
+    refused_size,
+)
 from partition_core.sources.mmdet.pictures import (
     imaginary_sample,
     picture_samples,
@@ -85,3 +87,22 @@ def _check_masks(detector: nn.Module, place: str) -> None:
             "expected a two-stage detector with a mask head",
             "leave out 'masks'; masks of other detectors have the size of the input anyway",
         )
+
+
+def parts_of(detector: nn.Module) -> Parts:
+    """Return the parts of an mmdet detector, by which policies fit."""
+    from mmdet.models.detectors import DetectionTransformer
+
+    roi_head = getattr(detector, "roi_head", None)
+    return Parts(
+        regions=roi_head is not None,
+        box_heads=_count(getattr(roi_head, "bbox_head", None)),
+        mask_heads=_count(getattr(roi_head, "mask_head", None)),
+        dense_head=getattr(detector, "bbox_head", None) is not None,
+        suppresses=not isinstance(detector, DetectionTransformer),
+        features=hasattr(detector, "extract_feat"),
+    )
+
+
+def _count(head: Any) -> int:
+    return len(head) if isinstance(head, nn.ModuleList) else int(head is not None)

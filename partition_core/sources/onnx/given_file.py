@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.graph_writer import write_model
-from partition_core.graph.file.weights import Inline
+from partition_core.graph.file.tensor_writers import Inline
 from partition_core.graph.files import LARGEST
 from partition_core.graph.index_reads import index_ranges
 from partition_core.graph.inference import order_problem
@@ -26,8 +25,8 @@ from partition_core.graph.model_inputs import (
     expected_inputs,
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
-from partition_core.graph.scope import scope_of
-from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.graph.scope import scopes_of
+from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.graph.structural_marks import structural_marks
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED
@@ -39,7 +38,7 @@ from partition_core.recipe.values import (
     OnnxModel,
     Recipe,
     TensorName,
-    WeightsForm,
+    WeightsPlacement,
 )
 from partition_core.sources.job import Job
 from partition_core.sources.pinned import pinned_by
@@ -47,9 +46,6 @@ from partition_core.sources.pinned import pinned_by
 if TYPE_CHECKING:
     from partition_core.base.index_ranges import Ranges
     from partition_core.sources.samples import Sample
-
-Phase = Callable[[str], AbstractContextManager[None]]
-"""Announces a long part of the work, and afterwards how long it took."""
 
 _SIDES: Mapping[str, tuple[Side, ...]] = {
     "tensors": ("input", "output"),
@@ -81,7 +77,7 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
             check_order(model, path.name)
             added = (*added, *structural_marks(model, job.recipe.partition.cut).tensors)
         table = MarkTable((*own, *added))
-        _check_segments(job, model, table)
+        scopes_of(model, job.recipe.partition.segments, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
     return MarkedFile(model, added, {str(t.reference): t.marked_value.name for t in reachable})
@@ -100,8 +96,8 @@ def opened(file: RecipeFile, path: Path) -> Model:
     return model
 
 
-def _check_size(model: Model, name: str, weights: WeightsForm) -> None:
-    if EXPORT_FORMS[weights] != "inline" or not locations(model):
+def _check_size(model: Model, name: str, weights: WeightsPlacement) -> None:
+    if END2END_PLACEMENTS[weights] != "inline" or not locations(model):
         return
     size = sum(map(len, write_model(model, Inline(model.folder))))
     if size > LARGEST:
@@ -119,15 +115,13 @@ def check_order(model: Model, name: str) -> None:
 
 def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
     known = {tensor.mark for tensor in own}
-    problems = [
+    CutError.refuse(
         problem(
             f"marks[{index}].name", f"the file already has a mark '{mark.name}'", "", "rename it"
         )
         for index, mark in enumerate(_model(recipe).marks)
         if mark.name in known
-    ]
-    if problems:
-        raise CutError(*problems)
+    )
 
 
 def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
@@ -167,19 +161,7 @@ def _check_different(tensors: Sequence[NamedTensor]) -> None:
             name = ".".join(tensor.path)
             what = f"'{name}' names the tensor '{other.tensor}' in {other.at} already"
             problems.append(problem(tensor.at, what, "", "give one of them another name with 'as'"))
-    if problems:
-        raise CutError(*dict.fromkeys(problems))
-
-
-def _check_segments(job: Job, model: Model, table: MarkTable) -> None:
-    problems: list[Problem] = []
-    for index, segment in enumerate(job.recipe.partition.segments):
-        try:
-            scope_of(model, segment, f"partition.segments[{index}]", table)
-        except CutError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise CutError(*problems)
+    CutError.refuse(problems)
 
 
 def samples_for(job: Job, model: Model) -> list[Sample]:
@@ -205,7 +187,7 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
 
 def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:
     shapes = {entry.name: entry.shape for entry in entries if entry.shape is not None}
-    problems = [
+    CutError.refuse(
         problem(
             f"proof.inputs[{index}]",
             f"input '{name}' is {list(arrays[name].shape)} here",
@@ -215,9 +197,7 @@ def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInpu
         for index, arrays in enumerate(files)
         for name, shape in shapes.items()
         if name in arrays and arrays[name].shape != shape
-    ]
-    if problems:
-        raise CutError(*problems)
+    )
 
 
 def ranges_for(model: Model, samples: list[Sample]) -> Ranges:

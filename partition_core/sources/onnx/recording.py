@@ -77,14 +77,11 @@ def without_links(source: Path, model: Model, scratch: Path) -> Path:
     if all(path.is_relative_to(folder) for path in files.values()):
         return source
     copy = scratch / "copy" / source.name
-    for target, path in {copy: source.resolve(), **_below(copy.parent, files)}.items():
+    targets = {copy.parent / location: path for location, path in files.items()}
+    for target, path in {copy: source.resolve(), **targets}.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(path, target)
     return copy
-
-
-def _below(folder: Path, files: Mapping[str, Path]) -> dict[Path, Path]:
-    return {folder / location: path for location, path in files.items()}
 
 
 def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:
@@ -183,7 +180,7 @@ def _changed(outputs: Arrays, other: Arrays) -> Iterator[tuple[str, float]]:
 
 
 def _check_comparable(arrays: Arrays, outputs: Sequence[str]) -> None:
-    problems = [
+    ProofError.refuse(
         problem(
             f"output '{name}'",
             "it is not a numeric tensor, and only those can be compared",
@@ -192,6 +189,4 @@ def _check_comparable(arrays: Arrays, outputs: Sequence[str]) -> None:
         )
         for name in outputs
         if not is_numeric(arrays[name])
-    ]
-    if problems:
-        raise ProofError(*problems)
+    )

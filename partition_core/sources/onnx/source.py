@@ -11,7 +11,7 @@ from partition_core.graph.files import check_model, save
 from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.model_inputs import inputs_of
 from partition_core.graph.operators import check_functions
-from partition_core.graph.stored_models import EXPORT_FORMS
+from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.sources.job import Job
 from partition_core.sources.onnx.given_file import (
     about,
@@ -54,7 +54,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
 
     def write(target: Path) -> list[Path]:
         with about(job.file, path):
-            return save(model, target, EXPORT_FORMS[job.recipe.export.weights])
+            return save(model, target, END2END_PLACEMENTS[job.recipe.export.weights])
 
     notes = {
         "detects": False,

@@ -6,16 +6,14 @@ For `s3://` these are the variables and files of AWS, such as `AWS_ENDPOINT_URL`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import fsspec
 
+from partition_core.base.http_answers import CONNECT_TIMEOUT
 from partition_core.base.wording import one_line
 from partition_core.store.shared import RemoteDownError, RemoteError
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds to establish a connection."""
 
 _CHUNK = 1 << 20
 _FIRST = 1 << 20
@@ -111,11 +109,10 @@ def _s3(timeout: float) -> dict[str, Any]:
     }
 
 
-def _gs(timeout: float) -> dict[str, Any]:
-    return {"requests_timeout": timeout}
-
-
-_OPTIONS = {"s3": _s3, "gs": _gs}
+_OPTIONS: dict[str, Callable[[float], dict[str, Any]]] = {
+    "s3": _s3,
+    "gs": lambda timeout: {"requests_timeout": timeout},
+}
 
 
 @contextlib.contextmanager

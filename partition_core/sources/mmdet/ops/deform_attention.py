@@ -8,12 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from onnxscript import opset20
 
 from partition_core.sources.mmdet.ops.bilinear import sampled
-
-# Its stubs type constants as the union of all types, which no operator accepts.
-op: Any = opset20
+from partition_core.trace.opset import floats, ints, op
 
 
 @torch.library.custom_op("partition::deform_attention", mutates_args=())
@@ -48,10 +45,7 @@ def deform_attention(
 
 @deform_attention.register_fake
 def _fake_deform_attention(
-    value: torch.Tensor,
-    spatial_shapes: torch.Tensor,
-    sampling_locations: torch.Tensor,
-    attention_weights: torch.Tensor,
+    value: torch.Tensor, _shapes: Any, sampling_locations: torch.Tensor, *_rest: Any
 ) -> torch.Tensor:
     count, _, heads, depth = value.shape
     return value.new_empty((count, sampling_locations.shape[1], heads * depth))
@@ -67,37 +61,33 @@ def onnx_deform_attention(
     )
     whole = op.Transpose(value, perm=[0, 2, 3, 1])
     grid = op.Sub(
-        op.Mul(sampling_locations, op.Constant(value_floats=[2.0])),
-        op.Constant(value_floats=[1.0]),
+        op.Mul(sampling_locations, floats(2.0)),
+        floats(1.0),
     )
     levels, points = (int(size) for size in attention_weights.shape[3:])
-    start, total = _ints(0), None
+    start, total = ints(0), None
     for level in range(levels):
         size = op.Gather(spatial_shapes, op.Constant(value_int=level), axis=0)
         end = op.Add(start, op.ReduceProd(size, keepdims=1))
         maps = op.Reshape(
-            op.Slice(whole, start, end, _ints(3)), op.Concat(_ints(-1), depth, size, axis=0)
+            op.Slice(whole, start, end, ints(3)), op.Concat(ints(-1), depth, size, axis=0)
         )
         places = op.Reshape(
             _of_level(grid, level, [0, 2, 1, 3, 4]),
-            op.Concat(_ints(-1), queries, _ints(points, 2), axis=0),
+            op.Concat(ints(-1), queries, ints(points, 2), axis=0),
         )
         read = op.GridSample(maps, places, align_corners=0, mode="linear", padding_mode="zeros")
         shares = op.Reshape(
             _of_level(attention_weights, level, [0, 2, 1, 3]),
-            op.Concat(_ints(-1, 1), queries, _ints(points), axis=0),
+            op.Concat(ints(-1, 1), queries, ints(points), axis=0),
         )
-        share = op.ReduceSum(op.Mul(read, shares), _ints(3), keepdims=0)
+        share = op.ReduceSum(op.Mul(read, shares), ints(3), keepdims=0)
         total = share if total is None else op.Add(total, share)
         start = end
-    wide = op.Reshape(total, op.Concat(count, _ints(-1), queries, axis=0))
+    wide = op.Reshape(total, op.Concat(count, ints(-1), queries, axis=0))
     return op.Transpose(wide, perm=[0, 2, 1])
 
 
 def _of_level(tensor: Any, level: int, perm: list[int]) -> Any:
     """Return the part of one level of `tensor` (N, Q, M, L, …), without its axis, permuted."""
     return op.Transpose(op.Gather(tensor, op.Constant(value_int=level), axis=3), perm=perm)
-
-
-def _ints(*values: int) -> Any:
-    return op.Constant(value_ints=list(values))

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
-from onnxscript import opset20
 
 from partition_core.sources.mmdet.ops.bilinear import sampled
+from partition_core.trace.opset import op
 
-# Its stubs type constants as the union of all types, which no operator accepts.
-op: Any = opset20
 _Pair = int | tuple[int, int]
 
 
@@ -69,16 +67,7 @@ def deform_conv(
 
 @deform_conv.register_fake
 def _fake_deform_conv(
-    input: torch.Tensor,
-    offset: torch.Tensor,
-    weight: torch.Tensor,
-    mask: Optional[torch.Tensor],  # noqa: UP045  # reason: torch.library reads no other form
-    bias: Optional[torch.Tensor],  # noqa: UP045  # reason: the same
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
+    input: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor, *_: Any
 ) -> torch.Tensor:
     return input.new_empty((input.shape[0], weight.shape[0], *offset.shape[2:]))
 
@@ -112,7 +101,6 @@ def onnx_deform_conv(
 
 
 def forward(
-    _ctx: Any,
     input: torch.Tensor,
     offset: torch.Tensor,
     weight: torch.Tensor,
@@ -125,16 +113,15 @@ def forward(
     im2col_step: int = 32,
 ) -> torch.Tensor:
     """Do what mmcv's `DeformConv2dFunction.forward` does."""
-    return _convolved(
-        input, offset, weight, None, None, stride, padding, dilation, groups, deform_groups
+    return modulated_forward(
+        input, offset, None, weight, None, stride, padding, dilation, groups, deform_groups
     )
 
 
 def modulated_forward(
-    _ctx: Any,
     input: torch.Tensor,
     offset: torch.Tensor,
-    mask: torch.Tensor,
+    mask: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
     stride: _Pair = 1,
@@ -144,23 +131,6 @@ def modulated_forward(
     deform_groups: int = 1,
 ) -> torch.Tensor:
     """Do what mmcv's `ModulatedDeformConv2dFunction.forward` does."""
-    return _convolved(
-        input, offset, weight, mask, bias, stride, padding, dilation, groups, deform_groups
-    )
-
-
-def _convolved(
-    input: torch.Tensor,
-    offset: torch.Tensor,
-    weight: torch.Tensor,
-    mask: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    stride: _Pair,
-    padding: _Pair,
-    dilation: _Pair,
-    groups: int,
-    deform_groups: int,
-) -> torch.Tensor:
     steps, pads, gaps = _pair(stride), _pair(padding), _pair(dilation)
     height, width = (
         (input.shape[axis + 2] + 2 * pads[axis] - gaps[axis] * (weight.shape[axis + 2] - 1) - 1)

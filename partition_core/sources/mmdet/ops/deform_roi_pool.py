@@ -6,8 +6,6 @@ Source: Dai et al., "Deformable Convolutional Networks", ICCV 2017; mmcv 2.1,
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from partition_core.sources.mmdet.ops.roi_align import roi_align
@@ -16,7 +14,6 @@ _MARGIN = 5e-5
 
 
 def forward(
-    _ctx: Any,
     input: torch.Tensor,
     rois: torch.Tensor,
     offset: torch.Tensor | None,

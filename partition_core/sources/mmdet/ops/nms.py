@@ -10,11 +10,10 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from onnxscript import opset20
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-# Its stubs type constants as the union of all types, which no operator accepts.
-op: Any = opset20
+from partition_core.trace.opset import floats, ints, op
+
 _EVERY_BOX = torch.iinfo(torch.int64).max
 
 
@@ -48,9 +47,7 @@ def nms(
 
 
 @nms.register_fake
-def _fake_nms(
-    boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset: int
-) -> torch.Tensor:
+def _fake_nms(boxes: torch.Tensor, *_: Any) -> torch.Tensor:
     count = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty((count,), dtype=torch.int64)
 
@@ -58,12 +55,12 @@ def _fake_nms(
 def onnx_nms(boxes: Any, scores: Any, iou_threshold: float, offset: int) -> Any:
     """Translate `nms` to standard operators."""
     if offset:
-        boxes = op.Add(boxes, op.Constant(value_floats=[0.0, 0.0, float(offset), float(offset)]))
+        boxes = op.Add(boxes, floats(0.0, 0.0, float(offset), float(offset)))
     selected = op.NonMaxSuppression(
-        op.Unsqueeze(boxes, op.Constant(value_ints=[0])),
-        op.Unsqueeze(scores, op.Constant(value_ints=[0, 1])),
-        op.Constant(value_ints=[_EVERY_BOX]),
-        op.Constant(value_floats=[iou_threshold]),
+        op.Unsqueeze(boxes, ints(0)),
+        op.Unsqueeze(scores, ints(0, 1)),
+        ints(_EVERY_BOX),
+        floats(iou_threshold),
     )
     return op.Gather(selected, op.Constant(value_int=2), axis=1)
 

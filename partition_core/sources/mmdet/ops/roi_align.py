@@ -9,10 +9,9 @@ import math
 from typing import Any
 
 import torch
-from onnxscript import opset20
 
-# Its stubs type constants as the union of all types, which no operator accepts.
-op: Any = opset20
+from partition_core.trace.opset import ints, op
+
 _LEAST = -10000.0
 
 
@@ -91,15 +90,9 @@ def _needed(weights: torch.Tensor) -> slice:
 
 @roi_align.register_fake
 def _fake_roi_align(
-    input: torch.Tensor,
-    rois: torch.Tensor,
-    height: int,
-    width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    mode: str,
-    aligned: bool,
+    input: torch.Tensor, rois: torch.Tensor, height: int, width: int, *rest: Any
 ) -> torch.Tensor:
+    _scale, sampling_ratio, mode, _aligned = rest
     if mode == "max" and sampling_ratio <= 0:
         raise NotImplementedError(
             "RoIAlign with pool_mode 'max' and sampling_ratio 0 has no form in ONNX; "
@@ -124,7 +117,7 @@ def onnx_roi_align(
     bins of a finer grid with one sample each, and a MaxPool takes the largest.
     """
     times = sampling_ratio if mode == "max" else 1
-    boxes = op.Slice(rois, _ints(1), _ints(5), _ints(1))
+    boxes = op.Slice(rois, ints(1), ints(5), ints(1))
     pictures = op.Cast(op.Gather(rois, op.Constant(value_int=0), axis=1), to=7)
     pooled = op.RoiAlign(
         input,
@@ -143,12 +136,7 @@ def onnx_roi_align(
     return largest
 
 
-def _ints(*values: int) -> Any:
-    return op.Constant(value_ints=list(values))
-
-
 def forward(
-    _ctx: Any,
     input: torch.Tensor,
     rois: torch.Tensor,
     output_size: int | tuple[int, int],

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import onnxscript
 import torch
-from onnxscript import BOOL, FLOAT, INT64, opset18, opset20
+from onnxscript import BOOL, FLOAT, INT64
+
+from partition_core.trace.opset import floats, ints, op, op18
 
 if TYPE_CHECKING:
     _Floats = Any
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
 else:
     _Floats, _Integers, _Booleans = FLOAT[...], INT64[...], BOOL[...]
 
-# Its stubs type constants as the union of all types, which no operator accepts.
-op: Any = opset20
-op18: Any = opset18
 _NAIVE, _LINEAR, _GAUSSIAN = range(3)
 
 
@@ -70,21 +69,12 @@ def _weight(iou: torch.Tensor, iou_threshold: float, sigma: float, method: int) 
 
 
 @soft_nms.register_fake
-def _fake_soft_nms(
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    iou_threshold: float,
-    sigma: float,
-    min_score: float,
-    method: int,
-    offset: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _fake_soft_nms(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
     count = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty((count, 5)), boxes.new_empty((count,), dtype=torch.int64)
 
 
-# torch.onnx builds its models in opset 18 and converts them at the end.
-@onnxscript.script(default_opset=opset18)
+@onnxscript.script(default_opset=op18)
 def _taken(
     low: _Floats,
     corner: _Floats,
@@ -137,41 +127,22 @@ def onnx_soft_nms(
     offset: int,
 ) -> Any:
     """Translate `soft_nms` to standard operators."""
-    low = op.Slice(boxes, _ints(0), _ints(2), _ints(1))
-    high = op.Slice(boxes, _ints(2), _ints(4), _ints(1))
+    low = op.Slice(boxes, ints(0), ints(2), ints(1))
+    high = op.Slice(boxes, ints(2), ints(4), ints(1))
     turns, left = _taken(
         low,
-        op.Add(high, op.Constant(value_floats=[float(offset)])),
+        op.Add(high, floats(float(offset))),
         scores,
-        op.Constant(value_floats=[iou_threshold]),
-        op.Constant(value_floats=[sigma]),
-        op.Constant(value_floats=[min_score]),
-        op.Cast(_ints(int(method == _GAUSSIAN)), to=9),
-        op.Constant(value_floats=[float(method == _LINEAR)]),
-        op.Constant(value_floats=[float("-inf")]),
+        floats(iou_threshold),
+        floats(sigma),
+        floats(min_score),
+        op.Cast(ints(int(method == _GAUSSIAN)), to=9),
+        floats(float(method == _LINEAR)),
+        floats(float("-inf")),
     )
-    taken = op.Cast(op.GreaterOrEqual(turns, _ints(0)), to=7)
+    taken = op.Cast(op.GreaterOrEqual(turns, ints(0)), to=7)
     count = op.ReduceSum(taken, keepdims=1)
     never = op.Shape(scores)
     _turns, kept = op.TopK(op.Where(op.Cast(taken, to=9), turns, never), count, largest=0)
-    best = op.Concat(op.Gather(boxes, kept), op.Unsqueeze(op.Gather(left, kept), _ints(1)), axis=1)
+    best = op.Concat(op.Gather(boxes, kept), op.Unsqueeze(op.Gather(left, kept), ints(1)), axis=1)
     return best, kept
-
-
-def _ints(*values: int) -> Any:
-    return op.Constant(value_ints=list(values))
-
-
-def forward(
-    _ctx: Any,
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    iou_threshold: float,
-    sigma: float,
-    min_score: float,
-    method: int,
-    offset: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do what mmcv's `SoftNMSop.forward` does."""
-    dets, indices = soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset)
-    return dets, indices

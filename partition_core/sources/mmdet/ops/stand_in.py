@@ -12,13 +12,12 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from partition_core.sources.mmdet.ops.nms import traceable_batched_nms
-from partition_core.sources.mmdet.ops.table import FUNCTIONS, REPLACEMENTS, Replacement
-from partition_core.trace.replaced import replaced
+from partition_core.sources.mmdet.ops.table import FUNCTIONS, REPLACEMENTS
+from partition_core.trace.replaced import all_replaced, replaced
 
 
 def provide_compiled_ops() -> None:
@@ -30,8 +29,8 @@ def provide_compiled_ops() -> None:
         stand_in.__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
         sys.modules["mmcv._ext"] = stand_in
         for row in REPLACEMENTS:
-            if row.compiled:
-                setattr(_owner(row), row.attribute, row.value)
+            if row.in_pytorch:
+                setattr(row.target(), row.attribute, row.value)
 
 
 @contextlib.contextmanager
@@ -42,18 +41,9 @@ def traceable_ops() -> Iterator[None]:
         for name, module in sorted(sys.modules.items()):
             if name.startswith("mmcv.ops.") and hasattr(module, "ext_module"):
                 undo.enter_context(replaced(module, "ext_module", _Ops(name, module.ext_module)))
-        for row in REPLACEMENTS:
-            undo.enter_context(replaced(_owner(row), row.attribute, row.value))
+        undo.enter_context(all_replaced(REPLACEMENTS))
         undo.enter_context(traceable_batched_nms())
         yield
-
-
-def _owner(row: Replacement) -> Any:
-    with warnings.catch_warnings():
-        # Importing mmcv uses deprecated functions of torch.
-        warnings.simplefilter("ignore")
-        owner: Any = importlib.import_module(row.module)
-    return getattr(owner, row.owner) if row.owner else owner
 
 
 class _Ops(types.ModuleType):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from partition_core.graph.file.byte_range import Piece
 from partition_core.graph.file.tensor import (
     DOUBLES,
@@ -14,7 +16,7 @@ from partition_core.graph.file.tensor import (
     Tensor,
     tensor_fields,
 )
-from partition_core.graph.file.wire import counted, message, named, sized, written
+from partition_core.graph.file.wire import counted, in_order, message, named, sized, written
 
 ALIGNMENT = 4096
 """Tensors start at a multiple of the page size in a data file, so that they can be mapped."""
@@ -106,28 +108,22 @@ def external_data(location: str, offset: int, length: int | None) -> bytes:
 
 
 def _as_it_is(tensor: Tensor, name: str) -> list[Piece]:
-    if name == tensor.name:
-        return [tensor.message]
-    parts: list[tuple[int, list[Piece]]] = [
-        (key >> 3, written(key, value))
-        for key, value in tensor_fields(tensor.message)
-        if key >> 3 != NAME
-    ]
-    return _sorted([*parts, (NAME, [named(NAME, name)])])
+    return [tensor.message] if name == tensor.name else _rewritten(tensor, name, (NAME,))
 
 
 def _with(tensor: Tensor, name: str, number: int, content: list[Piece]) -> list[Piece]:
     # The tensor with its bytes elsewhere; tensors of strings and varints never get here.
     moved = (NAME, FLOATS, RAW, DOUBLES, LOCATIONS, PLACE)
-    parts: list[tuple[int, list[Piece]]] = [
+    return _rewritten(tensor, name, moved, (number, content))
+
+
+def _rewritten(
+    tensor: Tensor, name: str, left_out: Collection[int], *added: tuple[int, list[Piece]]
+) -> list[Piece]:
+    kept = [
         (key >> 3, written(key, value))
         for key, value in tensor_fields(tensor.message)
-        if key >> 3 not in moved
+        if key >> 3 not in left_out
     ]
-    if name:
-        parts.append((NAME, [named(NAME, name)]))
-    return _sorted([*parts, (number, content)])
-
-
-def _sorted(parts: list[tuple[int, list[Piece]]]) -> list[Piece]:
-    return [item for _, pieces in sorted(parts, key=lambda part: part[0]) for item in pieces]
+    new_name: list[Piece] = [named(NAME, name)] if name else []
+    return in_order([*kept, (NAME, new_name), *added])

@@ -1,4 +1,4 @@
-"""Checks of values, from which the step modules compose the forms of their results' notes."""
+"""Checks of values, from which the step modules compose those of their results' notes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ REFERS = "refers to weights"
 NOT_FOLLOWED = "not_followed"
 """The note of an export that lists what it did that cannot be followed."""
 
-Form = Callable[[Any], bool]
+NoteCheck = Callable[[Any], bool]
 """Whether the value of a note is valid; a missing note has the value `ABSENT`."""
 ABSENT = object()
 
 
-def optional(form: Form) -> Form:
-    """Return the form of a note that may be missing."""
-    return lambda value: value is ABSENT or form(value)
+def optional(check: NoteCheck) -> NoteCheck:
+    """Return the check of a note that may be missing."""
+    return lambda value: value is ABSENT or check(value)
 
 
 def is_text(value: Any) -> bool:
@@ -37,19 +37,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def list_of(form: Form) -> Form:
-    """Return the form of a list of such values."""
-    return lambda value: isinstance(value, list) and all(map(form, value))
+def list_of(check: NoteCheck) -> NoteCheck:
+    """Return the check of a list of such values."""
+    return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def map_of(form: Form) -> Form:
-    """Return the form of a mapping to such values."""
-    return lambda value: isinstance(value, dict) and all(map(form, value.values()))
+def map_of(check: NoteCheck) -> NoteCheck:
+    """Return the check of a mapping to such values."""
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
-def pair_of(form: Form) -> Form:
-    """Return the form of a list of two such values."""
-    return lambda value: list_of(form)(value) and len(value) == 2
+def pair_of(check: NoteCheck) -> NoteCheck:
+    """Return the check of a list of two such values."""
+    return lambda value: list_of(check)(value) and len(value) == 2
 
 
 def is_amount(value: Any) -> bool:

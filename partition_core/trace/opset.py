@@ -1,15 +1,26 @@
-"""GroupNorm by operators that onnxruntime also runs on no rows."""
+"""ONNX's operators for onnxscript, constants for them, and GroupNorm of both."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from onnxscript import opset20
+from onnxscript import opset18, opset20
 
-# Its stubs give constants the union of all types, which no operator accepts.
+# Their stubs type constants as the union of all types, which no operator accepts.
 op: Any = opset20
-_INFERRED = -1
+op18: Any = opset18
+"""The opset in which torch.onnx builds its models, which it converts at the end."""
+
+
+def ints(*values: int) -> Any:
+    """Return a constant of int64, (N,)."""
+    return op.Constant(value_ints=list(values))
+
+
+def floats(*values: float) -> Any:
+    """Return a constant of float32, (N,)."""
+    return op.Constant(value_floats=list(values))
 
 
 def onnx_group_norm(
@@ -27,8 +38,8 @@ def onnx_group_norm(
     """
     sizes = input.shape[1:]
     known = all(isinstance(size, int) for size in sizes)
-    size = math.prod(sizes) // num_groups if known else _INFERRED
-    grouped = op.Reshape(input, op.Constant(value_ints=[0, num_groups, size]))
+    size = math.prod(sizes) // num_groups if known else -1  # Reshape infers it
+    grouped = op.Reshape(input, ints(0, num_groups, size))
     ones, zeros = (
         op.CastLike(op.Constant(value_floats=[value] * num_groups), input) for value in (1.0, 0.0)
     )
