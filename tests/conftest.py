@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.forks import ADDRESS, forking
+from tests.forked_python import match_sooner
+from tests.forks import forking
 from tests.groups import ByFixture
 from tests.native import native_code_in_this_process
 from tests.needs import COSTLY, ROOT, has_quick, is_quick, needs
@@ -45,7 +46,11 @@ def native_code_here() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def one_registry() -> Iterator[None]:
-    """Let torch.onnx read the sources of its translations once, not for each model: 1 s of 1.2."""
+    """Let torch.onnx read the sources of its translations once, not for each model: 1 s of 1.2.
+
+    And let it optimize what it translated in half of the time.
+    """
+    match_sooner()
     registries: Any = importlib.import_module("torch.onnx._internal.exporter._registration")
     read = functools.cache(registries.ONNXRegistry.from_torchlib)
 
@@ -58,12 +63,6 @@ def one_registry() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registries.ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
         yield
-
-
-@pytest.fixture
-def new_pythons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let doit start as a user starts it: for tests of what a build notices of imports."""
-    monkeypatch.delenv(ADDRESS, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.forks import has_forks, run_forked
+from tests.forks import Forked, has_forks, run_forked
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,6 +85,37 @@ partition:
     - {save_file: body.onnx, start: ['whole:input'], end: ['decode:input']}
     - {save_file: tail.onnx, start: ['decode:input'], end: ['whole:output']}
 """
+
+SMALL_DETECTOR = """\
+model = dict(
+    type="RetinaNet",
+    data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32),
+    backbone=dict(
+        type="ResNet", depth=18, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)
+    ),
+    neck=dict(type="FPN", in_channels=[64], out_channels=8, num_outs=1),
+    bbox_head=dict(
+        type="RetinaHead",
+        num_classes=3,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[1.0], strides=[4]),
+        bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+        loss_cls=dict(type="FocalLoss", use_sigmoid=True),
+    ),
+    test_cfg=dict(
+        nms_pre=100, score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=20
+    ),
+)
+pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(64, 64), keep_ratio=True),
+    dict(type="PackDetInputs"),
+]
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+"""
+"""A config of mmdet's, of a model that is built in a second."""
 
 
 def tiny_file(seed: int = 0, scale: float = 1.0) -> bytes:
@@ -195,7 +226,11 @@ class Scratch:
 
     def _can_be_forked(self) -> bool:
         """Return whether a fork of a Python that has imported much is what doit would start in."""
-        changed = {name for name in self.environment if name.startswith(("PYTHON", "OMP_"))}
+        changed = {
+            name
+            for name, value in self.environment.items()
+            if name.startswith(("PYTHON", "OMP_")) and os.environ.get(name) != value
+        }
         # Only torch asks for the other one when it is imported.
         known = {"PYTHONPATH"} | ({"OMP_NUM_THREADS"} if self.imports == "onnx" else set())
         return self.is_forked and changed <= known and has_forks()
@@ -206,8 +241,10 @@ class Scratch:
         assert run.returncode == 0, run.stdout
         return run.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str] | Forked:
         """Start doit in a process group of its own; its output and errors come by `stdout`."""
+        if self._can_be_forked():
+            return Forked(self.imports, ["doit", *arguments], self.folder, self.variables())
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,

@@ -26,8 +26,20 @@ Case = tuple[str, onnx.ModelProto, list[Any]]
 """The name of a model, the model, and what it is run on."""
 
 
+LARGE = ("light_inception_v2", "light_vgg19", "light_zfnet512")
+"""Networks that take seconds to run, and have the operators of others that are stored."""
+
+
 def stored_models() -> Iterator[Case]:
-    for file in sorted(DATA.rglob("*.onnx")):
+    return _read(file for file in DATA.rglob("*.onnx") if file.stem not in LARGE)
+
+
+def large_models() -> Iterator[Case]:
+    return _read(file for file in DATA.rglob("*.onnx") if file.stem in LARGE)
+
+
+def _read(files: Iterable[Path]) -> Iterator[Case]:
+    for file in sorted(files):
         model = onnx.load(file)
         weights = {item.name for item in model.graph.initializer}
         inputs = [item for item in model.graph.input if item.name not in weights]
@@ -83,4 +95,15 @@ def other_models() -> Iterable[Case]:
     return (case for case in made_models() if case[0] not in sampled)
 
 
-SOURCES = [stored_models, sampled_models, pytest.param(other_models, marks=pytest.mark.thorough)]
+SHARES = (
+    *((stored_models, number, 3) for number in range(3)),
+    (sampled_models, 0, 1),
+    *(
+        pytest.param(*share, marks=pytest.mark.thorough)
+        for share in ((large_models, 0, 1), *((other_models, number, 3) for number in range(3)))
+    ),
+)
+"""Which models, the number of a test and how many there are, which several processes can run.
+
+To have those that onnx makes takes each process longer than to cut the samples.
+"""

@@ -15,7 +15,7 @@ import pytest
 from partition_core.base.errors import CutError
 from tests.cutting.chains import Cut, Values, cut_in_two, cuts, equal, evaluate, run
 
-from .backend_models import SOURCES, Case
+from .backend_models import SHARES, Case
 
 pytestmark = pytest.mark.usefixtures("native_code_here")
 
@@ -46,18 +46,17 @@ def verdict(model: Path, halves: tuple[Path, Path], cut: Cut, feeds: Values) -> 
     return "no engine runs it"
 
 
-SHARES = 3
-"""Into how many tests the models are dealt, which several processes can run."""
-
-
-@pytest.mark.parametrize("share", range(SHARES))
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("source", "share", "shares"), SHARES)
 def test_models_of_the_onnx_package_are_cut_into_valid_parts_that_chain(
-    source: Callable[[], Iterable[Case]], share: int, tmp_path: Path, record_property: Any
+    source: Callable[[], Iterable[Case]],
+    share: int,
+    shares: int,
+    tmp_path: Path,
+    record_property: Any,
 ) -> None:
     told: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
-    for name, model, values in itertools.islice(source(), share, None, SHARES):
+    for name, model, values in itertools.islice(source(), share, None, shares):
         found = cuts(model.graph, CUTS_OF_A_MODEL)
         told["models"] += 1
         told["models with an interior tensor"] += bool(found)

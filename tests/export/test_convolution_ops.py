@@ -17,7 +17,7 @@ from partition_core.sources.mmdet.ops.deform_attention import deform_attention
 from partition_core.sources.mmdet.ops.deform_conv import deform_conv, modulated_forward
 from partition_core.trace.to_onnx import trace, translate
 from tests.export import op_models
-from tests.export.support import in_new_process, run, saved, torch_recipe
+from tests.export.support import run, saved, torch_recipe, without_mmcvs_ops
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -288,7 +288,7 @@ def test_torch_finds_nothing_wrong_with_the_operators() -> None:
 
 
 def test_mmcvs_modules_call_them() -> None:
-    said = in_new_process("""
+    said = without_mmcvs_ops("""
 import warnings
 warnings.simplefilter("ignore")
 import torch

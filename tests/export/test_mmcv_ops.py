@@ -10,7 +10,7 @@ import torch
 
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 from partition_core.sources.mmdet.ops.nms import nms
-from tests.export.support import export_with_ops, in_new_process, run, saved
+from tests.export.support import export_with_ops, run, saved, without_mmcvs_ops
 from tests.export.support import torch_recipe as recipe
 
 from .boxes import EDGES, Boxes, edge, random_boxes, slow_nms
@@ -102,7 +102,7 @@ def test_mmcvs_batched_nms_keeps_boxes_of_other_classes(ties: bool, tmp_path: Pa
 
 
 def test_a_missing_operator_is_an_error_only_when_it_is_called() -> None:
-    said = in_new_process("""
+    said = without_mmcvs_ops("""
 import torch
 from partition_core.sources.mmdet.ops import TRANSLATIONS, provide_compiled_ops
 provide_compiled_ops()
@@ -175,5 +175,5 @@ print(calls, kinds.count("NonMaxSuppression"), same, len(found["kept"]) < 50)
 def test_a_compiled_mmcv_serves_pytorch_and_gives_way_while_tracing(tmp_path: Path) -> None:
     # PyTorch ran it to see what its inputs index, for each of the two samples, once more for the
     # first, and at the end; the trace called our operator.
-    said = in_new_process(COMPILED, str(tmp_path))
+    said = without_mmcvs_ops(COMPILED, str(tmp_path))
     assert said == f"{['Tensor'] * 5} 1 True True\n"

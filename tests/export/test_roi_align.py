@@ -15,7 +15,7 @@ from partition_core.base.errors import ExportError
 from partition_core.recipe.values import DynamicAxis, Recipe
 from partition_core.sources.mmdet.ops.roi_align import roi_align
 from tests.export.op_models import Moved
-from tests.export.support import export_with_ops, in_new_process, run, saved, torch_recipe
+from tests.export.support import export_with_ops, run, saved, torch_recipe, without_mmcvs_ops
 
 BINS = (3, 2)
 SIZE = (2, 3, 9, 12)
@@ -178,7 +178,7 @@ def test_torch_finds_nothing_wrong_with_the_operator() -> None:
 
 
 def test_mmcvs_module_calls_it() -> None:
-    said = in_new_process("""
+    said = without_mmcvs_ops("""
 import warnings
 warnings.simplefilter("ignore")
 import torch

@@ -13,7 +13,7 @@ import torch
 from partition_core.recipe.values import DynamicAxis
 from partition_core.sources.mmdet.ops.soft_nms import soft_nms
 from tests.export.boxes import EDGES, Boxes, edge, random_boxes
-from tests.export.support import export_with_ops, in_new_process, run, saved, torch_recipe
+from tests.export.support import export_with_ops, run, saved, torch_recipe, without_mmcvs_ops
 
 SETTINGS = {"iou_threshold": 0.3, "sigma": 0.5, "min_score": 0.05, "offset": 0}
 
@@ -74,7 +74,7 @@ def test_pytorch_and_the_export_take_what_the_definition_takes(
 
 
 def test_mmcvs_batched_suppression_calls_it() -> None:
-    said = in_new_process("""
+    said = without_mmcvs_ops("""
 import warnings
 warnings.simplefilter("ignore")
 import torch

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from .detectors import Built, build
+from tests.once import Once
+
+from .detectors import Built, build, build_pair, load_pair
 
 
 @pytest.fixture(scope="session")
-def yolo(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return build(tmp_path_factory.mktemp("yolo"))
+def yolo(one_registry: None, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build(tmp_path_factory.mktemp("yolo"), **{"model.test_cfg.nms_pre": "300"})
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def pair_folder(once: Once, one_registry: None) -> Path:
+    """What the tests of the proof share."""
+    return once("yolo pair", build_pair)
+
+
+@pytest.fixture(scope="session")
+def pair(pair_folder: Path) -> Built:
     """The detector for two pictures at a time, with a limit of 20 detections for each."""
-    return build(tmp_path_factory.mktemp("pair"), 2, **{"model.test_cfg.max_per_img": "20"})
+    return load_pair(pair_folder)
 
 
 @pytest.fixture(autouse=True)
@@ -28,5 +37,5 @@ def no_gradients() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _quick_exports(one_registry: None) -> None:
-    """Export in this process with one registry."""
+def _quick_exports(one_registry: None, native_code_here: None) -> None:
+    """Export with one registry, and cut in this process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from partition_core.base.folders import RECORDING
+from partition_core.base.recording import Recording, load_recording, save_recording
 from partition_core.graph.files import cut_file
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
@@ -27,14 +30,26 @@ from partition_core.recipe.values import (
 )
 from partition_core.sources import traced
 from partition_core.sources.traced import export_recipe
-from partition_core.trace.exporter import TracedExport
 from partition_core.trace.traceable_model import TraceableModel
 from tests.export.support import quietly, saved
 
-torch.set_num_threads(2)
-
 CONFIG = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
-SIZE = 320
+SIZE = 160
+SMALL = {
+    "model.backbone": {
+        "_delete_": True,
+        "type": "ResNet",
+        "depth": 18,
+        "base_channels": 16,
+        "stem_channels": 16,
+        "out_indices": [1, 2, 3],
+    },
+    "model.neck.in_channels": [128, 64, 32],
+    "model.neck.out_channels": [32, 32, 32],
+    "model.bbox_head.in_channels": [32, 32, 32],
+    "model.bbox_head.out_channels": [32, 32, 32],
+}
+"""A third of the layers: what is tested here is the head, and what is exported of it."""
 HEAD = "mmdet.models.dense_heads.YOLOV3Head.predict_by_feat"
 Arrays = dict[str, np.ndarray]
 
@@ -69,13 +84,16 @@ SEGMENTS = (
 
 @dataclass(frozen=True)
 class Built:
-    """An exported detector: its PyTorch model, what the export gave, and files of its parts."""
+    """An exported detector: its PyTorch model, what the export recorded, and files of its parts."""
 
     subject: TraceableModel
-    exported: TracedExport
-    file: Path
-    files: dict[str, Path]
+    recording: Recording
+    folder: Path
     sessions: dict[Path, ort.InferenceSession]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "end2end.onnx"
 
     @property
     def head(self) -> Any:
@@ -86,7 +104,7 @@ class Built:
         if session is None:
             options = ort.SessionOptions()
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.intra_op_num_threads = 2
+            options.intra_op_num_threads = 1
             session = self.sessions[file] = ort.InferenceSession(str(file), options)
         names = [value.name for value in session.get_outputs()]
         return dict(zip(names, session.run(None, inputs), strict=True))
@@ -96,11 +114,17 @@ class Built:
 
     def postprocess(self, maps: list[np.ndarray]) -> Arrays:
         feeds = {f"pred_maps.{index}": one for index, one in enumerate(maps)}
-        return self.run(self.files["postprocess.onnx"], feeds)
+        return self.run(self.folder / "postprocess.onnx", feeds)
 
 
-def build(folder: Path, pictures: int = 1, size: int = SIZE, **overrides: str) -> Built:
-    given = recipe(pictures, size=size, **overrides)
+def small(pictures: int, **overrides: str) -> Recipe:
+    """Return the recipe of what `build` exports."""
+    given = {key: json.dumps(value) for key, value in SMALL.items()}
+    return recipe(pictures, **given, **overrides)
+
+
+def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
+    """Export a small detector into a folder, with its segments and its recording."""
     subjects: list[TraceableModel] = []
     load = traced.load_subject
 
@@ -111,12 +135,28 @@ def build(folder: Path, pictures: int = 1, size: int = SIZE, **overrides: str) -
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(given, folder, None, quietly)
+        exported = export_recipe(small(pictures, **overrides), folder, None, quietly)
     whole = saved(exported.model, folder)
-    files = {segment.save_file: folder / segment.save_file for segment in SEGMENTS}
     for segment in SEGMENTS:
-        cut_file(whole, segment, files[segment.save_file])
-    return Built(subjects[0], exported, whole, files, {})
+        cut_file(whole, segment, folder / segment.save_file)
+    save_recording(exported.recording, folder / RECORDING)
+    return Built(subjects[0], exported.recording, folder, {})
+
+
+PAIR = {"model.test_cfg.max_per_img": "20"}
+
+
+def build_pair(folder: Path) -> None:
+    """Export the detector for two pictures at a time, with a limit of 20 detections for each."""
+    build(folder, 2, **PAIR)
+
+
+def load_pair(folder: Path) -> Built:
+    """Return what `build_pair` exported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        subject = traced.load_subject(small(2, **PAIR), folder, None)
+    return Built(subject, load_recording(folder / RECORDING), folder, {})
 
 
 def metas(count: int) -> list[dict[str, Any]]:

@@ -206,6 +206,21 @@ GROUPS: dict[str, dict[str, Case]] = {
             sides(rois=boxes(ROWS, 3), deltas=normal(ROWS, 8, seed=2) * 0.3),
             lines("delta2bbox", "if num_bboxes == 0:"),
         ),
+        "average pooling": Case(
+            lambda: OnRows(partial(adaptive_avg_pool2d, output_size=2), names="pooled"),
+            sides(maps=uniform(ROWS, 2, 6, 4, seed=1)),
+        ),
+        "pooled regions": Case(
+            lambda: OnRows(
+                lambda head, maps: head(maps),
+                asking.pooled_head(),
+                names="scores deltas",
+            ),
+            sides(maps=uniform(ROWS, 4, 2, 2, seed=3)),
+            lines("BBoxHead.forward", "if x.numel() > 0:"),
+        ),
+    },
+    "suppression": {
         "suppression of classes": Case(
             lambda: OnRows(
                 partial(multiclass_nms, score_thr=0.1, nms_cfg=NMS, max_num=5, return_inds=True),
@@ -226,19 +241,6 @@ GROUPS: dict[str, dict[str, Case]] = {
             ),
         ),
         "norms": Case(asking.norms, sides(maps=uniform(ROWS, 2, 5, 6, seed=1))),
-        "average pooling": Case(
-            lambda: OnRows(partial(adaptive_avg_pool2d, output_size=2), names="pooled"),
-            sides(maps=uniform(ROWS, 2, 6, 4, seed=1)),
-        ),
-        "pooled regions": Case(
-            lambda: OnRows(
-                lambda head, maps: head(maps),
-                asking.pooled_head(),
-                names="scores deltas",
-            ),
-            sides(maps=uniform(ROWS, 4, 2, 2, seed=3)),
-            lines("BBoxHead.forward", "if x.numel() > 0:"),
-        ),
         "refined boxes": Case(
             asking.RefinesBoxes,
             [_refined(IN_TWO), _refined(IN_TWO * 0)],
@@ -388,6 +390,8 @@ GROUPS: dict[str, dict[str, Case]] = {
                 *lines("CascadeRoIHead.predict_mask", NO_MASK_ROIS),
             ),
         ),
+    },
+    "grids in regions": {
         "Grid R-CNN": Case(
             lambda: asking.Regions(asking.grid_rcnn()),
             _proposals(),

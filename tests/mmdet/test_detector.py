@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 
@@ -26,7 +27,7 @@ PLACE = Place("recipes/x.yaml", 4, "model.config")
 
 def photographs(built: Built) -> list[np.ndarray]:
     """Return the prepared pictures of the proof, and variations that move every feature."""
-    found = [built.exported.recording.samples[number].inputs["input"] for number in (0, 1)]
+    found = [built.recording.samples[number].inputs["input"] for number in (0, 1)]
     random = np.random.default_rng(3)
     noise = random.standard_normal(found[0].shape).astype(np.float32) * 0.05
     return [*found, found[0][..., ::-1].copy(), found[1][:, :, ::-1].copy(), found[0] + noise]
@@ -81,7 +82,7 @@ def test_the_marked_maps_are_those_of_mmdets_head(yolo: Built) -> None:
     import torch
 
     picture = photographs(yolo)[0]
-    maps = yolo.run(yolo.files["yolov3.onnx"], {"input": picture})
+    maps = yolo.run(yolo.folder / "yolov3.onnx", {"input": picture})
     expected = yolo.subject.user_module._forward(torch.from_numpy(picture))  # type: ignore[operator]
     assert list(maps) == ["pred_maps.0", "pred_maps.1", "pred_maps.2"]
     for found, tensor in zip(maps.values(), expected[0], strict=True):
@@ -90,7 +91,7 @@ def test_the_marked_maps_are_those_of_mmdets_head(yolo: Built) -> None:
 
 
 def test_no_batch_norm_is_left_and_every_weight_belongs_to_a_module(yolo: Built) -> None:
-    graph = yolo.exported.model.graph
+    graph = ir.load(yolo.file).graph
     assert "BatchNormalization" not in {node.op_type for node in graph}
     modules = dict(yolo.subject.module.named_modules())
     for node in graph:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .detectors import Built, mmdet_postprocesses
+from .detectors import SIZE, Built, mmdet_postprocesses
 
-SIDES = (10, 20, 40)
+SIDES = (SIZE // 32, SIZE // 16, SIZE // 8)
 ATTRIBUTES = 85
 OFF = -20.0
 Spot = tuple[int, int, int, int, int, float]
@@ -29,7 +29,7 @@ def spread(count: int, kinds: int = 80) -> list[Spot]:
     """Return detections of small boxes far apart, with scores that all differ."""
     logits = np.linspace(3.0, -2.0, count)
     return [
-        (2, 0, index // 40, index % 40, index * 7 % kinds, float(logits[index]))
+        (2, 0, index // SIDES[2], index % SIDES[2], index * 7 % kinds, float(logits[index]))
         for index in range(count)
     ]
 
@@ -78,17 +78,17 @@ def test_a_class_without_an_object_gives_no_detection(yolo: Built) -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_one_object_on_any_level_gives_one_detection(yolo: Built, level: int) -> None:
-    maps = maps_with([(level, 2, 4, 5, 17, 2.0)])
+    maps = maps_with([(level, 2, 4, 3, 17, 2.0)])
     assert compare(yolo, maps) == [1]
     assert yolo.postprocess(maps)["labels"].tolist() == [[17]]
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [(2, 2), (99, 99), (100, 100), (101, 100), (400, 100), (1200, 100)]
+    ("given", "kept"), [(2, 2), (99, 99), (100, 100), (101, 100), (300, 100), (390, 100)]
 )
 def test_at_most_max_per_img_detections_survive(yolo: Built, given: int, kept: int) -> None:
     assert yolo.head.test_cfg.max_per_img == 100
-    assert yolo.head.test_cfg.nms_pre == 1000
+    assert yolo.head.test_cfg.nms_pre == 300
     assert compare(yolo, maps_with(spread(given))) == [kept]
 
 
@@ -107,7 +107,7 @@ def test_boxes_of_one_class_suppress_each_other_and_those_of_others_do_not(yolo:
 
 def test_one_cell_may_give_several_classes(yolo: Built) -> None:
     maps = maps_with([(0, 0, 3, 3, 10, 2.0)])
-    maps[0].reshape(3, ATTRIBUTES, 10, 10)[0, 5 + 60, 3, 3] = 1.0
+    maps[0].reshape(3, ATTRIBUTES, 5, 5)[0, 5 + 60, 3, 3] = 1.0
     assert compare(yolo, maps) == [2]
     assert yolo.postprocess(maps)["labels"].tolist() == [[10, 60]]
 
@@ -121,12 +121,12 @@ def test_maps_like_those_of_a_trained_detector_give_the_same_detections(
 
 
 def test_boxes_outside_of_the_picture_are_not_clipped(yolo: Built) -> None:
-    maps = maps_with([(0, 2, 0, 0, 1, 2.0), (0, 2, 9, 9, 1, 1.0)])
-    maps[0].reshape(3, ATTRIBUTES, 10, 10)[2, 2:4] = 0.5
+    maps = maps_with([(0, 2, 0, 0, 1, 2.0), (0, 2, 4, 4, 1, 1.0)])
+    maps[0].reshape(3, ATTRIBUTES, 5, 5)[2, 2:4] = 0.5
     compare(yolo, maps)
     boxes = yolo.postprocess(maps)["dets"][0]
     assert boxes[:, :2].min() < 0
-    assert boxes[:, 2:4].max() > 320
+    assert boxes[:, 2:4].max() > SIZE
 
 
 COUNTS = [(0, 0), (0, 3), (3, 0), (1, 1), (2, 5), (30, 4), (4, 30), (30, 30)]

@@ -154,6 +154,8 @@ def test_a_question_of_a_users_part_stops_the_export_with_its_line(
     assert "takes a branch that depends on the input" in str(error.value)
 
 
+# That mmdet's answers hold beside a user's own the next one looks at.
+@pytest.mark.thorough
 def test_a_part_that_asks_nothing_leaves_mmdets_questions_to_mmdets_answers(folder: Path) -> None:
     decisions = exported(folder).notes["decisions"]
     assert {decision["source"].partition("/")[0] for decision in decisions} == {"mmdet"}
@@ -165,4 +167,6 @@ def test_a_user_may_answer_for_their_own_part(folder: Path) -> None:
     made = exported(folder, Answer(at, False, "scores are the same"), head="AskingHead")
     assumed = [decision for decision in made.notes["decisions"] if decision["assumed"]]
     assert [(each["source"], each["answer"]) for each in assumed] == [(at, False)]
+    others = [each for each in made.notes["decisions"] if not each["assumed"]]
+    assert {each["source"].partition("/")[0] for each in others} == {"mmdet"}
     assert sum(bool(one.kind) for one in made.recording.samples) == 8

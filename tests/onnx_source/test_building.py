@@ -212,6 +212,10 @@ def test_a_file_above_2_gb_is_built_with_its_weights_outside(
     project.save(table_of(rows, project.folder / "big.bin"), "big.onnx")
     np.savez(project.folder / "ids.npz", ids=np.array([0, 1, rows - 1, 2]))
     np.savez(project.folder / "others.npz", ids=np.array([1, rows - 1, 3, rows - 2]))
+    if weights == "shared":
+        project.recipe(BIG.replace("WEIGHTS", "inline"))
+        (told,) = project.told()
+        assert "with its weights inside it has 2201600" in told
     project.recipe(BIG.replace("WEIGHTS", weights))
     (build,) = Run(project.folder, ["x"]).builds
     for step in ("export", *(f"cut {name}" for name in build.overview.segments), "prove"):

@@ -21,8 +21,6 @@ from .chaining import LINE, chained, parsed, two, written
 from .files import detector, weight
 from .projects import Project
 
-pytestmark = pytest.mark.usefixtures("native_code_here")
-
 X = np.random.default_rng(5).normal(size=(3,)).astype(np.float32)
 
 

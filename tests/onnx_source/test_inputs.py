@@ -16,8 +16,6 @@ from partition_core.build.run import Run
 
 from .projects import Project
 
-pytestmark = pytest.mark.usefixtures("native_code_here")
-
 TEXT = """\
 <ir_version: 10, opset_import: ["" : 20]>
 text (int64[n, length] ids, int64[n, length] kinds, int64 rate, float[n, length] gain)

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from partition_core.base.errors import PartitionError, ProofError
 from partition_core.build.run import Run
+from partition_core.sources.onnx import given_file
 from tests.checkpoints.file_server import FileServer, serving
 
 from .files import detector, model
@@ -506,23 +507,28 @@ def test_external_data_is_a_part_of_the_file(project: Project) -> None:
     assert project.make()["head.onnx"] != inside["head.onnx"]
 
 
-def test_more_than_a_file_can_hold_is_told_before_anything_runs(project: Project) -> None:
+def test_more_than_a_file_can_hold_is_told_before_anything_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is above the limit itself is refused where a file of 2 GB is built.
+    most = 1_000_000
+    monkeypatch.setattr(given_file, "LARGEST", most)
     big = detector()
     (weights,) = [one for one in big.graph.initializer if one.name == "w1"]
     weights.ClearField("raw_data")
-    weights.dims[:] = [200_000_000, 3, 1, 1]
+    weights.dims[:] = [100_000, 3, 1, 1]
     weights.data_location = TensorProto.EXTERNAL
     weights.external_data.add(key="location", value="w.bin")
     project.save(big)
-    with (project.folder / "w.bin").open("wb") as stream:
-        stream.truncate(2_400_000_000)  # a hole: it takes no room on the disk
+    (project.folder / "w.bin").write_bytes(bytes(1_200_000))
     project.recipe(LINE)
     with pytest.raises(PartitionError) as error:
         project.check()
     told = str(error.value)
     assert told.startswith(
-        f"{AT}:1: model.path: 'detector.onnx': with its weights inside it has 240000"
+        f"{AT}:1: model.path: 'detector.onnx': with its weights inside it has 120"
     )
+    assert f"no ONNX file can have more than {most}" in told
     assert told.endswith("; write `export: {weights: external}`, or `shared`")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from partition_core.base.disk import digest_of
@@ -30,10 +31,9 @@ def sealed(key: str, body: Any) -> bytes:
 class Built:
     """A project that was built in this process, and its store."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, models: dict[str, onnx.ModelProto]) -> None:
         self.project = project
-        project.recipe(TWO)
-        self.models = project.make()
+        self.models = models
         self.store = LocalStore(project.store, lambda _: None)
         self.steps: dict[str, Step] = {
             name: step for name, step in self.plan().steps() if step is not None
@@ -54,9 +54,23 @@ class Built:
         path.write_bytes(sealed(self.steps[step].key, body))
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, onnx.ModelProto]]:
+    """A project, built, of which each test changes a copy; and what it gave."""
+    folder = tmp_path_factory.mktemp("first")
+    project = Project(folder / "project", folder / "store")
+    project.recipe(TWO)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARTITION_CORE_STORE", str(project.store))
+        return project, project.make()
+
+
 @pytest.fixture
-def built(project: Project) -> Built:
-    return Built(project)
+def built(project: Project, first: tuple[Project, dict[str, onnx.ModelProto]]) -> Built:
+    original, models = first
+    shutil.copytree(original.store, project.store)
+    project.recipe(TWO)
+    return Built(project, models)
 
 
 NOTES = {

@@ -21,8 +21,6 @@ from .chaining import LINE, parsed, two
 from .files import IN_A_BODY, IN_A_FUNCTION
 from .projects import Project
 
-pytestmark = pytest.mark.usefixtures("native_code_here")
-
 VOICE = """
 agraph (float[4] x, float s) => (float[4] y) {
   e = Sin (x)

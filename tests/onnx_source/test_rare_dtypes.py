@@ -27,8 +27,6 @@ from partition_core.proof.comparison import (
 
 from .projects import Project
 
-pytestmark = pytest.mark.usefixtures("native_code_here")
-
 DTYPES = ("bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 NIBBLES = ("int4", "uint4")
 

@@ -16,8 +16,6 @@ from tests.cutting.chains import equal, run
 from .chaining import HEAD, LINE, two
 from .projects import Project
 
-pytestmark = pytest.mark.usefixtures("native_code_here")
-
 STRICT = "proof: {tolerance: 1.0e-4}\n"
 HALVES = """
 agraph (float[4, 16] x) => (float[4, 16] y) {

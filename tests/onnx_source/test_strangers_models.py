@@ -15,8 +15,6 @@ from partition_core.base.errors import ProofError
 from .chaining import LINE, chained, two
 from .projects import Project
 
-pytestmark = pytest.mark.usefixtures("native_code_here")
-
 X = np.array([[1.5, -2.0, 0.25, 3.0]], np.float32)
 OLD = '<ir_version: 8, opset_import: ["": 14, "own": 1, "ai.onnx.ml": 3, "mmdeploy": 1]>\n'
 LONG = '<ir_version: 8, opset_import: ["ai.onnx": 14]>\n'

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +11,10 @@ import pytest
 
 from partition_core.build.own_code import PACKAGE, code_files
 from partition_core.build.steps import STEPS as STEP_TABLE
+from tests.forks import run_forked
 from tests.onnx_source.files import detector
 from tests.onnx_source.projects import TWO
-from tests.projects import RECIPE, Scratch
+from tests.projects import RECIPE, SMALL_DETECTOR, Scratch
 
 from .kinds import KINDS
 from .sources import distributions, foreign_imports
@@ -27,36 +26,6 @@ CALLERS = {
 }
 """They choose the module of a step and keep what it gives, and do nothing else in it; so do the
 modules of other steps, whose entries are looked up again to see whether an input changed."""
-
-SMALL = """\
-model = dict(
-    type="RetinaNet",
-    data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32),
-    backbone=dict(
-        type="ResNet", depth=18, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)
-    ),
-    neck=dict(type="FPN", in_channels=[64], out_channels=8, num_outs=1),
-    bbox_head=dict(
-        type="RetinaHead",
-        num_classes=3,
-        in_channels=8,
-        feat_channels=8,
-        stacked_convs=1,
-        anchor_generator=dict(type="AnchorGenerator", scales=[4], ratios=[1.0], strides=[4]),
-        bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
-        loss_cls=dict(type="FocalLoss", use_sigmoid=True),
-    ),
-    test_cfg=dict(
-        nms_pre=100, score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=20
-    ),
-)
-pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(64, 64), keep_ratio=True),
-    dict(type="PackDetInputs"),
-]
-test_dataloader = dict(dataset=dict(pipeline=pipeline))
-"""
 
 MMDET = """\
 model: {source: mmdet, config: small.py, weights: {seed: 0}}
@@ -113,20 +82,13 @@ class Recorded:
 
 
 def carried_out(scratch: Scratch, recipe: str, step: str, what: str, folder: Path) -> Recorded:
-    """Carry out a step in a process of its own that records what it runs."""
+    """Carry out a step in a process of its own that records what it runs, with or without torch."""
     scratch.environment["PYTHONPATH"] = f"{scratch.package_root}:{RECORDER}"
     scratch.environment["PARTITION_CORE_REPORT"] = "1"
     folder.mkdir()
     arguments = (str(scratch.folder), recipe, step, str(folder), what)
-    run = subprocess.run(
-        [sys.executable, "-m", "carry_out", *arguments],
-        cwd=scratch.folder,
-        env=scratch.variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    kind = "onnx" if recipe == "file" else "torch"
+    run = run_forked(kind, ["carry_out", *arguments], scratch.folder, scratch.variables())
     assert run.returncode == 0, run.stdout
     processes = [json.loads(path.read_bytes()) for path in folder.glob("*.json")]
     return Recorded(
@@ -147,7 +109,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     made.edit("tiny.py", "def decode", '@mark("decode", inputs=["maps"], outputs=[])\ndef decode')
     made.write("recipes/file.yaml", TWO)
     (made.folder / "detector.onnx").write_bytes(detector().SerializeToString())
-    made.write("small.py", SMALL)
+    made.write("small.py", SMALL_DETECTOR)
     made.write("recipes/mmdet.yaml", MMDET)
     return made
 

@@ -5,22 +5,37 @@ Only what exports imports torch: half of the modules here are about arrays and O
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from partition_core.base.folders import RECORDING
+from partition_core.base.recording import load_recording
+from tests.once import Once
 
 if TYPE_CHECKING:
     from tests.proving.support import Subject
 
 
 @pytest.fixture(scope="session")
-def yolo(one_registry: None, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    from tests.mmdet.detectors import SEGMENTS, build
+def yolo_folder(one_registry: None, once: Once) -> Path:
+    """What the tests of detectors share."""
+    from tests.mmdet.detectors import build_pair
+
+    return once("yolo pair", build_pair)
+
+
+@pytest.fixture(scope="session")
+def yolo(yolo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    from tests.mmdet.detectors import SEGMENTS
     from tests.proving.support import Subject
 
-    folder = tmp_path_factory.mktemp("yolo")
-    built = build(folder, pictures=2, size=128, **{"model.test_cfg.max_per_img": "20"})
-    return Subject(built.file, built.exported.recording, SEGMENTS, True)
+    # A subject writes beside its file.
+    folder = shutil.copytree(yolo_folder, tmp_path_factory.mktemp("yolo") / "pair")
+    recording = load_recording(folder / RECORDING)
+    return Subject(folder / "end2end.onnx", recording, SEGMENTS, True)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,14 @@ DETECTOR = """\
 model:
   source: mmdet
   config: yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py
+  overrides:
+    model.backbone:
+      {_delete_: true, type: ResNet, depth: 18, base_channels: 16, stem_channels: 16,
+       out_indices: [1, 2, 3]}
+    model.neck.in_channels: [128, 64, 32]
+    model.neck.out_channels: [32, 32, 32]
+    model.bbox_head.in_channels: [32, 32, 32]
+    model.bbox_head.out_channels: [32, 32, 32]
   weights: {seed: 0}
 export:
   inputs: {input: {shape: [1, 3, 192, 192]}}

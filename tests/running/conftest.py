@@ -49,7 +49,7 @@ def gap_build(tiny: Scratch) -> Path:
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    """A project with one recipe, `yolov3`: YOLOv3 on MobileNetV2 at 192 x 192, built."""
+    """A project with one recipe, `yolov3`: a narrow YOLOv3 at 192 x 192, built."""
     folder = tmp_path_factory.mktemp("detector")
     project = Scratch(folder / "project", folder / "store")
     (project.folder / "recipes" / "tiny.yaml").unlink()

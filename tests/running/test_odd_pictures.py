@@ -27,7 +27,7 @@ pytestmark = pytest.mark.thorough
 LIMIT = 100
 FREE = DETECTOR.replace(
     "  weights: {seed: 0}\nexport:\n",
-    "  overrides: {'test_dataloader.dataset.pipeline.1.scale': [192, 192]}\n"
+    "    test_dataloader.dataset.pipeline.1.scale: [192, 192]\n"
     "  weights: {seed: 0}\nexport:\n"
     "  dynamic_axes: {input: {2: height, 3: width}}\n",
 ).replace("start: ['yolo_head:input'],", "start: ['yolo_head:input', 'detector_forward:input'],")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import RECIPE, TINY, Scratch, copied, steps
+from tests.projects import RECIPE, TINY, Scratch, steps
 
 from .leftovers import remains
 
@@ -34,28 +34,26 @@ def stopped(project: Scratch, line: str, how: signal.Signals, *arguments: str) -
     return process.returncode, "".join(said) + rest
 
 
-def workers(marker: str) -> list[str]:
-    """Return the processes whose environment holds a text."""
+def processes(session: int) -> list[str]:
+    """Return the processes of a session, of which each build that is started has its own."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if marker.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
+            state, _, _, of = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
         except OSError:
             continue
+        if int(of) == session and state not in "ZX":
+            found.append(folder.name)
     return found
 
 
 @pytest.fixture(scope="module")
-def expected(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def expected(tiny_store: Path) -> dict[str, bytes]:
     """Return the artifacts of a build that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("expected")
-    project = Scratch(folder / "project", copied(tiny_store, folder / "store"))
-    project.built()
-    return project.artifacts()
+    folder = tiny_store.parent / "project" / "build" / "tiny"
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.usefixtures("new_pythons")  # as what was interrupted: its fingerprint is compared
 @pytest.mark.parametrize(
     ("how", "lines"),
     [
@@ -184,15 +182,14 @@ def test_no_worker_outlives_a_build_that_is_killed(
     torch_fresh: Scratch, how: signal.Signals
 ) -> None:
     torch_fresh.write("recipes/other.yaml", RECIPE.replace("seed: 0", "seed: 1"))
-    torch_fresh.environment["PARTITION_TEST_MARKER"] = marker = f"marker-of-{torch_fresh.folder}"
     process = torch_fresh.start("-n", "2", "build")
     assert process.stdout is not None
     while "run it in PyTorch …" not in process.stdout.readline():
         pass
-    assert len(workers(marker)) == 3
+    assert len(processes(process.pid)) == 3
     os.kill(process.pid, how)  # not the group: its workers must notice
     process.communicate(timeout=60)  # ends when no process holds the pipe
-    assert workers(marker) == []
+    assert processes(process.pid) == []
 
 
 COUNTING = (
@@ -216,9 +213,9 @@ def test_two_builds_of_one_recipe_at_once_export_it_once(tmp_path: Path, folders
         project.write("tiny.py", COUNTING)
         project.edit("recipes/tiny.yaml", "tiny:build", "tiny:counted")
     pair = (projects * 2)[:2]
-    processes = [project.start("build") for project in pair]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    builds = [project.start("build") for project in pair]
+    outputs = [build.communicate(timeout=120)[0] for build in builds]
+    assert [build.returncode for build in builds] == [0, 0], outputs
     counts = [project.folder / "count" for project in projects]
     assert sum(len(count.read_text().split()) for count in counts if count.exists()) == 1
     assert sorted(len(steps(output)) for output in outputs)[-1] >= 1

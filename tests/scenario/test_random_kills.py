@@ -1,7 +1,7 @@
 """Builds that are killed at random instants, alone and eight at a time.
 
 A run of the tests has a few kills of builds of an ONNX file, a thorough one many of PyTorch models.
-`PARTITION_CORE_KILLS` and `PARTITION_CORE_STORM_SECONDS` ask for still more.
+`PARTITION_CORE_KILLS` and `PARTITION_CORE_STORM_KILLS` ask for still more.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ from tests.projects import FileScratch, Scratch, steps, tiny_file
 
 from .leftovers import entries, finished
 
-# As what is killed: fingerprints are compared.
-pytestmark = pytest.mark.usefixtures("new_pythons")
-
-KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "24"))
-STORM_SECONDS = float(os.environ.get("PARTITION_CORE_STORM_SECONDS", "15"))
+KILLS = int(os.environ.get("PARTITION_CORE_KILLS", "12"))
+STORM_KILLS = int(os.environ.get("PARTITION_CORE_STORM_KILLS", "4"))
 STEPS = ("export", "cut body.onnx", "cut tail.onnx", "prove")
 
 
@@ -40,17 +37,16 @@ def forget(store: Path, gone: set[str]) -> None:
             path.unlink()
 
 
-def killed_after(project: Scratch, seconds: float) -> bool:
-    """Run a build and kill all its processes after a while; return whether it was killed."""
-    with subprocess.Popen(
-        project.command("build"),
-        cwd=project.folder,
-        env=project.variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as build:
+def killed_after(project: Scratch, begun: str, seconds: float) -> bool:
+    """Run a build, kill its processes a while after it says `begun`; return whether it was killed.
+
+    After nothing at all the while begins with the build.
+    """
+    with project.start("build") as build:
         try:
+            assert build.stdout is not None
+            while begun and (said := build.stdout.readline()) and begun not in said:
+                pass
             build.wait(seconds)
         except subprocess.TimeoutExpired:
             kill(build.pid)
@@ -96,7 +92,11 @@ def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(
         forget(scratch.store, gone)
         if chance.random() < 0.7:
             shutil.rmtree(scratch.folder / "build")
-        if not killed_after(scratch, chance.uniform(0.0, lasts[start])):
+        # Half of them are killed from their start on, the others from that of a step.
+        steps_left = [f"tiny: {step}" for step in STEPS[start:]]
+        begun = chance.choice([*steps_left, *[""] * max(1, len(steps_left))])
+        last = lasts[start] if not begun else lasts[start] - lasts[-1]
+        if not killed_after(scratch, begun, chance.uniform(0.0, last)):
             continue
         done = finished(scratch.store)
         kills[tuple(sorted(done - (set(STEPS) - gone)))] += 1
@@ -130,10 +130,10 @@ class Storm:
         self.failures: list[str] = []
         self.kills = 0
 
-    def run(self, seconds: float, workers: int) -> None:
-        end = time.monotonic() + seconds
+    def run(self, kills: int, workers: int) -> None:
+        """Build until so many builds were killed, and five times as many ran."""
         threads = [
-            threading.Thread(target=self._work, args=(self.projects[n % len(self.projects)], end))
+            threading.Thread(target=self._work, args=(self.projects[n % len(self.projects)], kills))
             for n in range(workers)
         ]
         for thread in threads:
@@ -141,19 +141,11 @@ class Storm:
         for thread in threads:
             thread.join()
 
-    def _work(self, project: Scratch, end: float) -> None:
-        while time.monotonic() < end:
+    def _work(self, project: Scratch, kills: int) -> None:
+        while self.failures == [] and (self.kills < kills or len(self.outputs) < 5 * kills):
             recipes = ",".join(self.chance.sample(self.recipes, k=self.chance.choice((1, 2))))
-            patience = self.chance.choice((None, None, self.chance.uniform(0.2, self.patience)))
-            with subprocess.Popen(
-                project.command("build", f"recipe={recipes}"),
-                cwd=project.folder,
-                env=project.variables(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            ) as build:
+            patience = self.chance.choice((None, None, self.chance.uniform(0.1, self.patience)))
+            with project.start("build", f"recipe={recipes}") as build:
                 killer = threading.Timer(patience or 600.0, kill, (build.pid,))
                 killer.start()
                 output = build.communicate()[0]
@@ -177,18 +169,18 @@ def of_number(recipe: str, number: int, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "patience", "seconds"),
+    ("kind", "patience", "kills"),
     [
-        (FileScratch, 1.0, 4.0),
-        pytest.param(Scratch, 8.0, STORM_SECONDS, marks=pytest.mark.thorough),
+        (FileScratch, 1.0, 2),
+        pytest.param(Scratch, 3.0, STORM_KILLS, marks=pytest.mark.thorough),
     ],
     ids=["file", "torch"],
 )
 def test_eight_builds_at_once_with_kills_work_once_and_agree(
-    tmp_path: Path, kind: type[Scratch], patience: float, seconds: float
+    tmp_path: Path, kind: type[Scratch], patience: float, kills: int
 ) -> None:
     storm = Storm(tmp_path, kind, patience, projects=3, recipes=4)
-    storm.run(seconds, workers=8)
+    storm.run(kills, workers=8)
     assert storm.failures == []
     first = "read the ONNX file" if kind is FileScratch else "build the model"
     begun = sum(text.count(f": export: {first} …") for text in storm.outputs)

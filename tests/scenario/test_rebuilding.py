@@ -182,17 +182,6 @@ def test_a_build_with_nothing_to_do_imports_no_heavy_package(torch_scratch: Scra
     }
 
 
-def test_the_same_build_in_another_folder_and_hash_seed_gives_the_same_bytes(
-    torch_scratch: Scratch, tmp_path: Path
-) -> None:
-    torch_scratch.built()  # it is from the store, which was filled with the hash seed 1
-    other = Scratch(tmp_path / "b" / "other", tmp_path / "b" / "store")
-    other.environment["PYTHONHASHSEED"] = "2"
-    other.built()
-    assert torch_scratch.artifacts() == other.artifacts()
-    assert all(str(tmp_path).encode() not in content for content in other.artifacts().values())
-
-
 def test_the_manifest_tells_digests_edges_coverage_proof_and_fingerprints(
     torch_scratch: Scratch,
 ) -> None:

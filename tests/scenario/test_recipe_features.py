@@ -43,7 +43,7 @@ def squash(x):
 BASE = """\
 model:
   source: torch
-  factory: rich:Rich
+  factory: richly:Rich
   weights: {seed: 7}
 export:
   inputs: {image: {shape: [1, 3, 32, 48]}}
@@ -55,9 +55,9 @@ partition:
 MIDDLE = """\
 extends: base.yaml
 marks:
-  - {name: whole, on: rich.Rich.forward, inputs: [image], outputs: []}
-  - {name: neck, on: rich.neck, inputs: [features], outputs: []}
-  - {name: squash, on: rich.squash, inputs: [x], outputs: [squashed]}
+  - {name: whole, on: richly.Rich.forward, inputs: [image], outputs: []}
+  - {name: neck, on: richly.neck, inputs: [features], outputs: []}
+  - {name: squash, on: richly.squash, inputs: [x], outputs: [squashed]}
 """
 
 RICH = """\
@@ -82,9 +82,8 @@ partition:
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     """Return a project in which a recipe that uses most of the language was built."""
     folder = tmp_path_factory.mktemp("rich")
-    # What mmengine imports has a module `rich` too.
-    project = Scratch(folder / "project", folder / "store", is_forked=False)
-    project.write("rich.py", MODEL)
+    project = Scratch(folder / "project", folder / "store")
+    project.write("richly.py", MODEL)
     project.write("recipes/base.yaml", BASE)
     project.write("recipes/middle.yaml", MIDDLE)
     project.write("recipes/rich.yaml", RICH)

@@ -169,7 +169,7 @@ def test_without_graphviz_a_report_has_no_map_and_is_another_one(scratch: Scratc
         output = scratch.built()
         assert steps(output) == done
         assert ("WARNING: tiny: the report has no map: " in output) == (done == MEASURED)
-        assert scratch.built().startswith("tiny: up to date")
+        assert done == [] or scratch.built().startswith("tiny: up to date")
         seen.append(page(scratch))
     without, drawn = seen[:2]
     assert seen == [without, drawn, without, drawn]

@@ -36,8 +36,8 @@ def test_a_flipped_bit_in_any_object_is_never_served(scratch: Scratch) -> None:
     scratch.built()
     expected = scratch.artifacts()
     chance = random.Random(1)
-    for trial in range(18):
-        path = objects(scratch.store)[trial % 9]
+    for trial in range(9):
+        path = objects(scratch.store)[trial]
         flip_a_bit(path, chance.randrange(path.stat().st_size * 8))
         shutil.rmtree(scratch.folder / "build" / "tiny")
         output = scratch.built()

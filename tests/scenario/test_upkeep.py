@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 
 import pytest
@@ -54,13 +53,7 @@ def test_a_project_that_is_gone_holds_nothing(scratch: Scratch) -> None:
 def test_pruning_waits_for_a_build_that_uses_the_store(torch_scratch: Scratch) -> None:
     torch_scratch.built()
     torch_scratch.edit("recipes/tiny.yaml", "seed: 0", "seed: 1")
-    with subprocess.Popen(
-        torch_scratch.command("build"),
-        cwd=torch_scratch.folder,
-        env=torch_scratch.variables(),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as build:
+    with torch_scratch.start("build") as build:
         assert build.stdout is not None
         while "translate it to ONNX …" not in build.stdout.readline():
             assert build.poll() is None

@@ -6,7 +6,9 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,12 +79,19 @@ MORE_FAULTS: dict[str, tuple[str, Fault, str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", MORE_FAULTS)
+FAULTS = {
+    **{f"{kind} of the entry": ("ac/", *row) for kind, row in ENTRY_FAULTS.items()},
+    **{f"{kind} of the file": ("cas/", *row) for kind, row in FILE_FAULTS.items()},
+    **MORE_FAULTS,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_after_a_fault_nothing_is_stored(
     server: CacheServer, shared: Shared, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server.where, server.fault, told = MORE_FAULTS[fault]
+    server.where, server.fault, told = FAULTS[fault]
     said: list[str] = []
     here = LocalStore(tmp_path, said.append)
     transport = HttpTransport(server.url, ("", ""), 0.4)
@@ -94,7 +103,12 @@ def test_after_a_fault_nothing_is_stored(
     assert list(here.entries()) == list(here.files()) == []
 
 
-@pytest.mark.parametrize("fault", ENTRY_FAULTS)
+def sample(faults: Iterable[str], *few: str) -> list[Any]:
+    """Return faults of which a run that is not thorough builds with a few."""
+    return [pytest.param(one, marks=() if one in few else pytest.mark.thorough) for one in faults]
+
+
+@pytest.mark.parametrize("fault", sample(ENTRY_FAULTS, "unavailable", "silent", "flipped bit"))
 def test_a_fault_of_an_entry_is_a_miss_and_one_warning(
     lacking: Scratch, server: CacheServer, shared: Shared, fault: str
 ) -> None:
@@ -103,7 +117,7 @@ def test_a_fault_of_an_entry_is_a_miss_and_one_warning(
     assert_warned(output, server, told)
 
 
-@pytest.mark.parametrize("fault", FILE_FAULTS)
+@pytest.mark.parametrize("fault", sample(FILE_FAULTS, "cut short", "reset half-way"))
 def test_a_fault_of_a_file_is_a_miss_and_one_warning(
     lacking: Scratch, server: CacheServer, shared: Shared, fault: str
 ) -> None:

@@ -597,7 +597,7 @@ def as_yaml(data: Any, comments: bool = False) -> str:
 
 
 FAST = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -662,7 +662,7 @@ def containers(value: Any) -> list[Any]:
 
 
 @pytest.mark.costly
-@settings(FAST, max_examples=150)
+@settings(FAST, max_examples=100)
 @given(recipes(), st.data())
 def test_a_recipe_with_any_value_spoiled_is_read_or_refused_line_by_line(
     tmp_path: Path, data: dict[str, Any], drawn: st.DataObject

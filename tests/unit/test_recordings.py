@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
@@ -63,6 +63,7 @@ def check_same(found: Any, expected: Any) -> None:
         assert same_bits(found[name], value)
 
 
+@settings(max_examples=50)
 @given(st.lists(SETS, max_size=3))
 def test_sets_come_back_in_their_order(folder: Path, sets: list[dict[str, Any]]) -> None:
     save_sets(sets, folder / "x.npz")
@@ -72,6 +73,7 @@ def test_sets_come_back_in_their_order(folder: Path, sets: list[dict[str, Any]])
         check_same(one, expected)
 
 
+@settings(max_examples=50)
 @given(RECORDINGS)
 def test_a_recording_comes_back_with_every_field(folder: Path, recording: Recording) -> None:
     save_recording(recording, folder / "x.npz")
@@ -86,6 +88,7 @@ def test_a_recording_comes_back_with_every_field(folder: Path, recording: Record
                 assert getattr(one, name) == getattr(expected, name)
 
 
+@settings(max_examples=50)
 @given(RECORDINGS)
 def test_equal_recordings_have_equal_bytes(folder: Path, recording: Recording) -> None:
     save_recording(recording, folder / "one.npz")

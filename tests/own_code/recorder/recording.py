@@ -30,6 +30,7 @@ class Recording:
         self._package = f"{os.path.dirname(spec.origin)}{os.sep}"
         self._aside = tuple(f"{self._package}{path}{end}" for path in aside for end in (".py", "/"))
         self._files: set[str] = set()
+        self._settled: set[str] = set()  # these and others' files, of which calls are not looked at
         self._is_on = True
         sys.addaudithook(self._audited)
         if calls:
@@ -37,7 +38,9 @@ class Recording:
             sys.settrace(self._called)
 
     def _called(self, frame: FrameType, event: str, argument: Any) -> None:
-        self._note(frame.f_code.co_filename, frame)
+        path = frame.f_code.co_filename
+        if path not in self._settled:
+            self._note(path, frame)
 
     def _audited(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "exec" and isinstance(arguments[0], CodeType):
@@ -46,13 +49,17 @@ class Recording:
             self._note(str(arguments[0]), sys._getframe())
 
     def _note(self, path: str, frame: FrameType | None) -> None:
-        if not path.startswith(self._package) or path in self._files or not self._is_on:
+        if not path.startswith(self._package):
+            self._settled.add(path)
+            return
+        if path in self._files or not self._is_on:
             return
         while frame is not None:
             if frame.f_code.co_filename.startswith(self._aside):
                 return
             frame = frame.f_back
         self._files.add(path)
+        self._settled.add(path)
 
     def write(self) -> None:
         """Write down the files, by their paths in the package, and what this process imported."""
