@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from tests.cutting.chains import equal, run
-from tests.projects import Scratch
+from tests.projects import SMALL_DETECTOR, Scratch
 
 LINE = """\
 model: {source: torch, factory: 'tiny:build', args: {width: 8}, weights: {seed: 0}}
@@ -61,3 +61,22 @@ def test_the_manifest_and_a_second_build_know_it(project: Scratch) -> None:
     edges = [(edge["producer"], edge["consumer"]) for edge in manifest["edges"]]
     assert edges.count(("network.onnx", "postprocess.onnx")) == 2
     assert "up to date" in project.built()
+
+
+@pytest.mark.thorough
+def test_a_detector_of_mmdet_is_cut_in_front_of_all_its_reshapes(tmp_path: Path) -> None:
+    project = Scratch(tmp_path / "project", tmp_path / "store")
+    project.write("small.py", SMALL_DETECTOR)
+    project.write(
+        "recipes/tiny.yaml",
+        "model: {source: mmdet, config: small.py, weights: {seed: 0}}\n"
+        "export: {inputs: {input: {shape: [1, 3, 64, 64]}}}\n"
+        "partition: {type: raw_heads}\n",
+    )
+    assert "detections equal to PyTorch's" in project.built()
+    network = onnx.load(project.folder / "build" / "tiny" / "network.onnx")
+    shapes = [
+        [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in network.graph.output
+    ]
+    assert shapes == [[1, 3, 16, 16], [1, 4, 16, 16]]
