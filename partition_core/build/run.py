@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from partition_core.build.plan import Plan
     from partition_core.build.project import Project
     from partition_core.build.recipes import Recipes
+    from partition_core.build.step import StepJob
+    from partition_core.suggest.tensor_list import CutTensor
 
 Say = Callable[[str], None]
 
@@ -200,10 +202,7 @@ class RecipeBuild:
         from partition_core.suggest.wishes import SuggestOptions
 
         options = SuggestOptions.of(wishes)
-        if self.is_up_to_date:
-            self.carry_out(EXPORT, say)  # its result may have been removed
-        self.plan.result_of(EXPORT)
-        job = self.plan.job(say=say)
+        job = self._job_with_export(say)
         with (
             models_on_disk(job, [END2END]) as (models, scratch),
             job.phase("suggest: measure the model"),
@@ -216,6 +215,24 @@ class RecipeBuild:
                 options.measures,
             )
         return advice(measured, job.file, options, job.project.build_folder(self.name), say)
+
+    def tensors(self, pattern: str, say: Say) -> list[CutTensor]:
+        """Return the tensors that the model can be cut at, those that fit `pattern`.
+
+        Raises PartitionError.
+        """
+        from partition_core.build.step import models_on_disk
+        from partition_core.graph.file.graph_reader import read_model
+        from partition_core.suggest.tensor_list import cut_tensors
+
+        with models_on_disk(self._job_with_export(say), [END2END]) as (models, _):
+            return cut_tensors(read_model(models[END2END]), pattern)
+
+    def _job_with_export(self, say: Say) -> StepJob:
+        if self.is_up_to_date:
+            self.carry_out(EXPORT, say)  # its result may have been removed
+        self.plan.result_of(EXPORT)
+        return self.plan.job(say=say)
 
     def marked_arrays(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         """Return a function from the model's inputs to the arrays at its marks, in PyTorch.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from doit import Globals, doit_cmd
 from doit.exceptions import InvalidDodoFile
 
-from partition_core.base.errors import PartitionError
+from partition_core.base.errors import PartitionError, one_of, problem
 from partition_core.base.folders import RECIPES
 from partition_core.base.signals import handle_signals
 from partition_core.base.wording import warn
@@ -51,6 +52,14 @@ def selected_builds() -> list[RecipeBuild]:
     _use_own_database()
     handle_signals()
     return BuildReporter.run.builds
+
+
+def check_number(command: str, builds: Sequence[RecipeBuild]) -> None:
+    """Raise InvalidDodoFile unless one recipe is selected, as `command` needs."""
+    if len(builds) != 1:
+        what = f"takes one recipe at a time, but {len(builds)} are selected"
+        expected = f"expected recipe=…, {one_of(build.name for build in builds)}"
+        raise InvalidDodoFile(str(problem(f"doit {command}", what, expected)))
 
 
 _run = functools.lru_cache(maxsize=1)(Run)

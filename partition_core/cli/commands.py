@@ -33,6 +33,7 @@ COMMANDS = (
         "suggest_tasks",
         ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure"),
     ),
+    Command("tensors", "suggest_tasks", ("match", "out")),
     Command("calibrate", "run_tasks", ("images", "from", "out")),
     Command("detect", "run_tasks", ("image", "out", "score")),
     Command("push", "share_tasks", ("artifact",)),

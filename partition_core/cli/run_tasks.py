@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from doit import doit_cmd
@@ -13,7 +13,7 @@ from partition_core.base.folders import BUILD
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say_all
-from partition_core.cli.builds import Task, selected_builds
+from partition_core.cli.builds import Task, check_number, selected_builds
 from partition_core.cli.command_line import commands, paths_in_full
 
 _SCORE = "0.3"
@@ -76,19 +76,10 @@ def _task(
         return {"actions": [action], "verbosity": 2}
     try:
         check(variables)
-        _check_number(command, [build.name for build in builds])
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
+    check_number(command, builds)
     return {"actions": [action], "task_dep": [f"build:{builds[0].name}"], "verbosity": 2}
-
-
-def _check_number(command: str, names: Sequence[str]) -> None:
-    if len(names) != 1:
-        raise RecipeError.at(
-            f"doit {command}",
-            f"takes one recipe at a time, but {len(names)} are selected",
-            f"expected recipe=…, {one_of(names)}",
-        )
 
 
 def _check_source(command: str, name: str, variables: Mapping[str, str], expected: str) -> None:

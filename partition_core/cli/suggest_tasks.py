@@ -1,16 +1,19 @@
-"""The task that suggests where to cut: `doit suggest`."""
+"""The tasks that help to choose a cut: `doit suggest` and `doit tensors`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from doit import doit_cmd
 from doit.exceptions import InvalidDodoFile
 
+from partition_core.base.disk import write_whole
 from partition_core.base.errors import PartitionError
+from partition_core.base.wording import counted
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
-from partition_core.cli.builds import Task, file_of, selected_builds
+from partition_core.cli.builds import Task, check_number, file_of, selected_builds
 from partition_core.cli.command_line import commands
 from partition_core.cli.commands import COMMANDS
 
@@ -24,24 +27,56 @@ def task_suggest() -> Iterator[Task]:
         yield {
             "name": build.name,
             "doc": f"Suggest where to cut the model of '{build.name}'.",
-            "actions": [(_advise, [build, _suggest_variables()])],
+            "actions": [(_advise, [build, _variables("suggest")])],
             "task_dep": [f"export:{build.name}"],
             "verbosity": 2,
             "meta": {"recipe": build.name},
         }
 
 
+def task_tensors() -> Iterator[Task]:
+    """List the tensors that models of recipes can be cut at; `match=` a pattern, `out=` JSON."""
+    builds = selected_builds()
+    if "tensors" in commands() and _variables("tensors").get("out"):
+        check_number("tensors", builds)
+    for build in builds:
+        yield {
+            "name": build.name,
+            "doc": f"List the tensors that the model of '{build.name}' can be cut at.",
+            "actions": [(_list_tensors, [build, _variables("tensors")])],
+            "task_dep": [f"export:{build.name}"],
+            "verbosity": 2,
+            "meta": {"recipe": build.name},
+        }
+
+
+def _list_tensors(build: RecipeBuild, variables: dict[str, str]) -> object:
+    def lines() -> Iterator[str]:
+        from partition_core.suggest.tensor_list import tensor_json, tensor_lines
+
+        tensors = build.tensors(variables.get("match") or "*", say)
+        if "out" not in variables:
+            yield from tensor_lines(tensors)
+            return
+        target = Path(variables["out"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, tensor_json(tensors))
+        yield f"{target}: written, {counted(len(tensors), 'tensor')}"
+
+    return attempt(lambda: say_all(lines()), file_of(build))
+
+
 def _check_suggest_variables() -> None:
     from partition_core.suggest.wishes import SuggestOptions  # for this command only
 
     try:
-        SuggestOptions.of(_suggest_variables())
+        SuggestOptions.of(_variables("suggest"))
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
 
 
-def _suggest_variables() -> dict[str, str]:
-    own = {name for command in COMMANDS if command.name == "suggest" for name in command.variables}
+def _variables(command: str) -> dict[str, str]:
+    own = {name for each in COMMANDS if each.name == command for name in each.variables}
     return {name: text for name, text in (doit_cmd._CMDLINE_VARS or {}).items() if name in own}
 
 

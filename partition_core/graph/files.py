@@ -23,11 +23,13 @@ from partition_core.graph.file.tensor import Tensor
 from partition_core.graph.file.tensor_writers import SMALL, Beside, Inline, Referred, Renamed
 from partition_core.graph.file.value_type import byte_size
 from partition_core.graph.inference import SECONDS, crash_problem, room_for
+from partition_core.graph.mark_nodes import put_marks
 from partition_core.graph.marks import MarkTable
 from partition_core.graph.named_tensors import between
 from partition_core.graph.skeleton import skeleton_bytes
 from partition_core.graph.stored_models import published_name
-from partition_core.recipe.values import Segment
+from partition_core.graph.structural_marks import structural_marks
+from partition_core.recipe.values import Cut, Segment
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -153,8 +155,12 @@ def check_model(model: Model, name: str) -> None:
         raise CutError(crash_problem(name, "onnx.checker", error)) from error
 
 
-def save_traced(model: ir.Model, target: Path, weights: DataPlacement = "inline") -> list[Path]:
+def save_traced(
+    model: ir.Model, target: Path, weights: DataPlacement = "inline", cut: Cut | None = None
+) -> list[Path]:
     """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
+
+    `cut` puts structural marks into it.
 
     While a weight is written, a second copy of it is in memory, never of all weights. Raises
     CutError if the model is not valid ONNX (see `check_model`).
@@ -166,6 +172,8 @@ def save_traced(model: ir.Model, target: Path, weights: DataPlacement = "inline"
         with writing(target):
             ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
         read = read_model(traced)
+        if cut:
+            read = put_marks(read, structural_marks(read, cut).tensors)
         check_model(read, target.name)
         return save(read, target, weights)
 

@@ -47,7 +47,7 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
         name=name,
         model=_MODELS[source](plain),
         export=_export(plain.get("export", {}), is_onnx),
-        marks=() if is_onnx else tuple(_mark(mark) for mark in plain["marks"]),
+        marks=() if is_onnx else tuple(_mark(mark) for mark in plain.get("marks", ())),
         partition=_partition(plain["partition"]),
         proof=_proof(plain.get("proof", {})),
     )
@@ -180,7 +180,8 @@ def _partition(plain: Plain) -> Partition:
     if "segments" not in plain:
         start, end = (_reference("from:input"),), (_reference("to:output"),)
         return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
-    return Partition(plain["type"], tuple(_segment(segment) for segment in plain["segments"]))
+    segments = tuple(_segment(segment) for segment in plain["segments"])
+    return Partition(plain["type"], segments, plain.get("cut"))
 
 
 def _segment(plain: Plain) -> Segment:

@@ -8,7 +8,7 @@ from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import REFERENCE_KEYS, Check, Draft
 from partition_core.recipe.mark_reference import GRAMMAR, MarkReference, parse_reference
 from partition_core.recipe.names import is_reserved_on_windows
-from partition_core.recipe.values import SHOWN_POLICIES
+from partition_core.recipe.values import SHOWN_POLICIES, STRUCTURAL_MARKS
 from partition_core.recipe.yaml_tree import EVERY, Node
 
 # The names in policies/marks/mmdet.yaml; a test compares the two.
@@ -78,6 +78,8 @@ def _detector_marks(draft: Draft) -> Iterator[Problem]:
 def _no_marks(draft: Draft) -> Iterator[Problem]:
     if draft.is_onnx:  # its own Mark nodes may be all it needs
         return
+    if draft.tree.get("partition", "cut") is not None:
+        return  # the structure of the model has the marks
     if draft.tree.get("marks") is None and any(True for _ in draft.segments()):
         yield Problem(draft.tree.place, "the key 'marks' is missing", "expected a list of marks")
 
@@ -85,9 +87,17 @@ def _no_marks(draft: Draft) -> Iterator[Problem]:
 def _references(draft: Draft) -> Iterator[Problem]:
     marks = dict(reversed(list(draft.marks())))
     complete = _all_are_named(draft)
+    structural = STRUCTURAL_MARKS if draft.tree.get("partition", "cut") is not None else ()
+    for name in structural:
+        if name in marks:
+            what = f"{quoted(name)} is the name of a mark that the policy puts by structure"
+            yield Problem(marks[name].entries["name"].place, what, "", "rename it")
     for segment in draft.segments():
         for side in REFERENCE_KEYS:
             for node in segment.select(side, EVERY):
+                mark = parse_reference(node.text or "")
+                if mark is not None and mark.mark in structural:
+                    continue
                 if node.text is not None:
                     yield from _reference_problems(node, node.text, marks, complete, draft.is_onnx)
             yield from _repetitions(segment.select(side, EVERY), _canonical)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
-from partition_core.recipe.draft import REFERENCE_KEYS, Draft
+from partition_core.recipe.draft import REFERENCE_KEYS
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.names import recipe_names
 from partition_core.recipe.schema import POLICY_SCHEMA, schema_problems
@@ -16,6 +16,7 @@ from partition_core.recipe.yaml_text import read_yaml
 from partition_core.recipe.yaml_tree import EVERY, Node
 
 POLICIES = Path(__file__).parent.parent / "policies"
+STRUCTURAL = POLICIES / "structural"
 KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
 
 
@@ -37,26 +38,26 @@ def completed(tree: Node) -> Completed:
     partition, label = tree.get("partition"), tree.get("partition", "type")
     if partition is None or label is None or not label.text:
         return Completed(tree)
-    known = recipe_names(POLICIES)
+    source = tree.get("model", "source")
+    is_mmdet = source is not None and source.text == "mmdet"
+    known = dict.fromkeys(recipe_names(STRUCTURAL), STRUCTURAL)
+    if is_mmdet:
+        known |= dict.fromkeys(recipe_names(POLICIES), POLICIES)
     if "segments" in partition.entries and label.text in known:
         what = f"{quoted(label.text)} is the name of a shared policy, which has its own segments"
         remedy = "choose another name, or remove 'segments'"
         return Completed(tree, problems=(Problem(label.place, what, "", remedy),))
     if len(partition.entries) > 1:
-        source = tree.get("model", "source")
         own = {name.text for name in tree.select("marks", EVERY, "name")}
         wanted = {name for name in _referenced(tree) if name not in own}
-        is_mmdet = source is not None and source.text == "mmdet"
         return _with_known_marks(tree, wanted) if is_mmdet and wanted else Completed(tree)
-    if Draft(tree, POLICIES).is_onnx:
-        what = "a shared policy refers to functions of mmdet, which an ONNX file does not have"
-        remedy = "write 'segments', or 'save_file', 'from' and 'to' instead"
-        return Completed(tree, problems=(Problem(partition.place, what, "", remedy),))
     if label.text not in known:
         what = f"{quoted(label.text)} is not a shared policy, and there are no segments"
+        if label.text in recipe_names(POLICIES):
+            what = f"policy {quoted(label.text)} refers to functions of mmdet"
         remedy = suggestion(label.text, known) or "choose one, or write 'segments'"
         return Completed(tree, problems=(Problem(label.place, what, one_of(known), remedy),))
-    path = POLICIES / f"{label.text}.yaml"
+    path = known[label.text] / f"{label.text}.yaml"
     text = read_yaml(path, _shown(path))
     problems = tuple(text.problems)
     if text.root is not None and not problems:
@@ -64,7 +65,7 @@ def completed(tree: Node) -> Completed:
     if text.root is None or problems:
         return Completed(tree, (path,), problems)
     segments = _for_pictures(text.root.entries["segments"], _pictures(tree))
-    chosen = {**partition.entries, "segments": segments}
+    chosen = {**partition.entries, **text.root.entries, "segments": segments}
     grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
     marked = _with_known_marks(grafted, set(_referenced(grafted)))
     return Completed(marked.tree, (path, *marked.files), marked.problems)

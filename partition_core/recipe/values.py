@@ -19,6 +19,13 @@ MasksForm = Literal["probabilities", "pasted"]
 Precision = Literal["float32", "float16"]
 """The dtype that a model computes in where it has the choice."""
 
+Cut = Literal["features", "joined_heads", "raw_heads"]
+"""Where the structure of a model puts the marks of `STRUCTURAL_MARKS`: at the maps that the heads
+of a detector share; behind the last operators with weights, where the model joins what they give;
+or before that."""
+
+STRUCTURAL_MARKS = ("front", "tail", "model")
+
 Element = bool | int | float
 """One element of an input."""
 
@@ -315,10 +322,14 @@ ANY_DETECTOR = "backbone_head"
 
 @dataclass(frozen=True)
 class Partition:
-    """The segments, in the order in which they run, and the name of the partition."""
+    """The segments, in the order in which they run, and the name of the partition.
+
+    `cut` says where the structural marks are that segments refer to, None if there are none.
+    """
 
     type: str
     segments: tuple[Segment, ...]
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,28 @@ def _inputs_of_segments(
     pipeline.check_inputs(inputs)
     arrays = marked(inputs)
     for segment in pipeline.manifest.segments:
-        typed = {tensor.name: _typed(arrays[tensor.reference], tensor) for tensor in segment.inputs}
+        recorded = {tensor: _recorded(segment, tensor, arrays, inputs) for tensor in segment.inputs}
+        typed = {tensor.name: _typed(array, tensor) for tensor, array in recorded.items()}
         yield segment.save_file, typed
+
+
+def _recorded(
+    segment: SegmentBoundary,
+    tensor: Tensor,
+    marked: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+) -> Array:
+    """Return PyTorch's array of an input of a segment, which may be one of the whole model."""
+    if tensor.reference in marked:
+        return marked[tensor.reference]
+    if tensor.name in inputs:
+        return inputs[tensor.name]
+    raise RunError.at(
+        segment.save_file,
+        f"its input '{tensor.name}' is cut out of the exported graph",
+        "expected an input at a mark that PyTorch has",
+        "leave 'from=pytorch' out, or mark a module in the recipe and cut there",
+    )
 
 
 def _typed(array: Array, tensor: Tensor) -> Array:

@@ -34,8 +34,13 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
         )
     placement = END2END_PLACEMENTS[recipe.export.weights]
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
+
+    def write(path: Path) -> list[Path]:
+        with in_recipe(job.file):
+            return save_traced(traced.model, path, placement, recipe.partition.cut)
+
     return Exported(
-        lambda path: save_traced(traced.model, path, placement),
+        write,
         traced.recording,
         {**traced.notes, **digest},
         traced.classes,

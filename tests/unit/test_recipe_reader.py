@@ -19,7 +19,7 @@ from partition_core.base.errors import Place, RecipeError
 from partition_core.recipe.from_plain import DEFAULT_DTYPE
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.partition_checks import KNOWN_MARK_NAMES
-from partition_core.recipe.policies import KNOWN_MARKS
+from partition_core.recipe.policies import KNOWN_MARKS, STRUCTURAL
 from partition_core.recipe.reader import MAX_EXTENDS, POLICIES, RecipeFile, read_recipe
 from partition_core.recipe.schema import (
     POLICY_SCHEMA,
@@ -317,7 +317,11 @@ def test_the_known_marks_are_valid_and_named_once() -> None:
     assert tuple(names) == KNOWN_MARK_NAMES
 
 
-@pytest.mark.parametrize("policy", sorted(POLICIES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "policy",
+    sorted(POLICIES.glob("*.yaml")) + sorted(STRUCTURAL.glob("raw_heads.yaml")),
+    ids=lambda path: path.stem,
+)
 def test_each_shipped_policy_is_valid(policy: Path, tmp_path: Path) -> None:
     text = POLICY_RECIPE.replace("single_stage", policy.stem)
     assert read(tmp_path, text).recipe.partition.type == policy.stem
@@ -553,6 +557,7 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
         for tensor in export["inputs"]
     }
     plain["proof"] = {k: v for k, v in plain["proof"].items() if v not in ([], None)}
+    plain["partition"] = {k: v for k, v in plain["partition"].items() if v is not None}
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}
         for axis in owner["dynamic_axes"]:
@@ -696,6 +701,10 @@ def _mark_less(data: dict[str, Any]) -> None:
         segment["end"] = [end.replace(".0", "") for end in segment["end"]]
 
 
+def _cut(data: dict[str, Any]) -> None:
+    data["partition"]["cut"] = "raw_heads"
+
+
 def _tolerate(data: dict[str, Any]) -> None:
     data["proof"] = {"tolerance": 0.25}
 
@@ -705,6 +714,7 @@ CHANGES = {
     "rename": _rename,
     "add": _add_mark,
     "relabel": _relabel,
+    "cut": _cut,
     "mark less": _mark_less,
     "tolerate": _tolerate,
 }

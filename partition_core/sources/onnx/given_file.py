@@ -27,6 +27,7 @@ from partition_core.graph.model_inputs import (
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import END2END_PLACEMENTS
+from partition_core.graph.structural_marks import structural_marks
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -72,6 +73,9 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
     with in_recipe(job.file):
         _check_names(job.recipe, own)
         added = marks_by_name(model, _named(job.recipe, model)).tensors
+        if job.recipe.partition.cut:
+            check_order(model, path.name)
+            added = (*added, *structural_marks(model, job.recipe.partition.cut).tensors)
         table = MarkTable((*own, *added))
         scopes_of(model, job.recipe.partition.segments, table)
         check_inputs(model, _model(job.recipe).inputs)
