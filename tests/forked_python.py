@@ -178,6 +178,7 @@ def _run(asked: dict[str, Any], output: int) -> NoReturn:
         paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         sys.path[:0] = [asked["folder"], *paths]
         if any(os.path.isfile(os.path.join(path, "sitecustomize.py")) for path in paths):
+            sys.modules.pop("sitecustomize", None)  # some systems have one of their own
             importlib.import_module("sitecustomize")
         module, *sys.argv[1:] = asked["command"]
         status = _status_of(module)

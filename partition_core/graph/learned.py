@@ -86,8 +86,9 @@ SUPPRESSIONS = frozenset(
 """The operators that suppress boxes, ONNX's own and the plugins that exporters write for them."""
 
 _UNBIASED = frozenset(("ConvInteger", "Einsum", "MatMul", "MatMulInteger", "Mul"))
+"""Layers whose bias can only be added behind them."""
 _BIASED = frozenset(("Conv", "ConvTranspose", "Gemm"))
-"""Layers with a bias as their third input, if they have one; those above never have one."""
+"""Layers with a bias as their third input, if they have one."""
 
 _ACTIVATIONS = frozenset(
     (
@@ -119,17 +120,17 @@ class Operators:
 
 def operators_of(model: Model, constants: Constants) -> Operators:
     """Return what is known of the operators of the main graph of `model`, in linear time."""
-    found = Operators()
+    operators = Operators()
     for node in model.graph:
         kinds = _kinds(model, node, constants, ())
         for kind, nodes in (
-            ("learned", found.learned),
-            ("suppressing", found.suppressing),
-            ("doubtful", found.doubtful),
+            ("learned", operators.learned),
+            ("suppressing", operators.suppressing),
+            ("doubtful", operators.doubtful),
         ):
             if kind in kinds:
                 nodes.add(node)
-    return found
+    return operators
 
 
 def belongs_to_layer(node: Node, constants: Constants, layers: set[Node]) -> bool:
@@ -259,7 +260,8 @@ def _is_arithmetic(value: Value, constants: Constants) -> bool:
     import numpy as np  # a cut between named tensors does without
 
     elements = constants.elements(value, _MOST_ARITHMETIC)
-    if elements is None or elements.size < 2:
+    # Of integers any kernel has whole numbers: its scale is elsewhere.
+    if elements is None or elements.size < 2 or elements.dtype.kind in "iub":
         return False
     flat = elements.astype(np.float64).ravel()
     if not np.isfinite(flat).all() or flat.min() == flat.max():

@@ -149,6 +149,17 @@ ROWS: dict[str, tuple[str, Weights, list[str]]] = {
         {"k": np.ones((4, 3, 3, 3), np.uint8), "scale": np.float32(0.1)},
         ["d"],
     ),
+    "a small kernel of integers": (
+        "q = QuantizeLinear(x, scale) c = QLinearConv(q, scale, zero, k, scale, sign, scale, zero) "
+        "d = DequantizeLinear(c, scale) y = Sigmoid(d)",
+        {
+            "k": np.arange(-6, 6, dtype=np.int8).reshape(4, 3, 1, 1),
+            "scale": np.float32(0.1),
+            "zero": np.uint8(0),
+            "sign": np.int8(0),
+        },
+        ["d"],
+    ),
     "recurrent layers": (
         "r = Reshape(x, sizes) h, s = GRU<hidden_size=4>(r, w, u) y = Sigmoid(h)",
         {"sizes": np.array([3, 8, 8]), "w": (1, 12, 8), "u": (1, 12, 4)},

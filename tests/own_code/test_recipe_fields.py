@@ -32,6 +32,7 @@ STEPS = {
     "export": ("export",),
     "export.weights": ("export", "cut"),
     "marks": ("export",),
+    "partition.cut": ("export",),
     "partition.segments": ("cut", "prove"),
     "partition.type": (),  # a word for people: the report shows it, and the manifest
     "proof.tolerance": ("prove",),
