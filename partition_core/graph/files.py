@@ -173,7 +173,7 @@ def save_traced(
             ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
         read = read_model(traced)
         if cut:
-            read = put_marks(read, structural_marks(read, cut).tensors)
+            read = put_marks(read, structural_marks(read, cut, is_file=False).tensors)
         check_model(read, target.name)
         return save(read, target, weights)
 

@@ -204,7 +204,7 @@ ROWS: dict[str, tuple[str, Weights, list[str]]] = {
 
 def names(model: onnx.ModelProto, folder: Path, mark: str, side: str, cut: Cut) -> list[str]:
     """Return the names of the tensors on one side of a structural mark."""
-    table = structural_marks(read_model(written(model, folder)), cut)
+    table = structural_marks(read_model(written(model, folder)), cut, is_file=True)
     return [t.name for t in table.tensors if (t.mark, t.side) == (mark, side)]
 
 
@@ -411,3 +411,17 @@ def test_a_suppression_that_no_runtime_here_has_is_post_processing(
 ) -> None:
     model = parsed(f"{CONV} s = Sigmoid(c) y = {plugin}(s, c, anchors)", {**W, "anchors": (64, 4)})
     assert names(model, tmp_path, "front", "output", "raw_heads") == ["c"]
+
+
+def test_of_a_traced_model_the_candidates_have_modules_and_no_line(tmp_path: Path) -> None:
+    nodes, weights, _ = REFUSED["two stages"]
+    model = parsed(nodes, weights)
+    (conv,) = (node for node in model.graph.node if node.op_type == "Conv")
+    conv.metadata_props.add(key="module", value="rpn_head.rpn_conv")
+    with pytest.raises(CutError) as refused:
+        structural_marks(read_model(written(model, tmp_path)), "raw_heads", is_file=False)
+    assert str(refused.value).endswith(
+        "; mark the module or function in front of the suppression: 'c' is float32 [1, 4, 8, 8] "
+        "from Conv of module 'rpn_head.rpn_conv', read by Reshape, or behind the last operators "
+        "with weights: 'h' is float32 ['unk__0', 5] from MatMul, read by Softmax"
+    )

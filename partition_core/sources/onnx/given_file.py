@@ -75,7 +75,8 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
         added = marks_by_name(model, _named(job.recipe, model)).tensors
         if job.recipe.partition.cut:
             check_order(model, path.name)
-            added = (*added, *structural_marks(model, job.recipe.partition.cut).tensors)
+            by_structure = structural_marks(model, job.recipe.partition.cut, is_file=True)
+            added = (*added, *by_structure.tensors)
         table = MarkTable((*own, *added))
         scopes_of(model, job.recipe.partition.segments, table)
         check_inputs(model, _model(job.recipe).inputs)
