@@ -95,7 +95,7 @@ def test_killed_builds_leave_nothing_wrong_and_repeat_no_finished_step(
         # Half of them are killed from their start on, the others from that of a step.
         steps_left = [f"tiny: {step}" for step in STEPS[start:]]
         begun = chance.choice([*steps_left, *[""] * max(1, len(steps_left))])
-        last = lasts[start] if not begun else lasts[start] - lasts[-1]
+        last = lasts[start] if not begun else max(0.0, lasts[start] - lasts[-1])
         if not killed_after(scratch, begun, chance.uniform(0.0, last)):
             continue
         done = finished(scratch.store)
