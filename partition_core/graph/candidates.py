@@ -8,11 +8,10 @@ from partition_core.base.errors import quoted
 from partition_core.base.wording import first_of
 from partition_core.graph.costs import TypeOf, types_of
 from partition_core.graph.file.attributes import module_of
-from partition_core.graph.file.graph import Model, Value
+from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.file.value_type import DTYPES
-from partition_core.graph.marks import is_mark, unmarked_value
+from partition_core.graph.marks import readers_of
 from partition_core.graph.tail import Tail
-from partition_core.graph.walk import reads
 
 _MOST_LISTED = 12
 
@@ -25,7 +24,7 @@ def candidates_text(model: Model, is_file: bool, candidates: Candidates) -> str:
 
     Of an ONNX file (`is_file`) also the line for its recipe; a traced model is cut at marks.
     """
-    type_in, readers = types_of(model), _readers(model)
+    type_in, readers = types_of(model), readers_of(model.graph)
     texts = []
     for where, tail in candidates:
         described = first_of([_described(v, type_in, readers) for v in tail.heads], _MOST_LISTED)
@@ -35,7 +34,7 @@ def candidates_text(model: Model, is_file: bool, candidates: Candidates) -> str:
     return f"{'choose' if is_file else 'mark the module or function'} {', or '.join(texts)}"
 
 
-def _described(value: Value, type_in: TypeOf, readers: Mapping[Value, Mapping[str, None]]) -> str:
+def _described(value: Value, type_in: TypeOf, readers: Mapping[Value, Sequence[Node]]) -> str:
     kind = type_in(value)
     dims = list(kind.dims) if kind is not None and kind.dims is not None else "of unknown rank"
     dtype = DTYPES.get(kind.dtype, "undefined") if kind is not None else "undefined"
@@ -43,18 +42,9 @@ def _described(value: Value, type_in: TypeOf, readers: Mapping[Value, Mapping[st
     source = maker.op_type if maker is not None else "input"
     if maker is not None and (module := module_of(maker)):
         source += f" of module {quoted(module)}"
-    read_by = " and ".join(readers.get(value, ())) or "nothing"
+    operators = dict.fromkeys(node.op_type for node in readers.get(value, ()))
+    read_by = " and ".join(operators) or "nothing"
     return f"{quoted(value.name)} is {dtype} {dims} from {source}, read by {read_by}"
-
-
-def _readers(model: Model) -> dict[Value, dict[str, None]]:
-    """Return the operators that read each value, without Mark nodes."""
-    readers: dict[Value, dict[str, None]] = {}
-    for node in model.graph:
-        if not is_mark(node):
-            for value in map(unmarked_value, reads(node)):
-                readers.setdefault(value, {})[node.op_type] = None
-    return readers
 
 
 def _names(values: Iterable[Value]) -> str:

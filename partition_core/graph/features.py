@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from partition_core.graph.constants import Constants
 from partition_core.graph.file.attributes import attributes_of
 from partition_core.graph.file.graph import Graph, Node, Value
-from partition_core.graph.marks import unmarked_value
-from partition_core.graph.walk import reads
+from partition_core.graph.marks import readers_of, unmarked_reads, unmarked_value
 
 _SPATIAL = frozenset(("Conv", "ConvInteger", "ConvTranspose", "DeformConv", "QLinearConv"))
 
@@ -32,9 +31,8 @@ def features_of(
     where branches met last. The list is empty where a head has no such place, or a branch no
     convolution: the rule knows towers of convolutions on maps.
     """
-    readers = _readers(graph)
     outputs = {unmarked_value(value) for value in graph.outputs}
-    walk = _Walk(readers, outputs - set(heads), constants)
+    walk = _Walk(readers_of(graph), outputs - set(heads), constants)
     branches = [walk.back(_Branch(head, frozenset(), frozenset([head]))) for head in heads]
     met: dict[frozenset[Value], _Branch] = {}
     while groups := _meetings(branches):
@@ -53,9 +51,8 @@ def features_of(
         _is_tower(branch, learned) for branch in met.values()
     ):
         return []
-    order = {node: number for number, node in enumerate(graph)}
-    starts = dict.fromkeys(branch.start for branch in met.values())
-    return sorted(starts, key=lambda value: order[value.producer] if value.producer else -1)
+    starts = {branch.start for branch in met.values()}
+    return [value for node in graph for value in node.outputs if value in starts]
 
 
 def _meetings(branches: list[_Branch]) -> list[list[_Branch]]:
@@ -93,7 +90,7 @@ class _Walk:
 
     def _data(self, node: Node) -> tuple[Value, set[Node]] | None:
         """Return the one value that a node reads, and the node; of x · sigmoid(x) it is x."""
-        read = {unmarked_value(v) for v in reads(node) if v not in self.constants}
+        read = {v for v in unmarked_reads(node) if v not in self.constants}
         if len(read) == 1:
             return read.pop(), {node}
         gates = {
@@ -103,7 +100,7 @@ class _Walk:
         }
         for gated, gate in gates.items():
             rest = read - {gated}
-            if len(rest) == 1 and {unmarked_value(v) for v in reads(gate)} == rest:
+            if len(rest) == 1 and set(unmarked_reads(gate)) == rest:
                 return rest.pop(), {node, gate}
         return None
 
@@ -113,11 +110,3 @@ def _makes_smaller(node: Node) -> bool:
     strides = attributes_of(node).get("strides", ())
     is_strided = isinstance(strides, tuple) and any(stride > 1 for stride in strides)
     return is_strided and node.op_type != "ConvTranspose"
-
-
-def _readers(graph: Graph) -> dict[Value, list[Node]]:
-    readers: dict[Value, list[Node]] = {}
-    for node in graph:
-        for value in dict.fromkeys(map(unmarked_value, reads(node))):
-            readers.setdefault(value, []).append(node)
-    return readers

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from partition_core.graph.constants import Constants
 from partition_core.graph.file.graph import Graph, Key, Model, Node, Value
-from partition_core.graph.marks import is_mark
-from partition_core.graph.walk import reads
+from partition_core.graph.marks import is_mark, unmarked_reads, unmarked_value
 
 _MICROSOFT = "com.microsoft"
 
@@ -122,14 +121,8 @@ def operators_of(model: Model, constants: Constants) -> Operators:
     """Return what is known of the operators of the main graph of `model`, in linear time."""
     operators = Operators()
     for node in model.graph:
-        kinds = _kinds(model, node, constants, ())
-        for kind, nodes in (
-            ("learned", operators.learned),
-            ("suppressing", operators.suppressing),
-            ("doubtful", operators.doubtful),
-        ):
-            if kind in kinds:
-                nodes.add(node)
+        for kind in _kinds(model, node, constants, ()):
+            getattr(operators, kind).add(node)
     return operators
 
 
@@ -138,12 +131,11 @@ def belongs_to_layer(node: Node, constants: Constants, layers: set[Node]) -> boo
 
     That is a bias, an activation, or the change to integers and back of a quantized model.
     """
-    data = [value for value in reads(node) if value not in constants]
-    makers = {value.producer for value in data}
+    makers = {value.producer for value in unmarked_reads(node) if value not in constants}
     if node.domain or len(makers) != 1 or not makers <= layers or node.bodies:
         return False
     (layer,) = makers
-    if layer is None or is_mark(node):
+    if layer is None:
         return False
     return (
         node.op_type in _ACTIVATIONS
@@ -242,7 +234,7 @@ def _integrates(node: Node, weight: Value, constants: Constants) -> bool:
         len(dims) == 1 or (dims[0] == 1 if "Conv" in node.op_type else dims[-1] == 1)
     )
     value = node.inputs[0]
-    while value is not None and (maker := value.producer) is not None:
+    while value is not None and (maker := unmarked_value(value).producer) is not None:
         if maker.op_type == "Softmax":
             return is_one_sum
         if maker.op_type not in _KEEPS_PLACE | _QUANTIZING:
@@ -282,7 +274,9 @@ def _scales_a_norm(node: Node, constants: Constants) -> bool:
     scale, data = (first, second) if first in constants else (second, first)
     dims = constants.dims(scale)
     return (
-        dims is not None and sum(size != 1 for size in dims) == 1 and _is_normalized(data.producer)
+        dims is not None
+        and sum(size != 1 for size in dims) == 1
+        and _is_normalized(unmarked_value(data).producer)
     )
 
 
@@ -293,8 +287,7 @@ def _is_normalized(node: Node | None) -> bool:
 
 
 def _is_root(value: Value) -> bool:
-    maker = value.producer
-    if maker is not None and maker.op_type == "Reciprocal":
-        value = maker.inputs[0] or value
-        maker = value.producer
+    maker = unmarked_value(value).producer
+    if maker is not None and maker.op_type == "Reciprocal" and maker.inputs[0] is not None:
+        maker = unmarked_value(maker.inputs[0]).producer
     return maker is not None and maker.op_type == "Sqrt" and not maker.domain

@@ -66,6 +66,21 @@ def unmarked_value(value: Value) -> Value:
     return value
 
 
+def unmarked_reads(node: Node) -> Iterator[Value]:
+    """Yield what `reads` does, each in front of the Mark nodes that it went through."""
+    return map(unmarked_value, reads(node))
+
+
+def readers_of(graph: Graph) -> dict[Value, list[Node]]:
+    """Return the nodes that read each value, also behind marks, in graph order; no Mark nodes."""
+    readers: dict[Value, list[Node]] = {}
+    for node in graph:
+        if not is_mark(node):
+            for value in dict.fromkeys(unmarked_reads(node)):
+                readers.setdefault(value, []).append(node)
+    return readers
+
+
 @dataclass(frozen=True)
 class MarkedTensor:
     """One tensor of one side of one call of a mark, as its Mark node describes it.

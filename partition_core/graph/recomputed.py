@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from partition_core.base.wording import counted, first_of, large, size_text
 from partition_core.graph.costs import flops_of, total, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.marks import is_mark, marks_of, unmarked_value
+from partition_core.graph.marks import is_mark, marks_of, unmarked_reads
 from partition_core.graph.scope import Scope, scopes_of
 from partition_core.graph.walk import reads
 from partition_core.recipe.values import Segment
@@ -100,5 +100,5 @@ def _frontier(
 def _borders(scope: Scope, again: set[Node]) -> Iterator[Value]:
     for node in scope.walk.nodes:
         if node not in again and not is_mark(node):
-            yield from (v for v in map(unmarked_value, reads(node)) if v.producer in again)
+            yield from (v for v in unmarked_reads(node) if v.producer in again)
     yield from (item.value for item in scope.outputs if item.value.producer in again)

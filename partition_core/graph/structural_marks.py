@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from partition_core.base.errors import CutError, quoted
 from partition_core.base.wording import first_of
@@ -11,10 +11,10 @@ from partition_core.graph.constants import Constants, constants_of
 from partition_core.graph.features import features_of
 from partition_core.graph.file.graph import Graph, Model, Node, Value
 from partition_core.graph.learned import Operators, operators_of
-from partition_core.graph.marks import MarkTable, is_mark, unmarked_value
+from partition_core.graph.marks import MarkTable, is_mark, unmarked_reads
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
 from partition_core.graph.tail import Tail, before, between, tail_of
-from partition_core.graph.walk import reads
+from partition_core.graph.walk import dependents, reads
 from partition_core.recipe.mark_reference import Side
 from partition_core.recipe.values import Cut
 
@@ -37,7 +37,7 @@ def structural_marks(model: Model, cut: Cut, is_file: bool) -> MarkTable:
     if cut == "features":
         tail = _behind_features(model, operators, constants, tail, is_file)
     inputs = [value for value in model.graph.inputs if value.tensor is None]
-    read = {value for node in tail.nodes for value in _unmarked_reads(node)}
+    read = {value for node in tail.nodes for value in unmarked_reads(node)}
     sides: list[tuple[str, Side, Iterable[Value]]] = [
         ("model", "input", inputs),
         ("front", "input", tail.inputs),
@@ -68,10 +68,6 @@ def _behind_features(
             _AT, what, expected, candidates_text(model, is_file, [("behind the heads", tail)])
         )
     return behind
-
-
-def _unmarked_reads(node: Node) -> Iterator[Value]:
-    return map(unmarked_value, reads(node))
 
 
 def _check(
@@ -113,7 +109,8 @@ def _refuse_two_stages(
     is_file: bool,
 ) -> None:
     graph = model.graph
-    behind = _behind(graph, early)
+    made = dependents(graph, [value for node in early for value in node.outputs])
+    behind = {node for node in graph if not made.isdisjoint(node.outputs)}
     first_stage = Operators(operators.learned - behind)
     what = f"{_called(early[0])} suppresses boxes in front of operators with weights"
     expected = "so the model has more than one stage, and its structure does not say which ends it"
@@ -141,16 +138,6 @@ def _refuse_unknown(
         ("if they are", tail_of(model.graph, with_them, constants)),
     ]
     raise CutError.at(_AT, what, expected, candidates_text(model, is_file, candidates))
-
-
-def _behind(graph: Graph, nodes: Iterable[Node]) -> set[Node]:
-    made = {value for node in nodes for value in node.outputs}
-    behind = set(nodes)
-    for node in graph:
-        if any(value in made for value in reads(node)):
-            behind.add(node)
-            made.update(node.outputs)
-    return behind
 
 
 def _first_stage(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from partition_core.graph.constants import Constants
 from partition_core.graph.file.graph import Graph, Node, Value
 from partition_core.graph.learned import Operators, belongs_to_layer
-from partition_core.graph.marks import is_mark, unmarked_value
+from partition_core.graph.marks import is_mark, readers_of, unmarked_reads, unmarked_value
 from partition_core.graph.walk import reads
 
 _ARRANGING = frozenset(
@@ -69,12 +69,12 @@ def _add_layers(
 ) -> None:
     """Add what belongs to the layer of an operator with weights: bias, activation, SiLU."""
     layers = set(learned)
-    readers = _readers(graph)
+    readers = readers_of(graph)
     gates: dict[Value, Node] = {}
     for node in graph:
-        if node in network:
+        if node in network or is_mark(node):
             continue
-        data = [value for value in reads(node) if value not in constants]
+        data = [value for value in unmarked_reads(node) if value not in constants]
         if len(set(data)) == 1 and readers[data[0]] == [node]:
             if belongs_to_layer(node, constants, layers):
                 layers.add(node)
@@ -83,8 +83,9 @@ def _add_layers(
             gates[node.outputs[0]] = node
         elif gate := next((gates[value] for value in data if value in gates), None):
             # x · sigmoid(x), which exporters write for SiLU.
-            is_silu = node.op_type == "Mul" and set(data) == {gate.inputs[0], gate.outputs[0]}
-            if is_silu and set(readers[gate.inputs[0]] if gate.inputs[0] else ()) == {gate, node}:
+            (gated,) = unmarked_reads(gate)
+            is_silu = node.op_type == "Mul" and set(data) == {gated, gate.outputs[0]}
+            if is_silu and set(readers[gated]) == {gate, node}:
                 layers.add(node)
                 network.update((gate, node))
 
@@ -95,8 +96,8 @@ def _add_sizes(graph: Graph, constants: Constants, network: set[Node]) -> None:
     crossing = {
         value
         for node in graph
-        if node not in network and not _is_size(node)
-        for value in map(unmarked_value, reads(node))
+        if not (node in network or _is_size(node) or is_mark(node))
+        for value in unmarked_reads(node)
     }
     for node in sizes:
         value = None if node.inputs[0] is None else unmarked_value(node.inputs[0])
@@ -129,7 +130,7 @@ def _remove_last_arranging(
 ) -> None:
     """Remove from `joined` the nodes at its end that join nothing."""
     outputs = set(graph.outputs)
-    readers = _readers(graph)
+    readers = readers_of(graph)
     for node in reversed(graph.nodes):
         if node not in joined or node in network or node.op_type == "Concat":
             continue
@@ -140,44 +141,34 @@ def _remove_last_arranging(
 
 def between(graph: Graph, constants: Constants, network: Collection[Node]) -> Tail:
     """Return what lies behind the nodes `network` of a graph, to which nothing of it leads back."""
-    heads: dict[Value, None] = {}
-    others: dict[Value, None] = {}
-    inputs: dict[Value, None] = {}
-    tail = [node for node in graph if node not in network]
+    heads: set[Value] = set()
+    others: set[Value] = set()
+    inputs: set[Value] = set()
+    tail = [node for node in graph if node not in network and not is_mark(node)]
     for node in tail:
-        for value in map(unmarked_value, reads(node)):
+        for value in unmarked_reads(node):
             if value.producer in network and value not in constants:
-                heads[value] = None
+                heads.add(value)
             elif value.producer is None and value not in constants and not _is_size(node):
-                others[value] = None
+                others.add(value)
     made_by_tail = {value for node in tail for value in node.outputs}
     for value in map(unmarked_value, graph.outputs):
         if value.producer in network:
-            heads[value] = None
+            heads.add(value)
     for node in network:
         for value in reads(node):
             if value.producer is None and value not in constants:
-                inputs[value] = None
-    order = {node: number for number, node in enumerate(graph)}
-    by_order = sorted(heads, key=lambda value: order[value.producer] if value.producer else -1)
+                inputs.add(value)
     return Tail(
-        heads=tuple(by_order),
+        heads=tuple(value for node in graph for value in node.outputs if value in heads),
         inputs=tuple(value for value in graph.inputs if value in inputs),
         others=tuple(value for value in graph.inputs if value in others),
         outputs=tuple(
             value for value in dict.fromkeys(graph.outputs) if unmarked_value(value) in made_by_tail
         ),
-        nodes=frozenset(node for node in tail if not is_mark(node)),
+        nodes=frozenset(tail),
     )
 
 
 def _is_size(node: Node) -> bool:
     return node.op_type in _SIZES and not node.domain
-
-
-def _readers(graph: Graph) -> dict[Value, list[Node]]:
-    readers: dict[Value, list[Node]] = {}
-    for node in graph:
-        for value in dict.fromkeys(reads(node)):
-            readers.setdefault(value, []).append(node)
-    return readers

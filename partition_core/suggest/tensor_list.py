@@ -11,10 +11,9 @@ from partition_core.base.errors import BuildError, suggestion
 from partition_core.base.wording import columns, size_text
 from partition_core.graph.costs import tensor_bytes, types_of
 from partition_core.graph.file.attributes import module_of
-from partition_core.graph.file.graph import Model, Value
+from partition_core.graph.file.graph import Model
 from partition_core.graph.file.value_type import DTYPES
-from partition_core.graph.marks import is_mark, live_nodes, unmarked_value
-from partition_core.graph.walk import reads
+from partition_core.graph.marks import live_nodes, readers_of, unmarked_value
 
 _COLUMNS = ("tensor", "operator", "module", "dtype", "dims", "bytes", "read by")
 _RIGHT = frozenset([5])
@@ -47,11 +46,7 @@ def cut_tensors(model: Model, pattern: str = "*") -> list[CutTensor]:
     """
     type_in = types_of(model)
     names = {unmarked_value(value): value.name for value in model.graph.outputs}
-    readers: dict[Value, list[str]] = {}
-    for node in model.graph:
-        if not is_mark(node):
-            for value in dict.fromkeys(map(unmarked_value, reads(node))):
-                readers.setdefault(value, []).append(node.op_type)
+    readers = readers_of(model.graph)
     every = []
     for node in live_nodes(model.graph):
         for value in node.outputs:
@@ -67,7 +62,7 @@ def cut_tensors(model: Model, pattern: str = "*") -> list[CutTensor]:
                     DTYPES[kind.dtype],
                     kind.dims,
                     tensor_bytes(kind, {}),
-                    tuple(readers.get(value, ())),
+                    tuple(reader.op_type for reader in readers.get(value, ())),
                 )
             )
     chosen = [each for each in every if _fits(each, pattern)]

@@ -10,6 +10,8 @@ import pytest
 
 from partition_core.base.errors import CutError
 from partition_core.graph.file.graph_reader import read_model
+from partition_core.graph.mark_nodes import put_marks
+from partition_core.graph.named_tensors import NamedTensor, marks_by_name
 from partition_core.graph.structural_marks import structural_marks
 from partition_core.recipe.values import Cut
 
@@ -216,6 +218,17 @@ def test_the_network_ends_behind_its_last_weights(row: str, tmp_path: Path) -> N
     assert names(model, tmp_path, "tail", "input", "raw_heads") == heads
     assert names(model, tmp_path, "front", "input", "raw_heads") == ["x"]
     assert names(model, tmp_path, "tail", "output", "raw_heads") == ["y"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_marks_move_no_cut(row: str, tmp_path: Path) -> None:
+    nodes, weights, heads = ROWS[row]
+    model = read_model(written(parsed(nodes, weights), tmp_path))
+    values = [value.name for node in model.graph for value in node.outputs]
+    every = [NamedTensor("all", "output", (name,), name, "here") for name in values]
+    marked = put_marks(model, marks_by_name(model, every).tensors)
+    table = structural_marks(marked, "raw_heads", is_file=True)
+    assert [t.value.name for t in table.tensors if (t.mark, t.side) == ("front", "output")] == heads
 
 
 LAYER = """
