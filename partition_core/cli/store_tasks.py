@@ -20,12 +20,12 @@ Task = dict[str, Any]
 def task_store() -> Task:
     """List the store's results, their sizes, and which of them build folders use."""
 
-    lines = _task(
+    task = _task(
         lambda upkeep, project, forget: (
             upkeep.forget(project, forget) if forget else upkeep.show(project)
         )
     )
-    return {**lines, "params": _STORE_PARAMS}
+    return {**task, "params": _STORE_PARAMS}
 
 
 def task_verify() -> Task:
@@ -36,12 +36,12 @@ def task_verify() -> Task:
 def task_prune() -> Task:
     """Remove results that no build folder uses from the store; cheapest to rebuild first."""
 
-    lines = _task(
+    task = _task(
         lambda upkeep, project, days, down_to, dry_run: upkeep.prune(
             project, days, bytes_in(down_to) if down_to else None, dry_run
         )
     )
-    return {**lines, "params": _PRUNE_PARAMS}
+    return {**task, "params": _PRUNE_PARAMS}
 
 
 def task_origin() -> Task:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from doit import doit_cmd
@@ -14,7 +14,7 @@ from partition_core.base.wording import counted
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
 from partition_core.cli.builds import Task, check_number, file_of, selected_builds
-from partition_core.cli.command_line import commands
+from partition_core.cli.command_line import commands, paths_in_full
 from partition_core.cli.commands import COMMANDS
 
 
@@ -23,15 +23,7 @@ def task_suggest() -> Iterator[Task]:
     builds = selected_builds()
     if "suggest" in commands():
         _check_suggest_variables()
-    for build in builds:
-        yield {
-            "name": build.name,
-            "doc": f"Suggest where to cut the model of '{build.name}'.",
-            "actions": [(_advise, [build, _variables("suggest")])],
-            "task_dep": [f"export:{build.name}"],
-            "verbosity": 2,
-            "meta": {"recipe": build.name},
-        }
+    yield from _tasks("suggest", "Suggest where to cut the model of '{}'.", _advise, builds)
 
 
 def task_tensors() -> Iterator[Task]:
@@ -39,11 +31,22 @@ def task_tensors() -> Iterator[Task]:
     builds = selected_builds()
     if "tensors" in commands() and _variables("tensors").get("out"):
         check_number("tensors", builds)
+    about = "List the tensors that the model of '{}' can be cut at."
+    yield from _tasks("tensors", about, _list_tensors, builds)
+
+
+def _tasks(
+    command: str,
+    about: str,
+    action: Callable[[RecipeBuild, dict[str, str]], object],
+    builds: Iterable[RecipeBuild],
+) -> Iterator[Task]:
+    """Yield a task for each build, behind its export; `about` takes the name of the recipe."""
     for build in builds:
         yield {
             "name": build.name,
-            "doc": f"List the tensors that the model of '{build.name}' can be cut at.",
-            "actions": [(_list_tensors, [build, _variables("tensors")])],
+            "doc": about.format(build.name),
+            "actions": [(action, [build, _variables(command)])],
             "task_dep": [f"export:{build.name}"],
             "verbosity": 2,
             "meta": {"recipe": build.name},
@@ -55,7 +58,7 @@ def _list_tensors(build: RecipeBuild, variables: dict[str, str]) -> object:
         from partition_core.suggest.tensor_list import tensor_json, tensor_lines
 
         tensors = build.tensors(variables.get("match") or "*", say)
-        if "out" not in variables:
+        if not variables.get("out"):
             yield from tensor_lines(tensors)
             return
         target = Path(variables["out"])
@@ -77,7 +80,8 @@ def _check_suggest_variables() -> None:
 
 def _variables(command: str) -> dict[str, str]:
     own = {name for each in COMMANDS if each.name == command for name in each.variables}
-    return {name: text for name, text in (doit_cmd._CMDLINE_VARS or {}).items() if name in own}
+    variables = paths_in_full(doit_cmd._CMDLINE_VARS or {})
+    return {name: text for name, text in variables.items() if name in own}
 
 
 def _advise(build: RecipeBuild, variables: dict[str, str]) -> object:

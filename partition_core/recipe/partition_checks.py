@@ -85,22 +85,28 @@ def _no_marks(draft: Draft) -> Iterator[Problem]:
 
 
 def _references(draft: Draft) -> Iterator[Problem]:
-    marks = dict(reversed(list(draft.marks())))
+    marks = _structural_marks(draft) | dict(reversed(list(draft.marks())))
     complete = _all_are_named(draft)
-    structural = STRUCTURAL_MARKS if draft.tree.get("partition", "cut") is not None else ()
-    for name in structural:
-        if name in marks:
-            what = f"{quoted(name)} is the name of a mark that the policy puts by structure"
-            yield Problem(marks[name].entries["name"].place, what, "", "rename it")
     for segment in draft.segments():
         for side in REFERENCE_KEYS:
             for node in segment.select(side, EVERY):
-                mark = parse_reference(node.text or "")
-                if mark is not None and mark.mark in structural:
-                    continue
                 if node.text is not None:
                     yield from _reference_problems(node, node.text, marks, complete, draft.is_onnx)
             yield from _repetitions(segment.select(side, EVERY), _canonical)
+
+
+def _structural_marks(draft: Draft) -> dict[str, Node]:
+    """Return the marks that the key 'cut' puts, which declare no tensors."""
+    cut = draft.tree.get("partition", "cut")
+    return {} if cut is None else dict.fromkeys(STRUCTURAL_MARKS, cut)
+
+
+def _names_of_structural_marks(draft: Draft) -> Iterator[Problem]:
+    structural = _structural_marks(draft)
+    for name, mark in draft.marks():
+        if name in structural:
+            what = f"{quoted(name)} is the name of a mark that the policy puts by structure"
+            yield Problem(mark.entries["name"].place, what, "", "rename it")
 
 
 def _all_are_named(draft: Draft) -> bool:
@@ -244,6 +250,7 @@ def _canonical(text: str) -> str:
 PARTITION_CHECKS: tuple[Check, ...] = (
     _repeated_names,
     _repeated_marks,
+    _names_of_structural_marks,
     _repeated_files,
     _detector_marks,
     _no_marks,

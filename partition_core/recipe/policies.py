@@ -47,6 +47,11 @@ def completed(tree: Node) -> Completed:
         what = f"{quoted(label.text)} is the name of a shared policy, which has its own segments"
         remedy = "choose another name, or remove 'segments'"
         return Completed(tree, problems=(Problem(label.place, what, "", remedy),))
+    if "cut" in partition.entries and "segments" not in partition.entries:
+        what = "'cut' says where marks of segments are, and there are no segments"
+        remedy = "write 'segments', or leave out 'cut' and name a shared policy"
+        cut = partition.entries["cut"].place
+        return Completed(tree, problems=(Problem(cut, what, "", remedy),))
     if len(partition.entries) > 1:
         own = {name.text for name in tree.select("marks", EVERY, "name")}
         wanted = {name for name in _referenced(tree) if name not in own}
@@ -57,7 +62,11 @@ def completed(tree: Node) -> Completed:
             what = f"policy {quoted(label.text)} refers to functions of mmdet"
         remedy = suggestion(label.text, known) or "choose one, or write 'segments'"
         return Completed(tree, problems=(Problem(label.place, what, one_of(known), remedy),))
-    path = known[label.text] / f"{label.text}.yaml"
+    return _with_policy(tree, partition, known[label.text] / f"{label.text}.yaml", is_mmdet)
+
+
+def _with_policy(tree: Node, partition: Node, path: Path, is_mmdet: bool) -> Completed:
+    """Return `tree` with what the policy at `path` says in its `partition`."""
     text = read_yaml(path, _shown(path))
     problems = tuple(text.problems)
     if text.root is not None and not problems:
@@ -67,7 +76,9 @@ def completed(tree: Node) -> Completed:
     segments = _for_pictures(text.root.entries["segments"], _pictures(tree))
     chosen = {**partition.entries, **text.root.entries, "segments": segments}
     grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
-    marked = _with_known_marks(grafted, set(_referenced(grafted)))
+    marked = Completed(grafted)
+    if is_mmdet:
+        marked = _with_known_marks(grafted, set(_referenced(grafted)))
     return Completed(marked.tree, (path, *marked.files), marked.problems)
 
 

@@ -314,21 +314,21 @@ TOWERS: Weights = {
     "t1": (4, 4, 1, 1),
     "v": (4, 4, 1, 1),
 }
+TWO_SCALES_OF_TOWERS = " ".join(
+    tower.format(scale, f"p{scale}") for scale in (0, 1) for tower in (CLASS, BOX)
+)
+FLAT_TOWERS = (
+    " f0 = Flatten<axis=1>(c0) f1 = Flatten<axis=1>(b0) f2 = Flatten<axis=1>(c1) "
+    "f3 = Flatten<axis=1>(b1)" + JOIN.format("f0, f1, f2, f3")
+)
 DENSE: dict[str, tuple[str, list[str]]] = {
     "two towers for each scale": (
-        "p0 = Conv(x, p) p1 = Conv<strides=[2,2]>(p0, q) "
-        + CLASS.format(0, "p0") + " " + BOX.format(0, "p0") + " "
-        + CLASS.format(1, "p1") + " " + BOX.format(1, "p1") + " "
-        "f0 = Flatten<axis=1>(c0) f1 = Flatten<axis=1>(b0) f2 = Flatten<axis=1>(c1) "
-        "f3 = Flatten<axis=1>(b1)" + JOIN.format("f0, f1, f2, f3"),
+        f"p0 = Conv(x, p) p1 = Conv<strides=[2,2]>(p0, q) {TWO_SCALES_OF_TOWERS}{FLAT_TOWERS}",
         ["p0", "p1"],
     ),
     "a layer of the neck that only the last scale reads": (
         "p0 = Conv(x, p) n = Conv<strides=[2,2]>(p0, q) r = Relu(n) o = Add(r, n) p1 = Conv(o, v) "
-        + CLASS.format(0, "p0") + " " + BOX.format(0, "p0") + " "
-        + CLASS.format(1, "p1") + " " + BOX.format(1, "p1") + " "
-        "f0 = Flatten<axis=1>(c0) f1 = Flatten<axis=1>(b0) f2 = Flatten<axis=1>(c1) "
-        "f3 = Flatten<axis=1>(b1)" + JOIN.format("f0, f1, f2, f3"),
+        f"{TWO_SCALES_OF_TOWERS}{FLAT_TOWERS}",
         ["p0", "p1"],
     ),
     "branches that part twice, with SiLU": (

@@ -74,6 +74,36 @@ def test_one_line_cuts_off_what_has_no_weights(
     assert "up to date" in project.built("build", "recipe=x")
 
 
+def test_a_dense_detector_is_cut_where_its_heads_begin(project: Project) -> None:
+    nodes = """
+        p = Conv(image, wp) n = Conv<strides=[2,2]>(p, wn)
+        c0 = Conv(p, wc) b0 = Conv(p, wb) c1 = Conv(n, wc) b1 = Conv(n, wb)
+        fc0 = Reshape(c0, flat) fb0 = Reshape(b0, flat)
+        fc1 = Reshape(c1, flat) fb1 = Reshape(b1, flat)
+        c = Concat<axis=2>(fc0, fc1) b = Concat<axis=2>(fb0, fb1) s = Sigmoid(c) e = Exp(b)
+        y = Concat<axis=1>(s, e)
+    """
+    weights: Weights = {
+        "wp": (4, 3, 1, 1),
+        "wn": (4, 4, 2, 2),
+        "wc": (4, 4, 1, 1),
+        "wb": (4, 4, 1, 1),
+        "flat": np.array([1, 4, -1]),
+    }
+    model = parsed(nodes, weights, inputs="float[1,3,8,8] image", outputs="float[1,8,80] y")
+    project.save(model, "yolo.onnx")
+    project.recipe(ONE_LINE % "backbone_head")
+    assert "the segments in a chain equal end2end bit for bit" in project.built("build", "recipe=x")
+    folder = project.folder / "build" / "x"
+    feeds = {"image": np.random.default_rng(5).normal(size=(1, 3, 8, 8)).astype(np.float32)}
+    features = run(folder / "backbone.onnx", feeds)
+    assert list(features) == ["p", "n"]
+    made = run(folder / "head.onnx", features)
+    assert equal(made["y"], run(project.folder / "yolo.onnx", feeds)["y"])
+    convolutions = [node.op_type for node in onnx.load(folder / "head.onnx").graph.node]
+    assert convolutions.count("Conv") == 4
+
+
 def test_another_rule_is_another_build(project: Project, yolo: onnx.ModelProto) -> None:
     project.recipe(ONE_LINE % "raw_heads")
     project.built("build", "recipe=x")
