@@ -129,5 +129,13 @@ class Project(Scratch):
         return str(error.value).splitlines()
 
 
+def with_two_recipes(folder: Path) -> Project:
+    """Return a project in `folder` with the recipes `one`, of one line, and `two`."""
+    project = Project(folder / "project", folder / "store")
+    project.recipe(LINE, "one")
+    project.recipe(TWO, "two")
+    return project
+
+
 def _say_nothing(_: str) -> None:
     """Say nothing."""

@@ -9,15 +9,12 @@ import pytest
 
 from partition_core.build.run import Run
 
-from .projects import LINE, TWO, Project
+from .projects import LINE, TWO, Project, with_two_recipes
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("commands")
-    project = Project(folder / "project", folder / "store")
-    project.recipe(LINE, "one")
-    project.recipe(TWO, "two")
+    project = with_two_recipes(tmp_path_factory.mktemp("commands"))
     project.built()
     return project
 

@@ -6,16 +6,12 @@ import json
 
 import pytest
 
-from .projects import LINE, TWO, Project
+from .projects import Project, with_two_recipes
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("tensors")
-    project = Project(folder / "project", folder / "store")
-    project.recipe(LINE, "one")
-    project.recipe(TWO, "two")
-    return project
+    return with_two_recipes(tmp_path_factory.mktemp("tensors"))
 
 
 def test_a_table_has_a_line_for_each_tensor_that_fits(project: Project) -> None:
