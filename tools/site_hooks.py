@@ -26,7 +26,7 @@ _SECTIONS = (
     ("export.answers", "answer"),
     ("marks", "mark"),
     ("partition", "partition"),
-    ("partition.segments", "segment"),
+    ("partition.segments", "segment", "layers"),
     ("proof", "proof"),
     ("model, of an ONNX file", "onnx_model"),
     ("export, of an ONNX file", "onnx_export"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from partition_core.graph.file.attributes import attributes_of
 from partition_core.graph.file.graph import Graph, Node, Value
+from partition_core.graph.marks import unmarked_value
 
 
 def start_sizes(graph: Graph, starts: Sequence[Value]) -> Mapping[Node, Value]:
@@ -22,8 +23,8 @@ def start_sizes(graph: Graph, starts: Sequence[Value]) -> Mapping[Node, Value]:
     inputs = {value for value in graph.inputs if value not in starts}
     substitutes: dict[Node, Value] = {}
     for node in graph:
-        source = node.inputs[0] if node.op_type == "Shape" and not node.domain else None
-        if source is None or source not in inputs:
+        read = node.inputs[0] if node.op_type == "Shape" and not node.domain else None
+        if read is None or (source := unmarked_value(read)) not in inputs:
             continue
         axis = _only_axis(node)
         symbol = _symbol(source, axis)

@@ -10,25 +10,39 @@ from partition_core.graph.candidates import candidates_text
 from partition_core.graph.constants import Constants, constants_of
 from partition_core.graph.features import features_of
 from partition_core.graph.file.graph import Graph, Model, Node, Value
+from partition_core.graph.layers import layer_parts
 from partition_core.graph.learned import Operators, operators_of
 from partition_core.graph.marks import MarkTable, is_mark, unmarked_reads
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
+from partition_core.graph.parts import part_marks
 from partition_core.graph.tail import Tail, before, between, tail_of
 from partition_core.graph.walk import dependents, reads
 from partition_core.recipe.mark_reference import Side
-from partition_core.recipe.values import Cut
+from partition_core.recipe.values import PART, Cut, HeadCut, LayerCut
 
 _AT = "partition.type"
 _MOST_LISTED = 12
 
 
 def structural_marks(model: Model, cut: Cut, is_file: bool) -> MarkTable:
-    """Return the marks `front`, `tail` and `model` of a model, whose nodes are in order.
+    """Return the marks that `cut` puts into a model, whose nodes are in order.
+
+    Raises CutError where the structure does not decide, or is not as `cut` says. `is_file` says
+    whether a recipe can name the tensors of the model, as those of a given ONNX file.
+    """
+    if isinstance(cut, LayerCut):
+        constants = constants_of(model)
+        parts = layer_parts(model, constants, cut)
+        names = [PART.format(number) for number in range(max(parts.values()) + 1)]
+        return part_marks(model, constants, parts, names, "partition.segments")
+    return _marks_of_heads(model, cut, is_file)
+
+
+def _marks_of_heads(model: Model, cut: HeadCut, is_file: bool) -> MarkTable:
+    """Return the marks `front`, `tail` and `model` of a model.
 
     `front` has the inputs of the model that the part in front of the cut reads, and what crosses;
     `tail` what the rest reads and gives; `model` all inputs. Raises CutError, with what could be
-    cut instead, where the structure does not decide; `is_file` says whether a recipe can name its
-    tensors, as those of a given ONNX file.
     """
     constants = constants_of(model)
     operators = operators_of(model, constants)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from partition_core.recipe.values import (
@@ -11,10 +11,12 @@ from partition_core.recipe.values import (
     ONE_LINE,
     Answer,
     Checkpoint,
+    Cut,
     DependsOn,
     DynamicAxis,
     ExportOptions,
     FileInput,
+    LayerCut,
     Mark,
     MmdetModel,
     Model,
@@ -181,7 +183,19 @@ def _partition(plain: Plain) -> Partition:
         start, end = (_reference("from:input"),), (_reference("to:output"),)
         return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
     segments = tuple(_segment(segment) for segment in plain["segments"])
-    return Partition(plain["type"], segments, plain.get("cut"))
+    return Partition(plain["type"], segments, _cut(plain.get("cut")))
+
+
+def _cut(plain: Any) -> Cut | None:
+    if not isinstance(plain, Mapping):
+        return cast("Cut | None", plain)
+    every = plain.get("every", ())
+    return LayerCut(
+        every=(every,) if isinstance(every, str) else tuple(every),
+        groups=plain.get("groups", 0),
+        balance=plain.get("balance", "weights"),
+        at=tuple(plain.get("at", ())),
+    )
 
 
 def _segment(plain: Plain) -> Segment:

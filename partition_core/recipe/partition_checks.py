@@ -8,7 +8,7 @@ from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import REFERENCE_KEYS, Check, Draft
 from partition_core.recipe.mark_reference import GRAMMAR, MarkReference, parse_reference
 from partition_core.recipe.names import is_reserved_on_windows
-from partition_core.recipe.values import SHOWN_POLICIES, STRUCTURAL_MARKS
+from partition_core.recipe.values import PART, SHOWN_POLICIES, STRUCTURAL_MARKS
 from partition_core.recipe.yaml_tree import EVERY, Node
 
 # The names in policies/marks/mmdet.yaml; a test compares the two.
@@ -40,6 +40,8 @@ _LISTS_OF_DISTINCT_NAMES = (
     ("marks", EVERY, "inputs"),
     ("marks", EVERY, "outputs"),
     ("marks", EVERY, "tensors"),
+    ("partition", "cut", "at"),
+    ("partition", "cut", "every"),
     ("partition", "from"),
     ("partition", "to"),
     ("partition", "segments", EVERY, "input_names"),
@@ -98,14 +100,17 @@ def _references(draft: Draft) -> Iterator[Problem]:
 def _structural_marks(draft: Draft) -> dict[str, Node]:
     """Return the marks that the key 'cut' puts, which declare no tensors."""
     cut = draft.tree.get("partition", "cut")
-    return {} if cut is None else dict.fromkeys(STRUCTURAL_MARKS, cut)
+    if cut is None:
+        return {}
+    parts = [PART.format(number) for number, _ in enumerate(draft.segments())]
+    return dict.fromkeys(STRUCTURAL_MARKS if cut.text else ["model", *parts], cut)
 
 
 def _names_of_structural_marks(draft: Draft) -> Iterator[Problem]:
     structural = _structural_marks(draft)
     for name, mark in draft.marks():
         if name in structural:
-            what = f"{quoted(name)} is the name of a mark that the policy puts by structure"
+            what = f"{quoted(name)} is the name of a mark that the partition puts by structure"
             yield Problem(mark.entries["name"].place, what, "", "rename it")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import REFERENCE_KEYS
+from partition_core.recipe.layers import layer_problems, with_layers
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.names import recipe_names
 from partition_core.recipe.schema import POLICY_SCHEMA, schema_problems
@@ -34,7 +35,14 @@ def completed(tree: Node) -> Completed:
 
     The recipe's own segments may refer to known marks as well; a mark of its own takes
     precedence over a known one of the same name. A policy's marks come before the recipe's.
+    Groups of layers are segments then.
     """
+    problems = tuple(layer_problems(tree))
+    done = _completed(with_layers(tree))
+    return replace(done, problems=(*problems, *done.problems))
+
+
+def _completed(tree: Node) -> Completed:
     partition, label = tree.get("partition"), tree.get("partition", "type")
     if partition is None or label is None or not label.text:
         return Completed(tree)

@@ -19,12 +19,17 @@ MasksForm = Literal["probabilities", "pasted"]
 Precision = Literal["float32", "float16"]
 """The dtype that a model computes in where it has the choice."""
 
-Cut = Literal["features", "joined_heads", "raw_heads"]
+HeadCut = Literal["features", "joined_heads", "raw_heads"]
 """Where the structure of a model puts the marks of `STRUCTURAL_MARKS`: at the maps that the heads
 of a detector share; behind the last operators with weights, where the model joins what they give;
 or before that."""
 
 STRUCTURAL_MARKS = ("front", "tail", "model")
+PART = "part_{}"
+"""The names of the marks of parts, by their number."""
+
+Balance = Literal["weights", "flops"]
+"""What groups of layers have in about equal parts: bytes of weights, or operations."""
 
 Element = bool | int | float
 """One element of an input."""
@@ -318,6 +323,20 @@ SHOWN_POLICIES = "partition_core/policies"
 
 ANY_DETECTOR = "backbone_head"
 """The shared policy that fits every detector with a backbone of its own."""
+
+
+@dataclass(frozen=True)
+class LayerCut:
+    """Parts of a stack of modules, in their order: before each of the modules `at`, or `groups` of
+    them that are about equal by `balance`, of the modules whose path a pattern of `every` fits."""
+
+    every: tuple[str, ...] = ()
+    groups: int = 0
+    balance: Balance = "weights"
+    at: tuple[str, ...] = ()
+
+
+Cut = HeadCut | LayerCut
 
 
 @dataclass(frozen=True)

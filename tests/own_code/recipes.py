@@ -10,6 +10,7 @@ from partition_core.recipe.values import (
     DynamicAxis,
     ExportOptions,
     FileInput,
+    LayerCut,
     Mark,
     MmdetModel,
     Model,
@@ -46,7 +47,11 @@ def recipe(model: Model, weights: WeightsPlacement) -> Recipe:
             answers=(Answer("tiny.py:3", True, "as it is"),),
         ),
         () if isinstance(model, OnnxModel) else marks,
-        Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,)),)),
+        Partition(
+            "two",
+            (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,)),),
+            LayerCut(("layers.*",), 2, "weights", ("layers.1",)) if weights == "shared" else None,
+        ),
         Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",), ("a.npz",)),
     )
 

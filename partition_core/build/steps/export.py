@@ -88,7 +88,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     if recipe.model.is_traced:
         yield "recipe marks", canonical_json(recipe.marks)
     if recipe.partition.cut:
-        yield "recipe cut", recipe.partition.cut
+        yield "recipe cut", canonical_json(recipe.partition.cut)
     yield from proof_files(job)
     yield from pinned_entry(job)
     yield from declared_inputs(job, recipe.model.depends_on)

@@ -40,12 +40,16 @@ def attributes_of(node: Node) -> dict[str, Attribute]:
 
 def module_of(node: Node) -> str:
     """Return the dotted path of the module that a node comes from, empty if it does not say."""
-    for key, value in fields(node.message):
-        if key >> 3 == _METADATA:
-            name, path = entry_of(content_of(piece(value)))
-            if name == MODULE:
-                return path
-    return ""
+    return metadata_of(node).get(MODULE, "")
+
+
+def metadata_of(node: Node) -> dict[str, str]:
+    """Return the metadata of `node`."""
+    return dict(
+        entry_of(content_of(piece(value)))
+        for key, value in fields(node.message)
+        if key >> 3 == _METADATA
+    )
 
 
 def tensors_of(node: Node) -> list[Tensor]:
