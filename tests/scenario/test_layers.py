@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from partition_core import Pipeline
 from tests.projects import Scratch
 
-DECODER = '''
+DECODER = """
 import torch
 from torch import nn
 from torch.nn import functional
@@ -64,7 +65,7 @@ class Decoder(nn.Module):
 
 def build():
     return Decoder()
-'''
+"""
 
 CACHES = [f"{kind}{number}" for number in range(4) for kind in "kv"]
 RECIPE = "\n".join(
@@ -160,6 +161,4 @@ def _greedy(run: Any, count: int) -> list[int]:
 
 
 def _decoder(folder: Path) -> Any:
-    names: dict[str, Any] = {}
-    exec((folder / "decoder.py").read_text(), names)
-    return names["build"]().eval()
+    return runpy.run_path(str(folder / "decoder.py"))["build"]().eval()
