@@ -27,6 +27,7 @@ _SECTIONS = (
     ("marks", "mark"),
     ("partition", "partition"),
     ("partition.segments", "segment", "layers"),
+    ("partition.operators", "operators"),
     ("proof", "proof"),
     ("model, of an ONNX file", "onnx_model"),
     ("export, of an ONNX file", "onnx_export"),

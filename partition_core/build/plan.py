@@ -17,10 +17,12 @@ from partition_core.build.exports import Exports
 from partition_core.build.project import Project
 from partition_core.build.result_checks import is_valid
 from partition_core.build.step import Entries, Step, StepJob, job_of, models_in
-from partition_core.build.steps import EXPORT, StepName, all_steps, module_of
+from partition_core.build.steps import ALL_SEGMENTS, EXPORT, StepName, all_steps, module_of
+from partition_core.build.steps.export import PARTS
 from partition_core.graph.stored_models import StoredModel, weights_file
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.values import Segment
+from partition_core.recipe.parts import with_parts
+from partition_core.recipe.values import OperatorCut, Segment
 from partition_core.store.entry import Result
 from partition_core.store.lists import Names
 
@@ -35,7 +37,8 @@ class Plan:
     """
 
     project: Project
-    file: RecipeFile
+    written: RecipeFile
+    """The recipe as written; how many segments it has may depend on the exported model."""
     _steps: dict[str, Step] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
     is_all_published: bool = False
@@ -43,12 +46,28 @@ class Plan:
     @functools.cached_property
     def exports(self) -> Exports:
         """What is known of the recipe's export; raises PartitionError for a wrong input."""
-        return Exports(job_of(self.project, self.file))
+        return Exports(job_of(self.project, self.written))
+
+    @property
+    def file(self) -> RecipeFile:
+        """The recipe, with segments for the parts of its exported model if they are known."""
+        recipe, exported = self.written.recipe, self._results.get(EXPORT)
+        if not isinstance(recipe.partition.cut, OperatorCut) or exported is None:
+            return self.written
+        partition = with_parts(recipe.partition, exported.notes[PARTS])
+        return dataclasses.replace(
+            self.written, recipe=dataclasses.replace(recipe, partition=partition)
+        )
+
+    @property
+    def has_all_segments(self) -> bool:
+        """Whether all segments are known."""
+        return bool(self.segments)
 
     @property
     def recipe(self) -> str:
         """The recipe's name."""
-        return self.file.recipe.name
+        return self.written.recipe.name
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -60,10 +79,13 @@ class Plan:
         """The names of the files in the build folder, in the order in which they appear."""
         return tuple(step.artifact for step in self.names.values())
 
-    @functools.cached_property
+    @property
     def names(self) -> Mapping[str, StepName]:
-        """The steps by name, in the order of the work."""
-        steps = all_steps([segment.save_file for segment in self.segments])
+        """The steps by name, in the order of the work.
+
+        As long as segments are not known, a step for all of them stands for their steps.
+        """
+        steps = all_steps([segment.save_file for segment in self.segments] or [ALL_SEGMENTS])
         left_out = set() if self.project.settings.report else {REPORT}
         return {str(step): step for step in steps if step.artifact not in left_out}
 
@@ -123,7 +145,7 @@ class Plan:
 
         Except what an export depended on: that is looked up again at the next build.
         """
-        plan = Plan(self.project, self.file)
+        plan = Plan(self.project, self.written)
         if EXPORT in self._results and plan.exports.known == self.exports.known:
             plan.remember(self._steps[EXPORT], self._results[EXPORT])
         return plan
@@ -174,6 +196,10 @@ class Plan:
         """Return the step called `name`, which must be one of `names`."""
         if name == EXPORT:
             return self.export()
+        if isinstance(self.written.recipe.partition.cut, OperatorCut):
+            self.result(self.export())  # it may be known by now which steps there are
+        if name not in self.names or self.names[name].subject == ALL_SEGMENTS:
+            return None
         if name not in self._steps:
             earlier, needed = self._before(name), self.names[name].row.needs
             if any(self.step(other) is None for other in earlier) or any(
@@ -216,7 +242,9 @@ class Plan:
 
         A step is looked up in its turn, so results found in between count.
         """
-        for name in self.names:
+        done: set[str] = set()
+        while name := next((name for name in self.names if name not in done), None):
+            done.add(name)
             yield name, self.step(name)
 
     def files_of(self, artifact: str) -> set[str]:
@@ -229,7 +257,7 @@ class Plan:
         model = self.finished_models().get(artifact)
         if model is None:
             return set(files)
-        weights = weights_file(self.file.recipe.export.weights, artifact)
+        weights = weights_file(self.written.recipe.export.weights, artifact)
         return {artifact} if model.weights is None else {artifact, weights}
 
     def models(self) -> Mapping[str, StoredModel] | None:
@@ -242,4 +270,4 @@ class Plan:
         models = self.job().model_names
         steps = [name for name, step in self.names.items() if step.artifact in models]
         results = {name: result for name in steps if (result := self.result_of(name)) is not None}
-        return models_in(results, self.file.recipe.export.weights)
+        return models_in(results, self.written.recipe.export.weights)

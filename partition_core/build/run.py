@@ -23,7 +23,7 @@ from partition_core.base.errors import (
 )
 from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
-from partition_core.build.steps import EXPORT, StepName, all_steps
+from partition_core.build.steps import ALL_SEGMENTS, CUT, EXPORT, StepName, all_steps
 from partition_core.build.up_to_date import RecipeOverview, UpToDateCache
 from partition_core.recipe.names import overlooked, recipe_names
 
@@ -103,24 +103,33 @@ class RecipeBuild:
         self._cached = cached
         self._files: dict[str, str] = {}
 
-    @functools.cached_property
+    @property
     def overview(self) -> RecipeOverview:
-        """What doit needs of the recipe."""
+        """What doit needs of the recipe, as far as it is known."""
         if self._cached is not None:
             return self._cached
         partition = self.plan.file.recipe.partition
+        count = counted(len(partition.segments), "segment")
         return RecipeOverview(
             self.name,
-            f"{partition.type}: {counted(len(partition.segments), 'segment')}.",
-            tuple(segment.save_file for segment in partition.segments),
+            f"{partition.type}: {count if partition.segments else 'segments by operators'}.",
+            tuple(segment.save_file for segment in partition.segments) or (ALL_SEGMENTS,),
             self.plan.artifacts,
         )
 
-    @functools.cached_property
+    @property
     def steps(self) -> tuple[StepName, ...]:
         """The steps of the recipe, in the order of the work."""
         steps = all_steps(self.overview.segments)
         return tuple(step for step in steps if step.artifact in self.overview.artifacts)
+
+    def meant(self, step: str) -> list[str]:
+        """Return the names of the plan's steps that a task's step stands for, once known."""
+        kind, _, subject = step.partition(" ")
+        if subject != ALL_SEGMENTS:
+            return [step]
+        self.plan.result_of(EXPORT)
+        return [name for name, each in self.plan.names.items() if each.row.kind == kind]
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -163,13 +172,20 @@ class RecipeBuild:
         """Return whether the step of the plan called `step` is done."""
         from partition_core.build.publish import is_all_published
 
-        return is_all_published(self.plan) or self.plan.is_done(self.plan.step(step))
+        return is_all_published(self.plan) or all(
+            self.plan.is_done(self.plan.step(each)) for each in self.meant(step)
+        )
 
     def is_published(self, artifact: str) -> bool:
         """Return whether the build folder has the artifact that the recipe gives now."""
         from partition_core.build.publish import is_published
 
-        return is_published(self.plan, artifact)
+        return all(is_published(self.plan, each) for each in self._artifacts_meant(artifact))
+
+    def _artifacts_meant(self, artifact: str) -> list[str]:
+        if artifact != ALL_SEGMENTS:
+            return [artifact]
+        return [self.plan.names[step].artifact for step in self.meant(f"{CUT} {ALL_SEGMENTS}")]
 
     def carry_out(self, step: str, say: Say) -> bool:
         """Carry out the step called `step`, and return whether that was necessary.
@@ -178,7 +194,8 @@ class RecipeBuild:
         """
         from partition_core.build.carry_out import carry_out
 
-        return carry_out(self.plan, step, say)
+        done = [carry_out(self.plan, each, say) for each in self.meant(step)]
+        return any(done)
 
     def publish(self, artifact: str, say: Say) -> bool:
         """Put one artifact into the build folder and return True; raises PartitionError.
@@ -190,7 +207,9 @@ class RecipeBuild:
         if self.is_up_to_date:
             for step in self.plan.names:
                 self.carry_out(step, say)
-        return publish(self.plan, artifact)
+        for each in self._artifacts_meant(artifact):
+            publish(self.plan, each)
+        return True
 
     def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
         """Yield lines about where to cut the model; `wishes` are the user's options by name.
@@ -202,6 +221,8 @@ class RecipeBuild:
         from partition_core.suggest.wishes import SuggestOptions
 
         options = SuggestOptions.of(wishes)
+        if options.operators:
+            return self._division(options.operators, say)
         job = self._job_with_export(say)
         with (
             models_on_disk(job, [END2END]) as (models, scratch),
@@ -216,17 +237,33 @@ class RecipeBuild:
             )
         return advice(measured, job.file, options, job.project.build_folder(self.name), say)
 
+    def _division(self, operators: str, say: Say) -> Iterator[str]:
+        from partition_core.graph.file.graph_reader import read_model
+        from partition_core.recipe.operators import read_operators
+        from partition_core.suggest.by_operators import division_lines
+
+        cut = read_operators(operators, self.run.root, f"operators={operators}")
+        with self._exported(say) as path:
+            return iter(list(division_lines(self.name, read_model(path), cut, operators)))
+
     def tensors(self, pattern: str, say: Say) -> list[CutTensor]:
         """Return the tensors that the model can be cut at, those that fit `pattern`.
 
         Raises PartitionError.
         """
-        from partition_core.build.step import models_on_disk
         from partition_core.graph.file.graph_reader import read_model
         from partition_core.suggest.tensor_list import cut_tensors
 
+        with self._exported(say) as path:
+            return cut_tensors(read_model(path), pattern)
+
+    @contextlib.contextmanager
+    def _exported(self, say: Say) -> Iterator[Path]:
+        """Yield the path of the exported model."""
+        from partition_core.build.step import models_on_disk
+
         with models_on_disk(self._job_with_export(say), [END2END]) as (models, _):
-            return cut_tensors(read_model(models[END2END]), pattern)
+            yield models[END2END]
 
     def _job_with_export(self, say: Say) -> StepJob:
         if self.is_up_to_date:

@@ -53,7 +53,6 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     Returns lines about what was transferred. Raises BuildError if the shared store lacks
     something; the build folder is then unchanged.
     """
-    chosen = _chosen(plan, names)
     shared, place = _shared(plan)
     lines = []
 
@@ -67,8 +66,10 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
         raise _not_there(plan, place, f"result of '{step.name}'")
 
     with _remote_errors_as_build_errors(place):
-        if plan.exports.is_followed and plan.result_of(EXPORT) is None:
-            plan.exports.add_remote_lists(shared.lists_at(plan.exports.key))
+        if plan.result_of(EXPORT) is None:
+            _know_dependencies(plan, shared)
+            entry(plan.export())  # how many segments there are may depend on it
+        chosen = _chosen(plan, names)
         for step, result, files in _parcels(plan, chosen, entry):
             moved = [name for name in files if _downloaded(plan, shared, place, result, name)]
             if plan.project.store.is_complete(result):
@@ -81,6 +82,11 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
     for artifact in chosen:
         publish(plan, artifact)
     return [*lines, f"{plan.recipe}: {', '.join(chosen)} in {BUILD}/{plan.recipe}"]
+
+
+def _know_dependencies(plan: Plan, shared: SharedStore) -> None:
+    if plan.exports.is_followed:
+        plan.exports.add_remote_lists(shared.lists_at(plan.exports.key))
 
 
 def _store_entry(plan: Plan, step: Step, result: Result) -> None:

@@ -31,7 +31,7 @@ COMMANDS = (
     Command(
         "suggest",
         "suggest_tasks",
-        ("parts", "max_bytes", "max_memory", "unsupported", "cut", "measure"),
+        ("parts", "max_bytes", "max_memory", "unsupported", "operators", "cut", "measure"),
     ),
     Command("tensors", "suggest_tasks", ("match", "out")),
     Command("calibrate", "run_tasks", ("images", "from", "out")),

@@ -9,7 +9,7 @@ from doit.reporter import ConsoleReporter
 
 from partition_core.base.folders import BUILD
 from partition_core.base.wording import columns, counted, size_text
-from partition_core.build.steps import PROVE
+from partition_core.build.steps import ALL_SEGMENTS, CUT, PROVE
 from partition_core.cli.actions import DID_WORK, SECONDS
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
     def _report(self, build: RecipeBuild) -> None:
         tasks = self._tasks[build.name]
         targets = {target for task in tasks for target in task.targets}
+        self._name_segments(build, targets)
         if targets & self._published and self.outstream.isatty():
             self._report_table(build, targets)
         elif targets & self._published:
@@ -95,6 +96,17 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         elif not any(task.name in self._worked for task in tasks):
             steps = ", ".join(task.name for task in tasks)
             self.write(f"{build.name}: up to date ({steps})\n")
+
+    def _name_segments(self, build: RecipeBuild, targets: set[str]) -> None:
+        """Put each segment in place of what stood for all, now that they are known."""
+        folder = f"{BUILD}/{build.name}"
+        for every in (targets, self._published):
+            if f"{folder}/{ALL_SEGMENTS}" in every:
+                every.remove(f"{folder}/{ALL_SEGMENTS}")
+                every.update(f"{folder}/{name}" for name in build.overview.segments)
+        cut = f"{CUT}:{build.name}:"
+        if f"{cut}{ALL_SEGMENTS}" in self._worked:
+            self._worked.update(f"{cut}{name}" for name in build.overview.segments)
 
     def _report_table(self, build: RecipeBuild, targets: set[str]) -> None:
         models = build.plan.models() or {}

@@ -13,8 +13,7 @@ from partition_core.graph.costs import flops_of, types_of, weights_of
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import is_mark
 from partition_core.graph.module_paths import module_path, pattern_of, stacks
-from partition_core.graph.parts import Parts, backward, filled
-from partition_core.graph.walk import reads
+from partition_core.graph.parts import Parts, backward, constant_reads, filled
 from partition_core.recipe.values import Balance, LayerCut
 
 _AT = "partition.segments"
@@ -107,19 +106,8 @@ def _costs(
         return _operations(model, parts, len(stack))
     read: list[set[Value]] = [set() for _ in stack]
     for node, part in parts.items():
-        read[part].update(_constant_reads(node, constants))
+        read[part].update(constant_reads(node, constants))
     return [weights_of(values).size for values in read]
-
-
-def _constant_reads(node: Node, constants: Constants) -> set[Value]:
-    """Return the initializers that a node reads, also through operators on constants."""
-    pending, found = [node], set[Value]()
-    while pending:
-        for value in reads(pending.pop()):
-            if value in constants and value not in found:
-                found.add(value)
-                pending += [value.producer] if value.producer is not None else []
-    return found
 
 
 def _operations(model: Model, parts: Parts, count: int) -> list[int]:

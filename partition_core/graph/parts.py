@@ -58,6 +58,17 @@ def _sizes_where_made(parts: Parts, constants: Constants) -> dict[Node, int]:
     }
 
 
+def constant_reads(node: Node, constants: Constants) -> set[Value]:
+    """Return the initializers that a node reads, also through operators on constants."""
+    pending, values = [node], set[Value]()
+    while pending:
+        for value in reads(pending.pop()):
+            if value in constants and value not in values:
+                values.add(value)
+                pending += [value.producer] if value.producer is not None else []
+    return values
+
+
 def is_size(node: Node) -> bool:
     """Return whether a node reads only the size of its input."""
     return node.op_type in _SIZES and not node.domain

@@ -15,10 +15,11 @@ from partition_core.graph.learned import Operators, operators_of
 from partition_core.graph.marks import MarkTable, is_mark, unmarked_reads
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name
 from partition_core.graph.parts import part_marks
+from partition_core.graph.supported import divided
 from partition_core.graph.tail import Tail, before, between, tail_of
 from partition_core.graph.walk import dependents, reads
 from partition_core.recipe.mark_reference import Side
-from partition_core.recipe.values import PART, Cut, HeadCut, LayerCut
+from partition_core.recipe.values import PART, Cut, HeadCut, LayerCut, OperatorCut
 
 _AT = "partition.type"
 _MOST_LISTED = 12
@@ -35,6 +36,11 @@ def structural_marks(model: Model, cut: Cut, is_file: bool) -> MarkTable:
         parts = layer_parts(model, constants, cut)
         names = [PART.format(number) for number in range(max(parts.values()) + 1)]
         return part_marks(model, constants, parts, names, "partition.segments")
+    if isinstance(cut, OperatorCut):
+        division = divided(model, cut)
+        return part_marks(
+            model, constants_of(model), division.parts, division.names, "partition.operators"
+        )
     return _marks_of_heads(model, cut, is_file)
 
 

@@ -21,6 +21,8 @@ from partition_core.recipe.values import (
     MmdetModel,
     Model,
     OnnxModel,
+    OperatorCut,
+    OperatorLimits,
     OwnWeights,
     Partition,
     Proof,
@@ -78,7 +80,7 @@ def _onnx(plain: Plain) -> Model:
     # Its marks and inputs describe the file too.
     model, partition = plain["model"], plain["partition"]
     marks = [_tensor_mark(mark) for mark in plain.get("marks", ())]
-    if "segments" not in partition:
+    if "from" in partition:
         marks = [
             TensorMark("from", inputs=_tensor_names(partition["from"])),
             TensorMark("to", outputs=_tensor_names(partition["to"])),
@@ -179,22 +181,41 @@ def _tensor_names(plain: Iterable[Any]) -> tuple[TensorName, ...]:
 
 
 def _partition(plain: Plain) -> Partition:
-    if "segments" not in plain:
+    if "from" in plain:
         start, end = (_reference("from:input"),), (_reference("to:output"),)
         return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
-    segments = tuple(_segment(segment) for segment in plain["segments"])
+    segments = tuple(_segment(segment) for segment in plain.get("segments", ()))
     return Partition(plain["type"], segments, _cut(plain.get("cut")))
 
 
 def _cut(plain: Any) -> Cut | None:
     if not isinstance(plain, Mapping):
         return cast("Cut | None", plain)
+    if "operators" in plain:
+        return operator_cut(plain)
     every = plain.get("every", ())
     return LayerCut(
         every=(every,) if isinstance(every, str) else tuple(every),
         groups=plain.get("groups", 0),
         balance=plain.get("balance", "weights"),
         at=tuple(plain.get("at", ())),
+    )
+
+
+def operator_cut(plain: Plain) -> OperatorCut:
+    """Return the cut by a list of operators that checked data describes."""
+    listed, limits = plain["operators"], plain.get("limits", {})
+    own = listed if isinstance(listed, Mapping) else {name: {} for name in listed}
+    return OperatorCut(tuple((name, _limits({**limits, **own[name]})) for name in sorted(own)))
+
+
+def _limits(plain: Plain) -> OperatorLimits:
+    return OperatorLimits(
+        dtypes=tuple(plain.get("dtypes", ())),
+        ranks=tuple(plain.get("ranks", ())),
+        constant=tuple(plain.get("constant", ())),
+        attributes=_json_values(plain.get("attributes", {})),
+        opset=tuple(plain.get("opset", ())),
     )
 
 

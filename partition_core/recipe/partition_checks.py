@@ -8,6 +8,7 @@ from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import REFERENCE_KEYS, Check, Draft
 from partition_core.recipe.mark_reference import GRAMMAR, MarkReference, parse_reference
 from partition_core.recipe.names import is_reserved_on_windows
+from partition_core.recipe.parts import PART_OF_OPERATORS
 from partition_core.recipe.values import PART, SHOWN_POLICIES, STRUCTURAL_MARKS
 from partition_core.recipe.yaml_tree import EVERY, Node
 
@@ -108,8 +109,9 @@ def _structural_marks(draft: Draft) -> dict[str, Node]:
 
 def _names_of_structural_marks(draft: Draft) -> Iterator[Problem]:
     structural = _structural_marks(draft)
+    by_operators = draft.tree.get("partition", "operators") is not None
     for name, mark in draft.marks():
-        if name in structural:
+        if name in structural or (by_operators and PART_OF_OPERATORS.fullmatch(name)):
             what = f"{quoted(name)} is the name of a mark that the partition puts by structure"
             yield Problem(mark.entries["name"].place, what, "", "rename it")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
+from partition_core.recipe.completed import Completed
 from partition_core.recipe.draft import REFERENCE_KEYS
-from partition_core.recipe.layers import layer_problems, with_layers
 from partition_core.recipe.mark_reference import parse_reference
 from partition_core.recipe.names import recipe_names
+from partition_core.recipe.operators import with_operators
+from partition_core.recipe.parts import OF_OPERATORS, layer_problems, with_layers
 from partition_core.recipe.schema import POLICY_SCHEMA, schema_problems
 from partition_core.recipe.values import SHOWN_POLICIES
 from partition_core.recipe.yaml_text import read_yaml
@@ -21,23 +23,19 @@ STRUCTURAL = POLICIES / "structural"
 KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
 
 
-@dataclass(frozen=True)
-class Completed:
-    """A recipe's tree with its policy and known marks, the package's files in it, and problems."""
-
-    tree: Node
-    files: tuple[Path, ...] = ()
-    problems: tuple[Problem, ...] = ()
-
-
-def completed(tree: Node) -> Completed:
+def completed(tree: Node, root: Path) -> Completed:
     """Return the recipe with the segments of the policy that it names, and their known marks.
+
+    `root` is the folder that paths in it start from.
 
     The recipe's own segments may refer to known marks as well; a mark of its own takes
     precedence over a known one of the same name. A policy's marks come before the recipe's.
-    Groups of layers are segments then.
+    Groups of layers are segments then, and a list of operators is in it.
     """
     problems = tuple(layer_problems(tree))
+    if (partition := tree.get("partition")) is not None and "operators" in partition.entries:
+        listed = with_operators(tree, partition, root)
+        return Completed(listed.tree, listed.files, (*problems, *listed.problems))
     done = _completed(with_layers(tree))
     return replace(done, problems=(*problems, *done.problems))
 
@@ -60,6 +58,10 @@ def _completed(tree: Node) -> Completed:
         remedy = "write 'segments', or leave out 'cut' and name a shared policy"
         cut = partition.entries["cut"].place
         return Completed(tree, problems=(Problem(cut, what, "", remedy),))
+    if label.text == OF_OPERATORS and len(partition.entries) == 1:
+        what = f"{quoted(label.text)} needs the key 'operators' beside it"
+        expected = "expected the operators that the runtime has, such as {file: npu.yaml}"
+        return Completed(tree, problems=(Problem(label.place, what, expected),))
     if len(partition.entries) > 1:
         own = {name.text for name in tree.select("marks", EVERY, "name")}
         wanted = {name for name in _referenced(tree) if name not in own}

@@ -42,7 +42,7 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
     source = sourced(chain.tree)
     if source.tree is None:
         raise RecipeError(*chain.problems, *source.problems)
-    with_policy = completed(source.tree)
+    with_policy = completed(source.tree, root)
     tree = with_policy.tree
     draft = Draft(tree, root)
     problems = [*chain.problems, *source.problems, *with_policy.problems]

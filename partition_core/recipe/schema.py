@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SCHEMAS = Path(__file__).parent.parent / "schema"
 RECIPE_SCHEMA = "recipe.schema.json"
 POLICY_SCHEMA = "policy.schema.json"
+OPERATOR_SCHEMA = "operators.schema.json"
 
 Schema = Mapping[str, Any]
 _NUMBER = re.compile(r"[-+]?[0-9]+([.][0-9]+)?")
@@ -53,7 +54,7 @@ def _validator(schema: str) -> Validator:
     strict: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
         jsonschema.Draft202012Validator, {"pattern": _matches_whole}, type_checker=types
     )
-    names = (RECIPE_SCHEMA, POLICY_SCHEMA)
+    names = (RECIPE_SCHEMA, POLICY_SCHEMA, OPERATOR_SCHEMA)
     resources = [
         (str(_schema(name)["$id"]), DRAFT202012.create_resource(_schema(name))) for name in names
     ]

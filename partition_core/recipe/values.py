@@ -336,7 +336,33 @@ class LayerCut:
     at: tuple[str, ...] = ()
 
 
-Cut = HeadCut | LayerCut
+@dataclass(frozen=True)
+class OperatorLimits:
+    """What a runtime asks of an operator; an empty field is no limit.
+
+    `dtypes` are those of its first input, `ranks` those of that and of what it gives. Its inputs
+    with the numbers `constant` are constants. `attributes` are the values that it takes, each list
+    as canonical JSON text, and `opset` the least and the most.
+    """
+
+    dtypes: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = ()
+    constant: tuple[int, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    opset: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class OperatorCut:
+    """Parts that a runtime supports, and those between them.
+
+    `operators` are those that it has, sorted, as `Conv` or `com.microsoft.Gelu`.
+    """
+
+    operators: tuple[tuple[str, OperatorLimits], ...]
+
+
+Cut = HeadCut | LayerCut | OperatorCut
 
 
 @dataclass(frozen=True)

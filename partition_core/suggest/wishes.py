@@ -23,6 +23,8 @@ class SuggestOptions:
     unsupported: frozenset[str] = frozenset()
     cut: int | None = None
     measures: bool = False
+    operators: str = ""
+    """The list of operators to divide by, instead of a search."""
     limits: str = ""
     """The limits as written, for the line above the table."""
 
@@ -38,6 +40,7 @@ class SuggestOptions:
             else None,
             unsupported=frozenset(name.strip() for name in operators if name.strip()),
             cut=_number(values, "cut", _MOST_CUTS) if "cut" in values else None,
+            operators=values.get("operators", ""),
             measures=_is_yes(values.get("measure", "no")),
             limits=", ".join(f"{name}={values[name]}" for name in _LIMITS if values.get(name)),
         )

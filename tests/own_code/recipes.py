@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
     Answer,
@@ -15,6 +17,8 @@ from partition_core.recipe.values import (
     MmdetModel,
     Model,
     OnnxModel,
+    OperatorCut,
+    OperatorLimits,
     OwnWeights,
     Partition,
     Proof,
@@ -79,4 +83,14 @@ RECIPES = {
         "inline",
     ),
 }
+RECIPES["operators"] = replace(
+    RECIPES["onnx"],
+    partition=Partition(
+        "supported",
+        (),
+        OperatorCut(
+            (("Conv", OperatorLimits(("float32",), (4,), (1,), (("group", "[1]"),), (11, 19))),)
+        ),
+    ),
+)
 """A recipe for each class of a model and of weights, and for each form of these."""

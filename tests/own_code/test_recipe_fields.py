@@ -45,8 +45,12 @@ The results of the export and of the cuts are the same bytes here, whatever thei
 that changes does so for the field alone.
 """
 
-NOT_WRITTEN = {("onnx", "marks"), ("onnx", "proof.images")}
-"""Fields that no recipe of that source can give: the model has marks and inputs of its own."""
+NOT_WRITTEN = {
+    *((name, field) for name in ("onnx", "operators") for field in ("marks", "proof.images")),
+    *(("operators", f"partition.{field}") for field in ("segments", "cut")),
+}
+"""Fields that no such recipe can give: the model has marks and inputs of its own, and the operators
+say which segments there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +171,8 @@ def result(step: Step, notes: dict[str, object]) -> Result:
     """Return what a step gives: notes, and files whose bytes only tell which model they are."""
     kinds = {END2END: "whole", RECORDING: "recording"}
     files = {name: StoredFile(digest_of(kinds.get(name, "").encode()), 1) for name in step.files}
-    return Result(files, {"detects": False, **notes}, Origin("tiny", step.name, 0.0))
+    known = {"detects": False, "parts": ["supported"]}
+    return Result(files, {**known, **notes}, Origin("tiny", step.name, 0.0))
 
 
 @pytest.mark.parametrize(("name", "change"), CASES)

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from partition_core.build.step import StepModule
 
 EXPORT = "export"
+CUT = "cut"
 PROVE = "prove"
 """The kinds of steps with special rules."""
+ALL_SEGMENTS = "segments"
+"""The subject of a step for all segments, while their number is not known."""
 
 
 class Row(NamedTuple):
@@ -48,7 +51,7 @@ STEPS = (
         "Export the model of '{recipe}' to ONNX.",
     ),
     Row(
-        "cut",
+        CUT,
         (EXPORT,),
         "",
         "Cut the segments of `recipe=…`, or all, out of the exported model (into the store).",
@@ -56,14 +59,14 @@ STEPS = (
     ),
     Row(
         PROVE,
-        (EXPORT, "cut"),
+        (EXPORT, CUT),
         MANIFEST,
         "Prove for `recipe=…`, or all, that segments equal the whole, and that PyTorch.",
         "Prove the segments of '{recipe}'.",
     ),
     Row(
         "report",
-        (EXPORT, "cut"),
+        (EXPORT, CUT),
         REPORT,
         "Measure the models of recipes and write their reports.",
         "Write the report of '{recipe}'.",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import BuildError, ExportError
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
+from partition_core.base.wording import first_of
 from partition_core.build.dependencies.local_modules import local_modules
 from partition_core.build.fingerprint_entries import (
     common_entries,
@@ -33,9 +35,12 @@ from partition_core.build.step import Entries, Notes, Outcome, StepJob
 from partition_core.chain.picture import PictureInput
 from partition_core.graph.stored_models import weights_file
 from partition_core.recipe.places import in_recipe
-from partition_core.recipe.values import canonical_json
+from partition_core.recipe.values import OperatorCut, canonical_json
 from partition_core.sources.source import Exported, Pinned, form_of, source_module, source_of
 from partition_core.store.lists import LISTED_AT
+
+if TYPE_CHECKING:
+    from partition_core.graph.file.graph import Model
 
 
 def _is_decision(value: Any) -> bool:
@@ -55,7 +60,15 @@ def _is_picture(value: Any) -> bool:
     return True
 
 
+_MOST_LISTED = 8
+PARTS = "parts"
+"""The note with the names of the parts that a list of operators divides the model into."""
+UNSUPPORTED = "unsupported"
+"""The note with a line for each node that the list does not support."""
+
 NOTES = {
+    PARTS: optional(list_of(is_text)),
+    UNSUPPORTED: optional(list_of(is_text)),
     "detects": is_boolean,
     "inputs": optional(list_of(is_text)),
     "model_sha256": optional(is_text),
@@ -119,14 +132,16 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
 
     def write(folder: Path) -> Outcome:
         from partition_core.base.recording import save_recording
+        from partition_core.graph.file.graph_reader import read_model
         from partition_core.graph.files import move_into
 
         model, notes, followed = exported()
         written = model.write(folder / END2END)
-        _check_conformance(job, folder / END2END)
+        exported_model = read_model(folder / END2END)
+        _check_conformance(job, exported_model)
         move_into(folder, written, weights_file(job.weights, END2END))
         save_recording(model.recording, folder / RECORDING)
-        return Outcome(notes, followed)
+        return Outcome({**notes, **_parts(job, exported_model)}, followed)
 
     return write
 
@@ -142,12 +157,29 @@ def _followed(job: StepJob, pinned: Pinned | None) -> tuple[Exported, Notes, Ent
     return exported, {**exported.notes, **notes}, followed
 
 
-def _check_conformance(job: StepJob, end2end: Path) -> None:
-    """Raise ExportError for every difference between `end2end.onnx` and the recipe's wishes."""
-    from partition_core.graph.conformance import differences
-    from partition_core.graph.file.graph_reader import read_model
+def _parts(job: StepJob, model: Model) -> Notes:
+    """Return the notes about the parts of the model, if a list of operators divides it."""
+    from partition_core.graph.supported import divided, reason_lines
 
-    problems = differences(read_model(end2end), job.recipe)
+    cut = job.recipe.partition.cut
+    if not isinstance(cut, OperatorCut):
+        return {}
+    with in_recipe(job.file):
+        division = divided(model, cut)
+    reasons = Counter(division.unsupported.values())
+    counted = [f"{reason} ({count})" for reason, count in reasons.most_common()]
+    job.say(
+        f"{job.recipe.name}: divided by operators into {', '.join(division.names)}; not supported: "
+        f"{first_of(counted, _MOST_LISTED) or 'nothing'}"
+    )
+    return {PARTS: list(division.names), UNSUPPORTED: reason_lines(division)}
+
+
+def _check_conformance(job: StepJob, model: Model) -> None:
+    """Raise ExportError for every difference between the exported model and the recipe."""
+    from partition_core.graph.conformance import differences
+
+    problems = differences(model, job.recipe)
     with in_recipe(job.file):
         ExportError.refuse(problems)
 

@@ -1,16 +1,39 @@
-"""Segments that a recipe writes as groups of layers, each put into words; imports only values."""
+"""The segments of parts: groups of layers that a recipe writes, and parts that a build finds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from partition_core.base.errors import Problem
-from partition_core.recipe.values import PART
+from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.values import PART, Partition, Segment
 from partition_core.recipe.yaml_tree import Node
 
+OF_OPERATORS = "supported"
+"""The type of a partition by what operators a runtime has."""
+SUPPORTED, REST = "supported", "rest"
+"""The names of its parts, with a number from the second of a kind on."""
+PART_OF_OPERATORS = re.compile(rf"({SUPPORTED}|{REST})(_[0-9]+)?")
 MOST_PARTS = 100
 _SAVE_FILE = "part_{}.onnx"
 _OF_THE_CUT = ("every", "groups", "balance", "at")
+
+
+def with_parts(partition: Partition, names: Sequence[str]) -> Partition:
+    """Return a partition by operators with a segment for each of its parts `names`."""
+    sizes = (MarkReference("model", "input"),)
+    segments = (
+        Segment(
+            f"{name}.onnx",
+            (MarkReference(name, "input"),),
+            (MarkReference(name, "output"),),
+            sizes_from=sizes,
+        )
+        for name in names
+    )
+    return replace(partition, segments=tuple(segments))
 
 
 def with_layers(tree: Node) -> Node:
