@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -144,3 +146,17 @@ def test_a_list_without_the_operators_of_the_network_leaves_no_file(files: Proje
         "list; Conv is not in the list" in refused.stdout
     )
     assert not (files.folder / "build" / "x").exists()
+
+
+def test_a_pull_finds_how_many_segments_there_are(files: Project, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    files.environment["PARTITION_CORE_REMOTE"] = str(tmp_path / "shared")
+    files.built("build", "recipe=x")
+    files.built("push", "recipe=x")
+    for folder in (files.folder / "build", files.store):
+        shutil.rmtree(folder)
+    said = files.built("pull", "recipe=x", "artifact=supported_2.onnx")
+    assert "x: cut supported_2.onnx: got supported_2.onnx" in said
+    assert [path.name for path in (files.folder / "build" / "x").iterdir()] == [FOUR[2]]
+    files.built("pull", "recipe=x")
+    assert segments(files) == FOUR
