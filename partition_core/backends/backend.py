@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from partition_core.base.errors import RunError, one_of, suggestion
+from partition_core.base.errors import ProofError, RunError, one_of, suggestion
 
 if TYPE_CHECKING:
     from partition_core.base.arrays import Array
@@ -34,6 +34,17 @@ class Agreement:
     def __str__(self) -> str:
         within = f"within a relative L2 of {self.relative_l2:g}"
         return within if self.relative_l2 else "bit for bit"
+
+
+class MissingOperatorError(ProofError):
+    """A backend lacks an operator of a model: all with this name, or that of one node.
+
+    `domain` is None if the operator is known and its dtypes are not; `node` may be empty.
+    """
+
+    op_type: str = ""
+    domain: str | None = None
+    node: str = ""
 
 
 class Runner(Protocol):

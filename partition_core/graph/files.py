@@ -15,6 +15,7 @@ from partition_core.base.disk import file_digest
 from partition_core.base.disk_errors import writing
 from partition_core.base.errors import CutError, problem
 from partition_core.graph.cut import cut
+from partition_core.graph.external import locations
 from partition_core.graph.file.byte_mover import write_pieces
 from partition_core.graph.file.graph import Model, release
 from partition_core.graph.file.graph_reader import read_model
@@ -235,7 +236,7 @@ def _weights_target(
         return Inline(model.folder)
     if weights == "external":
         return Beside(model.folder, data.name)
-    if model.folder.path is None:
+    if model.folder.path is None or not locations(model):
         return Referred("")
     prefix = os.path.relpath(model.folder.path, target.parent)
     if prefix.startswith(os.pardir):

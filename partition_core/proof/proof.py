@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from partition_core.backends.onnxruntime.backend import Plain
+from partition_core.base.arrays import Arrays
 from partition_core.base.errors import Problem, ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.chain.pieces import Chain
@@ -37,10 +39,12 @@ from partition_core.proof.random_operators import (
     unseeded,
 )
 from partition_core.proof.reasons import half_dtype, reasons, rounding_by_marks, tensors_by_name
+from partition_core.proof.runnable import Runnable, runnable
 
 PYTORCH = "PyTorch"
 ONNX_FILE = "the ONNX file"
 END2END = "end2end"
+ALLOW = "write `proof: {unproven: allow}` to prove the segments in front of it all the same"
 _DRAW_OUTSIDE = "draw the numbers outside the model and take them as an input"
 _AS_IT_IS = "end2end as it is"
 _OBSERVED = "end2end, with its marks as outputs,"
@@ -56,6 +60,7 @@ def prove(
     detects: bool,
     scratch: Path,
     assumptions: Sequence[Mapping[str, Any]] = (),
+    allows_unproven: bool = False,
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
@@ -67,12 +72,17 @@ def prove(
     Random tensors are not compared, but reported: `not_compared` are outputs and marks of end2end,
     `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
     end2end instead. A partition of which nothing can be proven is refused.
+
+    If it `allows_unproven`, what needs an operator that onnxruntime lacks is left out, as `not_run`
+    reports, and outputs that say nothing refuse nothing else: they are `vacuous`.
     """
-    originals, is_traced = recording.samples, recording.is_traced
+    is_traced = recording.is_traced
     against = PYTORCH if is_traced else ONNX_FILE
-    inputs = [original.inputs for original in originals]
-    observed = Observed.of(end2end, model)
-    wholes = observed.runs(inputs, scratch)
+    inputs = [original.inputs for original in recording.samples]
+    part, observed, wholes = _observed(end2end, model, inputs, scratch, allows_unproven)
+    originals = [_of_part(original, observed) for original in recording.samples]
+    not_run = _not_run(model, chain, part, wholes[0])
+    chain = _runnable_chain(chain, not_run["segments"])
     varying = frozenset(name for original in originals for name in original.mark_changes)
     rounding = functools.partial(rounding_by_marks, model)
     chained = run_chain(chain, wholes, inputs, varying, rounding, scratch)
@@ -95,6 +105,7 @@ def prove(
         reasons(model, operators, quiet),
     )
     problems = [*chained.problems, *_unexplained(model, operators, random, against)]
+    vacuous: list[Problem] = []
     samples = []
     for number, (whole, original) in enumerate(zip(wholes, originals, strict=True)):
         kind = original.kind
@@ -103,14 +114,16 @@ def prove(
         figures = judge.figures(sample, whole, original, differences)
         problems += [_refuting(difference, assumptions) for difference in differences]
         if not kind:
-            problems += meaningless(sample, whole, original, detects, fixed, remedy)
+            vacuous += meaningless(sample, whole, original, detects, fixed, remedy)
         samples.append({**figures, "nms": whole.suppressions, **({"kind": kind} if kind else {})})
     varying = frozenset(name for original in originals for name in original.output_changes)
     proven = sum(len(boundary.outputs) for boundary in chain.boundaries) - len(chained.unproven)
     if proven or chained.problems:
-        problems += unchanged(originals, varying, fixed, chained.moves, remedy)
-    elif not problems:
+        vacuous += unchanged(originals, varying, fixed, chained.moves, remedy)
+    elif not problems and not not_run["segments"]:
         problems += _nothing_proven(chained.unproven, quiet)
+    if not (allows_unproven and chained.moves):
+        problems += [_allowable(each) for each in vacuous]
     ProofError.refuse(problems)
     return {
         "samples": samples,
@@ -129,7 +142,56 @@ def prove(
         "assumptions": list(assumptions),
         "unproven": [asdict(output) for output in chained.unproven],
         "recorded": chained.recorded,
+        "not_run": not_run,
+        "vacuous": [f"{each.place.path}: {each.what}" for each in vacuous],
     }
+
+
+def _observed(
+    end2end: Path, model: Model, inputs: Sequence[Arrays], scratch: Path, allows_unproven: bool
+) -> tuple[Runnable, Observed, list[Whole]]:
+    """Run end2end, or the part of it that onnxruntime has all operators for."""
+    whole = Runnable(end2end, model)
+    if allows_unproven:
+        whole = runnable(whole, lambda part: Plain(END2END).load(part.file), scratch)
+    observed = Observed.of(whole.file, whole.model)
+    return whole, observed, observed.runs(inputs, scratch)
+
+
+def _of_part(original: RecordedSample, observed: Observed) -> RecordedSample:
+    """Return what was recorded of the tensors that end2end, or a part of it, gives."""
+    outputs = {name: array for name, array in original.outputs.items() if name in observed.outputs}
+    return original if len(outputs) == len(original.outputs) else replace(original, outputs=outputs)
+
+
+def _not_run(model: Model, chain: Chain, part: Runnable, whole: Whole) -> dict[str, list[str]]:
+    """Return the operators that onnxruntime lacks, and what cannot be computed without them.
+
+    Raises ProofError if that is every segment.
+    """
+    given = {value.name for value in part.model.graph.outputs}
+    segments = [
+        boundary.save_file
+        for boundary in chain.boundaries
+        if not all(t.reference in whole.marks for t in (*boundary.inputs, *boundary.outputs))
+    ]
+    if part.missing and len(segments) == len(chain.boundaries):
+        what = f"every segment needs an operator that onnxruntime lacks: {', '.join(part.missing)}"
+        raise ProofError.at("proof", what, "expected a segment in front of it that can be proven")
+    return {
+        "operators": list(part.missing),
+        "segments": segments if part.missing else [],
+        "outputs": [v.name for v in model.graph.outputs if v.name not in given],
+    }
+
+
+def _runnable_chain(chain: Chain, left_out: Sequence[str]) -> Chain:
+    boundaries = [each for each in chain.boundaries if each.save_file not in left_out]
+    return replace(chain, boundaries=boundaries) if left_out else chain
+
+
+def _allowable(vacuous: Problem) -> Problem:
+    return vacuous if vacuous.remedy else replace(vacuous, remedy=ALLOW)
 
 
 @dataclass(frozen=True)

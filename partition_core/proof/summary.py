@@ -17,11 +17,13 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequenc
     and so are segments proven on recorded tensors instead of those of a random segment.
     """
     pictures = [match for sample in figures["samples"] for match in sample.get("detections", [])]
-    is_whole = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
-    remedy = "" if is_whole else f"; to prove all, {REMEDY}"
+    is_steady = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
+    left_out = left_out_of_the_proof(figures)
+    is_whole = is_steady and not left_out
+    remedy = left_out if is_steady else f"{left_out}; to prove all, {REMEDY}"
     return (
         f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}: "
-        f"{_segments(figures, uncovered)}{', ' if is_whole else '; '}{_against(figures)}"
+        f"{_segments(figures, uncovered)}{', ' if is_steady else '; '}{_against(figures)}"
         f"{_detections(pictures)}{_assumptions(figures)}{_untried(zero_or_one)}{remedy}"
     )
 
@@ -46,6 +48,18 @@ def recorded_inputs(figures: Mapping[str, Any]) -> dict[str, list[str]]:
 def listed(tensors: Mapping[str, list[str]]) -> str:
     """Return tensors by segment in words: `a.onnx (x, y) and b.onnx (z)`."""
     return " and ".join(f"{segment} ({', '.join(names)})" for segment, names in tensors.items())
+
+
+def left_out_of_the_proof(figures: Mapping[str, Any]) -> str:
+    """Return what is unproven by `proof.unproven`: what could not run, and what says nothing."""
+    not_run: Mapping[str, Sequence[str]] = figures.get("not_run", {})
+    names = [*not_run.get("segments", ()), *(f"output '{n}'" for n in not_run.get("outputs", ()))]
+    text = ""
+    if operators := not_run.get("operators"):
+        text += f"; unproven: {', '.join(names)}, as onnxruntime lacks {', '.join(operators)}"
+    if vacuous := figures.get("vacuous"):
+        text += f"; unproven: {', '.join(vacuous)}"
+    return text
 
 
 def _segments(figures: Mapping[str, Any], uncovered: int) -> str:

@@ -233,7 +233,8 @@ def _segment(plain: Plain) -> Segment:
 
 def _proof(plain: Plain) -> Proof:
     tolerance = float(plain["tolerance"]) if "tolerance" in plain else None
-    return Proof(tolerance, tuple(plain.get("images", ())), tuple(plain.get("inputs", ())))
+    images, inputs = tuple(plain.get("images", ())), tuple(plain.get("inputs", ()))
+    return Proof(tolerance, images, inputs, plain.get("unproven", "refuse"))
 
 
 def _dynamic_axes(plain: Plain) -> tuple[DynamicAxis, ...]:

@@ -16,6 +16,9 @@ WeightsPlacement = Literal["inline", "external", "shared"]
 MasksForm = Literal["probabilities", "pasted"]
 """What masks of a two-stage detector are: values in each box, or booleans in the picture."""
 
+Unproven = Literal["refuse", "allow"]
+"""What a build does with what cannot be proven: it gives nothing, or all with a note of that."""
+
 Precision = Literal["float32", "float16"]
 """The dtype that a model computes in where it has the choice."""
 
@@ -383,11 +386,13 @@ class Proof:
     end2end from eager PyTorch, or from the given ONNX file, relative to that tensor's
     largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
     dependency); `inputs` are paths of `.npz` files with inputs, each a sample (empty: all are
-    drawn). A tolerance of None is the default for the dtype in which the model computes."""
+    drawn). A tolerance of None is the default for the dtype in which the model computes. `unproven`
+    is about operators that onnxruntime lacks here and outputs that say nothing."""
 
     tolerance: float | None
     images: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    unproven: Unproven = "refuse"
 
     def tolerance_for(self, dtype: str) -> float:
         """Return the tolerance of a model that computes in `dtype`."""

@@ -72,8 +72,9 @@ def _facts(source: Source) -> Iterator[tuple[str, str, str]]:
     yield "Weights", large(whole.weights.count), size_text(whole.weights.size)
     yield "FLOPs", large(whole.flops).strip(), _unknown(whole)
     parts = [models[name].median for name in source.overview.segments]
-    yield "Latency, whole", milliseconds(models[END2END].median), ""
-    yield "Latency, chained", milliseconds(sum(parts)), "sum of the segments"
+    if models[END2END].runs:
+        yield "Latency, whole", milliseconds(models[END2END].median), ""
+        yield "Latency, chained", milliseconds(sum(parts)), "sum of the segments"
     inner = [edge for edge in source.overview.crossings if _is_inner(edge, source.overview)]
     known = [crossing.size for crossing in inner if crossing.size is not None]
     size = size_text(sum(known)) if known or not inner else "varies"
@@ -108,12 +109,16 @@ def _columns(work: Work, size: int, measured: Measured, source: Source) -> Itera
     yield Column(
         "FLOPs", large(work.flops).strip(), _unknown(work), _share(work.flops, whole.flops)
     )
+    if not measured.runs:
+        yield Column("Latency", "not run here")
+        yield Column("Peak activations", "not measured")
+        return
     spread = f"{milliseconds(min(measured.runs))} – {milliseconds(max(measured.runs))}"
     yield Column(
         "Latency",
         milliseconds(measured.median),
         spread if len(measured.runs) > 1 else "one run",
-        _share(measured.median, reference.median),
+        _share(measured.median, reference.median) if reference.runs else None,
     )
     if measured.peak is None:
         yield Column("Peak activations", "not measured")
@@ -131,7 +136,7 @@ def _unknown(work: Work) -> str:
 
 
 def _measuring(source: Source) -> str:
-    places = dict.fromkeys(model.where for model in source.figures.models.values())
+    places = dict.fromkeys(model.where for model in source.figures.models.values() if model.runs)
     return (
         f"Measured on {' and '.join(places)}, each model in a process of its own. Latency is the "
         "median of up to 30 runs after one to warm up; peak activations is the memory that a run "

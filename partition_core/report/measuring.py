@@ -35,7 +35,8 @@ _RUNNER = "partition_core.backends.measured_run"
 class Measured:
     """Seconds to load a model and of each run; the peak bytes of a run beyond the loaded model.
 
-    `peak` is None where the system does not report it. `where` names the day and the machine.
+    `peak` is None where the system does not report it. `where` names the day and the machine. A
+    model that cannot be run here has no runs.
     """
 
     load: float
@@ -45,8 +46,8 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """The median of the runs, in seconds."""
-        return statistics.median(self.runs)
+        """The median of the runs, in seconds; 0 if there are none."""
+        return statistics.median(self.runs) if self.runs else 0.0
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,29 @@ Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, Sequence[Arrays]]]
 """Runs the model with a name and a path on every sample; see `measured`."""
 
 
+_NOT_RUN = Measured(0.0, (), None, "")
+
+
 def measure(
-    end2end: Path, chain: Chain, recording: Recording, random: Collection[tuple[str, str]], run: Run
+    end2end: Path,
+    chain: Chain,
+    recording: Recording,
+    random: Collection[tuple[str, str]],
+    run: Run,
+    not_run: Collection[str] = (),
 ) -> Figures:
     """Run the end2end model and the segments in their order on every sample of `recording`.
 
     Inputs that no segment outputs, or that are among `random`, come from the recording. `random`
-    are pairs of a segment and its output that differs between runs.
+    are pairs of a segment and its output that differs between runs. The models `not_run` cannot
+    be run.
     """
     samples = [recorded.inputs for recorded in recording.samples]
     models: dict[str, Measured] = {}
-    models[END2END], whole = run(END2END, end2end, samples)
+    whole: Sequence[Arrays] = ()
+    models |= dict.fromkeys(not_run, _NOT_RUN)
+    if END2END not in not_run:
+        models[END2END], whole = run(END2END, end2end, samples)
     feeds = feeds_of(edge for edge in chain.edges if (edge.producer, edge.output) not in random)
     made = initial_values(samples)
 
@@ -90,11 +103,14 @@ def measure(
         array: Array = recording.samples[number].marks[tensor.reference]
         return array
 
-    for segment, fed in walk(chain.boundaries, feeds, made, recorded):
+    boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    for segment, fed in walk(boundaries, feeds, made, recorded):
         name = segment.save_file
         models[name], outputs = run(name, chain.files[name], fed)
         add(made, segment, outputs)
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
+    if not_run:
+        return Figures(models, whole, ())
     chained = [{edge.input: arrays[edge.producer, edge.output] for edge in ends} for arrays in made]
     return Figures(models, whole, chained)
 

@@ -24,7 +24,7 @@ def pictures(source: Source) -> Iterator[Picture]:
 
     There are none for a model that does not detect in pictures.
     """
-    if not source.export.get("detects"):
+    if not source.export.get("detects") or not source.figures.chained:
         return
     names = source.export.get("classes") or []
     recorded, figures = source.recording.samples, source.figures

@@ -8,7 +8,12 @@ from typing import Any
 from partition_core.base.arrays import Arrays
 from partition_core.base.wording import counted, size_text
 from partition_core.proof.comparison import form, largest_difference, same_bits
-from partition_core.proof.summary import listed, recorded_inputs, unproven_segments
+from partition_core.proof.summary import (
+    left_out_of_the_proof,
+    listed,
+    recorded_inputs,
+    unproven_segments,
+)
 from partition_core.report.crossings import Crossing
 from partition_core.report.figures import MatchRow, TensorRow, dims_text
 from partition_core.report.source import Source
@@ -32,12 +37,13 @@ def tensor_rows(source: Source) -> Iterator[TensorRow]:
     """Yield a row for each tensor at a border."""
     proof = source.proven["proof"]
     matched = set(proof["matched_as_detections"])
+    not_run = proof["not_run"]["segments"]
     unproven = {output["reference"] for output in proof["unproven"]}
     producers = {
         tensor["reference"]: segment["save_file"]
         for segment in source.proven["segments"]
         for tensor in segment["outputs"]
-        if tensor["reference"] not in unproven
+        if tensor["reference"] not in unproven and segment["save_file"] not in not_run
     }
     recorded = recorded_inputs(proof)
     for crossing in source.overview.crossings:
@@ -94,8 +100,13 @@ def proof_note(source: Source) -> str:
         f"Proven on {count} with onnxruntime's optimizations off; "
         f"end2end may differ from {proof['against']} by {proof['tolerance']:g} of each tensor's "
         f"largest value. Sizes with a star vary; those of the first sample are shown."
-        f"{gaps}{_random(proof)}"
+        f"{gaps}{_random(proof)}{_left_out(proof)}"
     )
+
+
+def _left_out(proof: Mapping[str, Any]) -> str:
+    text = left_out_of_the_proof(proof).removeprefix("; ").replace("; ", ". ")
+    return f" {text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _random(proof: Mapping[str, Any]) -> str:
@@ -130,9 +141,12 @@ def match_rows(source: Source) -> Iterator[MatchRow]:
 
 def optimized_note(source: Source) -> str:
     """Return how the chain compares with end2end as both are deployed, with optimizations on."""
-    pairs = list(zip(source.figures.whole, source.figures.chained, strict=True))
+    figures = source.figures
+    pairs = list(zip(figures.whole, figures.chained, strict=True)) if figures.chained else []
     random = set(source.proven["proof"]["not_compared"]["outputs"])
     differences = [_difference(whole, chained, random) for whole, chained in pairs]
+    if not differences:
+        return ""
     return (
         "With onnxruntime's optimizations on, as on this page's pictures and times, "
         f"{' and '.join(dict.fromkeys(differences))}."

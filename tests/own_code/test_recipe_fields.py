@@ -36,6 +36,7 @@ STEPS = {
     "partition.segments": ("cut", "prove"),
     "partition.type": (),  # a word for people: the report shows it, and the manifest
     "proof.tolerance": ("prove",),
+    "proof.unproven": ("export", "prove"),
     "proof.images": ("export",),
     "proof.inputs": ("export",),
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
+from partition_core.backends.backend import MissingOperatorError
 from partition_core.backends.onnxruntime.values import run
 from partition_core.base.arrays import Array
 from partition_core.base.child_process import limited_memory
@@ -24,6 +25,11 @@ _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
 _GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
 
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
+_UNKNOWN = (
+    re.compile(r"Fatal error: (?P<domain>[^:]*):(?P<name>\w+)\(-?\d+\) is not a registered"),
+    re.compile(r"No Op registered for (?P<name>\w+) with domain_version of"),
+)
+_ALLOW = "write `proof: {unproven: allow}` to prove only what needs none of its results"
 _OTHER_DTYPE = "cut it off, or mark a tensor of another dtype (a mark becomes an 'Identity')"
 
 
@@ -79,5 +85,15 @@ class PlainSession:
         if missing := _NO_KERNEL.search(reason):
             needed = f", which node '{missing[2]}' needs" if missing[2] else ""
             what = f"onnxruntime has no CPU kernel for '{missing[1]}' with one of its dtypes"
-            return ProofError.at(called, f"{what}{needed}", "", _OTHER_DTYPE)
+            refused = MissingOperatorError.at(called, f"{what}{needed}", "", _OTHER_DTYPE)
+            refused.op_type, refused.node = missing[1], missing[2]
+            return refused
+        for pattern in _UNKNOWN:
+            if unknown := pattern.search(reason):
+                names = {"domain": "", **unknown.groupdict()}
+                shown = ".".join(filter(None, (names["domain"], names["name"])))
+                what = f"onnxruntime has no operator '{shown}'"
+                refused = MissingOperatorError.at(called, what, "", _ALLOW)
+                refused.op_type, refused.domain = names["name"], names["domain"]
+                return refused
         return ProofError.at(called, f"{what} by onnxruntime", reason)

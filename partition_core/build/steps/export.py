@@ -103,6 +103,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     if recipe.partition.cut:
         yield "recipe cut", canonical_json(recipe.partition.cut)
     yield from proof_files(job)
+    yield "recipe unproven", recipe.proof.unproven
     yield from pinned_entry(job)
     yield from declared_inputs(job, recipe.model.depends_on)
     form = form_of(recipe)

@@ -35,6 +35,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     exported = job.result("export")
     yield "recipe segments", canonical_json(job.segments)
     yield "recipe tolerance", canonical_json(job.recipe.proof.tolerance)
+    yield "recipe unproven", job.recipe.proof.unproven
     for name, model in job.models.items():
         yield from digests_of(name, model)
     yield RECORDING, exported.files[RECORDING].digest
@@ -72,6 +73,7 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
                 tolerance=job.recipe.proof.tolerance_for(half_dtype(model)),
                 detects=bool(exported.notes["detects"]),
                 scratch=scratch,
+                allows_unproven=job.recipe.proof.unproven == "allow",
                 assumptions=_assumptions(exported),
             )
         content = {

@@ -89,7 +89,9 @@ def _figures(job: StepJob, model: Model, recording: Recording, proof: Mapping[st
     run = functools.partial(measure_model, job)
     with models_on_disk(job, job.model_names) as (models, _):
         chain = chain_of(job, model, models)
-        return measure(models[END2END], chain, recording, random, run)
+        lacking = proof["not_run"]
+        not_run = [*lacking["segments"], *([END2END] if lacking["operators"] else [])]
+        return measure(models[END2END], chain, recording, random, run, not_run)
 
 
 def _source(job: StepJob) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partition_core.backends.backend import Runner
@@ -21,33 +21,75 @@ from partition_core.graph.mark_nodes import mark_definitions, mark_functions
 from partition_core.graph.more_outputs import with_outputs
 from partition_core.proof.comparison import change, is_numeric, same_bits
 from partition_core.proof.random_operators import SEEDS, RandomOperator, random_operators
+from partition_core.proof.runnable import Runnable, runnable
 
 _Runs = list[Arrays]
 _Changes = dict[str, float]
 
 
+@dataclass(frozen=True)
+class Original:
+    """A given file, or the part of it that can be run: its path, its graph, an empty folder, and
+    the folder of its external data."""
+
+    source: Path
+    model: Model
+    scratch: Path
+    data: Path
+
+    @functools.cached_property
+    def operators(self) -> Sequence[RandomOperator]:
+        """The operators that draw random numbers."""
+        return random_operators(self.model)
+
+    def runs(
+        self, samples: Sequence[Arrays], added: Sequence[str] = (), seed: int = SEEDS[0]
+    ) -> _Runs:
+        """Return the outputs for each sample, with the tensors `added` as outputs too."""
+        # The session ends with this call, so that a large model is in memory once.
+        run = self.session(added, seed)
+        return [run(sample) for sample in samples]
+
+    def session(self, added: Sequence[str] = (), seed: int = SEEDS[0]) -> Runner:
+        """Return the loaded file, with the tensors `added` as outputs too."""
+        file = self.source
+        if added or mark_functions(self.model):
+            file = with_outputs(file, added, self.scratch / "extended.onnx")
+            with file.open("ab") as stream:
+                stream.write(mark_definitions(self.model))
+        is_elsewhere = file.parent != self.data and locations(self.model)
+        data = self.data if is_elsewhere else None
+        return Plain(self.source.name, seed, bool(self.operators), data).load(file)
+
+
+def runnable_part(whole: Original) -> Original:
+    """Return the part of a given file that onnxruntime has all operators for."""
+
+    def load(part: Runnable) -> object:
+        return replace(whole, source=part.file, model=part.model).session()
+
+    part = runnable(Runnable(whole.source, whole.model), load, whole.scratch)
+    return replace(whole, source=part.file, model=part.model)
+
+
 def recording_of(
-    source: Path,
-    model: Model,
-    marks: Mapping[str, str],
-    samples: Sequence[Arrays],
-    scratch: Path,
+    original: Original, marks: Mapping[str, str], samples: Sequence[Arrays]
 ) -> Recording:
-    """Return the outputs of the file `source`, whose graph is `model`, for `samples`.
+    """Return the outputs of a given file for `samples`.
 
     `marks` maps references to tensors; tensors that are not numeric are left out.
 
     The outputs come from the unchanged file. For the marked tensors it runs again with these as
     additional outputs, which may change onnxruntime's rounding. Mark nodes without a function get
-    one. `scratch` is an empty folder. Raises ProofError if onnxruntime cannot run it.
+    one. Raises ProofError if onnxruntime cannot run it.
     """
+    model = original.model
     outputs = [value.name for value in model.graph.outputs]
     inner = {value.name for node in model.graph for value in node.outputs}
     wanted = {name: tensor for name, tensor in marks.items() if tensor in inner}
-    original = _Original(source, model, random_operators(model), samples, scratch)
-    plain = original.runs(())
+    plain = original.runs(samples)
     _check_comparable(plain[0], outputs)
-    extended, changes = _observed(original, list(wanted.values()), plain)
+    extended, changes = _observed(original, samples, list(wanted.values()), plain)
     recorded = [
         RecordedSample(
             _numeric(sample),
@@ -84,15 +126,14 @@ def without_links(source: Path, model: Model, scratch: Path) -> Path:
     return copy
 
 
-def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> None:
-    """Raise ProofError if the file `source` crashes a process that runs it with onnxruntime.
+def check_runs(original: Original, sample: Arrays) -> None:
+    """Raise ProofError if a file crashes a process that runs it with onnxruntime.
 
     Other errors are reported by the run proper.
     """
-    original = _Original(source, model, random_operators(model), (sample,), scratch)
 
     def run() -> bytes:
-        original.runs(())
+        original.runs((sample,))
         return b""
 
     try:
@@ -100,16 +141,17 @@ def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> Non
     except RaisedError:
         pass
     except DiedError as error:
-        raise ProofError(crash_problem(source.name, "a run in onnxruntime", error)) from error
+        raise ProofError(
+            crash_problem(original.source.name, "a run in onnxruntime", error)
+        ) from error
 
 
-def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:
-    """Return a function that checks whether onnxruntime runs the file `source` on a sample."""
+def runs_on(original: Original) -> Callable[[Arrays], bool]:
+    """Return a function that checks whether onnxruntime runs a file on a sample."""
 
     @functools.cache
     def session() -> Runner:
-        original = _Original(source, model, random_operators(model), (), scratch)
-        return original.session((), SEEDS[0])
+        return original.session()
 
     def runs(sample: Arrays) -> bool:
         try:
@@ -121,32 +163,8 @@ def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], boo
     return runs
 
 
-@dataclass(frozen=True)
-class _Original:
-    source: Path
-    model: Model
-    operators: Sequence[RandomOperator]
-    samples: Sequence[Arrays]
-    scratch: Path
-
-    def runs(self, added: Sequence[str], seed: int = SEEDS[0]) -> _Runs:
-        """Return the outputs for each sample, with the tensors `added` as outputs too."""
-        # The session ends with this call, so that a large model is in memory once.
-        run = self.session(added, seed)
-        return [run(sample) for sample in self.samples]
-
-    def session(self, added: Sequence[str], seed: int) -> Runner:
-        file = self.source
-        if added or mark_functions(self.model):
-            file = with_outputs(file, added, self.scratch / "extended.onnx")
-            with file.open("ab") as stream:
-                stream.write(mark_definitions(self.model))
-        data = self.source.parent if file != self.source and locations(self.model) else None
-        return Plain(self.source.name, seed, bool(self.operators), data).load(file)
-
-
 def _observed(
-    original: _Original, tensors: Sequence[str], plain: _Runs
+    original: Original, samples: Sequence[Arrays], tensors: Sequence[str], plain: _Runs
 ) -> tuple[_Runs, list[_Changes]]:
     """Return the file's outputs with `tensors` among them, and what varies from run to run.
 
@@ -155,14 +173,14 @@ def _observed(
     can_draw = any(not operator.seeded for operator in original.operators)
     added = [name for name in dict.fromkeys(tensors) if name not in plain[0]]
     first, *others = SEEDS
-    rerun = original.runs(added, others[0])
+    rerun = original.runs(samples, added, others[0])
     if not can_draw and all(_same(run, other) for run, other in zip(plain, rerun, strict=True)):
         return rerun, [{} for _ in rerun]
     # Only runs of the same bytes show what varies: more outputs may change the rounding.
-    reference = original.runs(added, first)
+    reference = original.runs(samples, added, first)
     changes: list[_Changes] = [{} for _ in reference]
     for number, seed in enumerate(others if can_draw else others[:1]):
-        runs = rerun if number == 0 else original.runs(added, seed)
+        runs = rerun if number == 0 else original.runs(samples, added, seed)
         for sample, (outputs, other) in enumerate(zip(reference, runs, strict=True)):
             for name, difference in _changed(outputs, other):
                 changes[sample][name] = max(difference, changes[sample].get(name, 0.0))

@@ -20,7 +20,14 @@ from partition_core.sources.onnx.given_file import (
     ranges_for,
     samples_for,
 )
-from partition_core.sources.onnx.recording import check_runs, recording_of, runs_on, without_links
+from partition_core.sources.onnx.recording import (
+    Original,
+    check_runs,
+    recording_of,
+    runnable_part,
+    runs_on,
+    without_links,
+)
 from partition_core.sources.samples import range_notes, usable_ranges
 from partition_core.sources.source import Exported
 
@@ -43,11 +50,14 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
         samples = samples_for(job, source.model)
         with about(job.file, path), job.store.private_folder() as scratch:
             file = without_links(path, source.model, scratch)
-            check_runs(file, source.model, samples[0].arrays(), scratch)
-            runs = runs_on(file, source.model, scratch)
+            whole = Original(file, source.model, scratch, file.parent)
+            if job.recipe.proof.unproven == "allow":
+                whole = runnable_part(whole)
+            check_runs(whole, samples[0].arrays())
+            runs = runs_on(whole)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             inputs = [sample.ranged(ranges).arrays() for sample in samples]
-            recording = recording_of(file, source.model, source.marks, inputs, scratch)
+            recording = recording_of(whole, source.marks, inputs)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
