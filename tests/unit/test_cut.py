@@ -15,6 +15,7 @@ import onnx.checker
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+from onnx.helper import find_min_ir_version_for, make_opsetid
 
 from partition_core.base.errors import CutError
 from partition_core.graph.boundaries import boundaries, coverage, edges
@@ -391,6 +392,25 @@ def test_an_old_model_keeps_weights_that_are_also_inputs_as_weights() -> None:
     assert names_of(list(cut(newer, segment("net:input", "net:output"), AT).graph.inputs)) == [
         "input"
     ]
+
+
+@pytest.mark.parametrize("opset", range(9, 23))
+def test_a_segment_without_functions_has_the_version_of_its_opset(opset: int) -> None:
+    text = f"""
+    <ir_version: 8, opset_import: ["": {opset}, "partition": 1]>
+    g (float[1] x) => (float[1] y) {{
+      xm = partition.Mark <func="net", type="input", name="input"> (x)
+      y = partition.Mark <func="net", type="output", name="y"> (xm)
+    }}
+    <domain: "partition", opset_import: ["": {opset}]>
+    Mark <func, type, name> (x) => (y) {{ y = Identity(x) }}
+    """
+    part = cut(model_of(text), segment("net:input", "net:output"), AT)
+    first = find_min_ir_version_for([make_opsetid("", opset)])
+    assert part.ir_version == min(first, 8)
+    assert not part.functions
+    newer = model_of(text.replace("ir_version: 8", "ir_version: 10"))
+    assert cut(newer, segment("net:input", "net:output"), AT).ir_version == 10
 
 
 def test_a_boundary_takes_its_type_from_the_mark_when_the_value_has_none() -> None:

@@ -23,8 +23,13 @@ _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
 # runs that are compared must be far apart, so that a coin does not fall the same in all of them.
 _GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
 
-_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
-_OTHER_DTYPE = "cut it off, or mark a tensor of another dtype (a mark becomes an 'Identity')"
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for (\w+)\((\d+)\) node with name '(.*?)'"
+)
+_OTHER_DTYPE = (
+    "cut it off, mark a tensor of another dtype (a mark becomes an 'Identity') or export an older "
+    "opset"
+)
 
 
 class PlainSession:
@@ -77,7 +82,8 @@ class PlainSession:
     def _refused(self, what: str, error: Exception) -> ProofError:
         called, reason = self._settings.called, one_line(error, self._model.parent)
         if missing := _NO_KERNEL.search(reason):
-            needed = f", which node '{missing[2]}' needs" if missing[2] else ""
-            what = f"onnxruntime has no CPU kernel for '{missing[1]}' with one of its dtypes"
+            needed = f", which node '{missing[3]}' needs" if missing[3] else ""
+            what = f"onnxruntime has no CPU kernel for '{missing[1]}' of opset {missing[2]} with "
+            what += "these dtypes"
             return ProofError.at(called, f"{what}{needed}", "", _OTHER_DTYPE)
         return ProofError.at(called, f"{what} by onnxruntime", reason)
