@@ -5,6 +5,7 @@ from __future__ import annotations
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
     Answer,
+    BoundaryType,
     Checkpoint,
     DependsOn,
     DynamicAxis,
@@ -70,6 +71,7 @@ RECIPES = {
             "0123abcd",
             (TensorMark("a", (NAMED,), (NAMED,), (NAMED,)),),
             (FileInput("image", (1, 3), (0.0, 1.0)),),
+            (BoundaryType("features", "float32", (1, "height")),),
         ),
         "inline",
     ),

@@ -419,10 +419,14 @@ def test_a_boundary_takes_its_type_from_the_mark_when_the_value_has_none() -> No
 
 
 @pytest.mark.parametrize(
-    ("attributes", "what"),
-    [("dtype=1", "rank"), ("shape=[2]", "dtype"), ("id=0", "dtype")],
+    ("attributes", "what", "kind"),
+    [
+        ("dtype=7", "rank", "dtype: int64, shape: [1, c, h, w]"),
+        ("shape=[2]", "dtype", "dtype: float32, shape: [2]"),
+        ("id=0", "dtype", "dtype: float32, shape: [1, c, h, w]"),
+    ],
 )
-def test_an_untyped_boundary_is_refused(attributes: str, what: str) -> None:
+def test_an_untyped_boundary_is_refused(attributes: str, what: str, kind: str) -> None:
     text = f"""
     <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1, "custom": 1]>
     g (float[2] x) => (float[2] y) {{
@@ -435,7 +439,7 @@ def test_an_untyped_boundary_is_refused(attributes: str, what: str) -> None:
     assert message_of(text, segment("mid:input", "net:output")) == (
         f"partition.segments[0].start[0]: the {what} of 'mid:input.a' is not known; "
         "a boundary needs a dtype and a rank; "
-        "set 'dtype' and 'shape' of the Mark node, or the tensor's type in the model"
+        f"write `types: {{a: {{{kind}}}}}` into the recipe, or the type into the model"
     )
 
 
