@@ -82,7 +82,19 @@ def renamed(dim: str, symbols: Mapping[str, str]) -> str:
 
 
 def boundary(tensor: MarkedTensor, name: str, at: str, inferred: Inferred) -> Boundary | Problem:
-    """Return the boundary for `tensor`, or the problem that its dtype or rank is unknown.
+    """Return the boundary for `tensor`, or the problem that its dtype or rank is unknown."""
+    kind, other = known_type(tensor, inferred)
+    if other:
+        return Boundary(tensor, name, kind.text, 0, (), other)
+    if not kind.dtype:
+        return _unknown(tensor, kind, "dtype", at)
+    if kind.dims is None:
+        return _unknown(tensor, kind, "rank", at)
+    return Boundary(tensor, name, DTYPES[kind.dtype], kind.dtype, kind.dims)
+
+
+def known_type(tensor: MarkedTensor, inferred: Inferred) -> tuple[ValueType, bytes]:
+    """Return what is known of the type of `tensor`, and its ValueInfoProto if it is composed.
 
     The unmarked value's own type wins, then that of the mark's output, then the attributes of the
     mark, then shape inference.
@@ -91,24 +103,20 @@ def boundary(tensor: MarkedTensor, name: str, at: str, inferred: Inferred) -> Bo
     known = [info for info in infos if type_of(info)] or infos
     own = [kind for kind in (tensor.value.type, tensor.marked_value.type) if kind is not None]
     if own and own[0].composed:
-        return Boundary(tensor, name, own[0].text, 0, (), known[0])
+        return own[0], known[0]
     marked = ValueType("", tensor.dtype or 0, _marked_dims(tensor))
-    first = _first_known([*own, marked])
+    first = first_known([*own, marked])
     if not first.dtype or first.dims is None:
         info = inferred(tensor.value.name)
         kind = type_of(info)
         if kind is not None and kind.composed:
-            return Boundary(tensor, name, kind.text, 0, (), info)
-        first = _first_known([first, *([kind] if kind else [])])
-    if not first.dtype:
-        return _unknown(tensor, "dtype", at)
-    if first.dims is None:
-        return _unknown(tensor, "rank", at)
-    return Boundary(tensor, name, DTYPES[first.dtype], first.dtype, first.dims)
+            return kind, info
+        first = first_known([first, *([kind] if kind else [])])
+    return first, b""
 
 
-def _first_known(types: Sequence[ValueType]) -> ValueType:
-    # The first dtype and the first shape that one of `types` knows.
+def first_known(types: Sequence[ValueType]) -> ValueType:
+    """Return the first dtype and the first shape that one of `types` knows."""
     dtypes = [kind.dtype for kind in types if kind.dtype in DTYPES]
     shapes = [kind.dims for kind in types if kind.dims is not None]
     return ValueType("", next(iter(dtypes), 0), next(iter(shapes), None))
@@ -120,12 +128,17 @@ def _marked_dims(tensor: MarkedTensor) -> tuple[Dim, ...] | None:
     return tuple(None if dim < 0 else dim for dim in tensor.shape)
 
 
-def _unknown(tensor: MarkedTensor, what: str, at: str) -> Problem:
+def _unknown(tensor: MarkedTensor, kind: ValueType, what: str, at: str) -> Problem:
+    name = tensor.value.name
+    key = name if re.fullmatch(r"[A-Za-z_][\w.-]*", name, re.ASCII) else f"'{name}'"
+    dtype = DTYPES.get(kind.dtype, "float32")
+    shape = "1, c, h, w" if kind.dims is None else ", ".join(map(str, kind.dims))
     return problem(
         at,
         f"the {what} of '{tensor}' is not known",
         UNTYPED,
-        "set 'dtype' and 'shape' of the Mark node, or the tensor's type in the model",
+        f"write `types: {{{key}: {{dtype: {dtype}, shape: [{shape}]}}}}` into the recipe, or the "
+        "type into the model",
     )
 
 

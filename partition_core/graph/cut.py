@@ -11,12 +11,15 @@ from partition_core.graph.boundary import renamed
 from partition_core.graph.file.graph import Function, Graph, Key, Model, Node, Value
 from partition_core.graph.file.wire import named
 from partition_core.graph.graph_copy import Copy, copied_function
+from partition_core.graph.mark_nodes import FIRST_WITH_FUNCTIONS
 from partition_core.graph.marks import MARK_DOMAINS, MarkTable, is_mark
 from partition_core.graph.scope import Scope, scope_of
 from partition_core.graph.walk import all_nodes
 from partition_core.recipe.values import Segment
 
 _INITIALIZERS_ARE_INPUTS_UP_TO = 3
+# ONNX, "Versioning", "Released Versions"; later opsets came with versions that have functions.
+_IR_VERSIONS = {9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7}
 _C_WORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int
 long main register restrict return short signed sizeof static struct switch typedef union unsigned
@@ -44,6 +47,7 @@ def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None)
         _list_as_inputs(graph)
     return replace(
         model,
+        ir_version=_ir_version(model, functions),
         graph=graph,
         opset_imports=_without_marks(model.opset_imports, graph),
         functions={key: _without_marks_inside(function) for key, function in functions.items()},
@@ -82,6 +86,14 @@ def _used_functions(model: Model, graph: Graph) -> dict[Key, Function]:
             used.add(key)
             pending.extend(n for n in all_nodes(model.functions[key].graph) if not is_mark(n))
     return {key: function for key, function in model.functions.items() if key in used}
+
+
+def _ir_version(model: Model, functions: Mapping[Key, Function]) -> int:
+    """Return the IR version of a segment: without functions, that of a runtime of its opset."""
+    if functions or not model.functions or model.ir_version != FIRST_WITH_FUNCTIONS:
+        return model.ir_version
+    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    return _IR_VERSIONS.get(opset, model.ir_version)
 
 
 def _without_marks_inside(function: Function) -> Function:

@@ -24,7 +24,7 @@ from partition_core.graph.marks import MARK_ATTRIBUTES, MARK_DOMAINS, MARK_OP, M
 from partition_core.graph.walk import all_nodes
 
 _DOMAIN, _VERSION = MARK_DOMAINS[0], 1
-_FIRST_WITH_FUNCTIONS = 8
+FIRST_WITH_FUNCTIONS = 8
 """The IR version in which a model got functions of its own."""
 _NO_OPSET = 13
 _FUNCTION_ATTRIBUTE = 6  # the field of FunctionProto
@@ -53,7 +53,7 @@ def put_marks(model: Model, tensors: Sequence[MarkedTensor]) -> Model:
     functions = mark_functions(model)
     return replace(
         model,
-        ir_version=max(model.ir_version, _FIRST_WITH_FUNCTIONS) if functions else model.ir_version,
+        ir_version=max(model.ir_version, FIRST_WITH_FUNCTIONS) if functions else model.ir_version,
         opset_imports={**model.opset_imports, **_missing_imports(model)},
         functions={**model.functions, **functions},
         inferred=None,
@@ -77,7 +77,7 @@ def mark_definitions(model: Model) -> bytes:
         for domain in _mark_domains(model)
         if (domain, MARK_OP, "") not in model.functions
     ]
-    version = max(model.ir_version, _FIRST_WITH_FUNCTIONS) if missing else model.ir_version
+    version = max(model.ir_version, FIRST_WITH_FUNCTIONS) if missing else model.ir_version
     opsets = [sized(at.IMPORTS, _import(domain, number)) for domain, number in imports.items()]
     return b"".join([counted(at.IR_VERSION, version), sized(at.GRAPH, b""), *opsets, *missing])
 

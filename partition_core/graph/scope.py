@@ -184,7 +184,7 @@ def _boundaries(
 
 def _untyped(at: str, failure: str) -> Problem:
     what = f"the types of the model cannot be inferred: {failure}"
-    remedy = "fix the model, or add the types of these tensors to it"
+    remedy = "fix the model, or write the types of these tensors under 'types'"
     return problem(at.partition(".")[0], what, "", remedy)  # the same for all segments
 
 

@@ -20,14 +20,14 @@ _UNREGISTERED = "unregistered"
 """A domain unknown to onnx, which neither rejects its operators nor infers their types."""
 
 
-def skeleton_bytes(model: Model) -> bytes:
+def skeleton_bytes(model: Model, *, for_onnx: bool = True) -> bytes:
     """Return an ONNX file in which the large weights of `model` are inputs of the graph.
 
     Small ones stay, since shape inference reads shapes and axes from them; raises CutError if they
-    cannot be read. Mark nodes become Identity nodes. Operators that only onnxruntime has in ONNX's
-    domains are moved to a domain that onnx does not check.
+    cannot be read. Mark nodes become Identity nodes. `for_onnx`, operators that only onnxruntime
+    has in ONNX's domains are moved to a domain that onnx does not check.
     """
-    imports = _imports(model.opset_imports)
+    imports = _imports(model.opset_imports) if for_onnx else {}
     graph = _readable(model.graph, imports)
     weights = {value: value.tensor for value in graph.initializers if value.tensor is not None}
     large = {value: tensor for value, tensor in weights.items() if _is_large(tensor)}
@@ -43,7 +43,7 @@ def skeleton_bytes(model: Model) -> bytes:
         ],
         initializers=[value for value in graph.initializers if value not in large],
     )
-    skeleton = replace(model, graph=bare, opset_imports=imports)
+    skeleton = replace(model, graph=bare, opset_imports=imports or model.opset_imports)
     return b"".join(map(content_of, write_model(skeleton, Inline(model.folder))))
 
 

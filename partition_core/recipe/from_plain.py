@@ -10,6 +10,7 @@ from partition_core.recipe.values import (
     DEFAULT_OPSET,
     ONE_LINE,
     Answer,
+    BoundaryType,
     Checkpoint,
     Cut,
     DependsOn,
@@ -97,6 +98,10 @@ def _onnx(plain: Plain) -> Model:
                 tensor.get("value"),
             )
             for name, tensor in sorted(plain.get("export", {}).get("inputs", {}).items())
+        ),
+        types=tuple(
+            BoundaryType(name, kind["dtype"], tuple(kind["shape"]))
+            for name, kind in sorted(plain.get("types", {}).items())
         ),
     )
 

@@ -187,17 +187,28 @@ class FileInput:
 
 
 @dataclass(frozen=True)
+class BoundaryType:
+    """The dtype of the tensor `tensor` of an ONNX file and its dims, sizes or symbols."""
+
+    tensor: str
+    dtype: str
+    dims: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
 class OnnxModel:
     """An ONNX file at `location`, a path or a URL, and (a prefix of) its SHA-256.
 
     `sha256` is empty if the file is not pinned, which only a path allows. `marks` are its named
-    places, `inputs` what the recipe says about its inputs.
+    places, `inputs` what the recipe says about its inputs, `types` what it says about tensors at
+    the boundaries of segments.
     """
 
     location: str
     sha256: str
     marks: tuple[TensorMark, ...]
     inputs: tuple[FileInput, ...]
+    types: tuple[BoundaryType, ...] = ()
     source: Literal["onnx"] = "onnx"
 
     is_traced: ClassVar[bool] = False

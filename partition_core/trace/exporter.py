@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 import torch
 
@@ -56,6 +57,7 @@ def export_model(recipe: Recipe, load: Callable[[], TraceableModel], phase: Phas
     Raises ExportError, before the model is traced, for every mistake that the eager model
     shows: a mark whose target does not exist, is never called or has no tensor.
     """
+    _check_opset(recipe)
     with phase("build the model"):
         traceable = load()
         _check_size(recipe, traceable)
@@ -126,6 +128,14 @@ def _check_size(recipe: Recipe, traceable: TraceableModel) -> None:
             "expected weights in files of their own",
             "write 'weights: external' or 'weights: shared' under 'export'",
         )
+
+
+def _check_opset(recipe: Recipe) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    if recipe.export.opset > newest:
+        what = f"the installed onnx {onnx.__version__} does not know opset {recipe.export.opset}"
+        expected = f"expected an opset up to {newest}"
+        raise ExportError.at("export.opset", what, expected, "or upgrade onnx")
 
 
 def _dynamic_axes(recipe: Recipe, traceable: TraceableModel) -> tuple[dict[int, Any], ...]:

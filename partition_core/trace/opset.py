@@ -11,6 +11,8 @@ from onnxscript import opset18, opset20
 op: Any = opset20
 op18: Any = opset18
 """The opset in which torch.onnx builds its models, which it converts at the end."""
+TORCH_OPSET, OWN_OPSET = 18, 20
+"""The versions of `op18`, the oldest that torch.onnx gives, and of `op`, which we write in."""
 
 
 def ints(*values: int) -> Any:

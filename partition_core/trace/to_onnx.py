@@ -28,7 +28,8 @@ from partition_core.trace.mark_op import (
     register_mark_schema,
     use_idle_marks,
 )
-from partition_core.trace.opset import onnx_group_norm, op
+from partition_core.trace.older_opset import to_older_opset
+from partition_core.trace.opset import OWN_OPSET, TORCH_OPSET, onnx_group_norm, op
 from partition_core.trace.questions import NO_ANSWERS, Answers, Decision
 from partition_core.trace.refusals import check_answers, tracing_error
 from partition_core.trace.replaced import replaced
@@ -105,7 +106,7 @@ def translate(
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
-                opset_version=export.opset,
+                opset_version=max(export.opset, TORCH_OPSET),
                 custom_translation_table=table,
                 input_names=list(input_names),
                 output_names=list(output_names),
@@ -125,6 +126,8 @@ def translate(
     _name_dims(model, export, input_dims(program))
     if export.precision == "float16":
         to_float16(model, export.keep_io_types)
+    if export.opset < OWN_OPSET:
+        to_older_opset(model, export.opset)
     complete_marks(model, export.opset)
     return model
 

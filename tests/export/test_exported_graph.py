@@ -174,7 +174,7 @@ def test_each_node_names_the_module_that_it_comes_from(exported: TracedExport) -
     assert all(list(props) == ["module"] for _, props in nodes)
 
 
-@pytest.mark.parametrize("opset", [18, 19, 20, 21])
+@pytest.mark.parametrize("opset", [11, 14, 17, 18, 19, 20, 21, 25])
 def test_every_supported_opset_gives_a_valid_model_that_runs(opset: int, tmp_path: Path) -> None:
     marked = recipe("Net", IMAGE, *MARKS, opset=opset)
     exported = export(marked)
@@ -185,7 +185,7 @@ def test_every_supported_opset_gives_a_valid_model_that_runs(opset: int, tmp_pat
     np.testing.assert_allclose(found, sample(exported).outputs["output"], atol=1e-6)
 
 
-@pytest.mark.parametrize("opset", [18, 19, 20, 21])
+@pytest.mark.parametrize("opset", [11, 14, 17, 18, 19, 20, 21, 25])
 def test_suppression_is_translated_for_every_supported_opset(opset: int, tmp_path: Path) -> None:
     asks = recipe(
         "Suppressed",

@@ -15,7 +15,10 @@ from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import MmdetModel, Seed
 from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
 from partition_core.sources.mmdet.detector import _use_plain_norms, build_detector
+from partition_core.trace.mark_op import complete_marks
+from partition_core.trace.older_opset import to_older_opset
 from partition_core.trace.symbolic_calls import best_first
+from tests.export.support import saved
 
 from .detectors import CONFIG, SIZE, Built, mmdet_predicts
 
@@ -204,3 +207,17 @@ def test_what_comes_in_any_order_comes_best_first() -> None:
     assert torch.equal(own, scores.sort(descending=True).values[:2900])
     assert torch.equal(scores[places], own)
     assert not torch.equal(scores.topk(2900, sorted=False).values, own)
+
+
+def test_the_whole_detector_is_written_in_opset_11_as_in_20(yolo: Built, tmp_path: Path) -> None:
+    model = ir.load(yolo.file)
+    model.functions.clear()
+    to_older_opset(model, 11)
+    complete_marks(model, 11)
+    older = saved(model, tmp_path)
+    for number in (0, 4):
+        picture = photographs(yolo)[number]
+        expected, found = yolo.whole(picture), yolo.run(older, {"input": picture})
+        assert list(found) == list(expected)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)

@@ -267,7 +267,7 @@ def test_types_that_cannot_be_inferred_are_told_once_with_the_reason(
     project.recipe(LINE)
     assert project.told() == [
         f"{AT}:2: partition: the types of the model cannot be inferred: {told}; fix the model, "
-        "or add the types of these tensors to it"
+        "or write the types of these tensors under 'types'"
     ]
 
 

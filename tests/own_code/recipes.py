@@ -7,6 +7,7 @@ from dataclasses import replace
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import (
     Answer,
+    BoundaryType,
     Checkpoint,
     DependsOn,
     DynamicAxis,
@@ -79,6 +80,7 @@ RECIPES = {
             "0123abcd",
             (TensorMark("a", (NAMED,), (NAMED,), (NAMED,)),),
             (FileInput("image", (1, 3), (0.0, 1.0)),),
+            (BoundaryType("features", "float32", (1, "height")),),
         ),
         "inline",
     ),

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from partition_core.backends.onnxruntime.backend import Plain
+from partition_core.base.errors import ProofError
 from partition_core.proof.random_operators import SEEDS
 
 X = {"x": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
@@ -81,3 +82,19 @@ def test_a_coin_falls_otherwise_in_runs_that_are_compared(tmp_path: Path) -> Non
     runs = [Plain("m", seed, draws=True).load(file) for seed in SEEDS]
     for _ in range(4):
         assert len({run(half)["z"][0] for run in runs}) == 2
+
+
+def test_an_operator_that_onnxruntime_lacks_in_a_newer_opset_is_named(tmp_path: Path) -> None:
+    text = (
+        '<ir_version: 10, opset_import: ["": 22]> g (float[1,2,8,8] x, float[1,4] r, int64[1] b) '
+        "=> (float[1,2,2,2] y) { [pooled] y = RoiAlign <output_height = 2, output_width = 2> "
+        "(x, r, b) }"
+    )
+    file = written(onnx.parser.parse_model(text).SerializeToString(), tmp_path)
+    with pytest.raises(ProofError) as error:
+        Plain("end2end.onnx").load(file)
+    assert str(error.value) == (
+        "end2end.onnx: onnxruntime has no CPU kernel for 'RoiAlign' of opset 22 with these dtypes, "
+        "which node 'pooled' needs; cut it off, mark a tensor of another dtype (a mark becomes an "
+        "'Identity') or export an older opset"
+    )

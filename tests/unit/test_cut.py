@@ -15,6 +15,7 @@ import onnx.checker
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+from onnx.helper import find_min_ir_version_for, make_opsetid
 
 from partition_core.base.errors import CutError
 from partition_core.graph.boundaries import boundaries, coverage, edges
@@ -393,16 +394,39 @@ def test_an_old_model_keeps_weights_that_are_also_inputs_as_weights() -> None:
     ]
 
 
+@pytest.mark.parametrize("opset", range(9, 23))
+def test_a_segment_without_functions_has_the_version_of_its_opset(opset: int) -> None:
+    text = f"""
+    <ir_version: 8, opset_import: ["": {opset}, "partition": 1]>
+    g (float[1] x) => (float[1] y) {{
+      xm = partition.Mark <func="net", type="input", name="input"> (x)
+      y = partition.Mark <func="net", type="output", name="y"> (xm)
+    }}
+    <domain: "partition", opset_import: ["": {opset}]>
+    Mark <func, type, name> (x) => (y) {{ y = Identity(x) }}
+    """
+    part = cut(model_of(text), segment("net:input", "net:output"), AT)
+    first = find_min_ir_version_for([make_opsetid("", opset)])
+    assert part.ir_version == min(first, 8)
+    assert not part.functions
+    newer = model_of(text.replace("ir_version: 8", "ir_version: 10"))
+    assert cut(newer, segment("net:input", "net:output"), AT).ir_version == 10
+
+
 def test_a_boundary_takes_its_type_from_the_mark_when_the_value_has_none() -> None:
     part = cut(model_of(DETECTOR), segment("head:input", "net:output"), AT)
     assert [str(value.shape) for value in part.graph.inputs] == ["[N,3]", "[maps.1_d0,3]"]
 
 
 @pytest.mark.parametrize(
-    ("attributes", "what"),
-    [("dtype=1", "rank"), ("shape=[2]", "dtype"), ("id=0", "dtype")],
+    ("attributes", "what", "kind"),
+    [
+        ("dtype=7", "rank", "dtype: int64, shape: [1, c, h, w]"),
+        ("shape=[2]", "dtype", "dtype: float32, shape: [2]"),
+        ("id=0", "dtype", "dtype: float32, shape: [1, c, h, w]"),
+    ],
 )
-def test_an_untyped_boundary_is_refused(attributes: str, what: str) -> None:
+def test_an_untyped_boundary_is_refused(attributes: str, what: str, kind: str) -> None:
     text = f"""
     <ir_version: 10, opset_import: ["": 20, "mmdeploy": 1, "custom": 1]>
     g (float[2] x) => (float[2] y) {{
@@ -415,7 +439,7 @@ def test_an_untyped_boundary_is_refused(attributes: str, what: str) -> None:
     assert message_of(text, segment("mid:input", "net:output")) == (
         f"partition.segments[0].start[0]: the {what} of 'mid:input.a' is not known; "
         "a boundary needs a dtype and a rank; "
-        "set 'dtype' and 'shape' of the Mark node, or the tensor's type in the model"
+        f"write `types: {{a: {{{kind}}}}}` into the recipe, or the type into the model"
     )
 
 

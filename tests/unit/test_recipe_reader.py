@@ -518,7 +518,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         axes = st.integers(2 if model["source"] == "mmdet" else 0, 3)
         symbols = draw(st.dictionaries(axes, NAMES, min_size=1, max_size=2))
         export["dynamic_axes"] = {"input": symbols}
-        export["opset"] = draw(st.integers(18, 21))
+        export["opset"] = draw(st.integers(11, 25))
     if model["source"] == "mmdet" and draw(st.booleans()):
         export["masks"] = draw(st.sampled_from(["probabilities", "pasted"]))
     names = draw(UNIQUE_NAMES)

@@ -94,4 +94,11 @@ class Plain(_OnnxRuntime):
         return Agreement()
 
 
+def output_types(model: bytes) -> Mapping[str, tuple[str, tuple[int | str | None, ...]]]:
+    """Return what `inferred.output_types` does: the dtype and dims of each output of a file."""
+    from partition_core.backends.onnxruntime import inferred
+
+    return inferred.output_types(model)
+
+
 BACKEND = OnnxRuntime

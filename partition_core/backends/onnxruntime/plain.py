@@ -24,13 +24,18 @@ _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
 # runs that are compared must be far apart, so that a coin does not fall the same in all of them.
 _GOLDEN, _LARGEST_SEED, _MOST_SEEDS = 2654435761, 0x7FFFFFFF, 16
 
-_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '(.*?)'")
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for (\w+)\((\d+)\) node with name '(.*?)'"
+)
 _UNKNOWN = (
     re.compile(r"Fatal error: (?P<domain>[^:]*):(?P<name>\w+)\(-?\d+\) is not a registered"),
     re.compile(r"No Op registered for (?P<name>\w+) with domain_version of"),
 )
 _ALLOW = "write `proof: {unproven: allow}` to prove only what needs none of its results"
-_OTHER_DTYPE = "cut it off, or mark a tensor of another dtype (a mark becomes an 'Identity')"
+_OTHER_DTYPE = (
+    "cut it off, mark a tensor of another dtype (a mark becomes an 'Identity') or export an older "
+    "opset"
+)
 
 
 class PlainSession:
@@ -83,10 +88,11 @@ class PlainSession:
     def _refused(self, what: str, error: Exception) -> ProofError:
         called, reason = self._settings.called, one_line(error, self._model.parent)
         if missing := _NO_KERNEL.search(reason):
-            needed = f", which node '{missing[2]}' needs" if missing[2] else ""
-            what = f"onnxruntime has no CPU kernel for '{missing[1]}' with one of its dtypes"
+            needed = f", which node '{missing[3]}' needs" if missing[3] else ""
+            what = f"onnxruntime has no CPU kernel for '{missing[1]}' of opset {missing[2]} with "
+            what += "these dtypes"
             refused = MissingOperatorError.at(called, f"{what}{needed}", "", _OTHER_DTYPE)
-            refused.op_type, refused.node = missing[1], missing[2]
+            refused.op_type, refused.node = missing[1], missing[3]
             return refused
         for pattern in _UNKNOWN:
             if unknown := pattern.search(reason):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partition_core.backends.onnxruntime.backend import output_types
 from partition_core.base.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
@@ -17,19 +18,21 @@ from partition_core.graph.file.tensor_writers import Inline
 from partition_core.graph.files import LARGEST
 from partition_core.graph.index_reads import index_ranges
 from partition_core.graph.inference import order_problem
+from partition_core.graph.known_types import boundary_tensors, complete_types, misfits
 from partition_core.graph.marks import MarkedTensor, MarkTable, marks_of
 from partition_core.graph.model_inputs import (
     IN_THE_FILE,
     check_inputs,
     drawn_inputs,
     expected_inputs,
+    inputs_of,
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.graph.structural_marks import structural_marks
 from partition_core.recipe.file import RecipeFile
-from partition_core.recipe.input_forms import ALL_FIXED
+from partition_core.recipe.input_forms import ALL_FIXED, TensorType
 from partition_core.recipe.mark_reference import MarkReference, Side
 from partition_core.recipe.places import in_recipe
 from partition_core.recipe.values import (
@@ -45,6 +48,7 @@ from partition_core.sources.pinned import pinned_by
 
 if TYPE_CHECKING:
     from partition_core.base.index_ranges import Ranges
+    from partition_core.base.recording import Recording
     from partition_core.sources.samples import Sample
 
 _SIDES: Mapping[str, tuple[Side, ...]] = {
@@ -57,11 +61,13 @@ _IN_ONE_LINE = {"inputs": "partition.from", "outputs": "partition.to"}
 
 @dataclass(frozen=True)
 class MarkedFile:
-    """An ONNX file, the tensors that a recipe marks in it, and the tensor of each reference."""
+    """An ONNX file, the tensors that a recipe marks in it, the tensor of each reference, and the
+    tensors where segments start or end."""
 
     model: Model
     added: tuple[MarkedTensor, ...]
     marks: dict[str, str]
+    boundary: tuple[MarkedTensor, ...]
 
 
 def marked_by(job: Job, path: Path) -> MarkedFile:
@@ -78,10 +84,13 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
             by_structure = structural_marks(model, job.recipe.partition.cut, is_file=True)
             added = (*added, *by_structure.tensors)
         table = MarkTable((*own, *added))
+        boundary = boundary_tensors(table, job.recipe.partition.segments)
+        complete_types(model, boundary, _model(job.recipe).types, output_types)
         scopes_of(model, job.recipe.partition.segments, table)
         check_inputs(model, _model(job.recipe).inputs)
     reachable = [tensor for tensor in table.tensors if not tensor.enclosing]
-    return MarkedFile(model, added, {str(t.reference): t.marked_value.name for t in reachable})
+    marks = {str(t.reference): t.marked_value.name for t in reachable}
+    return MarkedFile(model, added, marks, tuple(boundary))
 
 
 def opened(file: RecipeFile, path: Path) -> Model:
@@ -208,6 +217,24 @@ def ranges_for(model: Model, samples: list[Sample]) -> Ranges:
     if not undetermined(samples):
         return {}
     return index_ranges(model, [_shapes(sample.arrays()) for sample in samples])
+
+
+def check_types(job: Job, source: MarkedFile, recording: Recording) -> None:
+    """Raise ProofError for types in the recipe that the tensors do not have."""
+    references = {tensor.value.name: str(tensor.reference) for tensor in source.boundary}
+    values = [*inputs_of(source.model).values(), *(tensor.value for tensor in source.boundary)]
+    declared = {v.name: v.type for v in values if v.type is not None and not v.type.composed}
+    problems: list[Problem] = []
+    for sample in recording.samples:
+        arrays = {name: sample.marks.get(reference) for name, reference in references.items()}
+        seen = {
+            name: TensorType(array.dtype.name, array.shape)
+            for name, array in (*arrays.items(), *sample.inputs.items())
+            if array is not None and name in declared
+        }
+        problems += misfits(_model(job.recipe).types, declared, seen)
+    with in_recipe(job.file):
+        ProofError.refuse(problems)
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from partition_core.sources.job import Job
 from partition_core.sources.onnx.given_file import (
     about,
     check_order,
+    check_types,
     marked_by,
     ranges_for,
     samples_for,
@@ -58,6 +59,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             inputs = [sample.ranged(ranges).arrays() for sample in samples]
             recording = recording_of(whole, source.marks, inputs)
+        check_types(job, source, recording)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
