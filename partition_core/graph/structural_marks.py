@@ -22,18 +22,18 @@ _AT = "partition.type"
 _MOST_LISTED = 12
 
 
-def structural_marks(model: Model, cut: Cut, is_file: bool) -> MarkTable:
+def structural_marks(model: Model, cut: Cut, is_file: bool, is_network: bool = False) -> MarkTable:
     """Return the marks `front`, `tail` and `model` of a model, whose nodes are in order.
 
     `front` has the inputs of the model that the part in front of the cut reads, and what crosses;
     `tail` what the rest reads and gives; `model` all inputs. Raises CutError, with what could be
     cut instead, where the structure does not decide; `is_file` says whether a recipe can name its
-    tensors, as those of a given ONNX file.
+    tensors, as those of a given ONNX file, `is_network` whether it may have no post-processing.
     """
     constants = constants_of(model)
     operators = operators_of(model, constants)
     tail = tail_of(model.graph, operators, constants, is_joined=cut == "joined_heads")
-    _check(model, operators, constants, tail, is_file)
+    _check(model, operators, constants, tail, is_file, is_network)
     if cut == "features":
         tail = _behind_features(model, operators, constants, tail, is_file)
     inputs = [value for value in model.graph.inputs if value.tensor is None]
@@ -71,7 +71,12 @@ def _behind_features(
 
 
 def _check(
-    model: Model, operators: Operators, constants: Constants, tail: Tail, is_file: bool
+    model: Model,
+    operators: Operators,
+    constants: Constants,
+    tail: Tail,
+    is_file: bool,
+    is_network: bool,
 ) -> None:
     """Raise CutError where it is not sure that `tail` is the post-processing."""
     graph = model.graph
@@ -82,7 +87,7 @@ def _check(
     early = [node for node in network if node in operators.suppressing]
     if early:
         _refuse_two_stages(model, operators, constants, tail, early, is_file)
-    if not any(_depends(node, constants) for node in tail.nodes):
+    if not is_network and not any(_depends(node, constants) for node in tail.nodes):
         what = "the last operators with weights give the outputs of the model themselves"
         remedy = "there is no post-processing to cut off: use the model as it is"
         raise CutError.at(

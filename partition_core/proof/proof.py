@@ -15,6 +15,7 @@ from partition_core.base.errors import Problem, ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.chain.pieces import Chain
 from partition_core.graph.file.graph import Model
+from partition_core.graph.model_inputs import open_batches
 from partition_core.proof.against_original import (
     DETECTIONS,
     MASKS,
@@ -112,8 +113,10 @@ def prove(
     elif not problems:
         problems += _nothing_proven(chained.unproven, quiet)
     ProofError.refuse(problems)
+    batches = _batches(model, originals)
     return {
         "samples": samples,
+        **({"batches": batches} if batches else {}),
         "against": against,
         "tolerance": tolerance,
         "tensors": proven,
@@ -130,6 +133,12 @@ def prove(
         "unproven": [asdict(output) for output in chained.unproven],
         "recorded": chained.recorded,
     }
+
+
+def _batches(model: Model, samples: Sequence[RecordedSample]) -> list[int]:
+    """Return the sizes that dims 0 of inputs had which are not fixed."""
+    names = open_batches(model)
+    return sorted({len(sample.inputs[name]) for sample in samples for name in names})
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,17 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequenc
     is_whole = not (figures.get("unproven") or any(figures.get("not_compared", {}).values()))
     remedy = "" if is_whole else f"; to prove all, {REMEDY}"
     return (
-        f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}: "
+        f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}"
+        f"{_batches(figures.get('batches', []))}: "
         f"{_segments(figures, uncovered)}{', ' if is_whole else '; '}{_against(figures)}"
         f"{_detections(pictures)}{_assumptions(figures)}{_untried(zero_or_one)}{remedy}"
     )
+
+
+def _batches(sizes: Sequence[int]) -> str:
+    *first, last = map(str, sizes or [0])
+    listed_sizes = f"{', '.join(first)} and {last}" if first else last
+    return f", at batch {listed_sizes}" if sizes else ""
 
 
 def unproven_segments(figures: Mapping[str, Any]) -> dict[str, list[str]]:

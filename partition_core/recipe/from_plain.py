@@ -7,6 +7,7 @@ from typing import Any
 
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from partition_core.recipe.values import (
+    DEFAULT_BATCHES,
     DEFAULT_OPSET,
     ONE_LINE,
     Answer,
@@ -198,7 +199,12 @@ def _segment(plain: Plain) -> Segment:
 
 def _proof(plain: Plain) -> Proof:
     tolerance = float(plain["tolerance"]) if "tolerance" in plain else None
-    return Proof(tolerance, tuple(plain.get("images", ())), tuple(plain.get("inputs", ())))
+    return Proof(
+        tolerance,
+        tuple(plain.get("images", ())),
+        tuple(plain.get("inputs", ())),
+        tuple(plain.get("batches", DEFAULT_BATCHES)),
+    )
 
 
 def _dynamic_axes(plain: Plain) -> tuple[DynamicAxis, ...]:

@@ -33,6 +33,8 @@ Range = tuple[float, float]
 """The minimum and maximum element of an input; whole numbers for an integer dtype."""
 
 DEFAULT_OPSET = 20
+DEFAULT_BATCHES = (1, 2, 5)
+"""The sizes at which an open batch is proven: one row, several, and more than in the trace."""
 DEFAULT_TOLERANCE = 1e-4
 HALF_TOLERANCES: Mapping[str, float] = {"float16": 1e-2, "bfloat16": 8e-2}
 """The defaults for models that compute in 16 bits, where onnxruntime rounds other tensors than
@@ -264,6 +266,13 @@ class ExportOptions:
     precision: Precision = "float32"
     keep_io_types: bool = False
 
+    @property
+    def batches(self) -> frozenset[str]:
+        """The symbols of dims 0 of inputs that are no other dims too."""
+        return frozenset(axis.symbol for axis in self.dynamic_axes if axis.axis == 0) - frozenset(
+            axis.symbol for axis in self.dynamic_axes if axis.axis
+        )
+
     def io_dtype(self, dtype: str) -> str:
         """Return the dtype in end2end of an input or output that is `dtype` in PyTorch."""
         is_changed = self.precision == "float16" and not self.keep_io_types
@@ -320,6 +329,11 @@ ANY_DETECTOR = "backbone_head"
 """The shared policy that fits every detector with a backbone of its own."""
 
 
+NETWORK_POLICIES = ("no_postprocess", "raw_heads", "backbone_head")
+"""The shared policies that fit an mmdet detector whose batch is dynamic: of such a one only what
+is in front of the post-processing is exported."""
+
+
 @dataclass(frozen=True)
 class Partition:
     """The segments, in the order in which they run, and the name of the partition.
@@ -338,11 +352,13 @@ class Proof:
     end2end from eager PyTorch, or from the given ONNX file, relative to that tensor's
     largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
     dependency); `inputs` are paths of `.npz` files with inputs, each a sample (empty: all are
-    drawn). A tolerance of None is the default for the dtype in which the model computes."""
+    drawn). A tolerance of None is the default for the dtype in which the model computes.
+    `batches` are the sizes at which dims 0 of inputs that are not fixed are proven."""
 
     tolerance: float | None
     images: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    batches: tuple[int, ...] = DEFAULT_BATCHES
 
     def tolerance_for(self, dtype: str) -> float:
         """Return the tolerance of a model that computes in `dtype`."""

@@ -38,6 +38,7 @@ STEPS = {
     "proof.tolerance": ("prove",),
     "proof.images": ("export",),
     "proof.inputs": ("export",),
+    "proof.batches": ("export",),
 }
 """The steps that a field changes, or all fields below it; that of the report is always one.
 

@@ -89,6 +89,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
         yield "recipe marks", canonical_json(recipe.marks)
     if recipe.partition.cut:
         yield "recipe cut", recipe.partition.cut
+    yield "recipe batches", canonical_json(recipe.proof.batches)
     yield from proof_files(job)
     yield from pinned_entry(job)
     yield from declared_inputs(job, recipe.model.depends_on)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from partition_core.graph.model_inputs import (
     check_inputs,
     drawn_inputs,
     expected_inputs,
+    open_batches,
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.graph.scope import scopes_of
@@ -184,6 +186,33 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)
             for number, arrays in enumerate(from_files)
         ]
+
+
+def batched(model: Model, samples: Sequence[Sample], batches: Sequence[int]) -> dict[int, Sample]:
+    """Return a sample for each of `batches` that `samples` lack: the size of every open dim 0."""
+    from partition_core.sources.samples import fitted
+
+    open_inputs = open_batches(model)
+    first = samples[0].arrays()
+    known = {len(first[name]) for name in open_inputs if name in first}
+    result = {}
+    for number, batch in enumerate(sorted({*batches} - known) if known else ()):
+        sample = samples[number % len(samples)]
+        result[batch] = dataclasses.replace(
+            sample,
+            from_file={
+                name: fitted(array, (batch, *array.shape[1:])) if name in open_inputs else array
+                for name, array in sample.from_file.items()
+            },
+            drawn=tuple(
+                dataclasses.replace(spec, shape=(batch, *spec.shape[1:]))
+                if spec.name in open_inputs
+                else spec
+                for spec in sample.drawn
+            ),
+            key=len(samples) + number + 1,
+        )
+    return result
 
 
 def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:

@@ -103,6 +103,21 @@ def check_runs(source: Path, model: Model, sample: Arrays, scratch: Path) -> Non
         raise ProofError(crash_problem(source.name, "a run in onnxruntime", error)) from error
 
 
+def check_batch(source: Path, model: Model, batch: int, sample: Arrays, scratch: Path) -> None:
+    """Raise ProofError if onnxruntime does not run the file `source` on a `sample` of `batch`."""
+    try:
+        check_runs(source, model, sample, scratch)
+        _Original(source, model, random_operators(model), (sample,), scratch).runs(())
+    except ProofError as error:
+        reason = error.problems[0]
+        raise ProofError.at(
+            "",
+            f"dim 0 of its inputs is open, and it does not run with a batch of {batch}",
+            f"{reason.what}; {reason.expected}" if reason.expected else reason.what,
+            "name the batches that it runs with, such as `proof: {batches: [1]}`",
+        ) from error
+
+
 def runs_on(source: Path, model: Model, scratch: Path) -> Callable[[Arrays], bool]:
     """Return a function that checks whether onnxruntime runs the file `source` on a sample."""
 

@@ -15,12 +15,19 @@ from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.sources.job import Job
 from partition_core.sources.onnx.given_file import (
     about,
+    batched,
     check_order,
     marked_by,
     ranges_for,
     samples_for,
 )
-from partition_core.sources.onnx.recording import check_runs, recording_of, runs_on, without_links
+from partition_core.sources.onnx.recording import (
+    check_batch,
+    check_runs,
+    recording_of,
+    runs_on,
+    without_links,
+)
 from partition_core.sources.samples import range_notes, usable_ranges
 from partition_core.sources.source import Exported
 
@@ -47,6 +54,9 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             runs = runs_on(file, source.model, scratch)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             inputs = [sample.ranged(ranges).arrays() for sample in samples]
+            for batch, sample in batched(source.model, samples, job.recipe.proof.batches).items():
+                inputs.append(sample.ranged(ranges).arrays())
+                check_batch(file, source.model, batch, inputs[-1], scratch)
             recording = recording_of(file, source.model, source.marks, inputs, scratch)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
