@@ -6,7 +6,7 @@ Both on every sample of the export; refused if the samples would prove nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,15 @@ def prove(
     detects: bool,
     scratch: Path,
     assumptions: Sequence[Mapping[str, Any]] = (),
+    static: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
     `model` is the graph of the file `end2end`; `tolerance` is relative to each tensor's largest
     magnitude; `detects` is whether the outputs are `dets`, `labels` and perhaps `masks`; `scratch`
     is an empty folder. `assumptions` are the answers of a user that the model depends on
-    (`questions.Decision`, as plain data). A sample that has a kind need not prove anything else.
+    (`questions.Decision`, as plain data). Segments in `static` have sizes that end2end leaves free,
+    and are proven on the samples that have them. A sample that has a kind need prove nothing else.
 
     Random tensors are not compared, but reported: `not_compared` are outputs and marks of end2end,
     `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
@@ -76,7 +78,7 @@ def prove(
     wholes = observed.runs(inputs, scratch)
     varying = frozenset(name for original in originals for name in original.mark_changes)
     rounding = functools.partial(rounding_by_marks, model)
-    chained = run_chain(chain, wholes, inputs, varying, rounding, scratch)
+    chained = run_chain(chain, wholes, inputs, varying, rounding, scratch, static=static)
     operators = random_operators(model)
     random = _random(originals, tolerance)
     chooses = detects or PANOPTIC in wholes[0].outputs
@@ -117,6 +119,7 @@ def prove(
     return {
         "samples": samples,
         **({"batches": batches} if batches else {}),
+        **({"static": chained.static} if chained.static else {}),
         "against": against,
         "tolerance": tolerance,
         "tensors": proven,

@@ -194,6 +194,10 @@ def _segment(plain: Plain) -> Segment:
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
         sizes_from=tuple(_reference(text) for text in plain.get("sizes_from", ())),
+        inputs=tuple(
+            FileInput(name, tuple(tensor["shape"]))
+            for name, tensor in sorted(plain.get("inputs", {}).items())
+        ),
     )
 
 

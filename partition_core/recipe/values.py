@@ -307,6 +307,7 @@ class Segment:
 
     `input_names` and `output_names` are empty, or name every boundary tensor in order.
     `sizes_from` are tensors that are inputs as well if the segment needs only their sizes.
+    `inputs` have the shapes of those that are fixed in this segment alone.
     """
 
     save_file: str
@@ -316,6 +317,7 @@ class Segment:
     output_names: tuple[str, ...] = ()
     dynamic_axes: tuple[DynamicAxis, ...] = ()
     sizes_from: tuple[MarkReference, ...] = ()
+    inputs: tuple[FileInput, ...] = ()
 
 
 ONE_LINE = "from-to"

@@ -30,6 +30,9 @@ from partition_core.recipe.values import (
 URL = "https://example.com/model"
 
 
+FILE_INPUT = FileInput("image", (1, 3))
+
+
 def recipe(model: Model, weights: WeightsPlacement) -> Recipe:
     axis = DynamicAxis("image", 2, "height")
     marks = (Mark("head", "tiny.head", None, ("maps",), None),)
@@ -46,7 +49,10 @@ def recipe(model: Model, weights: WeightsPlacement) -> Recipe:
             answers=(Answer("tiny.py:3", True, "as it is"),),
         ),
         () if isinstance(model, OnnxModel) else marks,
-        Partition("two", (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,)),)),
+        Partition(
+            "two",
+            (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,), (FILE_INPUT,)),),
+        ),
         Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",), ("a.npz",)),
     )
 

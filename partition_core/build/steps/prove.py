@@ -73,6 +73,7 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
                 detects=bool(exported.notes["detects"]),
                 scratch=scratch,
                 assumptions=_assumptions(exported),
+                static=[segment.save_file for segment in job.segments if segment.inputs],
             )
         content = {
             "proof": figures,
