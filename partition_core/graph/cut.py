@@ -155,7 +155,7 @@ def _name_boundary(graph: Graph, scope: Scope) -> None:
 
 def _make_room(graph: Graph, names: Collection[str], boundary: Collection[Value]) -> None:
     # Values in bodies count too: one with the name of a boundary would shadow it there.
-    inner = [value for value in _values(graph) if value not in boundary]
+    inner = [value for value in values_in(graph) if value not in boundary]
     used = {value.name for value in inner} | set(names)
     for value in inner:
         if value.name not in names:
@@ -175,10 +175,11 @@ def _list_as_inputs(graph: Graph) -> None:
             graph.inputs.append(value)
 
 
-def _values(graph: Graph) -> Iterator[Value]:
+def values_in(graph: Graph) -> Iterator[Value]:
+    """Yield the values that `graph` and the bodies of its nodes hold."""
     yield from graph.inputs
     yield from (value for value in graph.initializers if not value.is_input)
     for node in graph:
         yield from node.outputs
         for body in node.bodies:
-            yield from _values(body)
+            yield from values_in(body)
