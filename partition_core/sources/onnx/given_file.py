@@ -30,6 +30,7 @@ from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tenso
 from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.graph.structural_marks import structural_marks
+from partition_core.graph.tensor_patterns import expanded
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -130,15 +131,20 @@ def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
 def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
     is_one_line = recipe.partition.type == ONE_LINE
     entries: list[tuple[str, str, Side, TensorName]] = []
+    problems: list[Problem] = []
     for index, mark in enumerate(_model(recipe).marks):
         for key, sides in _SIDES.items():
             names: tuple[TensorName, ...] = getattr(mark, key)
             at = _IN_ONE_LINE[key] if is_one_line and names else f"marks[{index}].{key}"
-            entries += [
-                (f"{at}[{number}]", mark.name, side, name)
-                for side in sides
-                for number, name in enumerate(names)
-            ]
+            fitting: list[tuple[str, TensorName]] = []
+            for number, name in enumerate(names):
+                each = expanded(model, name, f"{at}[{number}]")
+                if isinstance(each, Problem):
+                    problems.append(each)
+                else:
+                    fitting += [(f"{at}[{number}]", one) for one in each]
+            entries += [(place, mark.name, side, one) for side in sides for place, one in fitting]
+    CutError.refuse(problems)
     tensors = tensor_names(model, [(at, name) for at, _, _, name in entries])
     named: list[NamedTensor] = []
     for (at, mark_name, side, name), tensor in zip(entries, tensors, strict=True):
