@@ -265,6 +265,42 @@ class RecipeBuild:
         with models_on_disk(self._job_with_export(say), [END2END]) as (models, _):
             yield models[END2END]
 
+    def merged(self, variables: Mapping[str, str], say: Say) -> Iterator[str]:
+        """Merge the segments with the files of `with=` into one; yield lines about it.
+
+        Raises PartitionError.
+        """
+        from partition_core.base.recording import load_recording
+        from partition_core.build.merging import merge, merge_tolerance, replacements
+        from partition_core.build.step import models_on_disk
+        from partition_core.chain.manifest import read_manifest
+        from partition_core.graph.file.graph_reader import read_model
+        from partition_core.graph.stored_models import END2END_PLACEMENTS
+        from partition_core.proof.reasons import half_dtype
+
+        job = self._job_with_export(say)
+        folder = job.project.build_folder(self.name)
+        manifest = read_manifest(folder)
+        replaced = replacements(variables["with"], manifest, self.run.root)
+        target = Path(variables.get("out") or folder / "merged.onnx")
+        with models_on_disk(job, [END2END]) as (models, scratch), job.phase("merge"):
+            tolerance = merge_tolerance(
+                variables.get("tolerance"),
+                job.recipe.proof.tolerance_for(half_dtype(read_model(models[END2END]))),
+            )
+            recording = load_recording(job.path(job.result(EXPORT).files[RECORDING]))
+            placement = END2END_PLACEMENTS[job.weights]
+            yield from merge(
+                manifest,
+                models[END2END],
+                recording,
+                replaced,
+                target,
+                tolerance,
+                placement,
+                scratch,
+            )
+
     def _job_with_export(self, say: Say) -> StepJob:
         if self.is_up_to_date:
             self.carry_out(EXPORT, say)  # its result may have been removed

@@ -1,4 +1,4 @@
-"""The tasks that run a built model: `doit detect` and `doit calibrate`."""
+"""The tasks that run a built model: `doit detect`, `doit calibrate` and `doit merge`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from partition_core.base.errors import PartitionError, RecipeError, one_of, sugg
 from partition_core.base.folders import BUILD
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
-from partition_core.cli.actions import attempt, say_all
+from partition_core.cli.actions import attempt, say, say_all
 from partition_core.cli.builds import Task, check_number, selected_builds
 from partition_core.cli.command_line import commands, paths_in_full
 
@@ -38,6 +38,20 @@ def task_detect() -> Task:
         _check_score(variables.get("score", _SCORE))
 
     return _task("detect", lines, check)
+
+
+def task_merge() -> Task:
+    """Put segments changed outside, `with=a.onnx=other.onnx`, into one file; compare it."""
+
+    def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
+        return build.merged(variables, say)
+
+    def check(variables: Mapping[str, str]) -> None:
+        if not variables.get("with"):
+            expected = "expected with=SEGMENT.onnx=FILE.onnx"
+            raise RecipeError.at("doit merge", "with= is missing", expected)
+
+    return _task("merge", lines, check)
 
 
 def task_calibrate() -> Task:

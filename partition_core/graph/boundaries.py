@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT, Edge, SegmentBoundary, Tensor
 from partition_core.graph.boundary import Boundary
+from partition_core.graph.cut import cut
 from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.marks import live_nodes, unmarked_value
-from partition_core.graph.scope import scopes_of
+from partition_core.graph.scope import Scope, scopes_of
 from partition_core.recipe.values import Segment
 
 
@@ -36,7 +37,7 @@ def boundaries(model: Model, segments: Sequence[Segment]) -> tuple[SegmentBounda
             tuple(_plain(item) for item in scope.inputs),
             tuple(_plain(item) for item in scope.outputs),
         )
-        for scope in scopes_of(model, segments)
+        for scope in _scopes(model, segments)
     )
 
 
@@ -51,7 +52,7 @@ def edges(model: Model, segments: Sequence[Segment]) -> tuple[Edge, ...]:
     }
     result: list[Edge] = []
     suppliers: dict[Value, tuple[str, Boundary]] = {}
-    for scope in scopes_of(model, segments):
+    for scope in _scopes(model, segments):
         for item in scope.inputs:
             producer = producers.get(item.value, ("", ""))
             result.append(_edge(producer, (scope.segment.save_file, item.name), item))
@@ -68,7 +69,7 @@ def edges(model: Model, segments: Sequence[Segment]) -> tuple[Edge, ...]:
 def coverage(model: Model, segments: Sequence[Segment]) -> Coverage:
     """Return which nodes of `model` the segments cover; raises CutError as `edges` does."""
     files: dict[Node, list[str]] = {node: [] for node in live_nodes(model.graph)}
-    for scope in scopes_of(model, segments):
+    for scope in _scopes(model, segments):
         for node in scope.walk.nodes:
             if node in files:
                 files[node].append(scope.segment.save_file)
@@ -81,6 +82,23 @@ def coverage(model: Model, segments: Sequence[Segment]) -> Coverage:
             for segment in segments
         ),
     )
+
+
+def _scopes(model: Model, segments: Sequence[Segment]) -> list[Scope]:
+    """Return the scopes of segments, with the sizes that inference finds where inputs are fixed."""
+    scopes = scopes_of(model, segments)
+    return [_inferred(model, scope) if scope.segment.inputs else scope for scope in scopes]
+
+
+def _inferred(model: Model, scope: Scope) -> Scope:
+    made = cut(model, scope.segment, "").graph.outputs
+    outputs = [
+        replace(item, dims=value.type.dims)
+        if value.type is not None and value.type.dims is not None
+        else item
+        for item, value in zip(scope.outputs, made, strict=True)
+    ]
+    return replace(scope, outputs=tuple(outputs))
 
 
 def _name(node: Node) -> str:

@@ -11,6 +11,7 @@ from partition_core.graph.boundary import renamed
 from partition_core.graph.file.graph import Function, Graph, Key, Model, Node, Value
 from partition_core.graph.file.wire import named
 from partition_core.graph.graph_copy import Copy, copied_function
+from partition_core.graph.inference import inferred_info
 from partition_core.graph.mark_nodes import FIRST_WITH_FUNCTIONS
 from partition_core.graph.marks import MARK_DOMAINS, MarkTable, is_mark
 from partition_core.graph.scope import Scope, scope_of
@@ -45,7 +46,7 @@ def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None)
     graph.other_infos = list(_infos_of(functions, model.graph))
     if model.ir_version <= _INITIALIZERS_ARE_INPUTS_UP_TO:
         _list_as_inputs(graph)
-    return replace(
+    result = replace(
         model,
         ir_version=_ir_version(model, functions),
         graph=graph,
@@ -53,6 +54,20 @@ def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None)
         functions={key: _without_marks_inside(function) for key, function in functions.items()},
         inferred=None,
     )
+    if segment.inputs:
+        _infer_again(result)
+    return result
+
+
+def _infer_again(model: Model) -> None:
+    # The types of the end2end model have sizes that are free there.
+    graph = model.graph
+    made = [value for node in graph for value in node.outputs if value.name]
+    for value in made:
+        value.info = value.info if value in graph.outputs else b""
+    for value in made:
+        value.info = inferred_info(model, value.name) or value.info
+    graph.output_infos = [value.info for value in graph.outputs]
 
 
 def graph_name(save_file: str) -> str:
@@ -152,7 +167,7 @@ def _name_boundary(graph: Graph, scope: Scope) -> None:
 
 def _make_room(graph: Graph, names: Collection[str], boundary: Collection[Value]) -> None:
     # Values in bodies count too: one with the name of a boundary would shadow it there.
-    inner = [value for value in _values(graph) if value not in boundary]
+    inner = [value for value in values_in(graph) if value not in boundary]
     used = {value.name for value in inner} | set(names)
     for value in inner:
         if value.name not in names:
@@ -172,10 +187,11 @@ def _list_as_inputs(graph: Graph) -> None:
             graph.inputs.append(value)
 
 
-def _values(graph: Graph) -> Iterator[Value]:
+def values_in(graph: Graph) -> Iterator[Value]:
+    """Yield the values that `graph` and the bodies of its nodes hold."""
     yield from graph.inputs
     yield from (value for value in graph.initializers if not value.is_input)
     for node in graph:
         yield from node.outputs
         for body in node.bodies:
-            yield from _values(body)
+            yield from values_in(body)

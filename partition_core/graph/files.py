@@ -157,11 +157,15 @@ def check_model(model: Model, name: str) -> None:
 
 
 def save_traced(
-    model: ir.Model, target: Path, weights: DataPlacement = "inline", cut: Cut | None = None
+    model: ir.Model,
+    target: Path,
+    weights: DataPlacement = "inline",
+    cut: Cut | None = None,
+    is_network: bool = False,
 ) -> list[Path]:
     """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
 
-    `cut` puts structural marks into it.
+    `cut` puts structural marks into it; `is_network` allows that nothing lies behind them.
 
     While a weight is written, a second copy of it is in memory, never of all weights. Raises
     CutError if the model is not valid ONNX (see `check_model`).
@@ -174,7 +178,8 @@ def save_traced(
             ir.save(model, traced, external_data="weights", size_threshold_bytes=SMALL)
         read = read_model(traced)
         if cut:
-            read = put_marks(read, structural_marks(read, cut, is_file=False).tensors)
+            marks = structural_marks(read, cut, is_file=False, is_network=is_network)
+            read = put_marks(read, marks.tensors)
         check_model(read, target.name)
         return save(read, target, weights)
 

@@ -32,6 +32,16 @@ def inputs_of(model: Model) -> dict[str, Value]:
     return {value.name: value for value in model.graph.inputs if value.tensor is None}
 
 
+def open_batches(model: Model) -> list[str]:
+    """Return the inputs of `model` whose dim 0 is not fixed."""
+    types = {name: value.type for name, value in inputs_of(model).items()}
+    return [
+        name
+        for name, kind in types.items()
+        if kind is not None and kind.dims and not isinstance(kind.dims[0], int)
+    ]
+
+
 def expected_inputs(model: Model) -> dict[str, TensorType]:
     """Return the expected dtypes and dims of arrays for the inputs of `model`."""
 

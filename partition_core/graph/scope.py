@@ -23,6 +23,7 @@ from partition_core.graph.file.value_type import symbols_in
 from partition_core.graph.inference import inference_failure, inferred_info
 from partition_core.graph.marks import MarkedTensor, MarkTable, is_mark, marks_of, unmarked_value
 from partition_core.graph.start_sizes import start_sizes
+from partition_core.graph.static_sizes import sizes_of, with_sizes
 from partition_core.graph.walk import Walk, dependents, nodes_within, reads, walk_back
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import Segment
@@ -105,7 +106,10 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
         (*inputs, *outputs), segment.dynamic_axes, used, f"{at}.dynamic_axes"
     )
     CutError.refuse(problems)
-    named = tuple(item.named(symbols) for item in items)
+    free = [item.named(symbols) for item in items]
+    static, problems = sizes_of(free[: len(inputs)], segment.inputs, f"{at}.inputs")
+    CutError.refuse(problems)
+    named = tuple(with_sizes(item, static) for item in free)
     return Scope(segment, named[: len(inputs)], named[len(inputs) :], walk, symbols)
 
 

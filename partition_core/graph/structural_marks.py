@@ -25,11 +25,12 @@ _AT = "partition.type"
 _MOST_LISTED = 12
 
 
-def structural_marks(model: Model, cut: Cut, is_file: bool) -> MarkTable:
+def structural_marks(model: Model, cut: Cut, is_file: bool, is_network: bool = False) -> MarkTable:
     """Return the marks that `cut` puts into a model, whose nodes are in order.
 
     Raises CutError where the structure does not decide, or is not as `cut` says. `is_file` says
-    whether a recipe can name the tensors of the model, as those of a given ONNX file.
+    whether a recipe can name the tensors of the model, as those of a given ONNX file,
+    `is_network` whether it may have no post-processing.
     """
     if isinstance(cut, LayerCut):
         constants = constants_of(model)
@@ -41,10 +42,10 @@ def structural_marks(model: Model, cut: Cut, is_file: bool) -> MarkTable:
         return part_marks(
             model, constants_of(model), division.parts, division.names, "partition.operators"
         )
-    return _marks_of_heads(model, cut, is_file)
+    return _marks_of_heads(model, cut, is_file, is_network)
 
 
-def _marks_of_heads(model: Model, cut: HeadCut, is_file: bool) -> MarkTable:
+def _marks_of_heads(model: Model, cut: HeadCut, is_file: bool, is_network: bool) -> MarkTable:
     """Return the marks `front`, `tail` and `model` of a model.
 
     `front` has the inputs of the model that the part in front of the cut reads, and what crosses;
@@ -53,7 +54,7 @@ def _marks_of_heads(model: Model, cut: HeadCut, is_file: bool) -> MarkTable:
     constants = constants_of(model)
     operators = operators_of(model, constants)
     tail = tail_of(model.graph, operators, constants, is_joined=cut == "joined_heads")
-    _check(model, operators, constants, tail, is_file)
+    _check(model, operators, constants, tail, is_file, is_network)
     if cut == "features":
         tail = _behind_features(model, operators, constants, tail, is_file)
     inputs = [value for value in model.graph.inputs if value.tensor is None]
@@ -91,7 +92,12 @@ def _behind_features(
 
 
 def _check(
-    model: Model, operators: Operators, constants: Constants, tail: Tail, is_file: bool
+    model: Model,
+    operators: Operators,
+    constants: Constants,
+    tail: Tail,
+    is_file: bool,
+    is_network: bool,
 ) -> None:
     """Raise CutError where it is not sure that `tail` is the post-processing."""
     graph = model.graph
@@ -102,7 +108,7 @@ def _check(
     early = [node for node in network if node in operators.suppressing]
     if early:
         _refuse_two_stages(model, operators, constants, tail, early, is_file)
-    if not any(_depends(node, constants) for node in tail.nodes):
+    if not is_network and not any(_depends(node, constants) for node in tail.nodes):
         what = "the last operators with weights give the outputs of the model themselves"
         remedy = "there is no post-processing to cut off: use the model as it is"
         raise CutError.at(

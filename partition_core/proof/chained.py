@@ -46,13 +46,15 @@ class ChainRun:
     `problems` are those of the first segment that differs from end2end. `unproven` are outputs
     that could not be compared, since they are random; an input that needs one of them is in
     `recorded`, as `segment: input`, and was taken from end2end. `moves` is whether an output that
-    equals end2end's bit for bit differs for the second sample.
+    equals end2end's bit for bit differs for the second sample. `static` has the number of samples
+    of each segment that ran on those of its sizes alone.
     """
 
     problems: list[Problem] = field(default_factory=list)
     unproven: list[Unproven] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
     moves: bool = False
+    static: dict[str, int] = field(default_factory=dict)
 
 
 def run_chain(
@@ -63,13 +65,15 @@ def run_chain(
     remedy: Callable[[], str],
     scratch: Path,
     backend_of: BackendOf = Plain,
+    static: Collection[str] = (),
 ) -> ChainRun:
     """Run the segments in order and compare their outputs with end2end, as their backend agrees.
 
     `wholes` are the results of end2end for the samples `inputs`. An input that no segment outputs
     (a gap of the recipe), or only a random one, comes from there. `random` are the references of
     the tensors that may differ between runs, and `remedy` returns what to do about any other
-    difference. One segment at a time is in memory; `scratch` is a folder for converted ones.
+    difference. One segment at a time is in memory; `scratch` is a folder for converted ones. A
+    segment in `static` runs on the samples of its sizes; else its outputs come from end2end.
     """
     run, feeds, made = ChainRun(), feeds_of(chain.edges), initial_values(inputs)
 
@@ -83,15 +87,23 @@ def run_chain(
             for name, source in feeds.get(file, {}).items()
             if source not in made[0]
         ]
-        segment = _Segment.of(chain.files[file], boundary, fed, scratch, backend_of)
+        fitting: Sequence[int] = range(len(fed))
+        if file in static:
+            fitting = [number for number in fitting if _fits(boundary, fed[number])]
+            run.static[file] = len(fitting)
+        if not fitting:
+            run.problems.append(_without_sample(boundary, fed))
+            return run
+        ours, own = [wholes[number] for number in fitting], [fed[number] for number in fitting]
+        segment = _Segment.of(chain.files[file], boundary, own, scratch, backend_of)
         results = segment.runs()
-        unequal = segment.unequal(results, wholes)
+        unequal = segment.unequal(results, ours)
         varying = segment.varying(results, unequal)
         drawn = {t: names for t, names in varying.items() if names and t.reference in random}
         run.problems += segment.unstable({t: n for t, n in varying.items() if t not in drawn})
         unequal -= varying.keys()
-        run.problems += segment.different(results, wholes, unequal, remedy)
-        run.problems += segment.mismatched(results, wholes, drawn)
+        run.problems += segment.different(results, ours, unequal, remedy)
+        run.problems += segment.mismatched(results, ours, drawn)
         if run.problems:
             return run
         run.unproven += [
@@ -101,8 +113,33 @@ def run_chain(
         ]
         proven = [tensor.name for tensor in boundary.outputs if tensor not in drawn]
         run.moves = run.moves or any(_moves(results, name) for name in proven)
-        add(made, boundary, [{name: outputs[name] for name in proven} for outputs in results])
+        known = dict(zip(fitting, results, strict=True))
+        outputs = [
+            known.get(number) or {t.name: recorded(number, t) for t in boundary.outputs}
+            for number in range(len(wholes))
+        ]
+        add(made, boundary, [{name: arrays[name] for name in proven} for arrays in outputs])
     return run
+
+
+def _fits(boundary: SegmentBoundary, arrays: Arrays) -> bool:
+    return all(
+        not isinstance(dim, int) or dim == size
+        for tensor in boundary.inputs
+        for dim, size in zip(tensor.dims, arrays[tensor.name].shape, strict=True)
+    )
+
+
+def _without_sample(boundary: SegmentBoundary, fed: Sequence[Arrays]) -> Problem:
+    shapes = {tensor.name: list(tensor.dims) for tensor in boundary.inputs}
+    seen = dict.fromkeys(str([list(arrays[name].shape) for name in shapes]) for arrays in fed)
+    what = f"no sample has the sizes {list(shapes.values())} of {', '.join(shapes)}"
+    return problem(
+        f"segment '{boundary.save_file}'",
+        what,
+        f"in the samples they are {' or '.join(seen)}",
+        "write shapes under 'export.inputs' that give these sizes",
+    )
 
 
 @dataclass(frozen=True)

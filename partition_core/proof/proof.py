@@ -6,7 +6,7 @@ Both on every sample of the export; refused if the samples would prove nothing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from partition_core.base.errors import Problem, ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
 from partition_core.chain.pieces import Chain
 from partition_core.graph.file.graph import Model
+from partition_core.graph.model_inputs import open_batches
 from partition_core.proof.against_original import (
     DETECTIONS,
     MASKS,
@@ -61,13 +62,15 @@ def prove(
     scratch: Path,
     assumptions: Sequence[Mapping[str, Any]] = (),
     allows_unproven: bool = False,
+    static: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the figures of the proof, as plain data; raise ProofError if it fails.
 
     `model` is the graph of the file `end2end`; `tolerance` is relative to each tensor's largest
     magnitude; `detects` is whether the outputs are `dets`, `labels` and perhaps `masks`; `scratch`
     is an empty folder. `assumptions` are the answers of a user that the model depends on
-    (`questions.Decision`, as plain data). A sample that has a kind need not prove anything else.
+    (`questions.Decision`, as plain data). Segments in `static` have sizes that end2end leaves free,
+    and are proven on the samples that have them. A sample that has a kind need prove nothing else.
 
     Random tensors are not compared, but reported: `not_compared` are outputs and marks of end2end,
     `unproven` outputs of segments, and `recorded` the inputs of segments that were taken from
@@ -85,7 +88,7 @@ def prove(
     chain = _runnable_chain(chain, not_run["segments"])
     varying = frozenset(name for original in originals for name in original.mark_changes)
     rounding = functools.partial(rounding_by_marks, model)
-    chained = run_chain(chain, wholes, inputs, varying, rounding, scratch)
+    chained = run_chain(chain, wholes, inputs, varying, rounding, scratch, static=static)
     operators = random_operators(model)
     random = _random(originals, tolerance)
     chooses = detects or PANOPTIC in wholes[0].outputs
@@ -125,8 +128,11 @@ def prove(
     if not (allows_unproven and chained.moves):
         problems += [_allowable(each) for each in vacuous]
     ProofError.refuse(problems)
+    batches = _batches(model, originals)
     return {
         "samples": samples,
+        **({"batches": batches} if batches else {}),
+        **({"static": chained.static} if chained.static else {}),
         "against": against,
         "tolerance": tolerance,
         "tensors": proven,
@@ -192,6 +198,12 @@ def _runnable_chain(chain: Chain, left_out: Sequence[str]) -> Chain:
 
 def _allowable(vacuous: Problem) -> Problem:
     return vacuous if vacuous.remedy else replace(vacuous, remedy=ALLOW)
+
+
+def _batches(model: Model, samples: Sequence[RecordedSample]) -> list[int]:
+    """Return the sizes that dims 0 of inputs had which are not fixed."""
+    names = open_batches(model)
+    return sorted({len(sample.inputs[name]) for sample in samples for name in names})
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,23 @@ def summary(figures: Mapping[str, Any], uncovered: int = 0, zero_or_one: Sequenc
     is_whole = is_steady and not left_out
     remedy = left_out if is_steady else f"{left_out}; to prove all, {REMEDY}"
     return (
-        f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}: "
+        f"{'' if is_whole else 'partly '}proven on {counted(len(figures['samples']), 'input')}"
+        f"{_batches(figures.get('batches', []))}: "
         f"{_segments(figures, uncovered)}{', ' if is_steady else '; '}{_against(figures)}"
-        f"{_detections(pictures)}{_assumptions(figures)}{_untried(zero_or_one)}{remedy}"
+        f"{_static(figures)}{_detections(pictures)}{_assumptions(figures)}{_untried(zero_or_one)}{remedy}"
     )
+
+
+def _batches(sizes: Sequence[int]) -> str:
+    *first, last = map(str, sizes or [0])
+    listed_sizes = f"{', '.join(first)} and {last}" if first else last
+    return f", at batch {listed_sizes}" if sizes else ""
+
+
+def _static(figures: Mapping[str, Any]) -> str:
+    runs = figures.get("static", {})
+    texts = [f"; {file}, whose sizes are fixed, on {count} of them" for file, count in runs.items()]
+    return "".join(texts)
 
 
 def unproven_segments(figures: Mapping[str, Any]) -> dict[str, list[str]]:

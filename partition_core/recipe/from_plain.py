@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
 from partition_core.recipe.values import (
+    DEFAULT_BATCHES,
     DEFAULT_OPSET,
     ONE_LINE,
     Answer,
@@ -233,13 +234,22 @@ def _segment(plain: Plain) -> Segment:
         output_names=tuple(plain.get("output_names", ())),
         dynamic_axes=_dynamic_axes(plain),
         sizes_from=tuple(_reference(text) for text in plain.get("sizes_from", ())),
+        inputs=tuple(
+            FileInput(name, tuple(tensor["shape"]))
+            for name, tensor in sorted(plain.get("inputs", {}).items())
+        ),
     )
 
 
 def _proof(plain: Plain) -> Proof:
     tolerance = float(plain["tolerance"]) if "tolerance" in plain else None
-    images, inputs = tuple(plain.get("images", ())), tuple(plain.get("inputs", ()))
-    return Proof(tolerance, images, inputs, plain.get("unproven", "refuse"))
+    return Proof(
+        tolerance,
+        tuple(plain.get("images", ())),
+        tuple(plain.get("inputs", ())),
+        tuple(plain.get("batches", DEFAULT_BATCHES)),
+        plain.get("unproven", "refuse"),
+    )
 
 
 def _dynamic_axes(plain: Plain) -> tuple[DynamicAxis, ...]:

@@ -14,6 +14,7 @@ from partition_core.base.missing import missing_file
 from partition_core.base.wording import counted
 from partition_core.chain.picture import PICTURE_CHANNELS
 from partition_core.recipe.draft import Check, Draft
+from partition_core.recipe.values import NETWORK_POLICIES
 from partition_core.recipe.yaml_tree import EVERY, Node
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -124,15 +125,21 @@ def _detector_axes(draft: Draft) -> Iterator[Problem]:
     for axes in draft.tree.select("export", "dynamic_axes"):
         for symbols in axes.entries.values():
             for axis in sorted(_DETECTOR_AXES.keys() & symbols.entries.keys()):
-                yield Problem(symbols.entries[axis].place, *_DETECTOR_AXES[axis])
+                if axis != "0" or not _is_network(draft):
+                    yield Problem(symbols.entries[axis].place, *_DETECTOR_AXES[axis])
+
+
+def _is_network(draft: Draft) -> bool:
+    policy = draft.tree.get("partition", "type")
+    return policy is not None and policy.text in NETWORK_POLICIES
 
 
 _DETECTOR_AXES = {
     "0": (
-        "the batch size of an mmdet model cannot be dynamic",
-        "mmdet's post-processing loops over the pictures of a batch in Python, so the graph has a "
-        "copy of it for each",
-        "remove '0'; for several pictures at a time write their number in 'shape'",
+        "the batch size of an mmdet model can be dynamic only in front of its post-processing, "
+        "which loops over the pictures of a batch in Python",
+        f"{one_of(NETWORK_POLICIES)} as 'partition.type'",
+        "write that, or remove '0' and write the number of pictures in 'shape'",
     ),
     "1": (
         "the number of channels cannot be dynamic",

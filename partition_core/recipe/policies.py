@@ -84,6 +84,9 @@ def _with_policy(tree: Node, partition: Node, path: Path, is_mmdet: bool) -> Com
     if text.root is None or problems:
         return Completed(tree, (path,), problems)
     segments = _for_pictures(text.root.entries["segments"], _pictures(tree))
+    if is_mmdet and "cut" in text.root.entries and _has_open_batch(tree):
+        # Nothing behind the heads is exported.
+        segments = Node(segments.place, segments.items[:1])
     chosen = {**partition.entries, **text.root.entries, "segments": segments}
     grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
     marked = Completed(grafted)
@@ -98,6 +101,11 @@ def _pictures(tree: Node) -> int:
     first = next(iter(inputs.entries.values()), None) if inputs is not None else None
     count = first.get("shape", 0) if first is not None else None
     return count.value if count is not None and type(count.value) is int else 1
+
+
+def _has_open_batch(tree: Node) -> bool:
+    axes = tree.get("export", "dynamic_axes")
+    return axes is not None and any("0" in symbols.entries for symbols in axes.entries.values())
 
 
 def _with_known_marks(tree: Node, wanted: set[str]) -> Completed:

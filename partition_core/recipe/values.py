@@ -41,6 +41,8 @@ Range = tuple[float, float]
 """The minimum and maximum element of an input; whole numbers for an integer dtype."""
 
 DEFAULT_OPSET = 20
+DEFAULT_BATCHES = (1, 2, 5)
+"""The sizes at which an open batch is proven: one row, several, and more than in the trace."""
 DEFAULT_TOLERANCE = 1e-4
 HALF_TOLERANCES: Mapping[str, float] = {"float16": 1e-2, "bfloat16": 8e-2}
 """The defaults for models that compute in 16 bits, where onnxruntime rounds other tensors than
@@ -283,6 +285,13 @@ class ExportOptions:
     precision: Precision = "float32"
     keep_io_types: bool = False
 
+    @property
+    def batches(self) -> frozenset[str]:
+        """The symbols of dims 0 of inputs that are no other dims too."""
+        return frozenset(axis.symbol for axis in self.dynamic_axes if axis.axis == 0) - frozenset(
+            axis.symbol for axis in self.dynamic_axes if axis.axis
+        )
+
     def io_dtype(self, dtype: str) -> str:
         """Return the dtype in end2end of an input or output that is `dtype` in PyTorch."""
         is_changed = self.precision == "float16" and not self.keep_io_types
@@ -317,6 +326,7 @@ class Segment:
 
     `input_names` and `output_names` are empty, or name every boundary tensor in order.
     `sizes_from` are tensors that are inputs as well if the segment needs only their sizes.
+    `inputs` have the shapes of those that are fixed in this segment alone.
     """
 
     save_file: str
@@ -326,6 +336,7 @@ class Segment:
     output_names: tuple[str, ...] = ()
     dynamic_axes: tuple[DynamicAxis, ...] = ()
     sizes_from: tuple[MarkReference, ...] = ()
+    inputs: tuple[FileInput, ...] = ()
 
 
 ONE_LINE = "from-to"
@@ -337,6 +348,11 @@ SHOWN_POLICIES = "partition_core/policies"
 
 ANY_DETECTOR = "backbone_head"
 """The shared policy that fits every detector with a backbone of its own."""
+
+
+NETWORK_POLICIES = ("no_postprocess", "raw_heads", "backbone_head")
+"""The shared policies that fit an mmdet detector whose batch is dynamic: of such a one only what
+is in front of the post-processing is exported."""
 
 
 @dataclass(frozen=True)
@@ -397,12 +413,14 @@ class Proof:
     end2end from eager PyTorch, or from the given ONNX file, relative to that tensor's
     largest magnitude; `images` are paths of pictures (empty: a photograph that ships with a
     dependency); `inputs` are paths of `.npz` files with inputs, each a sample (empty: all are
-    drawn). A tolerance of None is the default for the dtype in which the model computes. `unproven`
-    is about operators that onnxruntime lacks here and outputs that say nothing."""
+    drawn). A tolerance of None is the default for the dtype in which the model computes.
+    `batches` are the sizes at which dims 0 of inputs that are not fixed are proven. `unproven` is
+    about operators that onnxruntime lacks here and outputs that say nothing."""
 
     tolerance: float | None
     images: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    batches: tuple[int, ...] = DEFAULT_BATCHES
     unproven: Unproven = "refuse"
 
     def tolerance_for(self, dtype: str) -> float:

@@ -37,7 +37,13 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
 
     def write(path: Path) -> list[Path]:
         with in_recipe(job.file):
-            return save_traced(traced.model, path, placement, recipe.partition.cut)
+            return save_traced(
+                traced.model,
+                path,
+                placement,
+                recipe.partition.cut,
+                is_network=recipe.model.source == "mmdet" and bool(recipe.export.batches),
+            )
 
     return Exported(
         write,

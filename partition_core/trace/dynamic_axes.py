@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
 import torch
 
 from partition_core.base.errors import ExportError
@@ -44,13 +47,18 @@ def checked_sizes(
 
 
 def other_shapes(
-    export: ExportOptions, inputs: tuple[TensorSpec, ...], sizes: FreeSizes
+    export: ExportOptions,
+    inputs: tuple[TensorSpec, ...],
+    sizes: FreeSizes,
+    batches: Sequence[int],
 ) -> list[Shapes]:
     """Return shapes of the inputs in which every size that is not fixed differs from the traced.
 
+    Dims 0 that are not fixed have the sizes `batches`, as far as the model allows.
+
     Raises ExportError if there are none for which the trace is valid.
     """
-    others = sizes.others()
+    others = sizes.others(dict.fromkeys(export.batches, batches))
     if not others:
         raise ExportError.at(
             "export.dynamic_axes",
@@ -58,28 +66,58 @@ def other_shapes(
             f"it requires {'; '.join(sizes.limits()['conditions'])}",
             "leave 'dynamic_axes' out, or change the model",
         )
-    symbols = {(axis.tensor, axis.axis): axis.symbol for axis in export.dynamic_axes}
+    return [tuple(_shape(export, spec, chosen) for spec in inputs) for chosen in others]
 
-    def shape(spec: TensorSpec, chosen: dict[str, int]) -> tuple[int, ...]:
-        return tuple(
-            chosen.get(symbols.get((spec.name, number), ""), size)
-            for number, size in enumerate(spec.shape)
-        )
 
-    return [tuple(shape(spec, chosen) for spec in inputs) for chosen in others]
+def traced_shapes(export: ExportOptions, inputs: tuple[TensorSpec, ...]) -> Shapes:
+    """Return shapes of the inputs to trace: those of the recipe, 2 for a free size of 1.
+
+    torch.export takes a size of 1 for a constant, whatever the model does with it.
+    """
+    shapes = {spec.name: spec.shape for spec in inputs}
+    chosen = {a.symbol: 2 for a in export.dynamic_axes if shapes[a.tensor][a.axis] == 1}
+    return tuple(_shape(export, spec, chosen) for spec in inputs)
+
+
+def _shape(export: ExportOptions, spec: TensorSpec, chosen: Mapping[str, int]) -> tuple[int, ...]:
+    symbols = {a.axis: a.symbol for a in export.dynamic_axes if a.tensor == spec.name}
+    return tuple(
+        chosen.get(symbols.get(number, ""), size) for number, size in enumerate(spec.shape)
+    )
+
+
+@contextlib.contextmanager
+def at_sizes(
+    export: ExportOptions, inputs: tuple[TensorSpec, ...], shapes: Shapes
+) -> Iterator[None]:
+    """Report at `export.dynamic_axes` that the model does not run on inputs of `shapes`."""
+    try:
+        yield
+    except ExportError as error:
+        sizes = {
+            axis.symbol: shape[axis.axis]
+            for axis in export.dynamic_axes
+            for spec, shape in zip(inputs, shapes, strict=True)
+            if spec.name == axis.tensor
+        }
+        named = ", ".join(f"'{symbol}' = {size}" for symbol, size in sizes.items())
+        raise ExportError.at(
+            "export.dynamic_axes",
+            f"with {named} {error.problems[0].what}",
+            error.problems[0].expected,
+            "leave out the sizes that the model fixes, or change the model",
+        ) from error
 
 
 def free_symbol(dim: int | str, axis: DynamicAxis) -> str:
     """Return the traced symbol of a dim that is dynamic in the recipe; reject a fixed one."""
     if isinstance(dim, str):
         return dim
-    # torch.export treats a size of 1 as a constant, whatever the model does with it.
-    larger = f"give '{axis.tensor}' a size of 2 or more there, or " if dim == 1 else ""
     raise ExportError.at(
         f"export.dynamic_axes.{axis.tensor}",
         f"dim {axis.axis} of '{axis.tensor}' cannot be dynamic: the model fixes it at {dim}",
         "a dim can be dynamic if no code of the model depends on its value",
-        f"{larger}leave '{axis.symbol}' out, or change the model",
+        f"leave '{axis.symbol}' out, or change the model",
     )
 
 

@@ -20,7 +20,7 @@ from partition_core.graph.files import LARGEST
 from partition_core.recipe.policy_fits import check_masks, check_outputs
 from partition_core.recipe.values import Recipe
 from partition_core.trace.calling import WRAPPED, CalledModel
-from partition_core.trace.dynamic_axes import checked_sizes, other_shapes
+from partition_core.trace.dynamic_axes import at_sizes, checked_sizes, other_shapes, traced_shapes
 from partition_core.trace.probes import probes
 from partition_core.trace.questions import Answers
 from partition_core.trace.repeatability import check_repeats
@@ -71,10 +71,17 @@ def export_model(recipe: Recipe, load: Callable[[], TraceableModel], phase: Phas
             names = list(recorded[-1].outputs)
             if traceable.is_detector:
                 check_outputs(recipe, names)
+    traced = traceable.samples[0]
+    shapes = traced_shapes(recipe.export, inputs)
+    if shapes != tuple(spec.shape for spec in inputs):
+        with phase("run it in PyTorch at larger sizes"):
+            traced = traceable.resized_sample(shapes, 0)
+            with at_sizes(recipe.export, inputs, shapes):
+                recorded.append(_recorded(recipe, traceable, traced))
     with phase("trace it"), traceable.marked(recipe.marks, traced=True):
         program, decisions = trace(
             traceable.module,
-            traceable.samples[0],
+            traced,
             _dynamic_axes(recipe, traceable),
             traceable.while_traced(),
             Answers(traceable.known_functions, recipe.export.answers),
@@ -82,9 +89,11 @@ def export_model(recipe: Recipe, load: Callable[[], TraceableModel], phase: Phas
     sizes = checked_sizes(recipe.export, inputs, program)
     if sizes.sizes:
         with phase("run it in PyTorch at other sizes"):
-            for number, shapes in enumerate(other_shapes(recipe.export, inputs, sizes)):
-                sample = traceable.resized_sample(shapes, number)
-                recorded.append(_recorded(recipe, traceable, sample))
+            others = other_shapes(recipe.export, inputs, sizes, recipe.proof.batches)
+            for number, shapes in enumerate(others):
+                with at_sizes(recipe.export, inputs, shapes):
+                    sample = traceable.resized_sample(shapes, number)
+                    recorded.append(_recorded(recipe, traceable, sample))
     if has_branches(program) or any(decision.assumed for decision in decisions):
         with phase("run it in PyTorch on inputs of other kinds"):
             recorded += _run_probes(recipe, traceable)

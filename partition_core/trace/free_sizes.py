@@ -6,8 +6,9 @@ fixed. Here these guards become plain values; nothing here runs a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -16,6 +17,7 @@ Inner = Mapping[sympy.Symbol, int]
 
 _SHARES = (0.75, 1.25)
 _TRIED = 64
+_NO_BATCHES: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,21 @@ class FreeSizes:
     inner: Inner
     conditions: tuple[sympy.Basic, ...]
 
-    def others(self) -> list[dict[str, int]]:
-        """Return two sets of sizes, by symbol, that differ from the traced ones in every size.
+    def others(self, batches: Mapping[str, Sequence[int]] = _NO_BATCHES) -> list[dict[str, int]]:
+        """Return sets of sizes, by symbol, that differ from the traced ones in every size.
 
         They are about 3/4 and 5/4 of the traced ones, in turn, so that two sizes that were equal
-        in the trace are not equal here. A set that the conditions do not allow is left out.
+        in the trace are not equal here; two sets, or one for each size that `batches` has for a
+        symbol. A set that the conditions do not allow is left out.
         """
-        candidates = (self._near(start) for start in range(len(_SHARES)))
+        wanted = {
+            symbol: [size for size in batches[name] if size != traced.traced]
+            for name, traced in self.sizes.items()
+            for symbol in traced.size.free_symbols
+            if name in batches
+        }
+        count = max((len(_SHARES), *map(len, wanted.values())))
+        candidates = (self._near(start, wanted) for start in range(count))
         return [self._outer(values) for values in candidates if values]
 
     def limits(self) -> dict[str, Any]:
@@ -92,10 +102,14 @@ class FreeSizes:
                     return name, int(largest), self._worded(condition)
         return None
 
-    def _near(self, start: int) -> dict[sympy.Symbol, int] | None:
+    def _near(
+        self, start: int, wanted: Mapping[sympy.Symbol, Sequence[int]]
+    ) -> dict[sympy.Symbol, int] | None:
         chosen: dict[sympy.Symbol, int] = {}
         for number, (symbol, traced) in enumerate(self.inner.items(), start):
-            share = _SHARES[number % len(_SHARES)]
+            target = traced * _SHARES[number % len(_SHARES)]
+            if sizes := wanted.get(symbol):
+                target = sizes[start % len(sizes)]
             known = {*chosen, symbol}
             conditions = [
                 condition
@@ -105,7 +119,7 @@ class FreeSizes:
             value = next(
                 (
                     value
-                    for value in _nearest(traced, traced * share)
+                    for value in _nearest(traced, target)
                     if all(
                         self._holds(condition, {**chosen, symbol: value})
                         for condition in conditions
@@ -149,8 +163,9 @@ class FreeSizes:
 
 
 def _nearest(traced: int, target: float) -> list[int]:
-    """Return the other values from 1 to twice the traced one, those near the target first."""
-    others: Iterable[int] = (value for value in range(1, 2 * traced + 1) if value != traced)
+    """Return the other values from 1 on, those near the target first."""
+    most = max(2 * traced, round(target))
+    others: Iterable[int] = (value for value in range(1, most + 1) if value != traced)
     return sorted(others, key=lambda value: (abs(value - target), value))
 
 

@@ -36,6 +36,9 @@ from partition_core.recipe.values import (
 URL = "https://example.com/model"
 
 
+FILE_INPUT = FileInput("image", (1, 3))
+
+
 def recipe(model: Model, weights: WeightsPlacement) -> Recipe:
     axis = DynamicAxis("image", 2, "height")
     marks = (Mark("head", "tiny.head", None, ("maps",), None),)
@@ -54,7 +57,7 @@ def recipe(model: Model, weights: WeightsPlacement) -> Recipe:
         () if isinstance(model, OnnxModel) else marks,
         Partition(
             "two",
-            (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,)),),
+            (Segment("body.onnx", (start,), (end,), (), (), (axis,), (start,), (FILE_INPUT,)),),
             LayerCut(("layers.*",), 2, "weights", ("layers.1",)) if weights == "shared" else None,
         ),
         Proof(1e-4, () if isinstance(model, OnnxModel) else ("a.jpg",), ("a.npz",)),

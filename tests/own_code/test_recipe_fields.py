@@ -39,6 +39,7 @@ STEPS = {
     "proof.unproven": ("export", "prove"),
     "proof.images": ("export",),
     "proof.inputs": ("export",),
+    "proof.batches": ("export",),
 }
 """The steps that a field changes, or all fields below it; that of the report is always one.
 

@@ -102,6 +102,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
         yield "recipe marks", canonical_json(recipe.marks)
     if recipe.partition.cut:
         yield "recipe cut", canonical_json(recipe.partition.cut)
+    yield "recipe batches", canonical_json(recipe.proof.batches)
     yield from proof_files(job)
     yield "recipe unproven", recipe.proof.unproven
     yield from pinned_entry(job)

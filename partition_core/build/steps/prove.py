@@ -75,6 +75,7 @@ def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:
                 scratch=scratch,
                 allows_unproven=job.recipe.proof.unproven == "allow",
                 assumptions=_assumptions(exported),
+                static=[segment.save_file for segment in job.segments if segment.inputs],
             )
         content = {
             "proof": figures,

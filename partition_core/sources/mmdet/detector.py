@@ -48,28 +48,12 @@ class Detector(nn.Module):
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as they exist."""
-        from mmdet.structures import DetDataSample
-
         from partition_core.sources.mmdet.masks import traceable_pasting, unpasted_masks
 
         # The panoptic fusion head needs pasted masks.
         pasted = self.masks == "pasted" or hasattr(self.detector, "panoptic_fusion_head")
         count, _, height, width = input.shape
-        shape = (height, width)
-        samples = [
-            DetDataSample(
-                metainfo={
-                    "img_shape": shape,
-                    "ori_shape": shape,
-                    "pad_shape": shape,
-                    "batch_input_shape": shape,
-                    "scale_factor": (1.0, 1.0),
-                    # Where the picture lies on the canvas of a config that enlarges it.
-                    "border": (0, height, 0, width),
-                }
-            )
-            for _ in range(count)
-        ]
+        samples = _samples(count, height, width)
         with traceable_pasting() if pasted else unpasted_masks(self.detector):
             results = self._predict(input, samples)
         outputs: dict[str, torch.Tensor] = {}
@@ -88,6 +72,58 @@ class Detector(nn.Module):
         # An unsorted top-k has a different order in each runtime.
         with replaced(torch.Tensor, "topk", best_first):
             return predict(input, samples, **({"rescale": False} if can_skip else {}))
+
+
+class Network(Detector):
+    """What `detector` computes for (N, C, H, W) in front of its post-processing.
+
+    Returns what its `bbox_head` gives, as that does. N may be free: nothing here takes pictures
+    one by one.
+    """
+
+    def forward(self, input: torch.Tensor) -> Any:
+        """Return the outputs of the head, in mmdet's structure."""
+        head: Any = self.detector.bbox_head
+
+        def reached(*outputs: Any, **_: Any) -> None:
+            raise _ReachedError(outputs)
+
+        with replaced(head, "predict_by_feat", reached):
+            try:
+                self._predict(input, _samples(_count(input), *input.shape[2:]))
+            except _ReachedError as end:
+                return end.outputs
+        raise ValueError("the head calls no 'predict_by_feat'")
+
+
+class _ReachedError(Exception):
+    """The post-processing would begin here, with `outputs` of the head."""
+
+    def __init__(self, outputs: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+
+def _count(input: torch.Tensor) -> int:
+    """Return the number of pictures; while it is traced that of the sample, which fixes nothing."""
+    count: Any = input.shape[0]
+    return int(count.node.hint) if isinstance(count, torch.SymInt) else int(count)
+
+
+def _samples(count: int, height: int, width: int) -> list[Any]:
+    from mmdet.structures import DetDataSample
+
+    shape = (height, width)
+    meta = {
+        "img_shape": shape,
+        "ori_shape": shape,
+        "pad_shape": shape,
+        "batch_input_shape": shape,
+        "scale_factor": (1.0, 1.0),
+        # Where the picture lies on the canvas of a config that enlarges it.
+        "border": (0, height, 0, width),
+    }
+    return [DetDataSample(metainfo=meta) for _ in range(count)]
 
 
 def _detections(instances: list[Any]) -> dict[str, torch.Tensor]:

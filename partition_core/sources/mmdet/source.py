@@ -11,7 +11,7 @@ from torch import nn
 from partition_core.base.errors import ExportError
 from partition_core.recipe.policy_fits import Parts, check_policy
 from partition_core.recipe.values import MmdetModel, Recipe
-from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
+from partition_core.sources.mmdet.detector import Network, build_detector, quiet_mmdet
 from partition_core.sources.mmdet.ops import TRANSLATIONS
 from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
 from partition_core.sources.mmdet.picture_shape import (
@@ -50,6 +50,10 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
     check_preprocessor(spec, config)
     if form == "pasted":
         _check_masks(own, "export.masks")
+    is_network = bool(recipe.export.batches)
+    if is_network:
+        _check_head(own)
+        module = Network(own).eval()
 
     def init() -> None:
         with quiet_mmdet():
@@ -63,7 +67,7 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
         samples=picture_samples(recipe, own, root),
         typical_input=imaginary_sample(recipe, own, "model.config"),
         initialize=init,
-        is_detector=True,
+        is_detector=not is_network,
         resized_sample=lambda shapes, number: resized_sample(recipe, own, root, shapes[0], number),
         while_traced=mmdet_rules,
         known_functions=KNOWN_FUNCTIONS,
@@ -74,6 +78,17 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
             or refused_size(module, sample[0], spec, reason)
         ),
     )
+
+
+def _check_head(detector: nn.Module) -> None:
+    if not hasattr(getattr(detector, "bbox_head", None), "predict_by_feat"):
+        raise ExportError.at(
+            "export.dynamic_axes",
+            f"the batch size of a {type(detector).__name__} cannot be dynamic",
+            "expected a detector with a module 'bbox_head', in front of whose post-processing "
+            "nothing takes the pictures one by one",
+            "remove '0' and write the number of pictures in 'shape'",
+        )
 
 
 def _check_masks(detector: nn.Module, place: str) -> None:

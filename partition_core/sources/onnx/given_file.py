@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,13 @@ from partition_core.graph.model_inputs import (
     drawn_inputs,
     expected_inputs,
     inputs_of,
+    open_batches,
 )
 from partition_core.graph.named_tensors import NamedTensor, marks_by_name, tensor_names
 from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.graph.structural_marks import structural_marks
+from partition_core.graph.tensor_patterns import expanded
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED, TensorType
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -137,15 +140,20 @@ def _check_names(recipe: Recipe, own: tuple[MarkedTensor, ...]) -> None:
 def _named(recipe: Recipe, model: Model) -> list[NamedTensor]:
     is_one_line = recipe.partition.type == ONE_LINE
     entries: list[tuple[str, str, Side, TensorName]] = []
+    problems: list[Problem] = []
     for index, mark in enumerate(_model(recipe).marks):
         for key, sides in _SIDES.items():
             names: tuple[TensorName, ...] = getattr(mark, key)
             at = _IN_ONE_LINE[key] if is_one_line and names else f"marks[{index}].{key}"
-            entries += [
-                (f"{at}[{number}]", mark.name, side, name)
-                for side in sides
-                for number, name in enumerate(names)
-            ]
+            fitting: list[tuple[str, TensorName]] = []
+            for number, name in enumerate(names):
+                each = expanded(model, name, f"{at}[{number}]")
+                if isinstance(each, Problem):
+                    problems.append(each)
+                else:
+                    fitting += [(f"{at}[{number}]", one) for one in each]
+            entries += [(place, mark.name, side, one) for side in sides for place, one in fitting]
+    CutError.refuse(problems)
     tensors = tensor_names(model, [(at, name) for at, _, _, name in entries])
     named: list[NamedTensor] = []
     for (at, mark_name, side, name), tensor in zip(entries, tensors, strict=True):
@@ -193,6 +201,33 @@ def samples_for(job: Job, model: Model) -> list[Sample]:
             Sample(arrays, tuple(drawn_inputs(model, entries, _shapes(arrays))), number + 1)
             for number, arrays in enumerate(from_files)
         ]
+
+
+def batched(model: Model, samples: Sequence[Sample], batches: Sequence[int]) -> dict[int, Sample]:
+    """Return a sample for each of `batches` that `samples` lack: the size of every open dim 0."""
+    from partition_core.sources.samples import fitted
+
+    open_inputs = open_batches(model)
+    first = samples[0].arrays()
+    known = {len(first[name]) for name in open_inputs if name in first}
+    result = {}
+    for number, batch in enumerate(sorted({*batches} - known) if known else ()):
+        sample = samples[number % len(samples)]
+        result[batch] = dataclasses.replace(
+            sample,
+            from_file={
+                name: fitted(array, (batch, *array.shape[1:])) if name in open_inputs else array
+                for name, array in sample.from_file.items()
+            },
+            drawn=tuple(
+                dataclasses.replace(spec, shape=(batch, *spec.shape[1:]))
+                if spec.name in open_inputs
+                else spec
+                for spec in sample.drawn
+            ),
+            key=len(samples) + number + 1,
+        )
+    return result
 
 
 def _check_shapes(files: Sequence[Mapping[str, Any]], entries: Sequence[FileInput]) -> None:

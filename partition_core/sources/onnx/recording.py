@@ -146,6 +146,21 @@ def check_runs(original: Original, sample: Arrays) -> None:
         ) from error
 
 
+def check_batch(original: Original, batch: int, sample: Arrays) -> None:
+    """Raise ProofError if onnxruntime does not run a file on a `sample` of `batch`."""
+    try:
+        check_runs(original, sample)
+        original.runs((sample,))
+    except ProofError as error:
+        reason = error.problems[0]
+        raise ProofError.at(
+            "",
+            f"dim 0 of its inputs is open, and it does not run with a batch of {batch}",
+            f"{reason.what}; {reason.expected}" if reason.expected else reason.what,
+            "name the batches that it runs with, such as `proof: {batches: [1]}`",
+        ) from error
+
+
 def runs_on(original: Original) -> Callable[[Arrays], bool]:
     """Return a function that checks whether onnxruntime runs a file on a sample."""
 

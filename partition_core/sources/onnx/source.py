@@ -15,6 +15,7 @@ from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.sources.job import Job
 from partition_core.sources.onnx.given_file import (
     about,
+    batched,
     check_order,
     check_types,
     marked_by,
@@ -23,6 +24,7 @@ from partition_core.sources.onnx.given_file import (
 )
 from partition_core.sources.onnx.recording import (
     Original,
+    check_batch,
     check_runs,
     recording_of,
     runnable_part,
@@ -58,6 +60,9 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             runs = runs_on(whole)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             inputs = [sample.ranged(ranges).arrays() for sample in samples]
+            for batch, sample in batched(source.model, samples, job.recipe.proof.batches).items():
+                inputs.append(sample.ranged(ranges).arrays())
+                check_batch(whole, batch, inputs[-1])
             recording = recording_of(whole, source.marks, inputs)
         check_types(job, source, recording)
     with job.phase("export: put the marks in"), about(job.file, path):
