@@ -34,6 +34,8 @@ TRACKERS = {
     "test-mot17halfval.py",
     "Mask2FormerVideo": "mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021.py",
 }
+YOLOX = "yolox/yolox_tiny_8xb8-300e_coco.py"
+SOFT_TEACHER = "soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py"
 SMALL = {
     "model.detector.backbone.depth": 18,
     "model.detector.neck.in_channels": [64, 128, 256, 512],
@@ -66,11 +68,28 @@ def test_a_tracker_is_refused_with_what_to_write(kind: str, tmp_path: Path) -> N
     )
 
 
-def test_a_part_that_the_model_has_not_is_refused_with_those_it_has(tmp_path: Path) -> None:
-    assert refusal(tmp_path, QDTRACK, "detecter") == (
-        f"model.part: the model of config '{QDTRACK}' has no part 'detecter'; expected one of "
-        "'data_preprocessor', 'detector', 'track_head', 'tracker'; did you mean 'detector'?"
+@pytest.mark.parametrize(
+    ("part", "remedy"), [("detecter", "; did you mean 'detector'?"), ("track_head", "")]
+)
+def test_a_part_that_is_no_detector_is_refused(part: str, remedy: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, QDTRACK, part) == (
+        f"model.part: the model of config '{QDTRACK}' has no detector '{part}'; expected one of "
+        f"'detector'{remedy}"
     )
+
+
+def test_a_detector_alone_has_no_other_inside(tmp_path: Path) -> None:
+    assert refusal(tmp_path, YOLOX, "detector") == (
+        f"model.part: the model of config '{YOLOX}' has no detector 'detector'; there is none to "
+        "choose from"
+    )
+
+
+def test_a_part_without_a_preprocessor_of_its_own_keeps_that_of_the_whole(tmp_path: Path) -> None:
+    _, config = built(
+        tmp_path, SOFT_TEACHER, "detector", **{"model.detector.data_preprocessor": None}
+    )
+    assert config.model.data_preprocessor.mean == [103.53, 116.28, 123.675]
 
 
 def test_what_is_exported_is_what_the_tracker_runs_on_each_picture(tmp_path: Path) -> None:

@@ -13,40 +13,58 @@ _OF_PICTURES = ("mean", "std", "bgr_to_rgb", "rgb_to_bgr", "pad_size_divisor", "
 
 
 def take_part(config: Any, model: MmdetModel) -> None:
-    """Make the part that `model` names the model of `config`, with the whole's preprocessor.
+    """Make the detector that `model` names the model of `config`, with the whole's preprocessor.
 
-    Raises ExportError if there is no such part, and for a tracker of which none is named.
+    Raises ExportError if there is no such detector, and for a tracker in which none is named.
     """
+    from mmdet.models.detectors import BaseDetector
+
     whole = config.model
-    parts = [key for key, value in whole.items() if isinstance(value, Mapping) and "type" in value]
+    parts = [key for key, value in whole.items() if _is_of(value, BaseDetector)]
     if not model.part:
         _check_is_no_tracker(whole, model, parts)
-        return
-    if model.part not in parts:
+    elif model.part not in parts:
         raise ExportError.at(
             "model.part",
-            f"the model of config '{model.config}' has no part {quoted(model.part)}",
+            f"the model of config '{model.config}' has no detector {quoted(model.part)}",
             one_of(parts),
             suggestion(model.part, parts),
         )
-    config.model = whole[model.part]
-    if not config.model.get("data_preprocessor"):
-        settings = whole.get("data_preprocessor") or {}
-        kept = {key: settings[key] for key in _OF_PICTURES if key in settings}
-        config.model.data_preprocessor = {"type": "DetDataPreprocessor", **kept}
+    else:
+        config.model = whole[model.part]
+        if not config.model.get("data_preprocessor"):
+            config.model.data_preprocessor = _preprocessor(whole.get("data_preprocessor") or {})
+
+
+def _preprocessor(of_whole: Any) -> dict[str, Any]:
+    # The one for several branches of training wraps another.
+    settings = of_whole.get("data_preprocessor") or of_whole
+    kept = {key: settings[key] for key in _OF_PICTURES if key in settings}
+    return {"type": "DetDataPreprocessor", **kept}
 
 
 def _check_is_no_tracker(whole: Any, model: MmdetModel, parts: list[str]) -> None:
     from mmdet.models.mot import BaseMOTModel
-    from mmdet.registry import MODELS
 
-    kind = whole.get("type")
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    if isinstance(kind, type) and issubclass(kind, BaseMOTModel):
+    if _is_of(whole, BaseMOTModel):
+        kind = _class(whole).__name__
         raise ExportError.at(
             "model.config",
-            f"config '{model.config}' is of a {kind.__name__}, which follows objects through a "
-            "video, but a recipe has only a picture",
+            f"config '{model.config}' is of a {kind}, which follows objects through a video, but "
+            "a recipe has only a picture",
             "expected a detector",
-            "write 'part: detector' to export the detector inside" if "detector" in parts else "",
+            *(f"write 'part: {part}' to export the detector inside" for part in parts[:1]),
         )
+
+
+def _is_of(config: Any, base: type) -> bool:
+    """Return whether a part of a config builds a module of a class."""
+    kind = _class(config)
+    return isinstance(kind, type) and issubclass(kind, base)
+
+
+def _class(config: Any) -> Any:
+    from mmdet.registry import MODELS
+
+    kind = config.get("type") if isinstance(config, Mapping) else None
+    return MODELS.get(kind) if isinstance(kind, str) else kind
