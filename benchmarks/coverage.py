@@ -2,13 +2,15 @@
 
     python benchmarks/coverage.py                      the families that have no row yet
     python benchmarks/coverage.py --again failed       and those that did not pass
+    python benchmarks/coverage.py 'yolox/*' 'glip/*'   those whose config fits a pattern
     python benchmarks/coverage.py yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py
                                                        only this config of mmdet, or of yours
 
 Each config is built as `doit build` builds a recipe (exported, marked, cut, proven), in a process
 of its own with a limit of time, with a store of its own, on seeded weights and two pictures. After
 each one the rows go to `docs/coverage.json` and the table to `docs/coverage.md`; an interrupted run
-goes on where it was.
+goes on where it was. `pip install -e '.[coverage]'` brings the packages that some families ask for;
+the files of a language model are written here (`coverage_stand_ins.py`), nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from coverage_models import SIDE, Candidate, candidates, named
+from coverage_models import SIDE, Candidate, candidates, fitting
 from coverage_row import COLUMNS, SEEDS, new_row
 from tqdm import tqdm
 
@@ -38,10 +40,15 @@ def passes(row: dict[str, Any]) -> bool:
     return all(row[column] for column in COLUMNS)
 
 
-def chosen(names: list[str], again: str, rows: Rows) -> list[Candidate]:
-    """Return the configs to run: those that are named, or else those that `again` tells."""
-    if names:
-        return [named(name) for name in names]
+def chosen(patterns: list[str], again: str, rows: Rows) -> list[Candidate]:
+    """Return the configs to run: those that fit a pattern, or else those that `again` tells.
+
+    A pattern with the name of a config that exists is this config, whatever the table has. Exits
+    for one that fits none.
+    """
+    if patterns:
+        found = {one.config: one for pattern in patterns for one in fitting(pattern)}
+        return list(found.values())
     wanted = {
         "none": lambda config: config not in rows,
         "failed": lambda config: config not in rows or not passes(rows[config]),
@@ -62,7 +69,7 @@ def row_of(candidate: Candidate, side: int, limit: float, log: Path | None) -> d
         process = subprocess.Popen(
             [sys.executable, str(HERE / "coverage_row.py"), *words],
             cwd=folder,
-            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(HERE.parent)},
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": python_path()},
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -77,6 +84,11 @@ def row_of(candidate: Candidate, side: int, limit: float, log: Path | None) -> d
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         return read_row(file, candidate, why)
+
+
+def python_path() -> str:
+    """Return the folders of this checkout and of packages that are installed elsewhere."""
+    return os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
 
 
 def read_row(file: Path, candidate: Candidate, why: str) -> dict[str, Any]:
@@ -117,8 +129,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         "whole* is bit for bit; *= predict* compares every detection with those of mmdet's own "
         "`predict` on two pictures, whose numbers are in *detections*. Weights are those of the "
         f"first *seed* below {SEEDS} with which they are equal: an overlap as near to a threshold "
-        "as rounding reaches falls on either side of it. *Seconds* are those of one process with "
-        "one thread on a busy machine.",
+        "as rounding reaches falls on either side of it. A number beside *= predict* is the "
+        "tolerance where that of a proof, 1e-4, is less than rounding leaves "
+        "(`benchmarks/coverage_models.py` has the figures). Of a tracker it is the `detector`: "
+        "what follows objects keeps a state from picture to picture, in Python. *Seconds* are "
+        "those of one process with one thread on a busy machine.",
         "",
         f"| {' | '.join(head)} |",
         "|---|---|---|---|" + ":-:|" * len(COLUMNS) + "---|---:|",
@@ -132,8 +147,12 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    cells = [row["family"], f"`{Path(row['config']).stem}`", row["partition"], str(row["seed"])]
+    part = f": `{row['part']}`" if row.get("part") else ""
+    cells = [row["family"], f"`{Path(row['config']).stem}`{part}"]
+    cells += [row["partition"], str(row["seed"])]
     cells += ["✓" if row[column] else "–" for column in COLUMNS]
+    if row["predict_equal"] and row.get("tolerance"):
+        cells[-1] += f" ({row['tolerance']})"
     cells += [", ".join(map(str, row["detections"])), f"{row['seconds']:.0f}"]
     return f"| {' | '.join(cells)} |"
 
@@ -160,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", nargs="*", help="a config of mmdet, or a path of yours")
+    parser.add_argument("config", nargs="*", help="a config or a pattern, or a path of yours")
     parser.add_argument("--again", choices=("none", "failed", "all"), default="none")
     parser.add_argument("--side", type=int, default=SIDE, help="of the input, in pixels")
     parser.add_argument("--limit", type=float, default=300, help="seconds for each config")

@@ -16,7 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from coverage_models import cuts, overrides, recipe_text
+from coverage_models import Candidate, cuts, overrides, part_of, recipe_text, tolerance_of
+from coverage_stand_ins import BERT, provide_torchvision, write_bert
 
 from partition_core.base.errors import CutError, PartitionError, Place, ProofError
 
@@ -25,6 +26,7 @@ SEEDS = 5
 
 COLUMNS = ("built", "exported", "marked", "cut", "chain_equal", "predict_equal")
 LONGEST_REASON = 240
+_ABOUT_CUTS = re.compile(r"mark|partition\.type")
 RECIPE = "model"
 
 
@@ -57,8 +59,10 @@ def new_row(family: str, config: str) -> dict[str, Any]:
     return {
         "family": family,
         "config": config,
+        "part": "",
         "partition": "",
         "seed": 0,
+        "tolerance": None,
         **dict.fromkeys(COLUMNS, False),
         "detections": [],
         "seconds": 0.0,
@@ -66,17 +70,25 @@ def new_row(family: str, config: str) -> dict[str, Any]:
     }
 
 
-def fill(row: Row, config: str, side: int) -> None:
-    """Build the recipe of `config` in the folder where this runs, with the first cut that fits."""
+def fill(row: Row, candidate: Candidate, side: int) -> None:
+    """Build the recipe of a config in the folder where this runs, with the first cut that fits."""
     row.note(reason="ended while: read the config")
-    model = _model_of(config)
-    changed = overrides(model)
+    whole = _config_of(candidate.config)
+    part = part_of(whole.model)
+    model = whole.model[part] if part else whole.model
+    changed = {
+        key.replace("model.", f"model.{part}.", 1) if part else key: value
+        for key, value in overrides(model).items()
+    }
+    if model.get("language_model"):
+        write_bert(Path(BERT), _class_names(whole))
+    row.note(part=part, tolerance=tolerance_of(candidate.family))
     choices = iter(cuts(model))
     choice, seed = next(choices, None), 0
     while choice is not None:
         row.note(partition=choice.name, seed=seed, **dict.fromkeys(COLUMNS, False))
         try:
-            _build(row, recipe_text(config, choice, side, changed, seed))
+            _build(row, recipe_text(candidate, choice, side, changed, seed, part))
             row.note(reason="")
             return
         except PartitionError as error:
@@ -102,11 +114,21 @@ def _is_about_numbers(error: PartitionError) -> bool:
 
 
 def _is_about_the_cut(error: PartitionError) -> bool:
-    """Return whether another place to cut may do: a mark is not met, or does not bound a part."""
-    return isinstance(error, CutError) or all("mark" in str(one.place) for one in error.problems)
+    """Return whether another place to cut may do: a mark is not met or bounds no part.
+
+    Or a policy is not for such detectors.
+    """
+    places = (str(one.place) for one in error.problems)
+    return isinstance(error, CutError) or all(_ABOUT_CUTS.search(place) for place in places)
 
 
-def _model_of(config: str) -> Any:
+def _class_names(config: Any) -> list[str]:
+    from partition_core.sources.mmdet.preparation import class_names
+
+    return class_names(config)
+
+
+def _config_of(config: str) -> Any:
     from partition_core.sources.mmdet.configs import find_config
     from partition_core.sources.mmdet.detector import provide_compiled_ops, quiet_mmdet
 
@@ -115,7 +137,7 @@ def _model_of(config: str) -> Any:
         provide_compiled_ops()
         from mmengine.config import Config
 
-        return Config.fromfile(str(path)).model
+        return Config.fromfile(str(path))
 
 
 def _build(row: Row, recipe: str) -> None:
@@ -181,9 +203,10 @@ def main() -> None:
     """Fill the row that the command line names."""
     family, config, side, file = sys.argv[1:]
     os.environ["PARTITION_CORE_STORE"] = str(Path.cwd() / "store")
+    provide_torchvision()
     row = Row(family, config, Path(file))
     try:
-        fill(row, config, int(side))
+        fill(row, Candidate(family, config), int(side))
     except Exception as error:  # whatever a model raises is what its row tells
         row.note(reason=_reason(error))
         traceback.print_exc()

@@ -62,7 +62,13 @@ def recipe_value(name: str, plain: Plain) -> Recipe:
 def _mmdet(plain: Plain) -> Model:
     model = plain["model"]
     overrides, weights = _json_values(model.get("overrides", {})), _weights(model["weights"])
-    return MmdetModel(model["config"], overrides, weights, depends_on=_depends_on(model))
+    return MmdetModel(
+        model["config"],
+        overrides,
+        weights,
+        depends_on=_depends_on(model),
+        part=model.get("part", ""),
+    )
 
 
 def _torch(plain: Plain) -> Model:

@@ -106,7 +106,7 @@ class _TracedModel:
 
 @dataclass(frozen=True)
 class MmdetModel(_TracedModel):
-    """A detector that an mmdet config describes.
+    """A detector that an mmdet config describes, or a `part` of it if that is not empty.
 
     `overrides` is sorted by its dotted key; each value is canonical JSON text, so that the
     recipe stays hashable.
@@ -117,6 +117,7 @@ class MmdetModel(_TracedModel):
     weights: Weights
     source: Literal["mmdet"] = "mmdet"
     depends_on: DependsOn | None = None
+    part: str = ""
 
     whole_mark: ClassVar[str] = "detector"
 

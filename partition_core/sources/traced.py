@@ -15,7 +15,7 @@ from partition_core.graph.files import save_traced
 from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.recipe.input_forms import TensorType
 from partition_core.recipe.places import in_recipe
-from partition_core.recipe.values import Checkpoint, OnnxModel, Recipe, Seed
+from partition_core.recipe.values import Checkpoint, MmdetModel, OnnxModel, Recipe, Seed
 from partition_core.sources.job import Job
 from partition_core.sources.source import Exported, Pinned, source_of
 from partition_core.trace.checkpoint import load_state
@@ -108,7 +108,8 @@ def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> Traceab
                 lambda: run_model(subject, subject.typical_input),
             )
         case Checkpoint() as named:
-            load_state(subject.user_module, named, checkpoint, "model.weights")
+            part = source.part if isinstance(source, MmdetModel) else ""
+            load_state(subject.user_module, named, checkpoint, "model.weights", part)
     return subject
 
 

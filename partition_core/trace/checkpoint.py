@@ -31,8 +31,10 @@ _WITHOUT_EFFECT = ("num_batches_tracked",)
 _TRAINING_ONLY = ("ema_",)
 
 
-def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: str) -> None:
-    """Load the state dict of `file` into `model`.
+def load_state(
+    model: nn.Module, named: Checkpoint, file: Path | None, place: str, part: str = ""
+) -> None:
+    """Load the state dict of `file` into `model`; of a larger model's file, what is below `part`.
 
     Raises ExportError for a file that is not a checkpoint, that holds more than tensors and plain
     values, or whose tensors are not exactly those of the model (names and shapes).
@@ -40,6 +42,8 @@ def load_state(model: nn.Module, named: Checkpoint, file: Path | None, place: st
     if file is None:
         raise ExportError.at(place, f"checkpoint '{named.checkpoint}' was not fetched")
     state = _state(file, named, place)
+    below = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
+    state = below if part and below else state
     expected = model.state_dict()
     wrong = [
         f"'{name}' has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"

@@ -19,6 +19,7 @@ from torch import nn
 
 from partition_core.base.errors import ExportError
 from partition_core.recipe.values import ExportOptions
+from partition_core.trace.boolean_choice import choose_by_logic
 from partition_core.trace.calling import CalledModel
 from partition_core.trace.dynamic_axes import always_equal, free_symbol
 from partition_core.trace.float16 import to_float16
@@ -120,6 +121,7 @@ def translate(
     model: ir.Model = exported.model
     model.graph.name = name
     _register_constants(model.graph)
+    choose_by_logic(model.graph)
     _strip(model)
     if around:
         _shorten(model, f"{around}.")

@@ -16,7 +16,7 @@ import partition_core
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NOT_RUN = ("docs", "gs", "test")  # extras whose bounds no user meets, or no test
+NOT_RUN = ("coverage", "docs", "gs", "test")  # extras whose bounds no user meets, or no test
 HEAVY = {
     "doit",
     "importlib.metadata",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from mmcv.ops import SimpleRoIAlign
 from mmdet.models.backbones.resnet import Bottleneck
+from mmdet.models.dense_heads import atss_vlfusion_head
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
@@ -17,6 +19,7 @@ from torch import nn
 
 from partition_core.sources.mmdet.configs import shipped_configs
 from partition_core.sources.mmdet.masks import traceable_pasting, unpasted_masks
+from partition_core.trace.replaced import replaced
 
 SIDE = 64
 META = {
@@ -236,6 +239,34 @@ class GuidedAnchors(nn.Module):
         return fields(found, "bboxes", "scores", "labels")
 
 
+class Grounded(nn.Module):
+    """The post-processing of GLIP, for two labels in five tokens of a text, of chosen anchors."""
+
+    settings = ConfigDict(nms_pre=6, score_thr=0.05, nms=NMS, max_per_img=5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = shipped("glip/glip_atss_swin-t_a_fpn_dyhead_pretrain_obj365.py").bbox_head
+        sizes = {"in_channels": 16, "feat_channels": 16, "num_dyhead_blocks": 1}
+        language = SimpleNamespace(from_pretrained=lambda _: SimpleNamespace(hidden_size=4))
+        with replaced(atss_vlfusion_head, "BertConfig", language):
+            self.head = made(config | sizes)
+
+    def forward(
+        self,
+        keep: torch.Tensor,
+        logits: torch.Tensor,
+        deltas: torch.Tensor,
+        factors: torch.Tensor,
+        anchors: torch.Tensor,
+    ) -> Named:
+        chosen = torch.where(keep[:, None] > 0, logits, -20.0)
+        found = self.head._predict_by_feat_single(
+            [deltas], [factors], [chosen], [anchors], {1: [1], 2: [2, 3]}, META, self.settings
+        )
+        return fields(found, "bboxes", "scores", "labels")
+
+
 class CondInst(nn.Module):
     """The masks of CondInst, from their parameters to the picture, as its `predict` gives them."""
 
@@ -338,6 +369,7 @@ class Yolact(nn.Module):
         return fields(one, "masks", "bboxes")
 
 
+CROWDDET = "crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py"
 MASK_RCNN = "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
 
 

@@ -9,7 +9,10 @@ import torch
 from mmdet.models.layers import multiclass_nms
 from mmdet.models.layers.brick_wrappers import adaptive_avg_pool2d
 from mmdet.models.layers.matrix_nms import mask_matrix_nms
-from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import delta2bbox
+from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import (
+    delta2bbox,
+    delta2bbox_glip,
+)
 from mmdet.structures.bbox import bbox_overlaps
 
 from . import asking
@@ -59,6 +62,16 @@ FOURTH = torch.tensor([4])
 def _corners() -> list[Named]:
     found = torch.cat([boxes(CANDIDATES, 3), uniform(CANDIDATES, 1, seed=3)], dim=1)
     return sides(dets=found, labels=torch.arange(CANDIDATES) % 3 * 1.0)
+
+
+def _grounded() -> list[Named]:
+    told = {
+        "logits": normal(CANDIDATES, 5, seed=1),
+        "deltas": normal(4, 2, 4, seed=2) * 0.2,
+        "factors": normal(1, 2, 4, seed=3),
+        "anchors": boxes(CANDIDATES, 3),
+    }
+    return sides(**told)
 
 
 def _voters() -> list[Named]:
@@ -206,6 +219,11 @@ GROUPS: dict[str, dict[str, Case]] = {
             sides(rois=boxes(ROWS, 3), deltas=normal(ROWS, 8, seed=2) * 0.3),
             lines("delta2bbox", "if num_bboxes == 0:"),
         ),
+        "boxes of GLIP": Case(
+            lambda: OnRows(partial(delta2bbox_glip, max_shape=(SIDE, SIDE)), names="boxes"),
+            sides(rois=boxes(ROWS, 3), deltas=normal(ROWS, 8, seed=2) * 0.3),
+            lines("delta2bbox_glip", "if num_bboxes == 0:"),
+        ),
         "average pooling": Case(
             lambda: OnRows(partial(adaptive_avg_pool2d, output_size=2), names="pooled"),
             sides(maps=uniform(ROWS, 2, 6, 4, seed=1)),
@@ -296,6 +314,11 @@ GROUPS: dict[str, dict[str, Case]] = {
             [one for one in _guided() if _passes(one)],
             refused=[one for one in _guided() if not _passes(one)],
         ),
+        "GLIP": Case(
+            asking.Grounded,
+            _grounded(),
+            lines("ATSSVLFusionHead._predict_by_feat_single", "if len(predictions) > 0:"),
+        ),
     },
     "masks": {
         "CondInst": Case(
@@ -381,6 +404,14 @@ GROUPS: dict[str, dict[str, Case]] = {
                 *lines("StandardRoIHead.predict_mask", NO_MASK_ROIS),
                 *lines("SingleRoIExtractor.forward", "if inds.numel() > 0:"),
             ),
+        ),
+        "CrowdDet": Case(
+            lambda: asking.Regions(
+                asking.roi_head(asking.CROWDDET, num_classes=1, use_torchvision=False)
+            ),
+            _proposals(),
+            lines("MultiInstanceRoIHead.predict_bbox", NO_ROIS),
+            emptied=("bboxes", "labels"),
         ),
         "Cascade R-CNN": Case(
             lambda: asking.Regions(asking.cascade()),

@@ -14,7 +14,7 @@ import torch
 from partition_core.base.errors import ExportError, Place
 from partition_core.recipe.values import MmdetModel, Seed
 from partition_core.sources.mmdet.configs import config_closure, config_label, find_config
-from partition_core.sources.mmdet.detector import _use_plain_norms, build_detector
+from partition_core.sources.mmdet.detector import _use_plain_parts, build_detector
 from partition_core.trace.mark_op import complete_marks
 from partition_core.trace.older_opset import to_older_opset
 from partition_core.trace.symbolic_calls import best_first
@@ -195,10 +195,23 @@ def test_a_config_that_cannot_be_used_is_told_without_a_traceback(
     assert len(error.value.problems) == 1
 
 
-def test_a_synchronized_norm_of_mmcv_is_built_as_the_plain_one() -> None:
-    config = {"neck": {"norm_cfg": {"type": "MMSyncBN", "requires_grad": True}}, "heads": [{}]}
-    _use_plain_norms(config)
-    assert config == {"neck": {"norm_cfg": {"type": "BN", "requires_grad": True}}, "heads": [{}]}
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ({"type": "MMSyncBN", "requires_grad": True}, {"type": "BN", "requires_grad": True}),
+        ({"num_layers": 6, "num_cp": 6}, {"num_layers": 6, "num_cp": 0}),
+        (
+            {"type": "RoIAlign", "use_torchvision": True},
+            {"type": "RoIAlign", "use_torchvision": False},
+        ),
+    ],
+)
+def test_mmcvs_own_parts_are_used_for_those_of_other_packages(
+    given: dict[str, object], plain: dict[str, object]
+) -> None:
+    config = {"neck": {"inner": given}, "heads": [{}, given]}
+    _use_plain_parts(config)
+    assert config == {"neck": {"inner": plain}, "heads": [{}, plain]}
 
 
 def test_what_comes_in_any_order_comes_best_first() -> None:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from partition_core.recipe.values import DynamicAxis
+from partition_core.sources.mmdet.crowds import crowd_predict, kept_in_turn
 from partition_core.sources.mmdet.detector import quiet_mmdet
 from partition_core.sources.mmdet.exceptions import (
     EXCEPTIONS,
@@ -24,7 +26,7 @@ from partition_core.sources.mmdet.exceptions import (
 )
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 from partition_core.sources.mmdet.panoptic import fused
-from tests.export.support import export, run, saved, torch_recipe
+from tests.export.support import export, export_with_ops, run, saved, torch_recipe
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -182,6 +184,62 @@ def test_pasted_masks_are_those_of_mmdet(agnostic: bool) -> None:
     expected = FCNMaskHead._predict_by_feat_single(head, maps, own, labels, told, config)
     assert expected.flatten(1).any(dim=1).sum() >= 7
     torch.testing.assert_close(pasted(head, maps, own, labels, told, config), expected)
+
+
+def crowd(count: int, seed: int) -> tuple[Any, ...]:
+    """Return regions (N, 5) in heaps, and what a head gives for two boxes of each."""
+    heaps = boxes(max(count // 6, 1), seed).repeat(6, 1)[:count]
+    found = heaps + torch.randn(len(heaps), 4, generator=numbers(seed)) * 2
+    regions = torch.cat([torch.zeros(len(found), 1), found[:count]], dim=1)
+    scores = torch.randn(count, 4, generator=numbers(seed + 1)) * 2
+    return regions, scores, torch.randn(count, 8, generator=numbers(seed + 2)) * 0.3
+
+
+@functools.cache
+def crowd_head() -> Any:
+    from mmdet.models.roi_heads.bbox_heads import MultiInstanceBBoxHead
+
+    # The loss of the configs, which the head reads.
+    return MultiInstanceBBoxHead(num_classes=1, in_channels=2, fc_out_channels=2, with_refine=False)
+
+
+CROWDED = SimpleNamespace(score_thr=0.1, nms={"iou_threshold": 0.3}, max_per_img=25)
+CROWD_META = {"img_shape": (60, 80), "scale_factor": (1.0, 1.0)}
+
+
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_boxes_of_a_crowd_are_those_of_mmdet(count: int) -> None:
+    head, told = crowd_head(), (CROWD_META, False, CROWDED)
+    for seed in range(4):
+        given = crowd(count, seed)
+        found = crowd_predict(head, *given, *told)
+        expected = head._predict_by_feat_single(*given, *told)
+        assert len(expected) == len(found)
+        assert (5 if count == 60 else 0) <= len(expected) <= min(2 * count, 25)
+        for name in ("bboxes", "scores"):
+            assert torch.equal(getattr(found, name), getattr(expected, name).to(found[name].dtype))
+
+
+class InTurn(torch.nn.Module):
+    """Which candidates are kept where some remove others."""
+
+    def forward(self, removes: torch.Tensor) -> torch.Tensor:
+        kept: torch.Tensor = kept_in_turn(removes)
+        return kept
+
+
+def test_candidates_are_removed_in_turn_in_onnxruntime(tmp_path: Path) -> None:
+    axes = tuple(DynamicAxis("removes", axis, "rows") for axis in (0, 1))
+    recipe = torch_recipe(
+        "tests.mmdet.test_exceptions:InTurn", {"removes": ((9, 9), "bool")}, dynamic_axes=axes
+    )
+    path = saved(export_with_ops(recipe).model, tmp_path)
+    for count in (0, 1, 9, 30):
+        removes = (torch.rand(count, count, generator=numbers(count)) > 0.8).triu(1)
+        (found,) = run(path, {"removes": removes.numpy()}).values()
+        assert torch.equal(torch.from_numpy(found), kept_in_turn(removes))
+    assert 0 < found.sum() < 20
+    assert found[0]
 
 
 def test_every_exception_has_its_place_and_leaves_no_trace() -> None:

@@ -63,6 +63,46 @@ def test_a_run_goes_on_where_it_was_and_repeats_what_it_is_told_to(command: Modu
     assert (named.config, named.family) == (first, Path(first).parent.name)
 
 
+def test_configs_are_chosen_by_pattern_whatever_the_table_has(command: ModuleType) -> None:
+    def chosen(*patterns: str) -> list[str]:
+        rows = {"yolox/yolox_tiny_8xb8-300e_coco.py": {}}
+        return [candidate.config for candidate in command.chosen(list(patterns), "none", rows)]
+
+    assert chosen("yolox/*") == ["yolox/yolox_tiny_8xb8-300e_coco.py"]
+    assert chosen("yolox/*", "*yolox_tiny*", CHEAP) == ["yolox/yolox_tiny_8xb8-300e_coco.py", CHEAP]
+    assert {Path(config).parent.name for config in chosen("cascade_*/*")} == {
+        "cascade_rcnn",
+        "cascade_rpn",
+    }
+    other = "yolox/yolox_s_8xb8-300e_coco.py"  # in no row, but a config of mmdet
+    assert chosen(other) == [other]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "remedy"),
+    [
+        ("yolx/*", "; did you mean 'yolox/*'?"),
+        (CHEAP.replace("300e", "30e"), f"; did you mean '{CHEAP}'?"),
+        ("*nothing*", ""),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_an_error(
+    command: ModuleType, pattern: str, remedy: str
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        command.chosen(["yolox/*", pattern], "none", {})
+    assert str(error.value) == f"'{pattern}' fits no config of the table{remedy}"
+
+
+def test_a_row_of_a_part_and_of_another_tolerance_tells_it(
+    command: ModuleType, tmp_path: Path
+) -> None:
+    told = good(command, "a/b.py") | {"part": "detector", "tolerance": 5e-4}
+    command.save({"a/b.py": told}, tmp_path)
+    page = (tmp_path / "coverage.md").read_text()
+    assert "| a | `b`: `detector` |  | 0 | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ (0.0005) | 9, 8 | 0 |" in page
+
+
 def test_rows_and_the_page_tell_the_same(command: ModuleType, tmp_path: Path) -> None:
     failed = row(command, "b/second.py", built=True, reason="it does not trace")
     rows = {"c/first.py": good(command, "c/first.py"), "b/second.py": failed}
@@ -80,7 +120,7 @@ def test_rows_and_the_page_tell_the_same(command: ModuleType, tmp_path: Path) ->
 def test_a_process_that_was_ended_leaves_how_far_it_came(
     command: ModuleType, tmp_path: Path
 ) -> None:
-    candidate = command.named("a/b.py")
+    candidate = command.Candidate("a", "a/b.py")
     begun = row(command, "a/b.py", built=True, reason="ended while: export: trace it")
     file = tmp_path / "row.json"
     file.write_text(json.dumps(begun))
@@ -95,14 +135,14 @@ def test_a_process_that_was_ended_leaves_how_far_it_came(
 
 @pytest.mark.costly
 def test_a_config_that_is_not_there_is_told_in_its_row(command: ModuleType) -> None:
-    told = command.row_of(command.named("yolo/nothing.py"), 96, 60, None)
+    told = command.row_of(command.Candidate("yolo", "yolo/nothing.py"), 96, 60, None)
     assert not told["built"]
     assert told["reason"].startswith("no config 'yolo/nothing.py'")
 
 
 @pytest.mark.thorough
 def test_a_cheap_config_passes_every_column_by_the_real_build(command: ModuleType) -> None:
-    told = command.row_of(command.named(CHEAP), 128, 240, None)
+    told = command.row_of(command.Candidate("yolo", CHEAP), 128, 240, None)
     assert told["reason"] == ""
     assert command.passes(told)
     assert told["partition"] == "single_stage"

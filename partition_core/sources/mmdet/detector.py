@@ -24,6 +24,8 @@ from partition_core.sources.mmdet.configs import find_config, shipped_configs
 from partition_core.sources.mmdet.exceptions import complete_mmdet
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 from partition_core.sources.mmdet.overrides import override
+from partition_core.sources.mmdet.parts import take_part
+from partition_core.sources.mmdet.prompts import Text, text_of
 from partition_core.trace.replaced import replaced
 from partition_core.trace.structure import mappings_in
 from partition_core.trace.symbolic_calls import best_first
@@ -39,12 +41,16 @@ class Detector(nn.Module):
     `predict`. With N > 1 a picture with fewer detections than another is padded with rows of zeros
     and label -1.
     `panoptic` (N, H, W) int32 is the map of a panoptic detector, class + 1000 times instance.
+    A detector that reads a `text` looks for its words.
     """
 
-    def __init__(self, detector: nn.Module, masks: MasksForm = "probabilities") -> None:
+    def __init__(
+        self, detector: nn.Module, masks: MasksForm = "probabilities", text: Text = ()
+    ) -> None:
         super().__init__()
         self.detector = detector
         self.masks = masks
+        self.text = text
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return `dets`, `labels`, `masks` and `panoptic` of a batch, as far as they exist."""
@@ -53,7 +59,7 @@ class Detector(nn.Module):
         # The panoptic fusion head needs pasted masks.
         pasted = self.masks == "pasted" or hasattr(self.detector, "panoptic_fusion_head")
         count, _, height, width = input.shape
-        samples = _samples(count, height, width)
+        samples = _samples(count, height, width, self.text)
         with traceable_pasting() if pasted else unpasted_masks(self.detector):
             results = self._predict(input, samples)
         outputs: dict[str, torch.Tensor] = {}
@@ -84,13 +90,14 @@ class Network(Detector):
     def forward(self, input: torch.Tensor) -> Any:
         """Return the outputs of the head, in mmdet's structure."""
         head: Any = self.detector.bbox_head
+        height, width = input.shape[2:]
 
         def reached(*outputs: Any, **_: Any) -> None:
             raise _ReachedError(outputs)
 
         with replaced(head, "predict_by_feat", reached):
             try:
-                self._predict(input, _samples(_count(input), *input.shape[2:]))
+                self._predict(input, _samples(_count(input), height, width, self.text))
             except _ReachedError as end:
                 return end.outputs
         raise ValueError("the head calls no 'predict_by_feat'")
@@ -110,7 +117,7 @@ def _count(input: torch.Tensor) -> int:
     return int(count.node.hint) if isinstance(count, torch.SymInt) else int(count)
 
 
-def _samples(count: int, height: int, width: int) -> list[Any]:
+def _samples(count: int, height: int, width: int, text: Text) -> list[Any]:
     from mmdet.structures import DetDataSample
 
     shape = (height, width)
@@ -122,17 +129,27 @@ def _samples(count: int, height: int, width: int) -> list[Any]:
         "scale_factor": (1.0, 1.0),
         # Where the picture lies on the canvas of a config that enlarges it.
         "border": (0, height, 0, width),
+        **({"text": text, "custom_entities": True} if text else {}),
     }
     return [DetDataSample(metainfo=meta) for _ in range(count)]
 
 
 def _detections(instances: list[Any]) -> dict[str, torch.Tensor]:
-    dets = [torch.cat([each.bboxes, each.scores[:, None]], dim=1) for each in instances]
-    labels = [each.labels for each in instances]
+    # CrowdDet gives boxes as float64 and labels as floats.
+    boxes = [_as(each.bboxes, each.scores.dtype) for each in instances]
+    dets = [
+        torch.cat([box, each.scores[:, None]], dim=1)
+        for box, each in zip(boxes, instances, strict=True)
+    ]
+    labels = [_as(each.labels, torch.int64) for each in instances]
     outputs = {"dets": _stacked(dets, 0), "labels": _stacked(labels, -1)}
     if all(isinstance(each.get("masks"), torch.Tensor) for each in instances):
         outputs["masks"] = _stacked([each.masks for each in instances], 0)
     return outputs
+
+
+def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _stacked(rows: list[torch.Tensor], filler: int) -> torch.Tensor:
@@ -165,18 +182,19 @@ def build_detector(
             config = Config.fromfile(str(path))
         override(config, model, place)
         check_form(config, model, place)
+        take_part(config, model)
         with _errors_as(place, f"config '{model.config}' cannot be built"):
             complete_mmdet()
             init_default_scope(config.get("default_scope", "mmdet"))
             _drop_pretrained(config.model)
             if "pretrained" not in Part(config.model).accepted():
                 config.model.pop("pretrained", None)  # of detectors of mmdet 2
-            _use_plain_norms(config.model)
+            _use_plain_parts(config.model)
             # A copy, since building changes it, such as lists to tensors.
             detector = MODELS.build(_with_shipped_files(copy.deepcopy(config.model)))
     check_preprocessor(detector, model, place)
     _check_has_rpn(detector, model, place)
-    return Detector(detector, masks).eval(), config
+    return Detector(detector, masks, text_of(config, detector, model)).eval(), config
 
 
 def _check_has_rpn(detector: Any, model: MmdetModel, place: str) -> None:
@@ -221,15 +239,18 @@ def _drop_pretrained(config: Any) -> None:
                 part[key] = None
 
 
-def _use_plain_norms(config: Any) -> None:
-    """Use BatchNorm instead of mmcv's synchronized version, which is the same in eval mode.
-
-    The latter cannot be built without a distributed process group.
-    """
+def _use_plain_parts(config: Any) -> None:
+    """Use mmcv's own code where a config names another package's for the same numbers."""
     part: Any
     for part in mappings_in(config):
+        # Synchronized BatchNorm cannot be built without a distributed process group.
         if part.get("type") == "MMSyncBN":
             part["type"] = "BN"
+        # How many layers fairscale lets keep fewer activations in training.
+        if part.get("num_cp"):
+            part["num_cp"] = 0
+        if part.get("use_torchvision"):
+            part["use_torchvision"] = False
 
 
 def _with_shipped_files(config: Any) -> Any:

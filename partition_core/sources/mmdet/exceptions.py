@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from partition_core.sources.mmdet import panoptic as panoptic_masks
+from partition_core.sources.mmdet.crowds import crowd_predict
 from partition_core.trace.replaced import Replacement, all_replaced
 
 
@@ -179,6 +180,12 @@ EXCEPTIONS = (
     # A top-k over a data-dependent number of anchors, even if there are fewer than k.
     Replacement(
         f"{_HEADS}.guided_anchor_head.GuidedAnchorHead", "_predict_by_feat_single", guided_predict
+    ),
+    # A Python loop over boxes, and numpy on their number.
+    Replacement(
+        f"{_ROI}.bbox_heads.multi_instance_bbox_head.MultiInstanceBBoxHead",
+        "_predict_by_feat_single",
+        crowd_predict,
     ),
     # A Python loop over the pictures with a box, which reads their indices.
     Replacement(f"{_ROI}.scnet_roi_head.SCNetRoIHead", "_fuse_glbctx", fuse_global_context),

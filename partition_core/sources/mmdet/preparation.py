@@ -16,7 +16,12 @@ _READ_AS = {"color": 3, "grayscale": 1}
 """The number of channels of a picture, by mmcv's `color_type`."""
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 _PREPROCESSOR = "DetDataPreprocessor"
-_LEAVES_PIXELS = ("LoadAnnotations", "LoadPanopticAnnotations", "PackDetInputs")
+_LEAVES_PIXELS = (
+    *("LoadAnnotations", "LoadPanopticAnnotations", "LoadTrackAnnotations"),
+    *("PackDetInputs", "PackTrackInputs"),
+)
+_OF_EACH_PICTURE = "TransformBroadcaster"
+"""A step of a tracker's pipeline, with those for each picture of a video."""
 
 
 class _UnknownError(Exception):
@@ -112,8 +117,10 @@ def _steps(config: Any) -> Iterator[Mapping[str, Any]]:
     except (AttributeError, KeyError, RuntimeError) as error:
         raise _UnknownError("the config has no test pipeline") from error
     for step in steps:
-        if _name(step) not in _LEAVES_PIXELS:
-            yield {**step, "type": _name(step)}
+        of_each = step["transforms"] if _name(step) == _OF_EACH_PICTURE else [step]
+        for one in of_each:
+            if _name(one) not in _LEAVES_PIXELS:
+                yield {**one, "type": _name(one)}
 
 
 def _resize(steps: list[Mapping[str, Any]]) -> Resize | None:
@@ -170,8 +177,15 @@ def _belongs(resize: Resize, pad: PixelPad | None, size: tuple[int, int], diviso
 def _classes(config: Any, detector: nn.Module) -> list[str]:
     """Return the class names, if there are as many as the detector has classes.
 
-    A config without names has those of its dataset; a different number means another dataset.
+    A different number means another dataset; a detector that reads names has those.
     """
+    names = class_names(config)
+    fits = hasattr(detector, "language_model") or _class_count(detector) == len(names)
+    return names if fits else []
+
+
+def class_names(config: Any) -> list[str]:
+    """Return the names of the test data set's classes: the config's, else those of its kind."""
     from mmdet.registry import DATASETS
 
     dataset = _dataset(config)
@@ -182,7 +196,7 @@ def _classes(config: Any, detector: nn.Module) -> list[str]:
         names = getattr(kind, "METAINFO", {}).get("classes")
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return []
-    return list(names) if _class_count(detector) == len(names) else []
+    return list(names)
 
 
 _CLASSIFIERS = ("bbox_head", "roi_head.bbox_head", "mask_head", "panoptic_head")

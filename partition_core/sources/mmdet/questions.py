@@ -83,6 +83,12 @@ KNOWN_FUNCTIONS = (
         ("if inds.any():", SOME_MATCH),
     ),
     _known(
+        "mmdet.models.dense_heads.atss_vlfusion_head",
+        "ATSSVLFusionHead._predict_by_feat_single",
+        "1d8d3bc4f23efa1f",
+        ("if len(predictions) > 0:", NOT_EMPTY),
+    ),
+    _known(
         "mmdet.models.dense_heads.base_dense_head",
         "BaseDenseHead._bbox_post_process",
         "a38741ea62e7627c",
@@ -273,6 +279,13 @@ KNOWN_FUNCTIONS = (
         only=(parts(*_FINDS_MASKS, "mask_iou_head"),),
     ),
     _known(
+        "mmdet.models.roi_heads.multi_instance_roi_head",
+        "MultiInstanceRoIHead.predict_bbox",
+        "e20eb2a19bf06d01",
+        ("if rois.shape[0] == 0:", NOT_EMPTY),
+        only=(argument_given("rcnn_test_cfg"), parts(*_FINDS_BOXES)),
+    ),
+    _known(
         "mmdet.models.roi_heads.point_rend_roi_head",
         "PointRendRoIHead._get_fine_grained_point_feats",
         "1386dd0782b11936",
@@ -339,6 +352,12 @@ KNOWN_FUNCTIONS = (
         "mmdet.models.task_modules.coders.delta_xywh_bbox_coder",
         "delta2bbox",
         "4d0e5ce43bedfbe6",
+        ("if num_bboxes == 0:", NOT_EMPTY),
+    ),
+    _known(
+        "mmdet.models.task_modules.coders.delta_xywh_bbox_coder",
+        "delta2bbox_glip",
+        "3579a5b7342ceef0",
         ("if num_bboxes == 0:", NOT_EMPTY),
     ),
     _known(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from torch import nn
 from partition_core.base.errors import ExportError
 from partition_core.recipe.policy_fits import Parts, check_policy
 from partition_core.recipe.values import MmdetModel, Recipe
-from partition_core.sources.mmdet.detector import Network, build_detector, quiet_mmdet
+from partition_core.sources.mmdet.crowds import onnx_kept_in_turn
+from partition_core.sources.mmdet.detector import Detector, Network, build_detector, quiet_mmdet
 from partition_core.sources.mmdet.ops import TRANSLATIONS
 from partition_core.sources.mmdet.panoptic import onnx_accepted_masks
 from partition_core.sources.mmdet.picture_shape import (
@@ -25,6 +28,7 @@ from partition_core.sources.mmdet.pictures import (
     resized_sample,
 )
 from partition_core.sources.mmdet.preparation import picture_notes
+from partition_core.sources.mmdet.prompts import fixed_text
 from partition_core.sources.mmdet.questions import KNOWN_FUNCTIONS
 from partition_core.sources.mmdet.replacements import mmdet_rules
 from partition_core.sources.traced import export, record
@@ -35,6 +39,7 @@ __all__ = ["export", "load", "record"]
 ALL_TRANSLATIONS: dict[Any, Any] = {
     **TRANSLATIONS,
     torch.ops.partition.accepted_masks.default: onnx_accepted_masks,
+    torch.ops.partition.kept_in_turn.default: onnx_kept_in_turn,
 }
 """The ONNX translations of the custom ops that replace code of mmcv and mmdet."""
 
@@ -69,7 +74,7 @@ def load(recipe: Recipe, source: MmdetModel, root: Path) -> TraceableModel:
         initialize=init,
         is_detector=not is_network,
         resized_sample=lambda shapes, number: resized_sample(recipe, own, root, shapes[0], number),
-        while_traced=mmdet_rules,
+        while_traced=lambda: _rules_for(module),
         known_functions=KNOWN_FUNCTIONS,
         translations=ALL_TRANSLATIONS,
         notes=picture_notes(config, own, recipe.export),
@@ -89,6 +94,12 @@ def _check_head(detector: nn.Module) -> None:
             "nothing takes the pictures one by one",
             "remove '0' and write the number of pictures in 'shape'",
         )
+
+
+@contextlib.contextmanager
+def _rules_for(module: Detector) -> Iterator[None]:
+    with fixed_text(module.detector, module.text), mmdet_rules():
+        yield
 
 
 def _check_masks(detector: nn.Module, place: str) -> None:
