@@ -54,10 +54,12 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             runs = runs_on(file, source.model, scratch)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             inputs = [sample.ranged(ranges).arrays() for sample in samples]
+            kinds = [""] * len(inputs)
             for batch, sample in batched(source.model, samples, job.recipe.proof.batches).items():
                 inputs.append(sample.ranged(ranges).arrays())
+                kinds.append(f"a batch of {batch}")
                 check_batch(file, source.model, batch, inputs[-1], scratch)
-            recording = recording_of(file, source.model, source.marks, inputs, scratch)
+            recording = recording_of(file, source.model, source.marks, inputs, kinds, scratch)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
         check_model(model, path.name)
