@@ -18,7 +18,7 @@ class RecordedSample:
 
     The changes are the largest differences to another run (infinite for another shape) of those
     outputs and marked tensors that vary between runs. `kind` is empty, or names in messages a
-    sample whose only purpose is to find an input that takes another branch.
+    sample whose only purpose is to find an input that takes another branch, or another batch.
     """
 
     inputs: ArraySet

@@ -33,12 +33,15 @@ def inputs_of(model: Model) -> dict[str, Value]:
 
 
 def open_batches(model: Model) -> list[str]:
-    """Return the inputs of `model` whose dim 0 is not fixed."""
+    """Return the inputs of `model` of two dims or more whose dim 0 is not fixed."""
     types = {name: value.type for name, value in inputs_of(model).items()}
     return [
         name
         for name, kind in types.items()
-        if kind is not None and kind.dims and not isinstance(kind.dims[0], int)
+        if kind is not None
+        and kind.dims
+        and len(kind.dims) > 1
+        and isinstance(kind.dims[0], str | None)
     ]
 
 

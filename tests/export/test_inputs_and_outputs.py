@@ -133,13 +133,14 @@ def test_a_dim_that_the_code_fixes_cannot_be_free() -> None:
     )
 
 
-def test_a_free_dim_of_size_one_is_told_to_be_larger() -> None:
+def test_a_free_dim_of_size_one_is_traced_as_two(tmp_path: Path) -> None:
     axes = (DynamicAxis("image", 0, "batch"),)
-    assert refused(recipe("Net", {"image": (1, 3, 16, 16)}, dynamic_axes=axes)) == (
-        "export.dynamic_axes.image: dim 0 of 'image' cannot be dynamic: the model fixes it at 1; "
-        f"{CANNOT}; give 'image' a size of 2 or more there, or leave 'batch' out, "
-        "or change the model"
-    )
+    exported = export(recipe("Net", {"image": (1, 3, 16, 16)}, dynamic_axes=axes))
+    batches = [sample.inputs["image"].shape[0] for sample in exported.recording.samples]
+    assert batches == [1, 1, 2, 1, 5]
+    images = np.ones((3, 3, 16, 16), np.float32)
+    found = run(saved(exported.model, tmp_path), {"image": images})
+    assert found["output"].shape[0] == 3
 
 
 def test_dims_that_the_model_makes_equal_need_one_symbol(tmp_path: Path) -> None:

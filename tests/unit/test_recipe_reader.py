@@ -565,7 +565,8 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
         owner["dynamic_axes"] = axes
     for owner in (*plain["marks"], export, *plain["partition"]["segments"]):
         for key in [k for k, v in owner.items() if v in (None, False) or v == []]:
-            if key not in ("inputs", "outputs") or owner[key] is None:
+            is_kept = key in ("inputs", "outputs") and "save_file" not in owner
+            if not is_kept or owner[key] is None:
                 del owner[key]
     return {key: value for key, value in plain.items() if key != "name"}
 

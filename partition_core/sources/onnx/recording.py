@@ -73,11 +73,15 @@ def runnable_part(whole: Original) -> Original:
 
 
 def recording_of(
-    original: Original, marks: Mapping[str, str], samples: Sequence[Arrays]
+    original: Original,
+    marks: Mapping[str, str],
+    samples: Sequence[Arrays],
+    kinds: Sequence[str],
 ) -> Recording:
     """Return the outputs of a given file for `samples`.
 
-    `marks` maps references to tensors; tensors that are not numeric are left out.
+    `marks` maps references to tensors; tensors that are not numeric are left out. `kinds` has that
+    of each sample (`RecordedSample`).
 
     The outputs come from the unchanged file. For the marked tensors it runs again with these as
     additional outputs, which may change onnxruntime's rounding. Mark nodes without a function get
@@ -97,9 +101,10 @@ def recording_of(
             _numeric({name: untouched[name] for name in outputs}),
             {name: change[tensor] for name, tensor in wanted.items() if tensor in change},
             {name: change[name] for name in outputs if name in change},
+            kind,
         )
-        for sample, untouched, tensors, change in zip(
-            samples, plain, extended, changes, strict=True
+        for sample, kind, untouched, tensors, change in zip(
+            samples, kinds, plain, extended, changes, strict=True
         )
     ]
     return Recording(tuple(recorded), is_traced=False)

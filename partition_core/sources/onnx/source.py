@@ -60,10 +60,12 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             runs = runs_on(whole)
             ranges = usable_ranges(ranges_for(source.model, samples), samples, runs)
             inputs = [sample.ranged(ranges).arrays() for sample in samples]
+            kinds = [""] * len(inputs)
             for batch, sample in batched(source.model, samples, job.recipe.proof.batches).items():
                 inputs.append(sample.ranged(ranges).arrays())
+                kinds.append(f"a batch of {batch}")
                 check_batch(whole, batch, inputs[-1])
-            recording = recording_of(whole, source.marks, inputs)
+            recording = recording_of(whole, source.marks, inputs, kinds)
         check_types(job, source, recording)
     with job.phase("export: put the marks in"), about(job.file, path):
         model = put_marks(source.model, source.added)
