@@ -14,7 +14,7 @@ from partition_core.sources.mmdet.detector import build_detector, quiet_mmdet
 from partition_core.sources.mmdet.ops import provide_compiled_ops
 from partition_core.sources.mmdet.prompts import fixed_text
 
-from .test_families import LIMIT, compare, family
+from .families import LIMIT, compare, family
 
 with quiet_mmdet():
     # Before mmdet is imported, which asks for the compiled operators.

@@ -548,7 +548,7 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
         if key in model:
             model[key] = {name: json.loads(value) for name, value in model[key]}
     model["depends_on"] = {k: v for k, v in (model["depends_on"] or {}).items() if v}
-    for key in [key for key in ("weights", "depends_on") if not model[key]]:
+    for key in [key for key in ("weights", "depends_on", "part") if not model.get(key, True)]:
         del model[key]
     if model["source"] == "torch":
         del export["masks"]
