@@ -1,0 +1,175 @@
+"""Cuts language models of `transformers` into four groups of layers, and compares their tokens.
+
+    python benchmarks/language_models.py
+
+A Llama and a T5 with four layers (of each stack) are built from their configurations on random
+weights, exported with free lengths, cut by one line, and proven. Then the chain of the groups
+writes 64 tokens greedily, which must be those of `generate`. `transformers` is installed into a
+folder of its own. One JSON a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from any_detector import ROOT, installed
+
+CACHES = [f"{kind}{layer}" for layer in range(4) for kind in "kv"]
+
+MODELS = '''
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers.cache_utils import DynamicCache
+
+
+def scattered(model):
+    """Let greedy tokens differ: a fresh model repeats one."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model.eval()
+
+
+class Llama(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lm = scattered(LlamaForCausalLM(LlamaConfig(
+            vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=4,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+            tie_word_embeddings=True, attn_implementation="eager")))
+
+    def forward(self, ids, places, mask, k0, v0, k1, v1, k2, v2, k3, v3):
+        cache = DynamicCache()
+        for layer, past in enumerate([(k0, v0), (k1, v1), (k2, v2), (k3, v3)]):
+            cache.update(*past, layer)
+        out = self.lm(input_ids=ids, position_ids=places, attention_mask=mask,
+                      past_key_values=cache, use_cache=True)
+        result = {"logits": out.logits}
+        for number, layer in enumerate(out.past_key_values.layers):
+            result |= {f"new_k{number}": layer.keys, f"new_v{number}": layer.values}
+        return result
+
+
+class T5(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
+                          num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
+        config._attn_implementation = "eager"
+        self.lm = scattered(T5ForConditionalGeneration(config))
+
+    def forward(self, ids, decoder_ids):
+        out = self.lm(input_ids=ids, decoder_input_ids=decoder_ids, use_cache=False)
+        return {"logits": out.logits}
+'''
+
+TOKENS = """
+import json, sys, numpy as np, torch
+import lms
+from partition_core import Pipeline
+
+count = 64
+model = {"llama": lms.Llama, "t5": lms.T5}[sys.argv[1]]()
+prompt = torch.randint(0, 512, (1, 5), generator=torch.Generator().manual_seed(1))
+chain = Pipeline(f"build/{sys.argv[1]}")
+if sys.argv[1] == "llama":
+    expected = model.lm.generate(
+        prompt, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)
+    expected, tokens = expected[0, 5:].tolist(), []
+    caches = {f"{kind}{n}": np.zeros((1, 2, 0, 16), np.float32) for n in range(4) for kind in "kv"}
+    new, past = prompt.numpy(), 0
+    for _ in range(count):
+        total = past + new.shape[1]
+        result = chain({"ids": new, "places": np.arange(past, total)[None],
+                        "mask": np.ones((1, total), np.int64), **caches})
+        caches = {name: result[f"new_{name}"] for name in caches}
+        tokens.append(int(result["logits"][0, -1].argmax()))
+        new, past = np.array([tokens[-1:]]), total
+else:
+    expected = model.lm.generate(
+        prompt, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+    expected, tokens = expected[0, 1:].tolist(), []
+    for _ in range(count):
+        result = chain({"ids": prompt.numpy(), "decoder_ids": np.array([[0, *tokens]])})
+        tokens.append(int(result["logits"][0, -1].argmax()))
+size = sum(parameter.numel() * 4 for parameter in model.parameters())
+print(json.dumps({"equal": tokens == expected, "distinct": len(set(tokens)), "bytes": size}))
+"""
+
+_LLAMA_INPUTS = (
+    "ids: {shape: [1, 3], dtype: int64, range: [0, 511]}",
+    "places: {shape: [1, 3], dtype: int64, range: [0, 100]}",
+    "mask: {shape: [1, 8], dtype: int64, value: 1}",
+    *(f"{name}: {{shape: [1, 2, 5, 16]}}" for name in CACHES),
+)
+_LLAMA_AXES = ("ids: {1: new}", "places: {1: new}", "mask: {1: total}")
+_T5_INPUTS = (
+    "ids: {shape: [1, 7], dtype: int64, range: [0, 511]}",
+    "decoder_ids: {shape: [1, 5], dtype: int64, range: [0, 511]}",
+)
+
+
+def recipe(factory: str, inputs: tuple[str, ...], axes: tuple[str, ...], every: str) -> str:
+    """Return a recipe that cuts a language model into four groups by one line."""
+    return "\n".join(
+        (
+            f"model: {{source: torch, factory: 'lms:{factory}'}}",
+            "export:",
+            f"  inputs: {{{', '.join(inputs)}}}",
+            f"  dynamic_axes: {{{', '.join(axes)}}}",
+            "  weights: shared",
+            "partition:",
+            "  type: layers",
+            f"  segments: {{every: '{every}', groups: 4}}",
+            "",
+        )
+    )
+
+
+RECIPES = {
+    "llama": recipe(
+        "Llama",
+        _LLAMA_INPUTS,
+        (*_LLAMA_AXES, *(f"{name}: {{2: past}}" for name in CACHES)),
+        "lm.model.layers.*",
+    ),
+    "t5": recipe("T5", _T5_INPUTS, ("ids: {1: length}", "decoder_ids: {1: out}"), "lm.*.block.*"),
+}
+
+
+def main() -> None:
+    """Build both models, and compare their tokens with those of `generate`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        packages = installed("transformers", folder / "packages")
+        (folder / "recipes").mkdir()
+        (folder / "dodo.py").write_text((ROOT / "dodo.py").read_text())
+        (folder / "lms.py").write_text(MODELS)
+        (folder / "tokens.py").write_text(TOKENS)
+        paths = os.pathsep.join((str(ROOT), str(packages), name))
+        variables = {**os.environ, "PYTHONPATH": paths, "PARTITION_CORE_STORE": f"{name}/store"}
+
+        def python(*words: str) -> str:
+            command = [sys.executable, *words]
+            run = subprocess.run(
+                command, cwd=folder, env=variables, stdout=subprocess.PIPE, text=True, check=True
+            )
+            return run.stdout.splitlines()[-1]
+
+        for model, text in RECIPES.items():
+            (folder / "recipes" / f"{model}.yaml").write_text(text)
+            python("-m", "doit", "build", f"recipe={model}")
+            built = folder / "build" / model
+            (weights,) = built.glob("*.data")
+            found = json.loads(python("tokens.py", model))
+            print(json.dumps({"model": model, **found, "weights_bytes": weights.stat().st_size}))
+
+
+if __name__ == "__main__":
+    main()
