@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
 SIDE = {"ultralytics": 160, "transformers": 64, "timm": 64, "segmentation_models_pytorch": 64}
@@ -46,10 +47,13 @@ def ultralytics(name: str) -> torch.nn.Module:
     tasks: Any = importlib.import_module("ultralytics.nn.tasks")
     config, kind = name.split(":")
     model = getattr(tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
-    if kind == "Classification":
+    ends = [m for m in model.modules() if getattr(m, "one2one_cv2", None) is not None]
+    if ends or kind in ("Classification", "SemanticSegmentation"):
         _normalize(model, SIDE["ultralytics"])
     model.eval()
     model.requires_grad_(requires_grad=False)
+    for module in ends:
+        module.end2end = True  # the head without suppression, as vendors take it
     model = model.fuse(verbose=False)
     for module in model.modules():
         if hasattr(module, "export"):
@@ -58,7 +62,7 @@ def ultralytics(name: str) -> torch.nn.Module:
 
 
 def _normalize(model: torch.nn.Module, side: int) -> None:
-    """Give the norms of random weights statistics of pictures, or all pictures are one class."""
+    """Give the norms of random weights the statistics of pictures, or all have one result."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the mean of what has come so far
@@ -382,6 +386,10 @@ def main() -> None:
             external_data=False,
             input_names=["images"],
         )
+    try:
+        onnx.checker.check_model(target)
+    except onnx.checker.ValidationError:
+        raise SystemExit("PyTorch's exporter writes a file that is not valid ONNX") from None
 
 
 if __name__ == "__main__":

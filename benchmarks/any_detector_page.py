@@ -54,7 +54,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "widths (n, s, m) of one network count as one. Those of Texas Instruments are the outputs "
         "that it keeps in 16 bits.",
         "",
-        "A DETR whose boxes are offsets from reference points gives these as one more output, since "
+        "A DETR whose boxes are offsets from reference points gives these as outputs too, since "
         "its tail adds them. Names such as `node_linear_90` are those of PyTorch's newer exporter.",
         "",
         "| model | nodes | cut behind | outputs | no_postprocess | published | error |",

@@ -218,7 +218,7 @@ _OTHERS: dict[str, dict[str, tuple[Published, ...]]] = {
     },
 }
 
-_RTMDET = tuple(f"/bbox_head/rtm_{b}.{s}/Conv" for s in range(3) for b in ("cls", "reg"))
+_RTMDET = _modules("rtm_cls", "rtm_reg")
 _CENTERNET = tuple(f"{b}_head.2" for b in ("heatmap", "wh", "offset"))
 _MMDET: dict[str, tuple[Published, ...]] = {
     "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py": (),
