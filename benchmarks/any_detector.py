@@ -15,9 +15,7 @@ by partition-core. After each model its row goes to `docs/any_detector.json` and
 from __future__ import annotations
 
 import argparse
-import ast
 import fnmatch
-import itertools
 import json
 import os
 import subprocess
@@ -59,7 +57,6 @@ _FOLDERS = {"ultralytics": ("ultralytics",), "transformers": ("transformers",)}
 _MORE_FOLDERS = ("more", "transformers")
 
 Row = dict[str, Any]
-_SCOPES = "pkg.torch.onnx.name_scopes"  # PyTorch's newer exporter names nodes without modules
 
 
 def installed(group: str, folder: Path) -> Path:
@@ -165,15 +162,13 @@ def built(project: Path) -> str:
 
 
 def makers(file: Path) -> Iterator[str]:
-    """Yield the name of the node that makes each output of a model, behind those of its modules."""
+    """Yield the name of the node that makes each output of a model, behind its module."""
     graph = onnx.load(file, load_external_data=False).graph
     made = {output: node for node in graph.node for output in node.output}
     for value in graph.output:
         node = made[value.name]
-        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES, "[]")
-        modules = ast.literal_eval(scopes)[:-1]
-        steps = [inner.removeprefix(f"{outer}.") for outer, inner in itertools.pairwise(modules)]
-        yield "/".join([*([""] if steps else []), *steps, node.name or value.name])
+        module = {entry.key: entry.value for entry in node.metadata_props}.get("module")
+        yield f"/{module}/{node.name}" if module else node.name or value.name
 
 
 def known_rows() -> dict[tuple[str, str], Row]:

@@ -16,7 +16,8 @@ def place_of(head: str, places: Iterable[str]) -> str | None:
     """Return which of `places` the node `head` is: by its name, or by the module it is in."""
     steps = head.strip("/").split("/")[:-1]
     for place in places:
-        if head == place or ("/" not in place and place in steps):
+        is_module = "/" not in place
+        if head == place or (is_module and any(f".{step}".endswith(f".{place}") for step in steps)):
             return place
     return None
 
@@ -34,6 +35,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     refused = [row for row in rows if not row["heads"]]
     compared = [row for row in cut if _comparable(published[row["library"], row["name"]])]
     same = [row for row in compared if _agreeing(row, published[row["library"], row["name"]])]
+    missing = [name for library, name in published if name not in {row["name"] for row in rows}]
     lines = [
         "# Any detector",
         "",
@@ -65,6 +67,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "",
         *(f"* {row['library']} {row['name']}: {_reason(row['problem'])}" for row in refused),
         "",
+        *([f"Not run yet: {', '.join(missing)}.", ""] if missing else []),
         "## Where vendors cut elsewhere",
         "",
         "Each is a matter of taste: a function without weights more, or a place behind it.",
