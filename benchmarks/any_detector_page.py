@@ -42,7 +42,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         f"{len(cut)} of {len(rows)} models are cut by one line and proven, "
         f"{len(refused)} are refused by name. Of the {len(compared)} for which a vendor publishes "
         f"end nodes that this page can compare, {len(same)} are cut exactly there. "
-        "Each proof compares every output, so that none is cut wrongly.",
+        "A proof shows that the parts together compute the whole, not that the place is the best; "
+        "where no vendor is cited, nothing says so but the rule.",
         "",
         "`python benchmarks/any_detector.py` makes this page: models of other projects on random "
         "weights, exported by their own exporters (mmdet's by partition-core), cut by "
@@ -53,8 +54,11 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "",
         "*Published* names who publishes the same end nodes, cited below. A node is the same if "
         "its name is, or if it is the last one in the module that the vendor's exporter returns; "
-        "widths (n, s, m) of one network count as one. Those of Texas Instruments are the outputs "
-        "that it keeps in 16 bits.",
+        "widths (n, s, m) of one network count as one. D-Robotics replaces what a class of heads "
+        "returns, and is cited for each model with such a head; Renesas finds the nodes of poses by "
+        "a script; those of Texas Instruments are the outputs that it keeps in 16 bits; Rockchip's "
+        "DeepLabV3 is the same layer in TensorFlow. Vendors who end elsewhere are listed below and "
+        "not counted.",
         "",
         "A DETR whose boxes are offsets from reference points gives these as outputs too, since "
         "its tail adds them. Names such as `node_linear_90` are those of PyTorch's newer exporter.",
