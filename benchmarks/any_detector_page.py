@@ -55,7 +55,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "*Published* names who publishes the same end nodes, cited below. A node is the same if "
         "its name is, or if it is the last one in the module that the vendor's exporter returns; "
         "widths (n, s, m) of one network count as one. D-Robotics replaces what a class of heads "
-        "returns, and is cited for each model with such a head; Renesas finds the nodes of poses by "
+        "returns, and is cited for each model with such a head; Renesas finds those of poses by "
         "a script; those of Texas Instruments are the outputs that it keeps in 16 bits; Rockchip's "
         "DeepLabV3 is the same layer in TensorFlow. Vendors who end elsewhere are listed below and "
         "not counted.",
