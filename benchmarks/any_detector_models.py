@@ -14,10 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
-SIDE = {"ultralytics": 160, "transformers": 64}
+SIDE = {"ultralytics": 160, "transformers": 64, "timm": 64, "segmentation_models_pytorch": 64}
 _OPSET = 17
+_BY_GRAPH = {
+    # The exporter by tracing writes float64 grids here, and a MaxPool without its batch.
+    "Deformable DETR", "Deformable DETR, two-stage", "SuperPoint",
+}  # fmt: skip
+"""The models that PyTorch's newer exporter exports, which `torch.onnx` has by `dynamo`."""
+_SIDES = {"UPerNet": 192, "BEiT": 192, "PSPNet": 192}
+"""Sides whose maps the pooling to 1, 2, 3 and 6 cells divides."""
 
 
 class _Outputs(torch.nn.Module):
@@ -38,8 +46,14 @@ def ultralytics(name: str) -> torch.nn.Module:
     """Return the model `name` as Ultralytics' exporter prepares it: `<config>:<class of tasks>`."""
     tasks: Any = importlib.import_module("ultralytics.nn.tasks")
     config, kind = name.split(":")
-    model = getattr(tasks, f"{kind}Model")(f"{config}.yaml", verbose=False).eval()
+    model = getattr(tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
+    ends = [m for m in model.modules() if getattr(m, "one2one_cv2", None) is not None]
+    if ends or kind in ("Classification", "SemanticSegmentation"):
+        _normalize(model, SIDE["ultralytics"])
+    model.eval()
     model.requires_grad_(requires_grad=False)
+    for module in ends:
+        module.end2end = True  # the head without suppression, as vendors take it
     model = model.fuse(verbose=False)
     for module in model.modules():
         if hasattr(module, "export"):
@@ -47,11 +61,21 @@ def ultralytics(name: str) -> torch.nn.Module:
     return model  # type: ignore[no-any-return]  # reason: a library without types
 
 
+def _normalize(model: torch.nn.Module, side: int) -> None:
+    """Give the norms of random weights the statistics of pictures, or all have one result."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean of what has come so far
+    with torch.no_grad():
+        model.train()(torch.rand(4, 3, side, side))
+
+
 def transformers(name: str) -> torch.nn.Module:
     """Return the model `name` of transformers with a small configuration."""
     library: Any = importlib.import_module("transformers")
     make, names = _CONFIGURED[name]
-    return _Outputs(make(library).eval(), names)
+    model = make(library).eval()
+    return _Outputs(model, names) if names else model
 
 
 _BOXES = ("logits", "pred_boxes")
@@ -106,6 +130,35 @@ def _real_time_detr(prefix: str) -> Callable[[Any], torch.nn.Module]:
     return make
 
 
+class _FixedQuery(torch.nn.Module):
+    """The detector of OWL-ViT, which looks for queries that are embedded beforehand."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("queries", torch.randn(1, 5, model.config.text_config.hidden_size))
+
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the scores of the queries, and the boxes."""
+        feature_map = self.model.image_embedder(pixel_values)[0]
+        features = feature_map.flatten(1, 2)
+        logits, _ = self.model.class_predictor(features, self.queries)
+        boxes = self.model.box_predictor(features, feature_map)
+        return logits, boxes
+
+
+def _owl(prefix: str) -> Callable[[Any], torch.nn.Module]:
+    def make(library: Any) -> torch.nn.Module:
+        sizes = {key: value for key, value in _VIT.items() if key != "num_hidden_layers"}
+        vision = {**sizes, "num_hidden_layers": 2, "image_size": 64, "patch_size": 16}
+        config = getattr(library, f"{prefix}Config")(
+            vision_config=vision, text_config={**sizes, "num_hidden_layers": 1}, projection_dim=32
+        )
+        return _FixedQuery(getattr(library, f"{prefix}ForObjectDetection")(config))
+
+    return make
+
+
 def _swin(library: Any) -> Any:
     return library.SwinConfig(
         image_size=64,
@@ -148,6 +201,58 @@ def _mask2former(library: Any) -> torch.nn.Module:
     return library.Mask2FormerForUniversalSegmentation(config)  # type: ignore[no-any-return]  # reason: a library without types
 
 
+def _over_swin(prefix: str, **options: Any) -> Callable[[Any], torch.nn.Module]:
+    def make(library: Any) -> torch.nn.Module:
+        config = getattr(library, f"{prefix}Config")(backbone_config=_swin(library), **options)
+        return getattr(library, f"{prefix}ForSemanticSegmentation")(config)  # type: ignore[no-any-return]  # reason: a library without types
+
+    return make
+
+
+def _d_fine(library: Any) -> torch.nn.Module:
+    backbone = library.HGNetV2Config(
+        stage_in_channels=[16, 32, 32, 32],
+        stage_mid_channels=[16, 16, 16, 16],
+        stage_out_channels=[32, 32, 32, 32],
+        stage_num_blocks=[1, 1, 1, 1],
+        stage_numb_of_layers=[1, 1, 1, 1],
+        stem_channels=[3, 16, 16],
+        embedding_size=16,
+        hidden_sizes=[32, 32, 32, 32],
+        depths=[1, 1, 1, 1],
+        out_features=_THREE,
+    )
+    config = library.DFineConfig(
+        backbone_config=backbone,
+        encoder_hidden_dim=32,
+        encoder_in_channels=[32, 32, 32],
+        decoder_in_channels=[32, 32, 32],
+        decoder_layers=2,
+        **_SIZES,
+    )
+    return library.DFineForObjectDetection(config)  # type: ignore[no-any-return]  # reason: a library without types
+
+
+def _depth_anything(library: Any) -> torch.nn.Module:
+    backbone = library.Dinov2Config(
+        **_VIT,
+        image_size=64,
+        patch_size=16,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = library.DepthAnythingConfig(
+        backbone_config=backbone,
+        patch_size=16,
+        reassemble_hidden_size=32,
+        neck_hidden_sizes=[16, 16, 32, 32],
+        fusion_hidden_size=16,
+        head_hidden_size=8,
+    )
+    return library.DepthAnythingForDepthEstimation(config)  # type: ignore[no-any-return]  # reason: a library without types
+
+
 def _of(prefix: str, task: str, **options: Any) -> Callable[[Any], torch.nn.Module]:
     def make(library: Any) -> torch.nn.Module:
         config = getattr(library, f"{prefix}Config")(**options)
@@ -171,6 +276,27 @@ _CONFIGURED: dict[str, tuple[Callable[[Any], torch.nn.Module], tuple[str, ...]]]
         ),
         _BOXES,
     ),
+    "DAB-DETR": (_detr("DabDetr", ["stage4"], hidden_size=32), _BOXES),
+    "Table Transformer": (_detr("TableTransformer", ["stage4"]), _BOXES),
+    "D-FINE": (_d_fine, _BOXES),
+    "OWL-ViT, fixed query": (_owl("OwlViT"), ()),
+    "OWLv2, fixed query": (_owl("Owlv2"), ()),
+    "UPerNet": (
+        _over_swin("UperNet", hidden_size=32, auxiliary_channels=16, auxiliary_in_channels=64),
+        ("logits",),
+    ),
+    "BEiT": (
+        _of(
+            "Beit",
+            "SemanticSegmentation",
+            **_VIT,
+            image_size=192,
+            out_indices=[1, 2, 3, 4],
+            auxiliary_channels=16,
+        ),
+        ("logits",),
+    ),
+    "Depth Anything": (_depth_anything, ("predicted_depth",)),
     "RT-DETR": (_real_time_detr("RTDetr"), _BOXES),
     "RT-DETRv2": (_real_time_detr("RTDetrV2"), _BOXES),
     "YOLOS": (
@@ -207,13 +333,47 @@ _CONFIGURED: dict[str, tuple[Callable[[Any], torch.nn.Module], tuple[str, ...]]]
 }
 
 
+def rfdetr(name: str) -> torch.nn.Module:
+    """Return the model `name` of RF-DETR as its exporter prepares it."""
+    library: Any = importlib.import_module("rfdetr")
+    detector = getattr(library, name)(pretrain_weights=None, device="cpu")
+    SIDE["rfdetr"] = detector.model_config.resolution
+    model = detector.model.model.eval()
+    model.export()
+    return model  # type: ignore[no-any-return]  # reason: a library without types
+
+
+def timm(name: str) -> torch.nn.Module:
+    """Return the model `name` of timm; with `, features` its maps instead of its classes."""
+    library: Any = importlib.import_module("timm")
+    name, _, features = name.partition(", ")
+    model = library.create_model(name, features_only=bool(features))
+    return model.eval()  # type: ignore[no-any-return]  # reason: a library without types
+
+
+def segmentation_models_pytorch(name: str) -> torch.nn.Module:
+    """Return the segmentor `name` on a ResNet-18, with probabilities as its output."""
+    library: Any = importlib.import_module("segmentation_models_pytorch")
+    model = getattr(library, name)("resnet18", encoder_weights=None, activation="sigmoid")
+    return model.eval()  # type: ignore[no-any-return]  # reason: a library without types
+
+
+_LIBRARIES: dict[str, Callable[[str], torch.nn.Module]] = {
+    "ultralytics": ultralytics,
+    "transformers": transformers,
+    "rfdetr": rfdetr,
+    "timm": timm,
+    "segmentation_models_pytorch": segmentation_models_pytorch,
+}
+
+
 def main() -> None:
     """Export the model that the command line names."""
     library, name, target = sys.argv[1:]
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
-    model = {"ultralytics": ultralytics, "transformers": transformers}[library](name)
-    side = SIDE[library]
+    model = _LIBRARIES[library](name)
+    side = _SIDES.get(name, SIDE[library])
     picture = torch.rand(1, 3, side, side)
     with torch.no_grad():
         model(picture)
@@ -221,10 +381,15 @@ def main() -> None:
             model,
             (picture,),
             Path(target),
-            opset_version=_OPSET,
-            dynamo=False,
+            opset_version=_OPSET + 1 if name in _BY_GRAPH else _OPSET,
+            dynamo=name in _BY_GRAPH,
+            external_data=False,
             input_names=["images"],
         )
+    try:
+        onnx.checker.check_model(target)
+    except onnx.checker.ValidationError:
+        raise SystemExit("PyTorch's exporter writes a file that is not valid ONNX") from None
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ REFERENCE = "recipe-reference.md"
 ORDER = (
     "index.md", "quick-start.md", REFERENCE, "marks.md", "branches.md", "questions.md",
     "policies.md", "report.md", "run.md", "quantize.md", "cache.md", "ci.md", "from-mmdeploy.md",
-    "python.md", "coverage.md", "design_notes.md", "benchmarks.md",
+    "python.md", "any_detector.md", "coverage.md", "design_notes.md", "benchmarks.md",
 )  # fmt: skip
 _SECTIONS = (
     ("model", "mmdet_model", "torch_model"),
