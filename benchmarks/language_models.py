@@ -27,22 +27,23 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 from transformers.cache_utils import DynamicCache
 
 
-def scattered(model):
-    """Let greedy tokens differ: a fresh model repeats one."""
+def scattered(make, scale):
+    """Return a model whose greedy tokens differ: a fresh one repeats a token."""
     torch.manual_seed(0)
+    model = make()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
+            parameter.add_(torch.randn_like(parameter) * scale)
     return model.eval()
 
 
 class Llama(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.lm = scattered(LlamaForCausalLM(LlamaConfig(
+        self.lm = scattered(lambda: LlamaForCausalLM(LlamaConfig(
             vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=4,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
-            tie_word_embeddings=True, attn_implementation="eager")))
+            tie_word_embeddings=True, attn_implementation="eager")), 0.3)
 
     def forward(self, ids, places, mask, k0, v0, k1, v1, k2, v2, k3, v3):
         cache = DynamicCache()
@@ -62,7 +63,7 @@ class T5(torch.nn.Module):
         config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
                           num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
         config._attn_implementation = "eager"
-        self.lm = scattered(T5ForConditionalGeneration(config))
+        self.lm = scattered(lambda: T5ForConditionalGeneration(config), 0.5)
 
     def forward(self, ids, decoder_ids):
         out = self.lm(input_ids=ids, decoder_input_ids=decoder_ids, use_cache=False)

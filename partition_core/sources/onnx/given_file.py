@@ -255,11 +255,10 @@ def ranges_for(model: Model, samples: list[Sample]) -> Ranges:
 
 
 def check_types(job: Job, source: MarkedFile, recording: Recording) -> None:
-    """Raise ProofError for types in the recipe that the tensors do not have."""
+    """Raise ProofError for types in the recipe that the tensors of a sample do not have."""
     references = {tensor.value.name: str(tensor.reference) for tensor in source.boundary}
     values = [*inputs_of(source.model).values(), *(tensor.value for tensor in source.boundary)]
     declared = {v.name: v.type for v in values if v.type is not None and not v.type.composed}
-    problems: list[Problem] = []
     for sample in recording.samples:
         arrays = {name: sample.marks.get(reference) for name, reference in references.items()}
         seen = {
@@ -267,9 +266,8 @@ def check_types(job: Job, source: MarkedFile, recording: Recording) -> None:
             for name, array in (*arrays.items(), *sample.inputs.items())
             if array is not None and name in declared
         }
-        problems += misfits(_model(job.recipe).types, declared, seen)
-    with in_recipe(job.file):
-        ProofError.refuse(problems)
+        with in_recipe(job.file):
+            ProofError.refuse(misfits(_model(job.recipe).types, declared, seen))
 
 
 def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
