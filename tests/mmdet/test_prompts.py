@@ -42,7 +42,8 @@ def built(root: Path, config: str = GROUNDING_DINO, **more: Any) -> Any:
     return build_detector(MmdetModel(config, tuple(sorted(values.items())), Seed(0)), root, "x")
 
 
-@pytest.mark.parametrize("chunk", [-1, pytest.param(2, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("chunk", [-1, 2])
 def test_the_names_of_the_config_are_found_as_mmdet_finds_them(chunk: int, tmp_path: Path) -> None:
     several = {CLASSES: {"classes": NAMES}, "model.test_cfg": {"chunked_size": chunk}}
     subject = family(tmp_path, GROUNDING_DINO, SMALL | several)

@@ -156,6 +156,6 @@ def test_the_structure_s_marks_have_names_of_their_own(project: Project) -> None
         "partition: {type: raw_heads}\n"
     )
     assert project.told() == [
-        "recipes/x.yaml:3: marks[0].name: 'front' is the name of a mark that the policy puts by "
-        "structure; rename it"
+        "recipes/x.yaml:3: marks[0].name: 'front' is the name of a mark that the partition puts "
+        "by structure; rename it"
     ]
