@@ -63,7 +63,7 @@ class T5(torch.nn.Module):
         config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
                           num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
         config._attn_implementation = "eager"
-        self.lm = scattered(lambda: T5ForConditionalGeneration(config), 0.5)
+        self.lm = scattered(lambda: T5ForConditionalGeneration(config), 0.05)
 
     def forward(self, ids, decoder_ids):
         out = self.lm(input_ids=ids, decoder_input_ids=decoder_ids, use_cache=False)
