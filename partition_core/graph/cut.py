@@ -138,21 +138,27 @@ def _set_outputs(graph: Graph, scope: Scope, copy: Copy) -> None:
         passes = (item.value, item.name) in entered
         if value in graph.outputs or (value.producer is None and not passes):
             # An input or a weight cannot be an output under another name, nor one value twice.
-            name = f"output_{item.name}"
-            node = Node(
-                message=named(3, name) + named(4, "Identity"),
-                name=name,
-                op_type="Identity",
-                domain="",
-                overload="",
-                inputs=[value],
-                outputs=[],
-                written_names=(),
-            )
-            value = Value("", producer=node)
-            node.outputs.append(value)
+            node = identity_node(value, item.name)
+            value = node.outputs[0]
             graph.nodes.append(node)
         graph.outputs.append(value)
+
+
+def identity_node(value: Value, output: str) -> Node:
+    """Return a node that gives `value` again, as a new value without a name, for `output`."""
+    name = f"output_{output}"
+    node = Node(
+        message=named(3, name) + named(4, "Identity"),
+        name=name,
+        op_type="Identity",
+        domain="",
+        overload="",
+        inputs=[value],
+        outputs=[],
+        written_names=(),
+    )
+    node.outputs.append(Value("", producer=node))
+    return node
 
 
 def _name_boundary(graph: Graph, scope: Scope) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from partition_core.base.errors import CutError, Problem, problem
 from partition_core.chain.pieces import MODEL_INPUT, MODEL_OUTPUT, Edge, SegmentBoundary, Tensor
-from partition_core.graph.cut import values_in
+from partition_core.graph.cut import identity_node, values_in
 from partition_core.graph.file.byte_range import content_of
-from partition_core.graph.file.graph import Function, Graph, Key, Model, Node, Value
+from partition_core.graph.file.graph import Function, Graph, Key, Model, Value
 from partition_core.graph.file.value_type import DTYPES, with_name
 from partition_core.graph.file.wire import named
 from partition_core.graph.graph_copy import Copy
@@ -194,18 +194,9 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _add_output(graph: Graph, value: Value, name: str) -> None:
     if value in graph.outputs or value.producer is None:
-        node = Node(
-            message=named(3, name) + named(4, "Identity"),
-            name=f"output_{name}",
-            op_type="Identity",
-            domain="",
-            overload="",
-            inputs=[value],
-            outputs=[],
-            written_names=(),
-        )
-        value = Value(name, with_name(value.info, name), producer=node)
-        node.outputs.append(value)
+        node = identity_node(value, name)
+        node.outputs[0].info = value.info
+        value = node.outputs[0]
         graph.nodes.append(node)
     value.name = name
     value.info = with_name(value.info, name) if value.info else b""

@@ -40,7 +40,7 @@ def structural_marks(model: Model, cut: Cut, is_file: bool, is_network: bool = F
     if isinstance(cut, OperatorCut):
         division = divided(model, cut)
         return part_marks(
-            model, constants_of(model), division.parts, division.names, "partition.operators"
+            model, division.constants, division.parts, division.names, "partition.operators"
         )
     return _marks_of_heads(model, cut, is_file, is_network)
 

@@ -26,11 +26,13 @@ _MOST_LISTED = 12
 
 @dataclass(frozen=True)
 class Division:
-    """The parts of a model and their names, in order, and why nodes are not supported."""
+    """The parts of a model and their names, in order, why nodes are not supported, and the
+    constants of the model."""
 
     parts: Parts
     names: tuple[str, ...]
     unsupported: Mapping[Node, str]
+    constants: Constants
 
 
 def divided(model: Model, cut: OperatorCut) -> Division:
@@ -59,7 +61,7 @@ def divided(model: Model, cut: OperatorCut) -> Division:
         kinds[part % 2] + (f"_{part // 2 + 1}" if part > 1 else "")
         for part in range(max(parts.values(), default=0) + 1)
     )
-    return Division(parts, tuple(names), reasons)
+    return Division(parts, tuple(names), reasons, constants)
 
 
 def _levels(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from partition_core.base.wording import columns, counted, size_text
-from partition_core.graph.constants import constants_of
 from partition_core.graph.costs import weights_of
 from partition_core.graph.file.graph import Model
 from partition_core.graph.parts import constant_reads, part_marks
@@ -19,8 +18,8 @@ _MOST_LISTED = 40
 def division_lines(recipe: str, model: Model, cut: OperatorCut, name: str) -> Iterator[str]:
     """Yield the parts of a model by the list `name` as a table, why nodes are not supported, and
     the line of a recipe; raises CutError if nothing with weights is supported."""
-    constants = constants_of(model)
     division = divided(model, cut)
+    constants = division.constants
     tensors = part_marks(model, constants, division.parts, division.names, "").tensors
     yield f"{recipe}: {counted(len(division.names), 'part')} by the operators of {name}"
     rows = [_COLUMNS]

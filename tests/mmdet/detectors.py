@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-import pytest
 import torch
 
 from partition_core.base.folders import RECORDING
@@ -29,9 +28,10 @@ from partition_core.recipe.values import (
     TensorSpec,
 )
 from partition_core.sources import traced
-from partition_core.sources.traced import export_recipe
 from partition_core.trace.traceable_model import TraceableModel
-from tests.export.support import quietly, saved
+from tests.export.support import saved
+
+from .exporting import exported_with_subject
 
 CONFIG = "yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"
 SIZE = 160
@@ -125,22 +125,12 @@ def small(pictures: int, **overrides: str) -> Recipe:
 
 def build(folder: Path, pictures: int = 1, **overrides: str) -> Built:
     """Export a small detector into a folder, with its segments and its recording."""
-    subjects: list[TraceableModel] = []
-    load = traced.load_subject
-
-    def keep(*args: Any) -> TraceableModel:
-        subjects.append(load(*args))
-        return subjects[0]
-
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(small(pictures, **overrides), folder, None, quietly)
+    subject, exported = exported_with_subject(small(pictures, **overrides), folder)
     whole = saved(exported.model, folder)
     for segment in SEGMENTS:
         cut_file(whole, segment, folder / segment.save_file)
     save_recording(exported.recording, folder / RECORDING)
-    return Built(subjects[0], exported.recording, folder, {})
+    return Built(subject, exported.recording, folder, {})
 
 
 PAIR = {"model.test_cfg.max_per_img": "20"}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from partition_core.proof.comparison import Detections, match_detections, unequal_masks
@@ -23,10 +22,10 @@ from partition_core.recipe.values import (
     Seed,
     TensorSpec,
 )
-from partition_core.sources import traced
-from partition_core.sources.traced import export_recipe
 from partition_core.trace.traceable_model import TraceableModel
-from tests.export.support import quietly, run, saved
+from tests.export.support import run, saved
+
+from .exporting import exported_with_subject
 
 SIDE = 128
 LIMIT = 20
@@ -61,20 +60,10 @@ def family(folder: Path, config: str, overrides: dict[str, Any]) -> Family:
         Partition("none", ()),
         Proof(1e-4, ()),
     )
-    subjects: list[TraceableModel] = []
-    load = traced.load_subject
-
-    def keep(*args: Any) -> TraceableModel:
-        subjects.append(load(*args))
-        return subjects[0]
-
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(recipe, folder, None, quietly)
+    subject, exported = exported_with_subject(recipe, folder)
     first, second = (exported.recording.samples[number].inputs["input"] for number in (0, 1))
     pictures = (first, second, first[..., ::-1].copy(), second[:, :, ::-1].copy())
-    return Family(subjects[0], saved(exported.model, folder), pictures)
+    return Family(subject, saved(exported.model, folder), pictures)
 
 
 def compare(found: Arrays, expected: Arrays, limit: int = LIMIT) -> int:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from partition_core.base.recording import Recording
@@ -26,10 +24,10 @@ from partition_core.recipe.values import (
     Segment,
     TensorSpec,
 )
-from partition_core.sources import traced
-from partition_core.sources.traced import export_recipe
 from partition_core.trace.traceable_model import TraceableModel
-from tests.export.support import quietly, run, saved
+from tests.export.support import run, saved
+
+from .exporting import exported_with_subject
 
 SIDE = 128
 WIDTH = 32
@@ -152,18 +150,8 @@ class MaskRcnn:
 
 
 def build(folder: Path) -> MaskRcnn:
-    subjects: list[TraceableModel] = []
-    load = traced.load_subject
-
-    def keep(*args: Any) -> TraceableModel:
-        subjects.append(load(*args))
-        return subjects[0]
-
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        patch.setattr(traced, "load_subject", keep)
-        exported = export_recipe(recipe(), folder, None, quietly)
+    subject, exported = exported_with_subject(recipe(), folder)
     whole = saved(exported.model, folder)
     for segment in SEGMENTS:
         cut_file(whole, segment, folder / segment.save_file)
-    return MaskRcnn(subjects[0], exported.recording, folder)
+    return MaskRcnn(subject, exported.recording, folder)

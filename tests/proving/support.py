@@ -82,6 +82,7 @@ class Subject:
         end2end: Path | None = None,
         crossed: bool = False,
         tolerance: float = 1e-4,
+        allows_unproven: bool = False,
     ) -> dict[str, Any]:
         """Prove the model; `changes` replace eager results, `files` replace segments.
 
@@ -104,6 +105,7 @@ class Subject:
                 tolerance=tolerance,
                 detects=self.detects,
                 scratch=Path(scratch),
+                allows_unproven=allows_unproven,
             )
 
     def refused(self, changes: Mapping[Key, Any] | None = None, **more: Any) -> str:

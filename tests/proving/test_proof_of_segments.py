@@ -151,17 +151,26 @@ def test_whole_numbers_must_be_equal(net: Subject, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("allows", [False, True], ids=["refuse", "allow"])
 @pytest.mark.parametrize("wrong", ["stem.onnx", "rest.onnx", "decode.onnx"])
 def test_a_chain_must_give_the_same_bits_in_every_segment(
-    net: Subject, tmp_path: Path, wrong: str
+    net: Subject, tmp_path: Path, wrong: str, allows: bool
 ) -> None:
     segments = {one.save_file: one for one in (STEM, REST, DECODE)}
-    assert net.refused(segments=[*segments.values()]) == ""
+    assert net.refused(segments=[*segments.values()], allows_unproven=allows) == ""
     output = {"stem.onnx": "output", "rest.onnx": "maps.0", "decode.onnx": "output"}[wrong]
     little = np.array(1e-6, np.float32)
     file = with_node(net.cut(segments[wrong]), tmp_path / wrong, output, "Add", little)
-    told = net.refused(segments=[*segments.values()], files={wrong: file}).splitlines()
+    told = net.refused(
+        segments=[*segments.values()], files={wrong: file}, allows_unproven=allows
+    ).splitlines()
     assert [line.split("'")[1] for line in told] == [wrong, wrong]
+
+
+def test_what_is_unproven_may_be_allowed_and_what_is_wrong_may_not(net: Subject) -> None:
+    key = (0, "outputs", "output")
+    told = net.refused({key: net[key] + 1}, allows_unproven=True)
+    assert told.startswith("output 'output', sample 0: end2end differs from PyTorch by ")
 
 
 def test_another_dtype_from_a_segment_is_refused(net: Subject, tmp_path: Path) -> None:
