@@ -164,7 +164,7 @@ class _Segment:
         backend_of: BackendOf,
     ) -> _Segment:
         backend = backend_of(boundary.save_file, SEEDS[0], False)
-        files = backend.convert(file, scratch)
+        files = backend.convert(file, scratch).files
         try:
             model = read_model(file)
         except CutError as error:

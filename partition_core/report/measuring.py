@@ -129,7 +129,7 @@ def measured(
     """
     fed, outputs = scratch / "fed.npz", scratch / "given.npz"
     save_sets(samples, fed)
-    files = engine.convert(model, scratch)
+    files = engine.convert(model, scratch).files
     command = [sys.executable, "-P", "-m", _RUNNER, engine.name, *map(str, (fed, outputs, *files))]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False

@@ -56,6 +56,15 @@ def test_another_name_is_refused_before_anything_is_imported() -> None:
     )
 
 
+def test_a_precision_that_a_backend_lacks_is_refused() -> None:
+    with pytest.raises(RunError) as caught:
+        backend("onnxruntime", "float61")
+    assert str(caught.value) == (
+        "backend 'onnxruntime': it has no precision 'float61'; expected one of 'float32'; "
+        "did you mean 'float32'?"
+    )
+
+
 def test_naming_a_backend_imports_nothing_to_run_it_with() -> None:
     program = (
         "import sys\n"
@@ -131,7 +140,7 @@ def test_a_pipeline_runs_in_any_backend(build: Build) -> None:
 
 
 def test_any_backend_is_measured_in_a_process_of_its_own(build: Build, tmp_path: Path) -> None:
-    (file,) = Toy().convert(build.chain.files["a.onnx"], tmp_path)
+    (file,) = Toy().convert(build.chain.files["a.onnx"], tmp_path).files
     save_sets(SAMPLES, tmp_path / "fed.npz")
     program = (
         "import sys\n"
