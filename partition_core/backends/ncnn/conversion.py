@@ -73,7 +73,7 @@ def _unfit(segment: SegmentFile) -> Iterator[Problem]:
     """Yield what pnnx would stumble over."""
     yield from _unfit_types(segment, "input", segment.inputs, tuple(_SHORT))
     outputs = segment.model.graph.outputs
-    sources = [_source(value) for value in outputs]
+    sources = list(map(_source, outputs))
     for number, (output, source) in enumerate(zip(outputs, sources, strict=True)):
         if source.is_input or source in sources[:number]:
             is_a = "an input" if source.is_input else "another output"
@@ -167,7 +167,7 @@ def _check_operators(segment: SegmentFile, param: Param, printed: str) -> None:
         # Constants that pnnx leaves are the inputs of what it left.
         names = sorted(left_out - {_BY_PRODUCT} or left_out)
         listed = ", ".join(f"{name} ({counts[name] or 1})" for name in names)
-        what = f"pnnx cannot convert {listed} and leaves it out"
+        what = f"pnnx leaves out {listed}, which it cannot convert"
         raise ConversionError(segment.problem(what, _WHOLE, _POLICY))
     if complaints := list(dict.fromkeys(_COMPLAINT.findall(printed))):
         what = f"pnnx cannot convert it and says: {first_of(complaints, 5, '; ')}"

@@ -37,7 +37,7 @@ class Session:
             raise RunError.at(where, "OpenVINO cannot load it", one_line(error)) from error
         self.inputs, self.outputs = names_of(model)
         self._types = {
-            name: port.get_element_type().to_dtype()
+            name: (port.get_element_type().to_dtype(), port.get_partial_shape())
             for name, port in zip(self.inputs, model.inputs, strict=True)
         }
         self._lock = threading.Lock()
@@ -65,11 +65,11 @@ class Session:
             for name in self.inputs
             if name not in inputs
         )
-        for name, dtype in self._types.items():
+        for name, (dtype, dims) in self._types.items():
             array = inputs[name]
-            if array.dtype != dtype:
-                what = f"its dtype is {array.dtype}"
-                raise RunError.at(f"input '{name}'", what, f"expected {dtype}")
+            if array.dtype != dtype or not dims.compatible(openvino.PartialShape(array.shape)):
+                what = f"it is {array.dtype}[{', '.join(map(str, array.shape))}]"
+                raise RunError.at(f"input '{name}'", what, f"expected {dtype}{dims}")
             # OpenVINO computes with int32 on CPUs and cuts off what does not fit.
             if array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and array.size:
                 low, high = int(array.min()), int(array.max())
