@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +168,18 @@ def test_a_second_run_gives_the_same_bits_and_nothing_is_printed(
     first, again = run(PICTURE), run(PICTURE)
     assert all(first[output].tobytes() == again[output].tobytes() for output in first)
     assert capfd.readouterr() == ("", "")
+
+
+@both
+def test_the_number_of_threads_does_not_change_a_bit(
+    maps: Callable[..., Converted], name: str
+) -> None:
+    made = maps(name)
+    single, several = (
+        replace(made.backend, threads=count).load(*made.conversion.files)(PICTURE)
+        for count in (1, 2)
+    )
+    assert all(single[output].tobytes() == several[output].tobytes() for output in single)
 
 
 @both

@@ -49,7 +49,9 @@ class Layout:
         return Layout(new(self.inputs), new(self.outputs))
 
     def __str__(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """Return it as JSON, an end on a line."""
+        sides = [f"{json.dumps(name)}: [\n{_lines(ends)}\n]" for name, ends in vars(self).items()]
+        return f"{{{', '.join(sides)}}}\n"
 
 
 def read_layout(file: Path) -> Layout:
@@ -60,6 +62,10 @@ def read_layout(file: Path) -> Layout:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = "it cannot be read as the layout of a segment in ncnn"
         raise RunError.at(Place(str(file)), what, str(error)) from error
+
+
+def _lines(ends: Sequence[End]) -> str:
+    return ",\n".join(json.dumps(asdict(end), ensure_ascii=False) for end in ends)
 
 
 def _ends(items: Sequence[Any]) -> tuple[End, ...]:

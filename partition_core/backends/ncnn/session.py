@@ -18,7 +18,7 @@ _INTEGER = np.iinfo(np.int32)
 class Session:
     """A segment in ncnn, called with its inputs by name."""
 
-    def __init__(self, param: Path, weights: Path, layout: Path) -> None:
+    def __init__(self, param: Path, weights: Path, layout: Path, threads: int = 0) -> None:
         ends = read_layout(layout)
         self._inputs, self._outputs = ends.inputs, ends.outputs
         self._net = ncnn.Net()
@@ -26,6 +26,8 @@ class Session:
         for name in ("packed", "storage", "arithmetic"):  # some processors would compute in them
             setattr(self._net.opt, f"use_fp16_{name}", False)
         self._net.opt.use_bf16_storage = False
+        if threads:
+            self._net.opt.num_threads = threads
         if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
             raise RunError.at(Place(str(param)), "ncnn cannot load it")
 

@@ -28,11 +28,11 @@ _INTEGER = np.iinfo(np.int32)
 class Session:
     """A segment in OpenVINO, called with its inputs by name."""
 
-    def __init__(self, *files: Path) -> None:
+    def __init__(self, *files: Path, threads: int = 0) -> None:
         where = Place(str(files[0]))
         try:
             model = openvino.Core().read_model(*map(str, files))
-            self._request = _compiled(model)
+            self._request = _compiled(model, threads)
         except Exception as error:  # openvino's exceptions have no common class
             raise RunError.at(where, "OpenVINO cannot load it", one_line(error)) from error
         self.inputs, self.outputs = names_of(model)
@@ -86,6 +86,6 @@ def names_of(model: openvino.Model) -> tuple[list[str], list[str]]:
     return inputs, [name.removesuffix(_RESULT) for name in results]
 
 
-def _compiled(model: openvino.Model) -> openvino.InferRequest:
-    core = openvino.Core()
-    return core.compile_model(model, "CPU", _OPTIONS).create_infer_request()
+def _compiled(model: openvino.Model, threads: int) -> openvino.InferRequest:
+    options = {**_OPTIONS, openvino.properties.inference_num_threads: threads}
+    return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
