@@ -558,6 +558,12 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
     }
     plain["proof"] = {k: v for k, v in plain["proof"].items() if v not in ([], None)}
     plain["partition"] = {k: v for k, v in plain["partition"].items() if v is not None}
+    targets: dict[str, list[dict[str, Any]]] = {}
+    for target in plain["partition"].pop("targets"):
+        own = {key: value for key, value in target.items() if value is not None}
+        targets.setdefault(own.pop("segment"), []).append(own)
+    if targets:
+        plain["partition"]["targets"] = targets
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}
         for axis in owner["dynamic_axes"]:
