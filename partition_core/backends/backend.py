@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from partition_core.base.arrays import Array
 
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("ncnn", "onnxruntime", "openvino")
 """The packages whose module `backend` has a class `BACKEND`."""
 
 

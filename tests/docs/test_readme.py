@@ -48,6 +48,8 @@ def test_ci_runs_the_readmes_test_command() -> None:
     for command in (build, test):
         assert "-c constraints.txt" in command
     assert "--constraint constraints.txt" in script
+    assert "--constraint constraints.txt --no-deps pnnx" in script
+    assert "&& pip install -c constraints.txt --no-deps pnnx &&" in test
 
 
 def test_every_file_that_the_readme_names_exists() -> None:

@@ -1,0 +1,75 @@
+"""OpenVINO as a backend: its IR, computed in float32 on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from partition_core.backends.backend import Agreement, Backend, Conversion
+from partition_core.base.packages import installed
+
+if TYPE_CHECKING:
+    from partition_core.backends.openvino.session import Session
+
+_AGREEMENTS = {
+    # YOLOv3-608: relative L2 1.7e-5; 7 of 6,720 boxes lost, whose overlap with a kept one was
+    # 0.4499945 at a threshold of 0.45.
+    "float32": Agreement(1e-4, 0.99),
+    # YOLOv3-608 with seeded weights, which amplify rounding: 2.3e-2, and 200 of 6,720 boxes lost.
+    # Trained nets had 6e-4.
+    "float16": Agreement(5e-2, 0.9),
+}
+
+
+@dataclass(frozen=True)
+class OpenVino(Backend):
+    """Settings with which OpenVINO converts and runs a segment.
+
+    `precision` is the dtype in which weights are stored; all is computed in float32.
+    """
+
+    precision: str = "float32"
+    name = "openvino"
+    precisions: ClassVar[tuple[str, ...]] = tuple(_AGREEMENTS)
+    extra: ClassVar[str] = "openvino"
+
+    @classmethod
+    def of(cls, precision: str) -> Self:
+        """Return the backend with weights in this precision."""
+        return cls(precision)
+
+    def missing(self) -> str:
+        """Return that openvino is not installed and the command that installs it, or nothing."""
+        if find_spec("openvino"):
+            return ""
+        return "openvino is not installed: run `pip install 'partition-core[openvino]'`"
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        """Yield the version of openvino and the precision of the weights."""
+        yield from installed(("openvino",))
+        yield "precision", self.precision
+
+    def convert(self, segment: Path, folder: Path) -> Conversion:
+        """Return the IR, `<stem>.xml` and `<stem>.bin`, as new files in `folder`.
+
+        Raises ConversionError.
+        """
+        from partition_core.backends.openvino.conversion import converted
+
+        return converted(segment, folder, self.precision)
+
+    def load(self, *files: Path) -> Session:
+        """Return the loaded IR; raises RunError."""
+        from partition_core.backends.openvino.session import Session
+
+        return Session(*files)
+
+    def agreement(self) -> Agreement:
+        """Return how closely outputs agree with weights of this precision."""
+        return _AGREEMENTS[self.precision]
+
+
+BACKEND = OpenVino
