@@ -67,7 +67,7 @@ def _precisions(draft: Draft) -> Iterator[Problem]:
     for _, listed in _targets(draft):
         for target in listed.items:
             backend, precision = _text(target, "backend"), target.get("precision")
-            able: tuple[str, ...] = dict[str, tuple[str, ...]](PRECISIONS).get(backend, ())
+            able = next((able for name, able in PRECISIONS.items() if name == backend), ())
             if precision is not None and able and precision.text not in able:
                 what = f"backend {quoted(backend)} has no precision {quoted(precision.text or '')}"
                 yield Problem(precision.place, what, one_of(able))

@@ -91,7 +91,14 @@ FILES = {
     "backends/ncnn/conversion.py": {"convert ncnn", "compare ncnn"},
     "backends/openvino/session.py": {"convert openvino", "compare openvino"},
     "proof/on_target.py": COMPARISONS,
-    "graph/file/graph_writer.py": {*EXPORTS, "cut", "prove", *COMPARISONS, "report"},
+    "graph/file/graph_writer.py": {
+        *EXPORTS,
+        "cut",
+        "prove",
+        "convert ncnn",
+        *COMPARISONS,
+        "report",
+    },
     "graph/stored_models.py": set(STEPS),
     "sources/onnx/given_file.py": {"export onnx"},
     "base/array_sets.py": {*EXPORTS, "prove", *COMPARISONS, "measure", "report"},
@@ -246,7 +253,9 @@ def fingerprints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
             assert step is not None
             plans[backend].remember(step, result_of(step))
             kind = name.partition(" ")[0]
-            found[f"{kind} {backend}" if name.endswith(backend) else kind] = step.fingerprint.entries
+            found[f"{kind} {backend}" if name.endswith(backend) else kind] = (
+                step.fingerprint.entries
+            )
     plans["onnx"] = plans["ncnn"]
     found["measure"] = tuple(inputs.measuring_entries(plans["onnx"].job()))
     found["read"] = tuple(inputs.reading_entries(project))

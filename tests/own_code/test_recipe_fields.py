@@ -54,9 +54,16 @@ that changes does so for the field alone.
 """
 
 NOT_WRITTEN = {
-    *((name, field) for name in ("onnx", "targets", "operators") for field in ("marks", "proof.images")),
+    *(
+        (name, field)
+        for name in ("onnx", "targets", "operators")
+        for field in ("marks", "proof.images")
+    ),
     *(("operators", f"partition.{field}") for field in ("segments", "cut")),
-    ("targets", "partition.targets[0].segment"),
+    *(
+        ("targets", f"partition.{field}")
+        for field in ("segments[0].save_file", "targets[0].segment")
+    ),
     *((name, "partition.targets") for name in RECIPES),
 }
 """Fields that no such recipe can give: the model has marks and inputs of its own, the operators

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partition_core.backends.backend import backend, backend_module
+from partition_core.base import packages
 from partition_core.build.fingerprint_entries import common_entries
 from partition_core.build.note_checks import is_text
 from partition_core.build.step import Outcome, StepJob, digests_of, files_on_disk
@@ -38,8 +40,9 @@ def entries(job: StepJob, subject: str) -> Iterator[tuple[str, str]]:
     target = target_of(job, subject)
     yield "recipe target", target.name
     yield from digests_of(target.segment, job.models[target.segment])
-    versions = backend(target.backend, target.precision).entries()
-    yield from common_entries(job, "convert", versions, backend_module(target.backend))
+    chosen = backend(target.backend, target.precision)
+    needed = itertools.chain(packages.versions(packages.ONNX), chosen.entries())
+    yield from common_entries(job, "convert", needed, backend_module(target.backend))
 
 
 def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
