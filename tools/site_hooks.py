@@ -28,6 +28,7 @@ _SECTIONS = (
     ("partition", "partition"),
     ("partition.segments", "segment", "layers"),
     ("partition.operators", "operators"),
+    ("partition.targets", "target"),
     ("proof", "proof"),
     ("model, of an ONNX file", "onnx_model"),
     ("export, of an ONNX file", "onnx_export"),

@@ -34,6 +34,14 @@ class Agreement:
     relative_l2: float = 0.0
     kept: float = 1.0
 
+    @property
+    def boxes(self) -> float:
+        """How far a detection may move and be the same: relative to the largest coordinate.
+
+        At least a thousandth, since behind a segment differences grow.
+        """
+        return max(1e-3, self.relative_l2)
+
     def __str__(self) -> str:
         within = f"within a relative L2 of {self.relative_l2:g}"
         return within if self.relative_l2 else "bit for bit"
@@ -89,6 +97,10 @@ class Backend(Protocol):
         """Return what is not installed and the command that installs it; empty if all is."""
         return ""
 
+    def file_names(self, stem: str) -> tuple[str, ...]:
+        """Return the names of the files that `convert` writes for the segment `stem`.onnx."""
+        return ()
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield what files and outputs depend on besides the segment: packages with versions."""
 
@@ -118,8 +130,13 @@ def backend(name: str, precision: str = "float32") -> Backend:
     if name not in BACKENDS:
         what = "there is no such backend"
         raise RunError.at(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
-    kind: type[Backend] = importlib.import_module(f"{__package__}.{name}.backend").BACKEND
+    kind: type[Backend] = importlib.import_module(f"partition_core.{backend_module(name)}").BACKEND
     if precision not in kind.precisions:
         what, known = f"it has no precision '{precision}'", kind.precisions
         raise RunError.at(f"backend '{name}'", what, one_of(known), suggestion(precision, known))
     return kind.of(precision)
+
+
+def backend_module(name: str) -> str:
+    """Return the dotted name, in the package, of the module of a backend."""
+    return f"backends.{name}.backend"

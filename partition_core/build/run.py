@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import (
+    BuildError,
+    ConversionError,
     PartitionError,
     Place,
     Problem,
@@ -23,7 +25,15 @@ from partition_core.base.errors import (
 )
 from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
-from partition_core.build.steps import ALL_SEGMENTS, CUT, EXPORT, StepName, all_steps
+from partition_core.build.steps import (
+    ALL_SEGMENTS,
+    COMPARE,
+    CONVERT,
+    CUT,
+    EXPORT,
+    StepName,
+    all_steps,
+)
 from partition_core.build.up_to_date import RecipeOverview, UpToDateCache
 from partition_core.recipe.names import overlooked, recipe_names
 
@@ -115,13 +125,15 @@ class RecipeBuild:
             f"{partition.type}: {count if partition.segments else 'segments by operators'}.",
             tuple(segment.save_file for segment in partition.segments) or (ALL_SEGMENTS,),
             self.plan.artifacts,
+            tuple(self.plan.targets),
         )
 
     @property
     def steps(self) -> tuple[StepName, ...]:
         """The steps of the recipe, in the order of the work."""
-        steps = all_steps(self.overview.segments)
-        return tuple(step for step in steps if step.artifact in self.overview.artifacts)
+        published = (None, *self.overview.artifacts)
+        steps = all_steps(self.overview.segments, self.overview.targets)
+        return tuple(step for step in steps if step.artifact in published)
 
     def meant(self, step: str) -> list[str]:
         """Return the names of the plan's steps that a task's step stands for, once known."""
@@ -146,13 +158,33 @@ class RecipeBuild:
     def open_if_needed(self) -> None:
         """Read the recipe unless it is up to date.
 
-        ONNX and input files are checked against it, unless it was exported already.
+        Its targets need their packages. ONNX and input files are checked against it, unless it was
+        exported already.
         """
-        if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
+        if self.is_up_to_date:
+            return
+        self._check_packages()
+        if self.plan.result_of(EXPORT) is not None:
             return
         from partition_core.sources.source import form_of
 
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
+
+    def _check_packages(self) -> None:
+        """Raise BuildError, all problems at once, for targets whose packages are not installed."""
+        from partition_core.backends.backend import backend
+        from partition_core.recipe.places import target_place
+
+        file = self.plan.written
+        missing = {
+            target: backend(target.backend, target.precision).missing()
+            for target in file.recipe.partition.targets
+        }
+        BuildError.refuse(
+            problem(target_place(file, target), f"target '{target.name}': {lack}")
+            for target, lack in missing.items()
+            if lack
+        )
 
     def up_to_date_stamps(self) -> dict[str, str]:
         """Return the stamps of all files by which the recipe is up to date; none if it is not."""
@@ -160,12 +192,10 @@ class RecipeBuild:
             return {}
         if not self._files:
             return {}
-        folder = self.run.project.build_folder(self.name)
-        stamps = self.run.project.digests.stamps
-        weights = {model.weights_name for model in self.plan.finished_models().values()} - {""}
+        digests = self.run.project.digests
         return self._files | {
-            str(path): stamps[str(path)]
-            for path in map(folder.joinpath, (*self.plan.artifacts, *sorted(weights)))
+            str(path): digests.stamps.get(str(path)) or digests.look(path)
+            for path in self.plan.published_files()
         }
 
     def is_done(self, step: str) -> bool:
@@ -185,7 +215,7 @@ class RecipeBuild:
     def _artifacts_meant(self, artifact: str) -> list[str]:
         if artifact != ALL_SEGMENTS:
             return [artifact]
-        return [self.plan.names[step].artifact for step in self.meant(f"{CUT} {ALL_SEGMENTS}")]
+        return [self.plan.names[step].subject for step in self.meant(f"{CUT} {ALL_SEGMENTS}")]
 
     def carry_out(self, step: str, say: Say) -> bool:
         """Carry out the step called `step`, and return whether that was necessary.
@@ -205,10 +235,57 @@ class RecipeBuild:
         from partition_core.build.publish import publish
 
         if self.is_up_to_date:
-            for step in self.plan.names:
-                self.carry_out(step, say)
+            for step, name in self.plan.names.items():
+                if not name.row.may_fail:
+                    self.carry_out(step, say)
         for each in self._artifacts_meant(artifact):
             publish(self.plan, each)
+        return True
+
+    def publish_target(self, target: str, say: Say) -> bool:
+        """Convert and compare a segment for a target, and publish it if it agrees.
+
+        Returns False if the build folder has it, or it failed as it is and is not required.
+        A failure is recorded, so that the rest is published: `check_targets` raises it.
+        """
+        from partition_core.build.failures import forget_failure, record_failure
+
+        if self.is_published(target):
+            return False
+        path, step = self.plan.failure_path(target), ""
+        try:
+            for kind in (CONVERT, COMPARE):
+                step = f"{kind} {target}"
+                self.carry_out(step, say)
+        except PartitionError as error:
+            at_fault = self.plan.step(step)
+            record_failure(path, step, at_fault.key if at_fault else "", error.problems)
+            return True
+        forget_failure(path)
+        return self.publish(target, say)
+
+    def is_expected(self, artifact: str) -> bool:
+        """Return whether an up-to-date build folder has an artifact: a failed target is absent."""
+        if artifact not in self.overview.targets or not self.is_up_to_date:
+            return True
+        return (self.run.root / BUILD / self.name / artifact).is_dir()
+
+    def check_targets(self) -> bool:
+        """Raise ConversionError for all required targets that failed; warn of the others."""
+        failed = {name: self.plan.failure(name) for name in self.plan.targets}
+        required = [each for each in self.plan.targets.values() if each.required]
+        problems = [
+            problem
+            for target in required
+            if (failure := failed[target.folder]) is not None
+            for problem in failure.problems
+        ]
+        for target in self.plan.targets.values():
+            failure = failed[target.folder]
+            if failure is not None and not target.required:
+                for each in failure.problems:
+                    warn(f"{each}; the target is not required, and not published")
+        ConversionError.refuse(problems)
         return True
 
     def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
@@ -321,6 +398,13 @@ class RecipeBuild:
         with packages_of(job):
             return source_of(job.recipe).record(job, pinned)
 
+    def _remove_target(self, target: str) -> None:
+        from partition_core.build.publish import remove_files
+
+        folder = self.run.root / BUILD / self.name
+        names = [path.name for path in (folder / target).glob("*") if path.is_file()]
+        remove_files(folder, target, names)
+
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.
 
@@ -330,7 +414,10 @@ class RecipeBuild:
 
         folder = self.run.root / BUILD / self.name
         artifacts = self.overview.artifacts if artifact is None else (artifact,)
-        for path in (*map(folder.joinpath, artifacts), *published_weights(folder, artifact)):
+        for target in (each for each in artifacts if each in self.overview.targets):
+            self._remove_target(target)
+        files = [each for each in artifacts if each not in self.overview.targets]
+        for path in (*map(folder.joinpath, files), *published_weights(folder, artifact)):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()

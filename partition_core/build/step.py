@@ -163,6 +163,17 @@ def models_on_disk(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[st
         yield paths, folder
 
 
+@contextlib.contextmanager
+def files_on_disk(job: StepJob, files: Mapping[str, StoredFile]) -> Iterator[list[Path]]:
+    """Yield the paths of stored files, read-only, under their own names in a private folder."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(job.store.private_folder())
+        for name, file in files.items():
+            if not stack.enter_context(job.store.linked(file, folder / name)):
+                raise lost_file_error(name)
+        yield [folder / name for name in files]
+
+
 def missing_result_error(name: str) -> BuildError:
     """Return the error of the step `name` whose input, an earlier result, is missing."""
     return BuildError.at(

@@ -172,6 +172,5 @@ def test_what_cannot_be_measured_is_told_on_a_line(tmp_path: Path) -> None:
         measured("broken.onnx", tmp_path / "broken.onnx", SAMPLES, tmp_path)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(
-        "broken.onnx: it could not be measured in onnxruntime: broken.onnx: onnxruntime cannot "
-        "load it; "
+        "broken.onnx: it cannot be run in onnxruntime: broken.onnx: onnxruntime cannot load it; "
     )

@@ -64,6 +64,10 @@ class Ncnn(Backend):
         folders = (package and package.submodule_search_locations) or ["pnnx"]
         return Path(folders[0]) / "pnnx"
 
+    def file_names(self, stem: str) -> tuple[str, ...]:
+        """Return the names of the files that `convert` writes."""
+        return (f"{stem}.ncnn.param", f"{stem}.ncnn.bin", f"{stem}.ncnn.json")
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield the versions of ncnn and pnnx, or its program's digest, and the precision."""
         yield from installed(("ncnn",))

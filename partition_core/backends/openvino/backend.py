@@ -50,6 +50,10 @@ class OpenVino(Backend):
             return ""
         return "openvino is not installed: run `pip install 'partition-core[openvino]'`"
 
+    def file_names(self, stem: str) -> tuple[str, ...]:
+        """Return the names of the files that `convert` writes."""
+        return (f"{stem}.xml", f"{stem}.bin")
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield the version of openvino and the precision of the weights."""
         yield from installed(("openvino",))
