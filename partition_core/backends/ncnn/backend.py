@@ -65,7 +65,7 @@ class Ncnn(Backend):
         return Path(folders[0]) / "pnnx"
 
     def file_names(self, stem: str) -> tuple[str, ...]:
-        """Return the names of the files that `convert` writes."""
+        """Return those of ncnn's two files, and of the layout of the tensors at the ends."""
         return (f"{stem}.ncnn.param", f"{stem}.ncnn.bin", f"{stem}.ncnn.json")
 
     def entries(self) -> Iterator[tuple[str, str]]:
@@ -78,14 +78,11 @@ class Ncnn(Backend):
         yield "precision", self.precision
 
     def convert(self, segment: Path, folder: Path) -> Conversion:
-        """Return ncnn's files and what says the layout of the tensors at the segment's ends.
-
-        They are `<stem>.ncnn.param`, `<stem>.ncnn.bin` and `<stem>.ncnn.json`, new in `folder`.
-        Raises ConversionError.
-        """
+        """Return the files `file_names`, new in `folder`; raises ConversionError."""
         from partition_core.backends.ncnn.conversion import converted
 
-        return converted(segment, folder, self.converter(), self.precision)
+        names = self.file_names(segment.stem)
+        return converted(segment, folder, names, self.converter(), self.precision)
 
     def load(self, *files: Path) -> Session:
         """Return the loaded files; raises RunError."""

@@ -45,14 +45,16 @@ _WHOLE = "expected a segment that ncnn runs as a whole"
 _POLICY = "`partition: {type: no_postprocess}` cuts in front of the post-processing"
 
 
-def converted(file: Path, folder: Path, program: Path, precision: str) -> Conversion:
+def converted(
+    file: Path, folder: Path, names: Sequence[str], program: Path, precision: str
+) -> Conversion:
     """Return ncnn's files of the segment in `file`, new in `folder`; raises ConversionError."""
     segment = read_segment(file)
     ConversionError.refuse(_unfit(segment))
     sizes = _sizes(segment.inputs)
-    named = tuple(folder.resolve() / f"{file.stem}.ncnn.{end}" for end in ("param", "bin", "json"))
+    written = tuple(folder.resolve() / name for name in names)
     with (
-        fresh_files(segment, _TOOL, named) as (param, weights, layout),
+        fresh_files(segment, _TOOL, written) as (param, weights, layout),
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         printed, made = _run(segment, program, precision, sizes, Path(scratch))
@@ -61,10 +63,10 @@ def converted(file: Path, folder: Path, program: Path, precision: str) -> Conver
         ConversionError.refuse(_unfit_types(segment, "output", segment.outputs, _FLOATS))
         ends = _layout(segment, text, _batch_axes(made[2].read_text("utf-8")))
         _check_integers(segment, text, ends)
-        names = _names(text, ends)
-        param.write_text(str(text.renamed(names)), "utf-8", "surrogateescape", "\n")
+        blobs = _names(text, ends)
+        param.write_text(str(text.renamed(blobs)), "utf-8", "surrogateescape", "\n")
         made[1].replace(weights)
-        layout.write_text(str(ends.renamed(names)), "utf-8", "surrogateescape", "\n")
+        layout.write_text(str(ends.renamed(blobs)), "utf-8", "surrogateescape", "\n")
         _try_out(segment, sizes, param, weights, layout)
     return Conversion((param, weights, layout), printed)
 

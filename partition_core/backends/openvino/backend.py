@@ -51,7 +51,7 @@ class OpenVino(Backend):
         return "openvino is not installed: run `pip install 'partition-core[openvino]'`"
 
     def file_names(self, stem: str) -> tuple[str, ...]:
-        """Return the names of the files that `convert` writes."""
+        """Return those of the IR's two files."""
         return (f"{stem}.xml", f"{stem}.bin")
 
     def entries(self) -> Iterator[tuple[str, str]]:
@@ -60,13 +60,10 @@ class OpenVino(Backend):
         yield "precision", self.precision
 
     def convert(self, segment: Path, folder: Path) -> Conversion:
-        """Return the IR, `<stem>.xml` and `<stem>.bin`, as new files in `folder`.
-
-        Raises ConversionError.
-        """
+        """Return the IR, new in `folder`; raises ConversionError."""
         from partition_core.backends.openvino.conversion import converted
 
-        return converted(segment, folder, self.precision)
+        return converted(segment, folder, self.file_names(segment.stem), self.precision)
 
     def load(self, *files: Path) -> Session:
         """Return the loaded IR; raises RunError."""

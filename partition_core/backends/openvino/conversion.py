@@ -1,13 +1,14 @@
 """Converts a segment to OpenVINO's IR, in a process of its own: `python -m` this module.
 
-Its arguments are the segment's file, that of the IR, the precision of the weights, and the
-segment's ends. OpenVINO numbers what it makes: a second model in one process has other names.
+Its arguments are the segment's file, the precision of the weights, the segment's ends, and the
+IR's two files. OpenVINO numbers what it makes: a second model in one process has other names.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from partition_core.backends.backend import Conversion
@@ -24,18 +25,19 @@ _DTYPES = (
 _CHECK = re.compile(r"Check '.*?' failed at \S+:\s*")
 
 
-def converted(file: Path, folder: Path, precision: str) -> Conversion:
-    """Return the IR of the segment in `file`, as new files in `folder`; raises ConversionError."""
+def converted(file: Path, folder: Path, names: Sequence[str], precision: str) -> Conversion:
+    """Return the IR of the segment in `file`, new files in `folder`; raises ConversionError."""
     segment = read_segment(file)
     segment.refuse_dtypes("OpenVINO", _DTYPES)
-    xml = folder.resolve() / f"{file.stem}.xml"
-    with fresh_files(segment, "OpenVINO", (xml, xml.with_suffix(".bin"))) as files:
-        arguments = (file.resolve(), xml, precision, ends_of(*segment.ends))
+    written = tuple(folder.resolve() / name for name in names)
+    with fresh_files(segment, "OpenVINO", written) as files:
+        ends = ends_of(*segment.ends)
+        arguments = (str(file.resolve()), precision, ends, *map(str, files))
         printed = run_module(segment, "OpenVINO", __name__, folder, *arguments)
     return Conversion(files, printed)
 
 
-def main(file: str, xml: str, precision: str, ends: str) -> None:
+def main(file: str, precision: str, ends: str, xml: str, weights: str) -> None:
     """Write the IR, load it and run it once; raises PartitionError."""
     from partition_core.backends.openvino.session import names_of
     from partition_core.backends.openvino.unreported import openvino
@@ -50,7 +52,7 @@ def main(file: str, xml: str, precision: str, ends: str) -> None:
         what = f"its model's ends are {names_of(model)}"
         raise ConversionError.at("OpenVINO", what, f"expected {expected}")
     openvino.save_model(model, xml, compress_to_fp16=precision == "float16")
-    try_out("openvino", ends, xml, str(Path(xml).with_suffix(".bin")))
+    try_out("openvino", ends, xml, weights)
 
 
 if __name__ == "__main__":
