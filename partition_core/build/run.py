@@ -269,17 +269,25 @@ class RecipeBuild:
         return self.publish(target, say)
 
     def is_expected(self, artifact: str) -> bool:
-        """Return whether an up-to-date build folder has an artifact: a failed target is absent."""
-        if artifact not in self.overview.targets or not self.is_up_to_date:
+        """Return whether the build folder has an artifact after the build, as far as is known.
+
+        It has no target that failed, is as it was then, and is not required.
+        """
+        if artifact not in self.overview.targets:
             return True
-        return (self.run.root / BUILD / self.name / artifact).is_dir()
+        if (self.run.root / BUILD / self.name / artifact).is_dir():
+            return True
+        return not (self.is_up_to_date or self._is_there(artifact))
+
+    def _is_there(self, target: str) -> bool:
+        try:
+            return self.is_published(target)
+        except (PartitionError, OSError):
+            return False
 
     def has_all_targets(self) -> bool:
         """Return whether no required target failed or has to be made."""
-        try:
-            return all(map(self.is_published, self.plan.targets))
-        except (PartitionError, OSError):
-            return False
+        return all(map(self._is_there, self.plan.targets))
 
     def check_targets(self) -> bool:
         """Raise ConversionError for all required targets that failed; return True."""
