@@ -246,7 +246,8 @@ class RecipeBuild:
         """Convert and compare a segment for a target, and publish it if it agrees.
 
         Returns False if the build folder has it, or it failed as it is and is not required.
-        A failure is recorded, so that the rest is published: `check_targets` raises it.
+        A failure is recorded, so that the rest is published: `check_targets` raises it. It is only
+        a warning if the target is not required.
         """
         from partition_core.build.failures import forget_failure, record_failure
 
@@ -260,32 +261,42 @@ class RecipeBuild:
         except PartitionError as error:
             at_fault = self.plan.step(step)
             record_failure(path, step, at_fault.key if at_fault else "", error.problems)
+            if not self.plan.targets[target].required:
+                for each in error.problems:
+                    warn(f"{each}; the target is not required, and not published")
             return True
         forget_failure(path)
         return self.publish(target, say)
 
     def is_expected(self, artifact: str) -> bool:
-        """Return whether an up-to-date build folder has an artifact: a failed target is absent."""
-        if artifact not in self.overview.targets or not self.is_up_to_date:
+        """Return whether the build folder has an artifact after the build, as far as is known.
+
+        It has no target that failed, is as it was then, and is not required.
+        """
+        if artifact not in self.overview.targets:
             return True
-        return (self.run.root / BUILD / self.name / artifact).is_dir()
+        if (self.run.root / BUILD / self.name / artifact).is_dir():
+            return True
+        return not (self.is_up_to_date or self._is_there(artifact))
+
+    def _is_there(self, target: str) -> bool:
+        try:
+            return self.is_published(target)
+        except (PartitionError, OSError):
+            return False
+
+    def has_all_targets(self) -> bool:
+        """Return whether no required target failed or has to be made."""
+        return all(map(self._is_there, self.plan.targets))
 
     def check_targets(self) -> bool:
-        """Raise ConversionError for all required targets that failed; warn of the others."""
-        failed = {name: self.plan.failure(name) for name in self.plan.targets}
-        required = [each for each in self.plan.targets.values() if each.required]
-        problems = [
-            problem
-            for target in required
-            if (failure := failed[target.folder]) is not None
-            for problem in failure.problems
-        ]
-        for target in self.plan.targets.values():
-            failure = failed[target.folder]
-            if failure is not None and not target.required:
-                for each in failure.problems:
-                    warn(f"{each}; the target is not required, and not published")
-        ConversionError.refuse(problems)
+        """Raise ConversionError for all required targets that failed; return True."""
+        failures = (
+            self.plan.failure(name) for name, target in self.plan.targets.items() if target.required
+        )
+        ConversionError.refuse(
+            problem for failure in failures if failure for problem in failure.problems
+        )
         return True
 
     def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:

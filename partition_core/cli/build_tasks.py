@@ -50,7 +50,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
         "name": build.name,
         "doc": overview.doc,
         "actions": [(attempt, [build.check_targets, file_of(build)])] if overview.targets else None,
-        "uptodate": [build.is_up_to_date],
+        "uptodate": [build.is_up_to_date or build.has_all_targets],
         "task_dep": [*steps, *names.values()],
         "meta": {"recipe": build.name},
         "clean": [_Removal(build)],
