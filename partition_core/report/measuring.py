@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.backend import Backend
-from partition_core.backends.child_run import run_in_process
+from partition_core.backends.measured_run import measured_outputs
 from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.folders import END2END
@@ -61,6 +61,11 @@ def machine() -> str:
     system = f"{platform.system()} {platform.machine()}"
     threads = os.cpu_count() or 1
     return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
+
+
+def where() -> str:
+    """Return the day and the machine of a measurement."""
+    return f"{datetime.date.today().isoformat()}, {machine()}"
 
 
 Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, Sequence[Arrays]]]
@@ -122,9 +127,8 @@ def measured(
     BuildError, which calls the model `called`, if it cannot be run.
     """
     files = engine.convert(model, scratch).files
-    figures, outputs = run_in_process(called, engine, files, samples, scratch)
-    where = f"{datetime.date.today().isoformat()}, {machine()}"
-    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where), outputs
+    figures, outputs = measured_outputs(called, engine, files, samples, scratch)
+    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where()), outputs
 
 
 def _processor() -> str:
