@@ -478,9 +478,45 @@ def test_scalars_booleans_integers_and_tensors_that_pass_through_run(
 @openvino
 def test_an_operator_that_openvino_lacks_is_refused_by_name(name: str, tmp_path: Path) -> None:
     text = "net (float[1, 4] x) => (float[1, 4] y) { y = vendor.Magic (x) }"
-    why = refusal(net(text, tmp_path / "magic.onnx"), name)
-    assert why.startswith("segment 'magic.onnx': OpenVINO: cannot read the segment; ")
-    assert "vendor.Magic" in why
+    assert refusal(net(text, tmp_path / "magic.onnx"), name) == (
+        "segment 'magic.onnx': OpenVINO cannot convert vendor.Magic; expected a segment that it "
+        "runs as a whole; cut in front of it"
+    )
+
+
+@openvino
+def test_a_segment_that_openvino_cannot_read_is_refused_with_its_reason(
+    name: str, tmp_path: Path
+) -> None:
+    text = "net (float[1, 4] x) => (float[1, 4] y) { y = MatMul (x, m) }"
+    model = net(text, tmp_path / "wrong.onnx", {"m": np.ones((3, 4), np.float32)})
+    why = refusal(model, name)
+    assert why.startswith("segment 'wrong.onnx': OpenVINO cannot read it; ")
+    assert "Incompatible MatMul matrix dimension" in why
+    assert ".cpp" not in why
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -9 $$", "OpenVINO was killed by SIGKILL"),
+        ("exit 0", "OpenVINO ended without an error and did not write maps.xml and maps.bin"),
+    ],
+)
+def test_openvino_that_dies_leaves_nothing_not_even_of_an_earlier_run(
+    script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr("partition_core.backends.converter.sys.executable", tmp_path / "python")
+    model = net(MAPS, tmp_path / "maps.onnx")
+    (tmp_path / "openvino").mkdir()
+    for file in FILES["openvino"]:
+        (tmp_path / "openvino" / file).write_text("of an earlier run")
+    with pytest.raises(ConversionError) as caught:
+        backend("openvino").convert(model, tmp_path / "openvino")
+    assert str(caught.value) == f"segment 'maps.onnx': {words}"
+    assert list((tmp_path / "openvino").iterdir()) == []
 
 
 @openvino
