@@ -334,6 +334,25 @@ def test_what_pnnx_leaves_out_is_refused_with_the_policy_to_take(
 
 
 @ncnn
+def test_slices_with_a_stride_run_though_ncnn_has_none(name: str, tmp_path: Path) -> None:
+    text = """
+    net (float[1, 3, 9, 8] x) => (float[1, 6, 4, 3] y) <float[1, 3, 4, 8] a, float[1, 3, 4, 3] b,
+        float[1, 3, 9, 3] c, float[1, 3, 4, 3] d> {
+        a = Slice (x, one, most, rows, two)
+        b = Slice (a, zero, most, columns, three)
+        c = Slice (x, zero, most, columns, three)
+        d = Slice (c, zero, eight, rows, two)
+        y = Concat <axis = 1> (b, d)
+    }
+    """
+    numbers = {"zero": 0, "one": 1, "two": 2, "three": 3, "eight": 8, "rows": -2, "columns": 3}
+    constants = {each: np.array([number]) for each, number in numbers.items()}
+    constants["most"] = np.array([2**63 - 1])
+    focus = converted(net(text, tmp_path / "focus.onnx", constants), name)
+    assert focus.differences(drawn((1, 3, 9, 8))) == {"y": 0}
+
+
+@ncnn
 def test_ends_that_ncnn_lacks_are_refused_by_name(name: str, tmp_path: Path) -> None:
     text = """
     net (float[2, 3] x, float s, int64[2] i, bool[2] q, float16[2] h) => (float[2, 3] y,

@@ -65,7 +65,7 @@ def read_layout(file: Path) -> Layout:
 
 
 def _lines(ends: Sequence[End]) -> str:
-    return ",\n".join(json.dumps(asdict(end), ensure_ascii=False) for end in ends)
+    return ",\n".join(json.dumps(asdict(end)) for end in ends)
 
 
 def _ends(items: Sequence[Any]) -> tuple[End, ...]:
