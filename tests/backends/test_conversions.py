@@ -199,6 +199,7 @@ def test_an_input_is_not_written_to(maps: Callable[..., Converted], name: str) -
             {"x": PICTURE["x"].astype(np.float64)},
             "it is float64[1, 3, 16, 24]; expected float32",
         ),
+        ({"x": PICTURE["x"][..., :8]}, "it is float32[1, 3, 16, 8]; expected float32[1,"),
         ({"x": PICTURE["x"][0]}, "it is float32[3, 16, 24]; expected float32[1,"),
     ],
 )

@@ -27,6 +27,13 @@ class End:
     blob: str
     batch_axis: int | None
 
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Return whether an array of this shape fits the dims; one without elements does not."""
+        return len(shape) == len(self.dims) and all(
+            size and (size == dim or not isinstance(dim, int))
+            for size, dim in zip(shape, self.dims, strict=True)
+        )
+
     @property
     def batch_index(self) -> int:
         """The axis of the batch as ncnn's functions take it."""
