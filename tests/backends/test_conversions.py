@@ -199,6 +199,7 @@ def test_an_input_is_not_written_to(maps: Callable[..., Converted], name: str) -
             {"x": PICTURE["x"].astype(np.float64)},
             "it is float64[1, 3, 16, 24]; expected float32",
         ),
+        ({"x": PICTURE["x"][..., :8]}, "it is float32[1, 3, 16, 8]; expected float32[1,"),
         ({"x": PICTURE["x"][0]}, "it is float32[3, 16, 24]; expected float32[1,"),
     ],
 )
@@ -331,6 +332,25 @@ def test_what_pnnx_leaves_out_is_refused_with_the_policy_to_take(
     assert refusal(net(text, tmp_path / "whole.onnx", constants), name) == (
         f"segment 'whole.onnx': pnnx leaves out {operators}, which it cannot convert; {POLICY}"
     )
+
+
+@ncnn
+def test_slices_with_a_stride_run_though_ncnn_has_none(name: str, tmp_path: Path) -> None:
+    text = """
+    net (float[1, 3, 9, 8] x) => (float[1, 6, 4, 3] y) <float[1, 3, 4, 8] a, float[1, 3, 4, 3] b,
+        float[1, 3, 9, 3] c, float[1, 3, 4, 3] d> {
+        a = Slice (x, one, most, rows, two)
+        b = Slice (a, zero, most, columns, three)
+        c = Slice (x, zero, most, columns, three)
+        d = Slice (c, zero, eight, rows, two)
+        y = Concat <axis = 1> (b, d)
+    }
+    """
+    numbers = {"zero": 0, "one": 1, "two": 2, "three": 3, "eight": 8, "rows": -2, "columns": 3}
+    constants = {each: np.array([number]) for each, number in numbers.items()}
+    constants["most"] = np.array([2**63 - 1])
+    focus = converted(net(text, tmp_path / "focus.onnx", constants), name)
+    assert focus.differences(drawn((1, 3, 9, 8))) == {"y": 0}
 
 
 @ncnn
@@ -478,9 +498,45 @@ def test_scalars_booleans_integers_and_tensors_that_pass_through_run(
 @openvino
 def test_an_operator_that_openvino_lacks_is_refused_by_name(name: str, tmp_path: Path) -> None:
     text = "net (float[1, 4] x) => (float[1, 4] y) { y = vendor.Magic (x) }"
-    why = refusal(net(text, tmp_path / "magic.onnx"), name)
-    assert why.startswith("segment 'magic.onnx': OpenVINO: cannot read the segment; ")
-    assert "vendor.Magic" in why
+    assert refusal(net(text, tmp_path / "magic.onnx"), name) == (
+        "segment 'magic.onnx': OpenVINO cannot convert vendor.Magic; expected a segment that it "
+        "runs as a whole; cut in front of it"
+    )
+
+
+@openvino
+def test_a_segment_that_openvino_cannot_read_is_refused_with_its_reason(
+    name: str, tmp_path: Path
+) -> None:
+    text = "net (float[1, 4] x) => (float[1, 4] y) { y = MatMul (x, m) }"
+    model = net(text, tmp_path / "wrong.onnx", {"m": np.ones((3, 4), np.float32)})
+    why = refusal(model, name)
+    assert why.startswith("segment 'wrong.onnx': OpenVINO cannot read it; ")
+    assert "Incompatible MatMul matrix dimension" in why
+    assert ".cpp" not in why
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -9 $$", "OpenVINO was killed by SIGKILL"),
+        ("exit 0", "OpenVINO ended without an error and did not write maps.xml and maps.bin"),
+    ],
+)
+def test_openvino_that_dies_leaves_nothing_not_even_of_an_earlier_run(
+    script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr("partition_core.backends.converter.sys.executable", tmp_path / "python")
+    model = net(MAPS, tmp_path / "maps.onnx")
+    (tmp_path / "openvino").mkdir()
+    for file in FILES["openvino"]:
+        (tmp_path / "openvino" / file).write_text("of an earlier run")
+    with pytest.raises(ConversionError) as caught:
+        backend("openvino").convert(model, tmp_path / "openvino")
+    assert str(caught.value) == f"segment 'maps.onnx': {words}"
+    assert list((tmp_path / "openvino").iterdir()) == []
 
 
 @openvino

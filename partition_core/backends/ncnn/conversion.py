@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,9 @@ _COMPLAINT = re.compile(
 )
 _AXES = re.compile(r"\b((?:in|out)\d+)\.numpy\((?:\), )?batch_index=(\d+)\)")
 _WHOLE = "expected a segment that ncnn runs as a whole"
+_CHOOSES = frozenset(("GatherND", "Loop", "NonMaxSuppression", "NonZero", "ScatterND", "TopK"))
 _POLICY = "`partition: {type: no_postprocess}` cuts in front of the post-processing"
+_ELSEWHERE = "cut the segment in front of it, or behind it"
 
 
 def converted(
@@ -58,15 +60,15 @@ def converted(
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
         printed, made = _run(segment, program, precision, sizes, Path(scratch))
-        text = read_param(made[0].read_text("utf-8"))
+        text = _read(segment, made[0])
         _check_operators(segment, text, printed)
         ConversionError.refuse(_unfit_types(segment, "output", segment.outputs, _FLOATS))
         ends = _layout(segment, text, _batch_axes(made[2].read_text("utf-8")))
         _check_integers(segment, text, ends)
         blobs = _names(text, ends)
-        param.write_text(str(text.renamed(blobs)), "utf-8", "surrogateescape", "\n")
+        param.write_text(str(text.renamed(blobs)), "utf-8", newline="\n")
         made[1].replace(weights)
-        layout.write_text(str(ends.renamed(blobs)), "utf-8", "surrogateescape", "\n")
+        layout.write_text(str(ends.renamed(blobs)), "utf-8", newline="\n")
         _try_out(segment, sizes, param, weights, layout)
     return Conversion((param, weights, layout), printed)
 
@@ -161,6 +163,14 @@ def _shape(port: Port) -> str:
     return f"[{','.join(map(str, port.dims))}]{_SHORT[port.dtype]}"
 
 
+def _read(segment: SegmentFile, file: Path) -> Param:
+    try:
+        return read_param(file.read_text("utf-8"))
+    except ValueError as error:
+        what = "pnnx wrote a '.param' file that ncnn cannot read"
+        raise ConversionError(segment.problem(what, str(error))) from error
+
+
 def _check_operators(segment: SegmentFile, param: Param, printed: str) -> None:
     """Raise ConversionError for what pnnx says that it left out."""
     left_out = {first or second for first, second in _LEFT_OUT.findall(printed)}
@@ -170,10 +180,14 @@ def _check_operators(segment: SegmentFile, param: Param, printed: str) -> None:
         names = sorted(left_out - {_BY_PRODUCT} or left_out)
         listed = ", ".join(f"{name} ({counts[name] or 1})" for name in names)
         what = f"pnnx leaves out {listed}, which it cannot convert"
-        raise ConversionError(segment.problem(what, _WHOLE, _POLICY))
+        raise ConversionError(segment.problem(what, _WHOLE, _remedy(left_out)))
     if complaints := list(dict.fromkeys(_COMPLAINT.findall(printed))):
         what = f"pnnx cannot convert it and says: {first_of(complaints, 5, '; ')}"
-        raise ConversionError(segment.problem(what, _WHOLE, _POLICY))
+        raise ConversionError(segment.problem(what, _WHOLE, _ELSEWHERE))
+
+
+def _remedy(operators: Collection[str]) -> str:
+    return _ELSEWHERE if _CHOOSES.isdisjoint(operators) else _POLICY
 
 
 def _batch_axes(program: str) -> dict[str, int | None]:
@@ -238,5 +252,5 @@ def _try_out(segment: SegmentFile, sizes: Sequence[Sequence[Port]], *files: Path
     except ConversionError as error:
         if unknown := _UNKNOWN.search(str(error)):
             what = f"ncnn has no layer for {unknown[1]}, which pnnx leaves in"
-            raise ConversionError(segment.problem(what, _WHOLE, _POLICY)) from error
+            raise ConversionError(segment.problem(what, _WHOLE, _remedy([unknown[1]]))) from error
         raise

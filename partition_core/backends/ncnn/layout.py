@@ -27,6 +27,13 @@ class End:
     blob: str
     batch_axis: int | None
 
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Return whether an array of this shape fits the dims; one without elements does not."""
+        return len(shape) == len(self.dims) and all(
+            size and (size == dim or not isinstance(dim, int))
+            for size, dim in zip(shape, self.dims, strict=True)
+        )
+
     @property
     def batch_index(self) -> int:
         """The axis of the batch as ncnn's functions take it."""
@@ -65,7 +72,7 @@ def read_layout(file: Path) -> Layout:
 
 
 def _lines(ends: Sequence[End]) -> str:
-    return ",\n".join(json.dumps(asdict(end), ensure_ascii=False) for end in ends)
+    return ",\n".join(json.dumps(asdict(end)) for end in ends)
 
 
 def _ends(items: Sequence[Any]) -> tuple[End, ...]:

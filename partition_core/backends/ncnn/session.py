@@ -46,7 +46,7 @@ class Session:
 
 
 def _blob(end: End, array: Array) -> ncnn.Mat:
-    if array.dtype != end.dtype or array.ndim != len(end.dims) or not array.size:
+    if array.dtype != end.dtype or not end.takes(array.shape):
         what = f"it is {array.dtype}[{', '.join(map(str, array.shape))}]"
         dims = ", ".join("?" if dim is None else str(dim) for dim in end.dims)
         raise RunError.at(f"input '{end.name}'", what, f"expected {end.dtype}[{dims}]")

@@ -17,12 +17,14 @@ from partition_core.backends.segment_file import read_segment
 from partition_core.backends.trial import ends_of
 from partition_core.backends.trial import main as try_out
 from partition_core.base.errors import ConversionError
+from partition_core.base.wording import one_line
 
 _DTYPES = (
     *("bool", "float16", "float32", "float64"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-_CHECK = re.compile(r"Check '.*?' failed at \S+:\s*")
+_UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
+_AROUND = re.compile(r"Check '.*?' failed at \S+:|Exception from \S+:")
 
 
 def converted(file: Path, folder: Path, names: Sequence[str], precision: str) -> Conversion:
@@ -45,14 +47,21 @@ def main(file: str, precision: str, ends: str, xml: str, weights: str) -> None:
     try:
         model = openvino.Core().read_model(file)
     except Exception as error:  # openvino's exceptions have no common class
-        reason = " ".join(_CHECK.sub("", str(error)).split())
-        raise ConversionError.at("OpenVINO", "cannot read the segment", reason) from error
+        raise _unreadable(str(error)) from error
     expected = tuple([name for name, *_ in side] for side in json.loads(ends))
     if names_of(model) != expected:
-        what = f"its model's ends are {names_of(model)}"
-        raise ConversionError.at("OpenVINO", what, f"expected {expected}")
+        what = f"OpenVINO's ends are {names_of(model)}"
+        raise ConversionError.at("", what, f"expected {expected}")
     openvino.save_model(model, xml, compress_to_fp16=precision == "float16")
     try_out("openvino", ends, xml, weights)
+
+
+def _unreadable(reason: str) -> ConversionError:
+    if unknown := _UNKNOWN.search(reason):
+        what = f"OpenVINO cannot convert {unknown[1].strip()}"
+        expected = "expected a segment that it runs as a whole"
+        return ConversionError.at("", what, expected, "cut in front of it")
+    return ConversionError.at("", "OpenVINO cannot read it", one_line(_AROUND.sub("", reason)))
 
 
 if __name__ == "__main__":
