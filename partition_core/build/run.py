@@ -63,6 +63,8 @@ class Run:
             build = RecipeBuild(self, name, self._up_to_date.overview(name))
             try:
                 build.open_if_needed()
+                if must_be_valid:
+                    build.check_packages()
                 self.builds.append(build)
             except PartitionError as error:
                 problems.extend(error.problems)
@@ -158,20 +160,21 @@ class RecipeBuild:
     def open_if_needed(self) -> None:
         """Read the recipe unless it is up to date.
 
-        Its targets need their packages. ONNX and input files are checked against it, unless it was
-        exported already.
+        ONNX and input files are checked against it, unless it was exported already.
         """
-        if self.is_up_to_date:
-            return
-        self._check_packages()
-        if self.plan.result_of(EXPORT) is not None:
+        if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
             return
         from partition_core.sources.source import form_of
 
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
-    def _check_packages(self) -> None:
-        """Raise BuildError, all problems at once, for targets whose packages are not installed."""
+    def check_packages(self) -> None:
+        """Raise BuildError, all problems at once, for targets whose packages are not installed.
+
+        Not of a recipe that is up to date.
+        """
+        if self.is_up_to_date:
+            return
         from partition_core.backends.backend import backend
         from partition_core.recipe.places import target_place
 
