@@ -93,8 +93,11 @@ class Backend(Protocol):
         """Return the backend with default settings and weights in one of its `precisions`."""
         return cls()
 
-    def missing(self) -> str:
-        """Return what is not installed and the command that installs it; empty if all is."""
+    def missing(self, converting: bool = True) -> str:
+        """Return what is not installed and the command that installs it; empty if all is.
+
+        Without `converting` it is what running needs, which may be less.
+        """
         return ""
 
     def file_names(self, stem: str) -> tuple[str, ...]:

@@ -557,6 +557,9 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch: pytest.Mon
         "ncnn is not installed: run `pip install 'partition-core[ncnn]'`; pnnx is not installed: "
         "run `pip install --no-deps pnnx` (its dependencies, torch for CUDA, are not needed)"
     )
+    assert backend("ncnn").missing(converting=False) == (
+        "ncnn is not installed: run `pip install 'partition-core[ncnn]'`"
+    )
     assert backend("onnxruntime").missing() == ""
 
 
