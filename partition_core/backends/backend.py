@@ -110,8 +110,8 @@ class Backend(Protocol):
     def convert(self, segment: Path, folder: Path) -> Conversion:
         """Return the ONNX file `segment` converted, in new files in `folder`, or as it is.
 
-        The files are named after the segment's stem and have the same bytes in each run. Raises
-        ConversionError, and RunError for a file that does not load.
+        The files have the names `file_names`, and the same bytes in each run. Raises
+        ConversionError.
         """
 
     def load(self, *files: Path) -> Runner:
