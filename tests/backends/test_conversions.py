@@ -354,6 +354,31 @@ def test_slices_with_a_stride_run_though_ncnn_has_none(name: str, tmp_path: Path
 
 
 @ncnn
+def test_a_group_norm_of_older_opsets_runs_in_ncnn(name: str, tmp_path: Path) -> None:
+    text = """
+    net (float[2, 8, 4, 6] x) => (float[2, 8, 4, 6] y) {
+        groups = Reshape (x, three)
+        normed = InstanceNormalization <epsilon = 0.00001> (groups, ones, zeros)
+        whole = Reshape (normed, four)
+        scaled = Mul (whole, scale)
+        y = Add (scaled, shift)
+    }
+    """
+    draw = np.random.default_rng(0).normal
+    constants = {
+        "three": np.array([0, 2, 96]),
+        "four": np.array([2, 8, 4, 6]),
+        "ones": np.ones(2, np.float32),
+        "zeros": np.zeros(2, np.float32),
+        "scale": draw(size=(8, 1, 1)).astype(np.float32),
+        "shift": draw(size=(8, 1, 1)).astype(np.float32),
+    }
+    norm = converted(net(text, tmp_path / "norm.onnx", constants), name)
+    assert max(norm.differences(drawn((2, 8, 4, 6))).values()) < 1e-6
+    assert "GroupNorm" in norm.conversion.files[0].read_text().split()
+
+
+@ncnn
 def test_ends_that_ncnn_lacks_are_refused_by_name(name: str, tmp_path: Path) -> None:
     text = """
     net (float[2, 3] x, float s, int64[2] i, bool[2] q, float16[2] h) => (float[2, 3] y,
@@ -556,6 +581,9 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch: pytest.Mon
     assert backend("ncnn").missing() == (
         "ncnn is not installed: run `pip install 'partition-core[ncnn]'`; pnnx is not installed: "
         "run `pip install --no-deps pnnx` (its dependencies, torch for CUDA, are not needed)"
+    )
+    assert backend("ncnn").missing(converting=False) == (
+        "ncnn is not installed: run `pip install 'partition-core[ncnn]'`"
     )
     assert backend("onnxruntime").missing() == ""
 

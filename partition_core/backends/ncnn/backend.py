@@ -49,10 +49,13 @@ class Ncnn(Backend):
         """Return the backend with weights in this precision."""
         return cls(precision)
 
-    def missing(self) -> str:
-        """Return what of ncnn and pnnx is not installed and the commands that install it."""
+    def missing(self, converting: bool = True) -> str:
+        """Return what of ncnn and pnnx is not installed and the commands that install it.
+
+        A machine that only runs a segment needs no pnnx.
+        """
         lacking = [] if find_spec("ncnn") else [f"ncnn is not installed: {_NCNN}"]
-        if not os.access(self.converter(), os.X_OK):
+        if converting and not os.access(self.converter(), os.X_OK):
             lacking.append(f"pnnx is not installed: {_PNNX}")
         return "; ".join(lacking)
 

@@ -44,7 +44,7 @@ class OpenVino(Backend):
         """Return the backend with weights in this precision."""
         return cls(precision)
 
-    def missing(self) -> str:
+    def missing(self, converting: bool = True) -> str:
         """Return that openvino is not installed and the command that installs it, or nothing."""
         if find_spec("openvino"):
             return ""

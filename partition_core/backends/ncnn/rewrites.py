@@ -1,31 +1,51 @@
-"""Writes slices of maps that skip elements in operators that ncnn has: its Crop skips none."""
+"""Writes what pnnx does not recognize in operators that it does; the values stay the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from partition_core.graph.file import graph_reader as at
 from partition_core.graph.file.attributes import INTS, IS_INTS, NAME, TYPE
 from partition_core.graph.file.byte_range import content_of
 from partition_core.graph.file.graph import Model, Node, Value
-from partition_core.graph.file.tensor import Folder, tensor_fields
+from partition_core.graph.file.tensor import DIMS, DTYPE, RAW, Folder, read_tensor, tensor_fields
 from partition_core.graph.file.wire import counted, integers, named, sized
 
 _RANK, _SIDES = 4, (2, 3)
 _INT64, _INT64_DATA, _SIZE = 7, 7, 8
 
 
-def without_strides(model: Model) -> None:
-    """Put a MaxPool of one element with the strides behind each Slice of a map that has some.
-
-    The largest of one element is the element, so the values stay the same. Slices of other
-    tensors, which no recipe of ncnn fits, stay as they are.
-    """
+def rewrite(model: Model) -> None:
+    """Rewrite the nodes of the main graph of `model` in place."""
     graph = model.graph
-    graph.nodes = [each for node in graph for each in _without(node, model.folder)]
+    shapes: dict[tuple[int, ...], Value] = {}
+    for node in graph:
+        _infer_size_of_groups(node, model.folder, shapes)
+    graph.initializers += shapes.values()
+    graph.nodes = [each for node in graph for each in _without_strides(node, model.folder)]
 
 
-def _without(node: Node, folder: Folder) -> Iterator[Node]:
+def _infer_size_of_groups(node: Node, folder: Folder, shapes: dict[tuple[int, ...], Value]) -> None:
+    """Let the Reshape in front of an InstanceNormalization infer its last size.
+
+    pnnx takes the two for a group norm only then. ncnn has that, and no instance norm of three
+    dims. `shapes` are initializers by their elements.
+    """
+    reshape = node.inputs[0].producer if node.inputs and node.inputs[0] else None
+    if node.op_type != "InstanceNormalization" or reshape is None or reshape.op_type != "Reshape":
+        return
+    wanted = _elements(reshape.inputs[1], folder)
+    if len(wanted) != 3 or wanted[0] != 0:
+        return
+    elements = (*wanted[:2], -1)
+    reshape.inputs[1] = shapes.setdefault(elements, _initializer("shape", elements))
+
+
+def _without_strides(node: Node, folder: Folder) -> Iterator[Node]:
+    """Yield a node; a Slice of a map without the strides, and a MaxPool of one element with them.
+
+    ncnn's Crop has none. The largest of one element is the element.
+    """
     strides = _strides(node, folder)
     yield node
     if strides is None:
@@ -66,6 +86,12 @@ def _elements(value: Value | None, folder: Folder) -> list[int]:
         int.from_bytes(data[start : start + _SIZE], "little", signed=True)
         for start in range(0, len(data), _SIZE)
     ]
+
+
+def _initializer(name: str, elements: Sequence[int]) -> Value:
+    data = b"".join(element.to_bytes(_SIZE, "little", signed=True) for element in elements)
+    message = counted(DIMS, len(elements)) + counted(DTYPE, _INT64) + sized(RAW, data)
+    return Value(name, tensor=read_tensor(message))
 
 
 def _integers_attribute(name: str, numbers: tuple[int, ...]) -> bytes:
