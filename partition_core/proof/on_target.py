@@ -8,7 +8,7 @@ blind. Then the rest of the chain runs behind it, and its detections must be tho
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from partition_core.backends.backend import Agreement
 from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, ProofError, problem
-from partition_core.base.recording import Recording
+from partition_core.base.recording import RecordedSample, Recording
 from partition_core.chain.pieces import MODEL_OUTPUT, Chain, SegmentBoundary, Tensor
 from partition_core.chain.run import Values, add, feeds_of, initial_values, walk
 from partition_core.proof.against_original import DETECTIONS
@@ -43,11 +43,14 @@ _OTHER_INPUTS = "name inputs that differ more in 'proof.inputs' or 'proof.images
 
 @dataclass
 class _Compared:
-    """The tensors of the chain for each sample, all in onnxruntime and with the target in it."""
+    """The tensors of the chain for each sample, all in onnxruntime and with the target in it.
+
+    `expected` and `given` are the outputs of the segment in onnxruntime and in its target, `ends`
+    the sources of the outputs of the chain.
+    """
 
     plain: Values
     mixed: Values
-    fed: Sequence[Arrays] = ()
     expected: Sequence[Arrays] = ()
     given: Sequence[Arrays] = ()
     ends: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -76,7 +79,6 @@ def compare_target(
     boundary = next(each for each in chain.boundaries if each.save_file == segment)
     compared = _run_both(boundary, run, chain, recording, random, not_run)
     tensors = [each for each in boundary.outputs if (segment, each.name) not in random]
-    ProofError.refuse(_form_problems(tensors, compared))
     figures = {tensor.name: _tensor_figures(tensor, compared) for tensor in tensors}
     problems = [*_differences(tensors, compared, agreement), *_blind(tensors, compared, agreement)]
     found = _detections(compared, agreement) if detects else {}
@@ -111,7 +113,11 @@ def _run_both(
     not_run: Collection[str],
 ) -> _Compared:
     """Run the chain in onnxruntime, and its segments behind the target on what that gives too."""
-    samples = recording.samples
+    boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    samples = [sample for sample in recording.samples if _fits(sample, boundaries)]
+    if not samples:
+        what = "no sample has the sizes of all segments"
+        raise ProofError.at("", what, "", "write shapes under 'export.inputs' that give them")
     feeds = feeds_of(each for each in chain.edges if (each.producer, each.output) not in random)
     inputs = [sample.inputs for sample in samples]
     compared = _Compared(initial_values(inputs), initial_values(inputs))
@@ -120,13 +126,14 @@ def _run_both(
         array: Array = samples[number].marks[tensor.reference]
         return array
 
-    for boundary in (each for each in chain.boundaries if each.save_file not in not_run):
+    for boundary in boundaries:
         ((_, fed),) = walk([boundary], feeds, compared.plain, recorded)
         ((_, mixed),) = walk([boundary], feeds, compared.mixed, recorded)
         session = Plain(boundary.save_file).load(chain.files[boundary.save_file])
         results = [session(arrays) for arrays in fed]
         if boundary == target:
-            compared.fed, compared.expected, compared.given = fed, results, run(fed)
+            compared.expected, compared.given = results, run(fed)
+            ProofError.refuse(_form_problems(target.outputs, compared))  # before they are read
             others = compared.given
         else:
             others = [
@@ -144,6 +151,15 @@ def _run_both(
         and edge.producer not in not_run
     }
     return compared
+
+
+def _fits(sample: RecordedSample, boundaries: Sequence[SegmentBoundary]) -> bool:
+    """Return whether a sample has the sizes that segments fix, as far as they were recorded."""
+    return all(
+        replace(boundary, inputs=known).takes({t.name: sample.marks[t.reference] for t in known})
+        for boundary in boundaries
+        for known in [tuple(t for t in boundary.inputs if t.reference in sample.marks)]
+    )
 
 
 def _same(left: Arrays, right: Arrays) -> bool:
