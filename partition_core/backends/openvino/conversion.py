@@ -41,11 +41,12 @@ def converted(file: Path, folder: Path, names: Sequence[str], precision: str) ->
 
 def main(file: str, precision: str, ends: str, xml: str, weights: str) -> None:
     """Write the IR, load it and run it once; raises PartitionError."""
+    from partition_core.backends.openvino.deform_conv import reader
     from partition_core.backends.openvino.session import names_of
     from partition_core.backends.openvino.unreported import openvino
 
     try:
-        model = openvino.Core().read_model(file)
+        model = reader().read_model(file)
     except Exception as error:  # openvino's exceptions have no common class
         raise _unreadable(str(error)) from error
     (sides,) = json.loads(ends)
