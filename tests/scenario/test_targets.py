@@ -216,7 +216,9 @@ def test_a_package_that_is_missing_is_named_before_anything_is_built(
 def test_the_report_shows_each_target_and_why_one_failed(project: FileScratch) -> None:
     project.environment["PARTITION_CORE_REPORT"] = "1"
     project.edit("recipes/tiny.yaml", "openvino, ", "{backend: openvino, tolerance: 1.0e-12}, ")
-    assert project.doit("build").returncode != 0
+    run = project.doit("build")
+    assert run.returncode != 0
+    assert "openvino: failed" in run.stdout, run.stdout
     page = (project.folder / "build/tiny/report.html").read_text(encoding="utf-8")
     assert "Where segments run" in page
     shown, failed = page.split("Where segments run")[1].split("openvino<span")
