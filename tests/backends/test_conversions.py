@@ -296,6 +296,16 @@ def test_files_that_do_not_load_are_refused(
     capfd.readouterr()
 
 
+@ncnn
+def test_an_onnx_file_is_no_file_of_ncnn(name: str, maps: Callable[..., Converted]) -> None:
+    with pytest.raises(RunError) as caught:
+        backend(name).load(maps(name).model)
+    assert str(caught.value) == (
+        "ncnn: it cannot load maps.onnx; expected the files of a conversion: '.param', '.bin' and "
+        "'.json'"
+    )
+
+
 POLICY = (
     "expected a segment that ncnn runs as a whole; `partition: {type: no_postprocess}` cuts in "
     "front of the post-processing"
