@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place
-from partition_core.base.folders import BUILD, MANIFEST
+from partition_core.base.folders import BUILD, COMPARISON, MANIFEST
 from partition_core.build.note_checks import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.steps import EXPORT, PROVE
+from partition_core.build.steps.convert import PRINTED
 from partition_core.build.steps.prove import PROOF
 from partition_core.chain.manifest import Files, composed, former_manifest
 from partition_core.graph.stored_models import StoredModel, published_weights
@@ -26,6 +28,8 @@ _OF_THE_STORE = (FINGERPRINT, LISTED_AT)
 
 def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder has exactly the artifact that the recipe gives now."""
+    if artifact in plan.targets:
+        return _is_target_published(plan, artifact)
     path = plan.project.build_folder(plan.recipe) / artifact
     digest = plan.project.digests.of(path) if is_readable_file(path) else None
     proof = plan.result_of(PROVE)
@@ -40,6 +44,18 @@ def is_published(plan: Plan, artifact: str) -> bool:
     if plan.project.store.path_of(proof.files[PROOF]) is None:
         return False
     return digest == digest_of(manifest_text(plan).encode())
+
+
+def _is_target_published(plan: Plan, target: str) -> bool:
+    """Return whether the build folder has a target's files, or it failed and need not be there."""
+    files = plan.converted(target)
+    if not files:
+        return not plan.targets[target].required and plan.failure(target) is not None
+    folder = plan.project.build_folder(plan.recipe) / target
+    return all(
+        is_readable_file(folder / name) and plan.project.digests.of(folder / name) == file.digest
+        for name, file in files.items()
+    )
 
 
 def _has_weights(plan: Plan, model: StoredModel) -> bool:
@@ -60,8 +76,12 @@ def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
     A model's weights are written before it. The manifest is written after the models and removes
-    models and weights of a former partition. Returns True.
+    models, weights and targets of a former partition. Returns True.
     """
+    if artifact in plan.targets:
+        for name, file in plan.converted(artifact).items():
+            _restore(plan, f"{artifact}/{name}", file)
+        return True
     if artifact == MANIFEST:
         with _locked_path(plan, artifact) as target:
             _remove_former(plan, target)
@@ -130,9 +150,24 @@ def _remove_former(plan: Plan, manifest: Path) -> None:
     for path in published_weights(manifest.parent):
         if path.name not in current:
             path.unlink(missing_ok=True)
-    for name in former_manifest(manifest.parent).artifacts:
+    former = former_manifest(manifest.parent)
+    for name in former.artifacts:
         if name not in plan.artifacts and Path(name).name == name:
             (manifest.parent / name).unlink(missing_ok=True)
+    for folder, files in former.targets.items():
+        gone = set(files) - set(plan.converted(folder) if folder in plan.targets else ())
+        remove_files(manifest.parent, folder, gone)
+
+
+def remove_files(build: Path, folder: str, names: Iterable[str]) -> None:
+    """Remove files of a target in its `folder` of the folder `build`, and the folder if empty."""
+    if Path(folder).name != folder:
+        return
+    for name in names:
+        if Path(name).name == name:
+            (build / folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (build / folder).rmdir()
 
 
 def manifest_text(plan: Plan) -> str:
@@ -142,18 +177,42 @@ def manifest_text(plan: Plan) -> str:
     """
     models = _proven(plan)
     # The report shows all this, and its figures vary: the manifest has only its fingerprint.
-    fingerprints = {name: step.fingerprint for name, step in plan.steps() if step is not None}
+    fingerprints = {
+        name: step.fingerprint
+        for name, step in plan.steps()
+        if step is not None and not (plan.names[name].row.may_fail and not plan.result(step))
+    }
     job = plan.job()
     proof = job.result(PROVE)
     notes = job.result(EXPORT).notes
     return composed(
         recipe=json.loads(canonical_json(plan.file.recipe)),
         artifacts={name: _files(name, model) for name, model in models.items()},
+        targets=[_target(plan, name) for name in plan.targets if plan.target_results(name)],
         proven=json.loads(job.path(proof.files[PROOF]).read_bytes()),
         export={name: note for name, note in notes.items() if name not in _OF_THE_STORE},
         summary=proof.notes["summary"],
         fingerprints=fingerprints,
     )
+
+
+def _target(plan: Plan, name: str) -> dict[str, Any]:
+    """Return what the manifest says of a target: its files, its converter, how it agrees."""
+    target = plan.targets[name]
+    converted, compared = plan.target_results(name)
+    figures = plan.job().path(compared.files[COMPARISON])
+    return {
+        "segment": target.segment,
+        "backend": target.backend,
+        "precision": target.precision,
+        "folder": name,
+        "files": {
+            file: {"sha256": stored.digest, "bytes": stored.size}
+            for file, stored in converted.files.items()
+        },
+        "printed": converted.notes[PRINTED],
+        "agreement": json.loads(figures.read_bytes()),
+    }
 
 
 def _files(name: str, model: StoredModel) -> Files:

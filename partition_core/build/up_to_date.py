@@ -28,12 +28,16 @@ _VARIABLES = "PARTITION_CORE_"
 
 
 class RecipeOverview(NamedTuple):
-    """What doit needs of a recipe: its name, a line about it and the names of its files."""
+    """What doit needs of a recipe: its name, a line about it and the names of its artifacts.
+
+    `targets` are those that are folders: segments converted for a runtime.
+    """
 
     recipe: str
     doc: str
     segments: tuple[str, ...]
     artifacts: tuple[str, ...]
+    targets: tuple[str, ...] = ()
 
 
 class UpToDateCache:
@@ -49,14 +53,15 @@ class UpToDateCache:
     def overview(self, recipe: str) -> RecipeOverview | None:
         """Return what is cached of a recipe that is up to date; None if it may not be."""
         try:
-            files, doc, segments, artifacts = self._recipes[recipe]
+            files, doc, *names = self._recipes[recipe]
+            segments, artifacts, targets = map(tuple, names)
             for path, stamp in files.items():
                 now = self._stamps.get(path)
                 if now is None:
                     now = self._stamps[path] = identity_now(path)
                 if now != stamp:
                     return None
-            return RecipeOverview(recipe, doc, tuple(segments), tuple(artifacts))
+            return RecipeOverview(recipe, doc, segments, artifacts, targets)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
@@ -69,7 +74,7 @@ class UpToDateCache:
         if any(changed(stamp) > latest for stamp in stamps.values()):
             return
         own = {path: stamp for path, stamp in stamps.items() if not path.startswith(_PACKAGE)}
-        self._recipes[overview.recipe] = [own, overview.doc, overview.segments, overview.artifacts]
+        self._recipes[overview.recipe] = [own, *overview[1:]]
         self._is_changed = True
 
     def save(self) -> None:

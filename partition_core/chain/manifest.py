@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,22 @@ Files = Mapping[str, tuple[str, int]]
 
 
 @dataclass(frozen=True)
+class BuiltTarget:
+    """A segment converted for a backend: its files in `folder`, in order, with their SHA-256."""
+
+    segment: str
+    backend: str
+    precision: str
+    folder: str
+    files: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What `use` calls it: the backend, and the precision unless float32."""
+        return self.folder.removeprefix(f"{self.segment.removesuffix('.onnx')}.")
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of a build folder.
 
@@ -34,7 +50,8 @@ class Manifest:
     `picture` describes how pictures are prepared, `picture_unknown` says why that is unknown;
     `classes` are the names of labels, if known. `seed` is that of drawn weights, None for others.
     `pictures` is the batch size of a detector; `digests` has the SHA-256 of the files of end2end
-    and each segment, by the model's and then the file's name.
+    and each segment, by the model's and then the file's name. `targets` are the segments that were
+    converted for a runtime and agree there.
     """
 
     folder: Path
@@ -49,10 +66,19 @@ class Manifest:
     seed: int | None = None
     pictures: int = 1
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    targets: tuple[BuiltTarget, ...] = ()
 
     def check_files(self, save_file: str) -> None:
         """Raise RunError unless the files of a segment or end2end match the manifest's digests."""
-        for name, digest in self.digests[save_file].items():
+        self._check(self.digests[save_file], save_file)
+
+    def check_target(self, target: BuiltTarget) -> None:
+        """Raise RunError unless the files of a target match the manifest's digests."""
+        digests = {f"{target.folder}/{name}": digest for name, digest in target.files.items()}
+        self._check(digests, target.segment)
+
+    def _check(self, digests: Mapping[str, str], save_file: str) -> None:
+        for name, digest in digests.items():
             try:
                 actual = file_digest(self.folder / name)
             except OSError as error:
@@ -76,6 +102,7 @@ def composed(
     *,
     recipe: Any,
     artifacts: Mapping[str, Files],
+    targets: Sequence[Mapping[str, Any]],
     proven: Mapping[str, Any],
     export: Mapping[str, Any],
     summary: str,
@@ -83,13 +110,15 @@ def composed(
 ) -> str:
     """Return a manifest as JSON, equal for equal artifacts.
 
-    `recipe`, `export` (the notes of the export) and `proven` (`proof`, `segments`, `edges` and
-    `coverage`) are plain data. `fingerprints` has those of the steps by name.
+    `recipe`, `export` (the notes of the export), `proven` (`proof`, `segments`, `edges` and
+    `coverage`) and `targets` (segments converted for a runtime) are plain data. `fingerprints` has
+    those of the steps by name.
     """
     content = {
         "format": _FORMAT,
         "recipe": recipe,
         "artifacts": {name: _artifact(files) for name, files in artifacts.items()},
+        "targets": targets,
         **proven,
         "export": export,
         "summary": summary,
@@ -115,13 +144,14 @@ class Former:
 
     `artifacts` are the names of the models, `keys` those of the steps' results, `fetched` the
     SHA-256 of files that were downloaded for the export, and `fingerprints` those of the steps, by
-    name.
+    name. `targets` are the files of segments converted for a runtime, by their folders.
     """
 
     artifacts: tuple[str, ...]
     keys: tuple[str, ...]
     fetched: tuple[str, ...]
     fingerprints: Mapping[str, Fingerprint]
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def former_manifest(folder: Path) -> Former:
@@ -143,6 +173,13 @@ def former_manifest(folder: Path) -> Former:
             lambda: {
                 name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
                 for name, step in content["fingerprints"].items()
+            },
+            {},
+        ),
+        _read(
+            lambda: {
+                str(target["folder"]): tuple(map(str, target["files"]))
+                for target in content["targets"]
             },
             {},
         ),
@@ -207,7 +244,18 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
             name: _digests(name, artifacts[name])
             for name in (END2END, *(segment.save_file for segment in segments))
         },
+        targets=tuple(map(_target, content["targets"])),
     )
+
+
+def _target(plain: Mapping[str, Any]) -> BuiltTarget:
+    segment, backend, precision, folder = (
+        str(plain[name]) for name in ("segment", "backend", "precision", "folder")
+    )
+    files = {str(name): str(file["sha256"]) for name, file in plain["files"].items()}
+    if any(Path(name).name != name for name in (folder, *files)):
+        raise ValueError("a file is outside the folder")
+    return BuiltTarget(segment, backend, precision, folder, files)
 
 
 def _pictures(content: Mapping[str, Any]) -> int:

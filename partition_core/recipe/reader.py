@@ -21,6 +21,7 @@ from partition_core.recipe.partition_checks import PARTITION_CHECKS
 from partition_core.recipe.places import OF_THE_PARTITION, OF_THE_PROOF, is_beside_the_model
 from partition_core.recipe.policies import POLICIES, completed
 from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
+from partition_core.recipe.target_checks import TARGET_CHECKS
 from partition_core.recipe.yaml_text import YamlText, read_yaml
 from partition_core.recipe.yaml_tree import Node, Steps, merge, path_text
 
@@ -35,7 +36,7 @@ __all__ = [
 
 MAX_EXTENDS = 8
 _FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
-_BOOLEANS = ("answer", "decorator", "value")
+_BOOLEANS = ("answer", "decorator", "required", "value")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -89,7 +90,7 @@ def _all_problems(tree: Node, root: Path, known: Iterable[Problem]) -> list[Prob
     """Return the problems `known` of a recipe and those that its checks find."""
     draft = Draft(tree, root)
     problems = list(known)
-    checks = PARTITION_CHECKS + MODEL_CHECKS + INPUT_CHECKS
+    checks = PARTITION_CHECKS + TARGET_CHECKS + MODEL_CHECKS + INPUT_CHECKS
     checked = [problem for check in checks for problem in check(draft)]
     # A check of a value that the schema has already refused would report the same problem twice.
     for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
