@@ -47,6 +47,12 @@ class Recipes:
         self._new = True
         return file
 
+    def open_model_alone(self, name: str) -> RecipeFile:
+        """Return a recipe without its partition; raises RecipeError with what is wrong else."""
+        from partition_core.recipe.reader import read_model_alone
+
+        return read_model_alone(self._project.recipe_path(name), self._project.root)
+
     def save(self) -> None:
         """Write the cache for the next run; a failing disk costs only time."""
         if self._new:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,13 +18,21 @@ from partition_core.recipe.model_checks import MODEL_CHECKS
 from partition_core.recipe.model_source import sourced
 from partition_core.recipe.names import is_reserved_on_windows, recipe_names
 from partition_core.recipe.partition_checks import PARTITION_CHECKS
+from partition_core.recipe.places import OF_THE_PARTITION, OF_THE_PROOF, is_beside_the_model
 from partition_core.recipe.policies import POLICIES, completed
 from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
 from partition_core.recipe.target_checks import TARGET_CHECKS
 from partition_core.recipe.yaml_text import YamlText, read_yaml
 from partition_core.recipe.yaml_tree import Node, Steps, merge, path_text
 
-__all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
+__all__ = [
+    "MAX_EXTENDS",
+    "POLICIES",
+    "RecipeFile",
+    "read_model_alone",
+    "read_recipe",
+    "recipe_names",
+]
 
 MAX_EXTENDS = 8
 _FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
@@ -37,31 +45,68 @@ def read_recipe(path: Path, root: Path) -> RecipeFile:
 
     Raises a RecipeError with all its problems, in the order written.
     """
+    chain, written = _read_sourced(path, root)
+    with_policy = completed(written, root)
+    tree = with_policy.tree
+    problems = _all_problems(tree, root, (*chain.problems, *with_policy.problems))
+    if problems:
+        raise RecipeError(*_in_file_order(problems, tree, chain.files))
+    return _recipe_file(path.stem, tree, chain, with_policy.files)
+
+
+def read_model_alone(path: Path, root: Path) -> RecipeFile:
+    """Read the recipe at `path` as `read_recipe` does, without its marks and its partition.
+
+    Raises a RecipeError with the problems of the rest. A wrong `proof` is left out too.
+    """
+    chain, written = _read_sourced(path, root)
+    kind = written.get("partition", "type")  # it decides which inputs may have a free batch
+    partition = Node(Place(chain.files[0], 0, "partition"), {} if kind is None else {"type": kind})
+    rest = {key: node for key, node in written.entries.items() if key not in OF_THE_PARTITION}
+    tree = Node(written.place, {**rest, "partition": partition})
+    problems = _all_problems(tree, root, chain.problems)
+    of_model = [each for each in problems if not is_beside_the_model(each)]
+    if of_model:
+        raise RecipeError(*_in_file_order(of_model, tree, chain.files))
+    if any(each.place.path.startswith(OF_THE_PROOF) for each in problems):
+        rest.pop(OF_THE_PROOF)
+    nothing = Node(partition.place, {"type": Node(partition.place, "")})
+    return _recipe_file(path.stem, Node(tree.place, {**rest, "partition": nothing}), chain, ())
+
+
+def _read_sourced(path: Path, root: Path) -> tuple[_Chain, Node]:
+    """Return what was read and the recipe with a known source; raises a RecipeError without one."""
     chain = _read_chain(path, root)
     if chain.tree is None:
         raise RecipeError(*chain.problems)
     source = sourced(chain.tree)
+    problems = (*chain.problems, *source.problems)
     if source.tree is None:
-        raise RecipeError(*chain.problems, *source.problems)
-    with_policy = completed(source.tree, root)
-    tree = with_policy.tree
+        raise RecipeError(*problems)
+    return replace(chain, problems=problems), source.tree
+
+
+def _all_problems(tree: Node, root: Path, known: Iterable[Problem]) -> list[Problem]:
+    """Return the problems `known` of a recipe and those that its checks find."""
     draft = Draft(tree, root)
-    problems = [*chain.problems, *source.problems, *with_policy.problems]
+    problems = list(known)
     checks = PARTITION_CHECKS + TARGET_CHECKS + MODEL_CHECKS + INPUT_CHECKS
     checked = [problem for check in checks for problem in check(draft)]
     # A check of a value that the schema has already refused would report the same problem twice.
     for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
         reported = {problem.place for problem in problems}
         problems += [problem for problem in more if problem.place not in reported]
-    if problems:
-        raise RecipeError(*_in_file_order(problems, tree, chain.files))
+    return problems
+
+
+def _recipe_file(name: str, tree: Node, chain: _Chain, more: Iterable[Path]) -> RecipeFile:
     values = tree.plain()
     return RecipeFile(
-        recipe_value(path.stem, values),
+        recipe_value(name, values),
         chain.files[0],
         values,
         MappingProxyType({path_text(steps): node.place for steps, node in tree.walk()}),
-        (*chain.sources, *with_policy.files),
+        (*chain.sources, *more),
     )
 
 
