@@ -177,8 +177,8 @@ def page(rows: list[Row]) -> str:
         f"seeded weights at {SIDE} × {SIDE} pixels, its first segment converted, run in the target "
         "on the inputs of the proof and compared. It is cut by `no_postprocess`, or by "
         "`backbone_head` where the model suppresses or chooses regions inside. The figure is the "
-        "largest relative L2 of a tensor that crosses; *same* are the detections that the rest of the chain gives behind it, of "
-        "those of `end2end.onnx`, where the segments lead to detections.",
+        "largest relative L2 of a tensor that crosses; *same* are the detections that the rest of "
+        "the chain gives behind it, of those of `end2end.onnx`.",
         "",
         "| model | config | cut by | OpenVINO | same | ncnn | same |",
         "|---|---|---|---|---|---|---|",
