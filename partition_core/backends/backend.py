@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BACKENDS = ("ncnn", "onnxruntime", "openvino")
 """The packages whose module `backend` has a class `BACKEND`."""
+_OF_TARGETS: Mapping[str, str] = {"onnxruntime": "target"}
+"""The modules whose class `BACKEND` is for targets, where that is not `backend`: what only runs a
+model does not depend on how a segment is converted."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +128,17 @@ class Backend(Protocol):
         return self
 
 
-def backend(name: str, precision: str = "float32") -> Backend:
-    """Return the backend with this name, with default settings and weights of this precision.
+def backend(name: str, precision: str = "") -> Backend:
+    """Return the backend with this name, with default settings; to convert, with a precision.
 
     Raises RunError for an unknown name, or a precision that it does not have.
     """
     if name not in BACKENDS:
         what = "there is no such backend"
         raise RunError.at(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
-    kind: type[Backend] = importlib.import_module(f"partition_core.{backend_module(name)}").BACKEND
+    if not precision:
+        return _kind(f"backends.{name}.backend")()
+    kind = _kind(backend_module(name))
     if precision not in kind.precisions:
         what, known = f"it has no precision '{precision}'", kind.precisions
         raise RunError.at(f"backend '{name}'", what, one_of(known), suggestion(precision, known))
@@ -141,5 +146,10 @@ def backend(name: str, precision: str = "float32") -> Backend:
 
 
 def backend_module(name: str) -> str:
-    """Return the dotted name, in the package, of the module of a backend."""
-    return f"backends.{name}.backend"
+    """Return the dotted name, in the package, of the module of a backend that converts."""
+    return f"backends.{name}.{_OF_TARGETS.get(name, 'backend')}"
+
+
+def _kind(module: str) -> type[Backend]:
+    kind: type[Backend] = importlib.import_module(f"partition_core.{module}").BACKEND
+    return kind

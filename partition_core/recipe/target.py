@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-BackendName = Literal["ncnn", "openvino"]
+BackendName = Literal["ncnn", "onnxruntime", "openvino"]
 TargetPrecision = Literal["float32", "float16"]
 
 PRECISIONS: Mapping[BackendName, tuple[TargetPrecision, ...]] = {
     "openvino": ("float32", "float16"),
     "ncnn": ("float32", "float16"),
+    "onnxruntime": ("float32", "float16"),
 }
 """The backends that convert a segment, each with the dtypes that it can store weights in."""
 

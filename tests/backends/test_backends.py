@@ -60,8 +60,8 @@ def test_a_precision_that_a_backend_lacks_is_refused() -> None:
     with pytest.raises(RunError) as caught:
         backend("onnxruntime", "float61")
     assert str(caught.value) == (
-        "backend 'onnxruntime': it has no precision 'float61'; expected one of 'float32'; "
-        "did you mean 'float32'?"
+        "backend 'onnxruntime': it has no precision 'float61'; expected one of 'float16', "
+        "'float32'; did you mean 'float16'?"
     )
 
 

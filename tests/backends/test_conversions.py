@@ -1,4 +1,4 @@
-"""Segments converted by OpenVINO and by pnnx: each kind runs there or is refused by name."""
+"""Segments converted for each runtime: each kind runs there or is refused by name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from partition_core.backends.backend import BACKENDS, Backend, Conversion, backend
 from partition_core.backends.ncnn.backend import Ncnn
 from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.errors import ConversionError, RunError
+from partition_core.recipe.target import PRECISIONS
 
 from .small_nets import FREE, MAPS, ODD_NAMES, TWO, net
 
@@ -24,11 +26,13 @@ CONVERTERS = [
     pytest.param(name, marks=pytest.mark.skipif(bool(lacking), reason=lacking or "it is installed"))
     for name in BACKENDS
     for lacking in [backend(name).missing()]
-    if name != "onnxruntime"
 ]
-both = pytest.mark.parametrize("name", CONVERTERS)
+each = pytest.mark.parametrize("name", CONVERTERS)
 NCNN = [each for each in CONVERTERS if each.values == ("ncnn",)]
 OPENVINO = [each for each in CONVERTERS if each.values == ("openvino",)]
+ONNXRUNTIME = [each for each in CONVERTERS if each.values == ("onnxruntime",)]
+other = pytest.mark.parametrize("name", [*NCNN, *OPENVINO])
+general = pytest.mark.parametrize("name", [*ONNXRUNTIME, *OPENVINO])
 ncnn = pytest.mark.parametrize("name", NCNN)
 openvino = pytest.mark.parametrize("name", OPENVINO)
 
@@ -79,7 +83,7 @@ def refusal(model: Path, name: str) -> str:
     folder = model.parent / name
     folder.mkdir()
     with pytest.raises(ConversionError) as caught:
-        backend(name).convert(model, folder)
+        backend(name, "float32").convert(model, folder)
     assert list(folder.iterdir()) == []
     return str(caught.value)
 
@@ -103,10 +107,11 @@ PICTURE = drawn((1, 3, 16, 24))
 FILES = {
     "openvino": ["maps.xml", "maps.bin"],
     "ncnn": ["maps.ncnn.param", "maps.ncnn.bin", "maps.ncnn.json"],
+    "onnxruntime": ["maps.onnx"],
 }
 
 
-@both
+@each
 def test_maps_a_resize_and_a_concat_run_as_in_onnxruntime(
     maps: Callable[..., Converted], name: str
 ) -> None:
@@ -116,7 +121,7 @@ def test_maps_a_resize_and_a_concat_run_as_in_onnxruntime(
     assert max(whole.differences(PICTURE).values()) < 1e-6
 
 
-@both
+@each
 def test_names_are_those_of_the_tensors_and_not_of_places(
     maps: Callable[..., Converted], name: str
 ) -> None:
@@ -127,18 +132,26 @@ def test_names_are_those_of_the_tensors_and_not_of_places(
     assert relative_l2(outputs["b"], expected["a"]) > 0.1
 
 
-@both
+@each
 def test_weights_in_float16_take_half_the_bytes_and_round(
     maps: Callable[..., Converted], name: str
 ) -> None:
     half = maps(name, "float16")
     differences = half.differences(PICTURE)
     assert all(1e-5 < difference < 1e-3 for difference in differences.values())
-    sizes = [made.conversion.files[1].stat().st_size for made in (maps(name), half)]
+    sizes = [bytes_of_weights(made.conversion.files) for made in (maps(name), half)]
     assert sizes[1] < 0.7 * sizes[0]
 
 
-@both
+def bytes_of_weights(files: tuple[Path, ...]) -> int:
+    """Return the size of a file of weights, or of the weights in an ONNX file."""
+    if len(files) > 1:
+        return files[1].stat().st_size
+    weights = map(numpy_helper.to_array, onnx.load(files[0]).graph.initializer)
+    return sum(array.nbytes for array in weights if array.dtype.kind == "f")
+
+
+@each
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_a_second_conversion_gives_the_same_bytes(
     maps: Callable[..., Converted], name: str, precision: str, tmp_path: Path
@@ -150,7 +163,7 @@ def test_a_second_conversion_gives_the_same_bytes(
         assert one.read_bytes() == other.read_bytes()
 
 
-@both
+@each
 def test_what_a_converter_prints_names_no_folder_and_no_time(
     maps: Callable[..., Converted], name: str
 ) -> None:
@@ -160,7 +173,7 @@ def test_what_a_converter_prints_names_no_folder_and_no_time(
         assert text not in printed
 
 
-@both
+@each
 def test_a_second_run_gives_the_same_bits_and_nothing_is_printed(
     maps: Callable[..., Converted], name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +183,7 @@ def test_a_second_run_gives_the_same_bits_and_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
-@both
+@other
 def test_the_number_of_threads_does_not_change_a_bit(
     maps: Callable[..., Converted], name: str
 ) -> None:
@@ -182,7 +195,7 @@ def test_the_number_of_threads_does_not_change_a_bit(
     assert all(single[output].tobytes() == several[output].tobytes() for output in single)
 
 
-@both
+@each
 def test_an_input_is_not_written_to(maps: Callable[..., Converted], name: str) -> None:
     given = {"x": PICTURE["x"].copy()}
     given["x"].flags.writeable = False
@@ -190,7 +203,7 @@ def test_an_input_is_not_written_to(maps: Callable[..., Converted], name: str) -
     assert given["x"].tobytes() == PICTURE["x"].tobytes()
 
 
-@both
+@other
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
@@ -211,7 +224,7 @@ def test_a_wrong_input_is_refused(
     assert words in str(caught.value)
 
 
-@both
+@each
 def test_odd_names_are_kept(name: str, tmp_path: Path) -> None:
     odd = converted(net(ODD_NAMES, tmp_path / "odd.onnx"), name)
     inputs = drawn((1, 3, 8, 8), (1, 3, 8, 8), names=("in put/0", "1"))
@@ -223,20 +236,20 @@ def test_odd_names_are_kept(name: str, tmp_path: Path) -> None:
         assert "a/b:" not in words
 
 
-@both
+@each
 def test_free_sizes_and_a_free_batch_run_at_other_sizes(name: str, tmp_path: Path) -> None:
     free = converted(net(FREE, tmp_path / "free.onnx"), name)
     for shape in ((1, 3, 8, 8), (3, 3, 40, 24)):
         assert max(free.differences(drawn(shape)).values()) < 1e-6
 
 
-@both
+@each
 def test_a_batch_of_two_runs(name: str, tmp_path: Path) -> None:
     two = converted(net(TWO, tmp_path / "two.onnx"), name)
     assert max(two.differences(drawn((2, 3, 8, 8))).values()) < 1e-6
 
 
-@both
+@each
 @pytest.mark.parametrize("size", [None, 0])
 def test_weights_in_a_file_of_any_name_are_read(
     name: str, size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -253,7 +266,7 @@ def test_weights_in_a_file_of_any_name_are_read(
     assert max(outside.differences(drawn((1, 3, 8, 8))).values()) < 1e-6
 
 
-@both
+@each
 def test_a_mark_that_was_left_in_is_refused(name: str, tmp_path: Path) -> None:
     text = """
     net (float[1, 3, 8, 8] x) => (float[1, 4, 6, 6] y) {
@@ -267,7 +280,7 @@ def test_a_mark_that_was_left_in_is_refused(name: str, tmp_path: Path) -> None:
     )
 
 
-@both
+@each
 def test_what_is_no_tensor_and_what_has_no_rank_is_refused(name: str, tmp_path: Path) -> None:
     text = "net (float[2] x) => (seq(float[2]) s, float y) { s = SequenceConstruct (x) y = F(x) }"
     model = onnx.load(net(text, tmp_path / "odd.onnx"))
@@ -278,13 +291,13 @@ def test_what_is_no_tensor_and_what_has_no_rank_is_refused(name: str, tmp_path: 
     assert second.startswith("segment 'odd.onnx': its output 'y' has no rank; ")
 
 
-@both
+@each
 def test_what_is_no_onnx_file_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     assert refusal(tmp_path / "text.onnx", name).startswith("text.onnx: it is not an ONNX file")
 
 
-@both
+@each
 def test_files_that_do_not_load_are_refused(
     maps: Callable[..., Converted], name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -497,7 +510,7 @@ def test_outputs_that_a_converter_swaps_differ_by_name(name: str, tmp_path: Path
     assert swapped["c"] < 1e-6
 
 
-@openvino
+@general
 def test_scalars_booleans_integers_and_tensors_that_pass_through_run(
     name: str, tmp_path: Path
 ) -> None:
@@ -523,6 +536,8 @@ def test_scalars_booleans_integers_and_tensors_that_pass_through_run(
         "h": np.array([1, 2], np.float16),
     }
     assert max(kinds.differences(inputs).values()) < 1e-6
+    if name == "onnxruntime":
+        return
     with pytest.raises(RunError) as caught:
         kinds.run({**inputs, "k": np.array([1 << 31, 0])})
     assert str(caught.value) == (
@@ -573,26 +588,59 @@ def test_a_segment_that_openvino_cannot_read_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize(
+    ("name", "called"), [("openvino", "OpenVINO"), ("onnxruntime", "onnxruntime")]
+)
+@pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("kill -9 $$", "OpenVINO was killed by SIGKILL"),
-        ("exit 0", "OpenVINO ended without an error and did not write maps.xml and maps.bin"),
+        ("kill -9 $$", "was killed by SIGKILL"),
+        ("exit 0", "ended without an error and did not write "),
     ],
 )
-def test_openvino_that_dies_leaves_nothing_not_even_of_an_earlier_run(
-    script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_runtime_that_dies_leaves_nothing_not_even_of_an_earlier_run(
+    script: str,
+    words: str,
+    name: str,
+    called: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "python").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr("partition_core.backends.converter.sys.executable", tmp_path / "python")
     model = net(MAPS, tmp_path / "maps.onnx")
-    (tmp_path / "openvino").mkdir()
-    for file in FILES["openvino"]:
-        (tmp_path / "openvino" / file).write_text("of an earlier run")
+    (tmp_path / name).mkdir()
+    for file in FILES[name]:
+        (tmp_path / name / file).write_text("of an earlier run")
     with pytest.raises(ConversionError) as caught:
-        backend("openvino").convert(model, tmp_path / "openvino")
-    assert str(caught.value) == f"segment 'maps.onnx': {words}"
-    assert list((tmp_path / "openvino").iterdir()) == []
+        backend(name, "float32").convert(model, tmp_path / name)
+    files = " and ".join(FILES[name]) if words.endswith(" ") else ""
+    assert str(caught.value) == f"segment 'maps.onnx': {called} {words}{files}"
+    assert list((tmp_path / name).iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_file_for_onnxruntime_is_for_any_processor_and_keeps_its_ends(
+    maps: Callable[..., Converted], precision: str
+) -> None:
+    made = maps("onnxruntime", precision)
+    before, after = onnx.load(made.model), onnx.load(made.conversion.files[0])
+    assert [value.type for value in (*after.graph.input, *after.graph.output)] == [
+        value.type for value in (*before.graph.input, *before.graph.output)
+    ]
+    operators = {(node.domain, node.op_type) for node in after.graph.node}
+    assert ("com.microsoft", "FusedConv") in operators or precision == "float16"
+    assert "com.microsoft.nchwc" not in {domain for domain, _ in operators}
+    # It is what runs without another optimization.
+    assert Plain("made").load(made.conversion.files[0])(PICTURE).keys() == {"a", "b", "c"}
+
+
+def test_what_onnxruntime_cannot_optimize_is_refused_with_its_reason(tmp_path: Path) -> None:
+    text = "net (float[1, 4] x) => (float[1, 4] y) { y = vendor.Magic (x) }"
+    why = refusal(net(text, tmp_path / "magic.onnx"), "onnxruntime")
+    assert why.startswith("segment 'magic.onnx': onnxruntime cannot convert it; ")
+    assert "vendor" in why
+    assert str(tmp_path) not in why
 
 
 @openvino
@@ -621,8 +669,8 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch: pytest.Mon
 
 
 def test_the_precision_is_an_entry_and_decides_the_agreement() -> None:
-    for name in ("ncnn", "openvino"):
-        single, half = (backend(name, precision) for precision in backend(name).precisions)
+    for name in PRECISIONS:
+        single, half = (backend(name, precision) for precision in PRECISIONS[name])
         assert set(half.entries()) - set(single.entries()) == {("precision", "float16")}
         assert single.agreement().relative_l2 < half.agreement().relative_l2
         assert single.agreement().kept > half.agreement().kept

@@ -89,6 +89,7 @@ FILES = {
     "report/composing.py": {"report"},
     "report/overview.py": {"report"},
     "backends/ncnn/conversion.py": {"convert ncnn", "compare ncnn"},
+    "backends/onnxruntime/conversion.py": {"convert onnxruntime", "compare onnxruntime"},
     "backends/openvino/session.py": {"convert openvino", "compare openvino"},
     "proof/on_target.py": COMPARISONS,
     "graph/file/graph_writer.py": {
@@ -96,6 +97,7 @@ FILES = {
         "cut",
         "prove",
         "convert ncnn",
+        "convert onnxruntime",
         *COMPARISONS,
         "report",
     },
@@ -109,7 +111,7 @@ FILES = {
     "backends/measured_run.py": {"measure", "report"},
     "backends/outputs.py": COMPARISONS,
     "backends/onnxruntime/session.py": {
-        *("export onnx", "prove", "measure", "report"),
+        *("export onnx", "prove", "measure", "report", "convert onnxruntime"),
         *COMPARISONS,
     },
     "sources/onnx/recording.py": {"export onnx"},
