@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from partition_core.base.arrays import Array
 
 
-BACKENDS = ("ncnn", "onnxruntime", "openvino")
+BACKENDS = ("ncnn", "onnxruntime", "openvino", "tensorrt")
 """The packages whose module `backend` has a class `BACKEND`."""
 _OF_TARGETS: Mapping[str, str] = {"onnxruntime": "target"}
 """The modules whose class `BACKEND` is for targets, where that is not `backend`: what only runs a
@@ -84,17 +84,26 @@ class Backend(Protocol):
     """Runs segments, with its settings.
 
     `precisions` are the dtypes in which it can store weights, the default first. `extra` is the
-    package's extra that installs it, empty if it is always installed.
+    package's extra that installs it, empty if it is always installed. What is `emitted` is for a
+    device: its files are published and never loaded.
     """
 
     name: str
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     extra: ClassVar[str] = ""
+    emitted: ClassVar[bool] = False
 
     @classmethod
     def of(cls, precision: str) -> Self:
         """Return the backend with default settings and weights in one of its `precisions`."""
         return cls()
+
+    def sized_by(self, end2end: Path, recording: Path) -> Backend:
+        """Return the backend with the sizes of a proof, for one that does not run free sizes.
+
+        `end2end` is the model, `recording` that of its samples.
+        """
+        return self
 
     def missing(self, converting: bool = True) -> str:
         """Return what is not installed and the command that installs it; empty if all is.

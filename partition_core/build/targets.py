@@ -7,6 +7,7 @@ from partition_core.base.errors import BuildError, ConversionError, PartitionErr
 from partition_core.base.progress import Say
 from partition_core.base.wording import warn
 from partition_core.build.carry_out import carry_out
+from partition_core.build.emitted import check_operators
 from partition_core.build.failures import forget_failure, record_failure
 from partition_core.build.plan import Plan
 from partition_core.build.publish import is_published, publish
@@ -26,6 +27,9 @@ def make_target(plan: Plan, target: str, say: Say) -> bool:
         return False
     path, step = plan.failure_path(target), ""
     try:
+        if plan.targets[target].emit:
+            step = f"{CONVERT} {target}"
+            check_operators(plan.job(), plan.targets[target])
         for kind in (CONVERT, COMPARE):
             step = f"{kind} {target}"
             carry_out(plan, step, say)
@@ -62,6 +66,7 @@ def check_packages(file: RecipeFile) -> None:
     missing = {
         target: backend(target.backend, target.precision).missing()
         for target in file.recipe.partition.targets
+        if not target.emit
     }
     BuildError.refuse(
         problem(target_place(file, target), f"target '{target.name}': {lack}")

@@ -222,6 +222,7 @@ def _target(segment: str, plain: Plain) -> Target:
         plain.get("required", True),
         plain.get("tolerance"),
         plain.get("kept"),
+        plain.get("emit", False),
     )
 
 

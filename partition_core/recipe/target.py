@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-BackendName = Literal["ncnn", "onnxruntime", "openvino"]
+BackendName = Literal["ncnn", "onnxruntime", "openvino", "tensorrt"]
 TargetPrecision = Literal["float32", "float16"]
 
 PRECISIONS: Mapping[BackendName, tuple[TargetPrecision, ...]] = {
     "openvino": ("float32", "float16"),
     "ncnn": ("float32", "float16"),
     "onnxruntime": ("float32", "float16"),
+    "tensorrt": ("float32", "float16"),
 }
 """The backends that convert a segment, each with the dtypes that it can store weights in."""
+
+EMITTED: frozenset[BackendName] = frozenset({"tensorrt"})
+"""The backends that nothing here runs: what a device needs is published."""
 
 DEFAULT_PRECISION: TargetPrecision = "float32"
 
@@ -25,6 +29,7 @@ class Target:
 
     `tolerance` (relative L2 of each output) and `kept` (the least share of detections that stay)
     replace the backend's own, unless None. One that is not `required` may fail with a warning.
+    `emit` publishes it for a device without running it.
     """
 
     segment: str
@@ -33,6 +38,7 @@ class Target:
     required: bool = True
     tolerance: float | None = None
     kept: float | None = None
+    emit: bool = False
 
     @property
     def name(self) -> str:

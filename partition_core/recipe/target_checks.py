@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
 from partition_core.recipe.draft import Check, Draft
 from partition_core.recipe.parts import PART_OF_OPERATORS
-from partition_core.recipe.target import DEFAULT_PRECISION, PRECISIONS, target_name
+from partition_core.recipe.target import DEFAULT_PRECISION, EMITTED, PRECISIONS, target_name
 from partition_core.recipe.yaml_tree import Node
 
 
@@ -73,4 +73,19 @@ def _precisions(draft: Draft) -> Iterator[Problem]:
                 yield Problem(precision.place, what, one_of(able))
 
 
-TARGET_CHECKS: tuple[Check, ...] = (_unknown_segments, _repeated_targets, _precisions)
+def _emitted(draft: Draft) -> Iterator[Problem]:
+    for _, listed in _targets(draft):
+        for target in listed.items:
+            backend, emit = _text(target, "backend"), target.get("emit")
+            if emit is None or emit.plain() is not True:
+                continue
+            if backend in PRECISIONS and backend not in EMITTED:
+                what = f"backend {quoted(backend)} runs here, and its targets are not emitted"
+                yield Problem(emit.place, what, "", "remove 'emit'")
+            for key in ("tolerance", "kept"):
+                if backend in EMITTED and (compared := target.get(key)) is not None:
+                    what = "has no meaning for a target that is not run here"
+                    yield Problem(compared.place, what, "", "remove it")
+
+
+TARGET_CHECKS: tuple[Check, ...] = (_unknown_segments, _repeated_targets, _precisions, _emitted)

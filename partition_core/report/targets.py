@@ -10,6 +10,8 @@ from partition_core.base.wording import size_text
 from partition_core.report.figures import TargetRow, milliseconds
 from partition_core.report.source import Source, TargetResult
 
+_NOT_RUN = "not_run"
+
 
 def target_rows(source: Source) -> Iterator[TargetRow]:
     """Yield a row for each target, in the order of the recipe."""
@@ -26,11 +28,16 @@ def runtimes(source: Source) -> dict[str, str]:
     """Return the names of the targets in which each segment runs."""
     names: dict[str, list[str]] = {}
     for result in source.targets:
+        if _NOT_RUN in result.comparison:
+            continue
         names.setdefault(result.segment, []).append(result.name)
     return {segment: ", ".join(targets) for segment, targets in names.items()}
 
 
 def _row(result: TargetResult) -> TargetRow:
+    if _NOT_RUN in result.comparison:
+        size, latency = size_text(result.size), "not run here"
+        return TargetRow(result.name, result.segment, size, latency)
     ours, theirs = map(statistics.median, (result.target, result.onnxruntime))
     return TargetRow(
         name=result.name,

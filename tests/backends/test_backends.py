@@ -52,7 +52,7 @@ def test_another_name_is_refused_before_anything_is_imported() -> None:
         backend("onxruntime")
     assert str(caught.value) == (
         "backend 'onxruntime': there is no such backend; expected one of 'ncnn', 'onnxruntime', "
-        "'openvino'; did you mean 'onnxruntime'?"
+        "'openvino', 'tensorrt'; did you mean 'onnxruntime'?"
     )
 
 

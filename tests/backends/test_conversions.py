@@ -18,13 +18,14 @@ from partition_core.backends.backend import BACKENDS, Backend, Conversion, backe
 from partition_core.backends.ncnn.backend import Ncnn
 from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.errors import ConversionError, RunError
-from partition_core.recipe.target import PRECISIONS
+from partition_core.recipe.target import EMITTED, PRECISIONS
 
 from .small_nets import FREE, MAPS, ODD_NAMES, TWO, net
 
 CONVERTERS = [
     pytest.param(name, marks=pytest.mark.skipif(bool(lacking), reason=lacking or "it is installed"))
     for name in BACKENDS
+    if not backend(name).emitted
     for lacking in [backend(name).missing()]
 ]
 each = pytest.mark.parametrize("name", CONVERTERS)
@@ -669,7 +670,7 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch: pytest.Mon
 
 
 def test_the_precision_is_an_entry_and_decides_the_agreement() -> None:
-    for name in PRECISIONS:
+    for name in PRECISIONS.keys() - EMITTED:
         single, half = (backend(name, precision) for precision in PRECISIONS[name])
         assert set(half.entries()) - set(single.entries()) == {("precision", "float16")}
         assert single.agreement().relative_l2 < half.agreement().relative_l2

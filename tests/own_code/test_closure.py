@@ -84,6 +84,7 @@ def test_what_is_set_aside_is_there_and_would_be_found() -> None:
 
 
 COMPARISONS = {kind for kind in ON_TARGETS if kind.startswith("compare")}
+RECORDED = {*EXPORTS, "prove", *COMPARISONS, "convert tensorrt"}
 FILES = {
     "report/page/report.css": {"report"},
     "report/composing.py": {"report"},
@@ -98,13 +99,15 @@ FILES = {
         "prove",
         "convert ncnn",
         "convert onnxruntime",
+        "convert tensorrt",
         *COMPARISONS,
         "report",
     },
     "graph/stored_models.py": set(STEPS),
     "sources/onnx/given_file.py": {"export onnx"},
-    "base/array_sets.py": {*EXPORTS, "prove", *COMPARISONS, "measure", "report"},
-    "base/recording.py": {*EXPORTS, "prove", *COMPARISONS, "measure", "report"},
+    "backends/tensorrt/sizes.py": {"convert tensorrt", "compare tensorrt"},
+    "base/array_sets.py": {*RECORDED, "measure", "report"},
+    "base/recording.py": {*RECORDED, "measure", "report"},
     "trace/to_onnx.py": {"export mmdet", "export torch"},
     "trace/decorator.py": {"export mmdet", "export torch"},
     "proof/comparison.py": {"export onnx", "prove", *COMPARISONS, "report"},

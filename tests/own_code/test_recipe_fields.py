@@ -39,6 +39,7 @@ STEPS = {
     "partition.targets.precision": ("convert",),
     "partition.targets.tolerance": ("compare",),
     "partition.targets.kept": ("compare",),
+    "partition.targets.emit": ("convert",),
     "partition.targets.required": (),  # it says what a failure is, and no result depends on it
     "partition.type": (),  # a word for people: the report shows it, and the manifest
     "proof.tolerance": ("prove",),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from partition_core.base.arrays import Arrays
     from partition_core.build.note_checks import NoteCheck
 
+_NOT_RUN = "it is for a device, and nothing here runs it or compares what it computes"
 NOTES: Mapping[str, NoteCheck] = {"summary": is_text}
 
 
@@ -57,6 +58,9 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
         from partition_core.proof.on_target import compare_target, comparison_line
 
         target = target_of(job, subject)
+        if target.emit:
+            (folder / COMPARISON).write_text(json.dumps({"not_run": _NOT_RUN}), encoding="utf-8")
+            return Outcome({"summary": "not run here"})
         chosen, converted = _backend(target), job.result(f"convert {subject}").files
         proof = json.loads(job.path(job.result("prove").files[PROOF]).read_bytes())["proof"]
         with (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from partition_core.backends.backend import backend, backend_module
 from partition_core.base import packages
+from partition_core.base.folders import END2END, RECORDING
 from partition_core.build.fingerprint_entries import common_entries
 from partition_core.build.note_checks import is_text
 from partition_core.build.step import Outcome, StepJob, digests_of, files_on_disk
@@ -40,6 +41,9 @@ def entries(job: StepJob, subject: str) -> Iterator[tuple[str, str]]:
     target = target_of(job, subject)
     yield "recipe target", target.name
     yield from digests_of(target.segment, job.models[target.segment])
+    if target.emit:
+        yield END2END, job.models[END2END].file.digest
+        yield RECORDING, job.result("export").files[RECORDING].digest
     chosen = backend(target.backend, target.precision)
     needed = itertools.chain(packages.versions(packages.ONNX), chosen.entries())
     yield from common_entries(job, "convert", needed, backend_module(target.backend))
@@ -51,13 +55,15 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
     def write(folder: Path) -> Outcome:
         target = target_of(job, subject)
         model = job.models[target.segment]
+        recording = job.path(job.result("export").files[RECORDING])
         weights = {} if model.weights is None else {model.weights_name: model.weights}
         with (
             job.phase(f"convert {subject}"),
             in_target(job.file, target),
             files_on_disk(job, {target.segment: model.file, **weights}) as (path, *_),
+            files_on_disk(job, {END2END: job.models[END2END].file}) as (end2end,),
         ):
-            chosen = backend(target.backend, target.precision)
+            chosen = backend(target.backend, target.precision).sized_by(end2end, recording)
             conversion = chosen.convert(path, folder)
         return Outcome({PRINTED: conversion.printed})
 

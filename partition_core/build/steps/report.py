@@ -133,7 +133,7 @@ def _source(job: StepJob) -> Source:
 
 
 def _targets(job: StepJob, figures: Figures) -> Iterator[TargetResult]:
-    """Yield the targets that agree, each measured in turns with onnxruntime."""
+    """Yield the targets that agree, measured in turns with onnxruntime, or are for a device."""
     from partition_core.backends.backend import backend
     from partition_core.report.source import TargetResult
 
@@ -141,10 +141,12 @@ def _targets(job: StepJob, figures: Figures) -> Iterator[TargetResult]:
         compared = job.results.get(f"compare {target.folder}")
         if compared is None:
             continue
-        engine = backend(target.backend, target.precision)
-        with models_on_disk(job, [target.segment]) as (models, _):
-            segment, sample = models[target.segment], figures.fed[target.segment]
-            times = measure_in_turns(job, target, engine, segment, sample)
+        times: Mapping[str, Any] = {"target": (), "onnxruntime": ()}
+        if not target.emit:
+            engine = backend(target.backend, target.precision)
+            with models_on_disk(job, [target.segment]) as (models, _):
+                segment, sample = models[target.segment], figures.fed[target.segment]
+                times = measure_in_turns(job, target, engine, segment, sample)
         yield TargetResult(
             target.folder,
             target.segment,
