@@ -10,11 +10,11 @@ from doit import task_params
 from doit.action import BaseAction
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.folders import BUILD, MANIFEST
+from partition_core.base.folders import MANIFEST
 from partition_core.build.run import RecipeBuild
 from partition_core.build.steps import PROVE, STEPS, Row
 from partition_core.cli.actions import attempt, say, say_all
-from partition_core.cli.builds import Task, file_of, selected_builds
+from partition_core.cli.builds import Task, file_of, selected_builds, tasks_of_variants
 
 
 @task_params(  # type: ignore[untyped-decorator]  # reason: doit has no types
@@ -40,6 +40,8 @@ def task_build(dry_run: bool) -> Iterator[Task]:
             }
         else:
             yield from _build_tasks(build)
+    for builds, task in tasks_of_variants("build"):
+        yield {**task, "clean": [_Removal(build) for build in builds]}
 
 
 def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
@@ -53,7 +55,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
     }
     for artifact, name in zip(build.overview.artifacts, names, strict=True):
         after = [] if build.is_up_to_date else _before(build, artifact, names)
-        target = f"{BUILD}/{build.name}/{artifact}"
+        target = build.full_name.path(artifact)
         yield _task(
             build,
             name.removeprefix("build:"),
@@ -92,6 +94,9 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
                     build.is_done,
                     _steps(build, before=row),
                 )
+        for builds, task in tasks_of_variants(row.kind):
+            if row.artifact and row in [step.row for step in builds[0].steps]:
+                yield task
 
     tasks.__doc__ = row.summary
     return tasks
@@ -164,7 +169,9 @@ class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
         return attempt(lambda: self._build.remove(self._artifact), file_of(self._build))
 
     def __str__(self) -> str:
-        return f"remove {BUILD}/{self._build.name}/{self._artifact or ''}".rstrip("/")
+        name = self._build.full_name
+        whole = name.path("*") if name.variant else name.folder
+        return f"remove {name.path(self._artifact) if self._artifact else whole}"
 
 
 def _explain(build: RecipeBuild) -> object:

@@ -9,7 +9,6 @@ from doit import doit_cmd
 from doit.exceptions import InvalidDodoFile
 
 from partition_core.base.errors import PartitionError, RecipeError, one_of, suggestion
-from partition_core.base.folders import BUILD
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
@@ -28,10 +27,10 @@ def task_detect() -> Task:
     def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
         from partition_core.runtime.commands import detect
 
-        folder = Path(BUILD) / build.name
+        folder, variant = Path(build.full_name.folder), build.full_name.variant
         target = Path(variables.get("out") or folder)
         score = float(variables.get("score", _SCORE))
-        return detect(folder, Path(variables["image"]), target, score)
+        return detect(folder, Path(variables["image"]), target, score, variant)
 
     def check(variables: Mapping[str, str]) -> None:
         _check_source("detect", "image", variables, "image=photo.jpg, or a folder of pictures")
@@ -60,10 +59,10 @@ def task_calibrate() -> Task:
     def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
         from partition_core.runtime.commands import write_calibration
 
-        folder = Path(BUILD) / build.name
-        target = Path(variables.get("out") or folder / _CALIBRATION)
+        folder, variant = Path(build.full_name.folder), build.full_name.variant
+        target = Path(variables.get("out") or build.full_name.path(_CALIBRATION))
         marked = build.marked_arrays() if variables.get("from") == _PYTORCH else None
-        return write_calibration(folder, Path(variables["images"]), target, marked)
+        return write_calibration(folder, Path(variables["images"]), target, marked, variant)
 
     def check(variables: Mapping[str, str]) -> None:
         _check_source("calibrate", "images", variables, "images=folder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ class RecipeFile:
 
     `values` is the plain data as written, after inheriting. `places` is keyed by the path of the
     value in the recipe; an inherited value has the file, line and path at which it was written.
+    `siblings` are the other variants of the recipe, without theirs.
     """
 
     recipe: Recipe
@@ -24,9 +25,24 @@ class RecipeFile:
     values: Mapping[str, Any]
     places: Mapping[str, Place]
     sources: tuple[Path, ...]
+    siblings: tuple[RecipeFile, ...] = ()
+
+    @property
+    def builds(self) -> tuple[str, ...]:
+        """The sorted names of all builds of the recipe: its own, or those of its variants."""
+        return tuple(sorted(file.recipe.name for file in (self, *self.siblings)))
 
     def place(self, path: str) -> Place:
         """Return the place of the value at `path`, or of the nearest value around it."""
         while path and path not in self.places:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places.get(path, Place(self.file))
+
+
+def with_siblings(files: Mapping[str, RecipeFile]) -> dict[str, RecipeFile]:
+    """Return the variants of a recipe, by sorted name, each with the others as its siblings."""
+    names = sorted(files)
+    return {
+        name: replace(files[name], siblings=tuple(files[each] for each in names if each != name))
+        for name in names
+    }

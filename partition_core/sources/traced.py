@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from partition_core.base.arrays import Arrays
+from partition_core.base.build_name import BuildName
 from partition_core.base.errors import ExportError
 from partition_core.graph.conformance import input_differences
 from partition_core.graph.files import save_traced
@@ -33,6 +34,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
             recipe, job.root, checkpoint, lambda part: job.phase(f"export: {part}")
         )
     placement = END2END_PLACEMENTS[recipe.export.weights]
+    is_shared = recipe.export.weights == "shared" and bool(BuildName.of(recipe.name).variant)
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
 
     def write(path: Path) -> list[Path]:
@@ -43,6 +45,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
                 placement,
                 recipe.partition.cut,
                 is_network=recipe.model.source == "mmdet" and bool(recipe.export.batches),
+                outside=traced.weights if is_shared else None,
             )
 
     return Exported(
