@@ -32,6 +32,13 @@ class RecipeFile:
         """The sorted names of all builds of the recipe: its own, or those of its variants."""
         return tuple(sorted(file.recipe.name for file in (self, *self.siblings)))
 
+    @property
+    def scaled_by(self) -> RecipeFile | None:
+        """The variant on whose inputs weights from a seed are scaled, so that all have the same;
+        None for the recipe itself, and for other weights."""
+        first = min((self, *self.siblings), key=lambda file: file.recipe.name)
+        return None if first is self or self.recipe.model.seed is None else first
+
     def place(self, path: str) -> Place:
         """Return the place of the value at `path`, or of the nearest value around it."""
         while path and path not in self.places:
