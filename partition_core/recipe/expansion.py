@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from partition_core.base.build_name import VARIANT
 from partition_core.base.errors import Problem, one_of, quoted, suggestion
+from partition_core.recipe.file import VARIANTS
 from partition_core.recipe.names import is_reserved_on_windows
 from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
 from partition_core.recipe.yaml_tree import Node, merge
 
-VARIANTS = "variants"
 OVERRIDES: Mapping[str, tuple[str, ...]] = {
     "inputs": ("export", "inputs"),
     "dynamic_axes": ("export", "dynamic_axes"),
@@ -46,6 +46,22 @@ def expanded(tree: Node) -> Expanded:
     # What is refused in a variant is in no tree, and would be no difference.
     problems += () if problems else _repetitions(variants, trees)
     return Expanded(trees or {"": base}, tuple(problems))
+
+
+def with_variants(merged: Node, base: Node, patch: Node) -> Node:
+    """Return what `base` and `patch` were `merged` into, with the variants of both.
+
+    Null removes an inherited variant; in a variant it removes what the recipe has.
+    """
+    inherited, own = base.get(VARIANTS), patch.get(VARIANTS)
+    if own is None or not own.entries:
+        return merged
+    variants = dict(inherited.entries) if inherited is not None else {}
+    for name, variant in own.entries.items():
+        former = variants.pop(name, None)
+        if variant.value is not None:
+            variants[name] = merge(former, variant, removes=False)
+    return Node(merged.place, {**merged.entries, VARIANTS: Node(own.place, variants)})
 
 
 def _applied(base: Node, variant: Node) -> Node:

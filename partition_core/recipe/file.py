@@ -10,6 +10,9 @@ from typing import Any
 from partition_core.base.errors import Place
 from partition_core.recipe.values import Recipe
 
+VARIANTS = "variants"
+"""The key of a recipe with its variants."""
+
 
 @dataclass(frozen=True)
 class RecipeFile:
@@ -41,9 +44,22 @@ class RecipeFile:
 
     def place(self, path: str) -> Place:
         """Return the place of the value at `path`, or of the nearest value around it."""
+        return self.places.get(self._nearest(path), Place(self.file))
+
+    def exact_place(self, path: str) -> Place:
+        """Return the place of the value at `path`, whether it was written or not.
+
+        Its file and line are those of the nearest value around it.
+        """
+        place, nearest = self.place(path), self._nearest(path)
+        # What is in a variant was written elsewhere than it is in the recipe.
+        start = place.path if place.path.startswith(f"{VARIANTS}.") else nearest
+        return Place(place.file, place.line, f"{start}{path[len(nearest) :]}")
+
+    def _nearest(self, path: str) -> str:
         while path and path not in self.places:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return self.places.get(path, Place(self.file))
+        return path
 
 
 def with_siblings(files: Mapping[str, RecipeFile]) -> dict[str, RecipeFile]:

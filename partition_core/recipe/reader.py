@@ -13,8 +13,8 @@ from partition_core.base.build_name import BuildName, unknown_build
 from partition_core.base.errors import Place, Problem, RecipeError, one_of, quoted, suggestion
 from partition_core.recipe.completed import Completed
 from partition_core.recipe.draft import Draft
-from partition_core.recipe.expansion import VARIANTS, expanded
-from partition_core.recipe.file import RecipeFile, with_siblings
+from partition_core.recipe.expansion import expanded, with_variants
+from partition_core.recipe.file import VARIANTS, RecipeFile, with_siblings
 from partition_core.recipe.from_plain import recipe_value
 from partition_core.recipe.input_checks import INPUT_CHECKS
 from partition_core.recipe.model_checks import MODEL_CHECKS
@@ -225,7 +225,7 @@ def _merged(tops: Iterable[Node]) -> Node | None:
         own = {key: value for key, value in top.entries.items() if key != "extends"}
         patch = Node(top.place, own)
         # Only a recipe that extends another one has something for null to remove.
-        merged = patch if merged is None else merge(merged, patch)
+        merged = patch if merged is None else with_variants(merge(merged, patch), merged, patch)
     return merged
 
 
