@@ -74,6 +74,9 @@ class Run:
         known = self._up_to_date.builds(name.recipe) or tuple(self.recipes.builds(name.recipe))
         if chosen != name.recipe and chosen not in known:
             raise RecipeError(unknown_build(f"recipe={chosen}", name, known))
+        if list(known) == [chosen]:
+            return [chosen]
+        # A recipe may be chosen beside one of its variants.
         before = {build.name for build in self.builds}
         return [each for each in ((chosen,) if chosen in known else known) if each not in before]
 
@@ -110,6 +113,8 @@ class RecipeBuild:
     def __init__(self, run: Run, name: str, cached: RecipeOverview | None) -> None:
         self.run = run
         self.name = name
+        self.full_name = BuildName.of(name)
+        """The name, divided into recipe and variant."""
         self.is_up_to_date = cached is not None
         self._cached = cached
         self._files: dict[str, str] = {}
@@ -128,11 +133,6 @@ class RecipeBuild:
             self.plan.artifacts,
             self.plan.written.builds,
         )
-
-    @property
-    def full_name(self) -> BuildName:
-        """The name, divided into recipe and variant."""
-        return BuildName.of(self.name)
 
     @property
     def steps(self) -> tuple[StepName, ...]:

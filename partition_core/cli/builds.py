@@ -59,13 +59,15 @@ def tasks_of_variants(command: str) -> Iterator[tuple[list[RecipeBuild], Task]]:
 
     So a recipe's name stands for all its variants: `doit build:llama`.
     """
-    builds = {build.name: build for build in selected_builds()}
-    for recipe in dict.fromkeys(build.full_name.recipe for build in builds.values()):
-        own = [build for build in builds.values() if build.full_name.recipe == recipe]
-        names = [build.name for build in own]
-        if recipe not in builds and set(own[0].overview.builds) <= set(names):
+    variants: dict[str, list[RecipeBuild]] = {}
+    for build in selected_builds():
+        if build.full_name.variant:
+            variants.setdefault(build.full_name.recipe, []).append(build)
+    for recipe, builds in variants.items():
+        names = [build.name for build in builds]
+        if set(builds[0].overview.builds) <= set(names):
             yield (
-                own,
+                builds,
                 {
                     "name": recipe,
                     "doc": f"All variants: {', '.join(names)}.",
