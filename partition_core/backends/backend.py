@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 from partition_core.base.errors import ProofError, RunError, one_of, suggestion
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from partition_core.base.arrays import Array
 
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("ncnn", "onnxruntime", "openvino")
 """The packages whose module `backend` has a class `BACKEND`."""
 
 
@@ -26,14 +26,36 @@ BACKENDS = ("onnxruntime",)
 class Agreement:
     """How closely a segment's outputs match those of the end2end model in onnxruntime.
 
-    `relative_l2` is the L2 norm of the difference, divided by that of end2end's output.
+    `relative_l2` is the L2 norm of the difference, divided by that of end2end's output, and bounds
+    that of each tensor. `kept` is the least share of the detections of end2end that a chain with
+    this segment must give as well, and of the chain's detections that end2end must give.
     """
 
     relative_l2: float = 0.0
+    kept: float = 1.0
+
+    @property
+    def boxes(self) -> float:
+        """How far a detection may move and be the same: relative to the largest coordinate.
+
+        At least a thousandth, since behind a segment differences grow.
+        """
+        return max(1e-3, self.relative_l2)
 
     def __str__(self) -> str:
         within = f"within a relative L2 of {self.relative_l2:g}"
         return within if self.relative_l2 else "bit for bit"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted segment: its files in the order in which `load` takes them.
+
+    `printed` is what the converter printed, without paths of this machine and times.
+    """
+
+    files: tuple[Path, ...]
+    printed: str = ""
 
 
 class MissingOperatorError(ProofError):
@@ -56,15 +78,41 @@ class Runner(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs segments, with its settings."""
+    """Runs segments, with its settings.
+
+    `precisions` are the dtypes in which it can store weights, the default first. `extra` is the
+    package's extra that installs it, empty if it is always installed.
+    """
 
     name: str
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    extra: ClassVar[str] = ""
+
+    @classmethod
+    def of(cls, precision: str) -> Self:
+        """Return the backend with default settings and weights in one of its `precisions`."""
+        return cls()
+
+    def missing(self, converting: bool = True) -> str:
+        """Return what is not installed and the command that installs it; empty if all is.
+
+        Without `converting` it is what running needs, which may be less.
+        """
+        return ""
+
+    def file_names(self, stem: str) -> tuple[str, ...]:
+        """Return the names of the files that `convert` writes for the segment `stem`.onnx."""
+        return ()
 
     def entries(self) -> Iterator[tuple[str, str]]:
-        """Yield what the outputs depend on besides the segment: packages with their versions."""
+        """Yield what files and outputs depend on besides the segment: packages with versions."""
 
-    def convert(self, segment: Path, folder: Path) -> tuple[Path, ...]:
-        """Return the files that `load` takes for the ONNX file `segment`, new ones in `folder`."""
+    def convert(self, segment: Path, folder: Path) -> Conversion:
+        """Return the ONNX file `segment` converted, in new files in `folder`, or as it is.
+
+        The files have the names `file_names`, and the same bytes in each run. Raises
+        ConversionError.
+        """
 
     def load(self, *files: Path) -> Runner:
         """Return the loaded segment; raises PartitionError if it or a setting is not supported."""
@@ -77,10 +125,21 @@ class Backend(Protocol):
         return self
 
 
-def backend(name: str) -> Backend:
-    """Return the backend with this name, with default settings; raises RunError if unknown."""
+def backend(name: str, precision: str = "float32") -> Backend:
+    """Return the backend with this name, with default settings and weights of this precision.
+
+    Raises RunError for an unknown name, or a precision that it does not have.
+    """
     if name not in BACKENDS:
         what = "there is no such backend"
         raise RunError.at(f"backend '{name}'", what, one_of(BACKENDS), suggestion(name, BACKENDS))
-    default: Backend = importlib.import_module(f"{__package__}.{name}.backend").BACKEND()
-    return default
+    kind: type[Backend] = importlib.import_module(f"partition_core.{backend_module(name)}").BACKEND
+    if precision not in kind.precisions:
+        what, known = f"it has no precision '{precision}'", kind.precisions
+        raise RunError.at(f"backend '{name}'", what, one_of(known), suggestion(precision, known))
+    return kind.of(precision)
+
+
+def backend_module(name: str) -> str:
+    """Return the dotted name, in the package, of the module of a backend."""
+    return f"backends.{name}.backend"

@@ -75,6 +75,10 @@ class ProofError(PartitionError):
     """The segments, the end2end model and the PyTorch model do not agree."""
 
 
+class ConversionError(PartitionError):
+    """A segment cannot be converted for a backend."""
+
+
 class BuildError(PartitionError):
     """A build cannot continue: a file, a checkpoint or the store is wrong."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,14 @@ def one_line(text: object, folder: Path | None = None) -> str:
     """
     line = " ".join(str(text).split())
     return line if folder is None else line.replace(f"{folder}{os.sep}", "")
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as `SIGKILL`, or its number if it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def bytes_in(text: str, where: str = "down-to") -> int:

@@ -31,6 +31,8 @@ def explanation(plan: Plan) -> Iterator[str]:
 def _verdict(
     plan: Plan, name: str, step: Step | None, former: Mapping[str, Fingerprint], waiting: str
 ) -> str:
+    if _failed(plan, name):
+        return "build: it failed in the last build"
     if step is None:
         return f"build if the result of '{waiting}' changes"
     result = plan.result(step)
@@ -49,6 +51,14 @@ def _verdict(
         return "build: its result is no longer in the store"
     more = f"; and {len(reasons) - _LONGEST} more" if len(reasons) > _LONGEST else ""
     return f"build: {'; '.join(reasons[:_LONGEST])}{more}"
+
+
+def _failed(plan: Plan, name: str) -> bool:
+    """Return whether a step of a required target failed in the last build."""
+    if not plan.names[name].row.may_fail or not plan.targets[plan.names[name].subject].required:
+        return False
+    failure = plan.failure(plan.names[name].subject)
+    return failure is not None and failure.step == name
 
 
 def _artifact_verdict(plan: Plan, artifact: str, waiting: str) -> str:

@@ -9,21 +9,33 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from partition_core.base.errors import Problem
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import REPORT
 from partition_core.base.progress import Say
 from partition_core.build.exports import Exports
+from partition_core.build.failures import Failure, failure_path, read_failure
 from partition_core.build.project import Project
 from partition_core.build.result_checks import is_valid
 from partition_core.build.step import Entries, Step, StepJob, job_of, models_in
-from partition_core.build.steps import ALL_SEGMENTS, EXPORT, StepName, all_steps, module_of
+from partition_core.build.steps import (
+    ALL_SEGMENTS,
+    COMPARE,
+    CONVERT,
+    EXPORT,
+    StepName,
+    all_steps,
+    module_of,
+)
 from partition_core.build.steps.export import PARTS
 from partition_core.graph.stored_models import StoredModel, weights_file
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.parts import with_parts
+from partition_core.recipe.target import Target
 from partition_core.recipe.values import OperatorCut, Segment
-from partition_core.store.entry import Result
+from partition_core.store.entry import Result, StoredFile
 from partition_core.store.lists import Names
 
 
@@ -77,7 +89,12 @@ class Plan:
     @property
     def artifacts(self) -> tuple[str, ...]:
         """The names of the files in the build folder, in the order in which they appear."""
-        return tuple(step.artifact for step in self.names.values())
+        return tuple(step.artifact for step in self.names.values() if step.artifact is not None)
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """The targets of the recipe's segments, by the artifacts that they are."""
+        return {target.folder: target for target in self.written.recipe.partition.targets}
 
     @property
     def names(self) -> Mapping[str, StepName]:
@@ -85,7 +102,8 @@ class Plan:
 
         As long as segments are not known, a step for all of them stands for their steps.
         """
-        steps = all_steps([segment.save_file for segment in self.segments] or [ALL_SEGMENTS])
+        files = [segment.save_file for segment in self.segments] or [ALL_SEGMENTS]
+        steps = all_steps(files, list(self.targets))
         left_out = set() if self.project.settings.report else {REPORT}
         return {str(step): step for step in steps if step.artifact not in left_out}
 
@@ -201,20 +219,45 @@ class Plan:
         if name not in self.names or self.names[name].subject == ALL_SEGMENTS:
             return None
         if name not in self._steps:
-            earlier, needed = self._before(name), self.names[name].row.needs
+            earlier, own = self._before(name), self.names[name]
             if any(self.step(other) is None for other in earlier) or any(
-                self.result_of(other) is None
-                for other in earlier
-                if self.names[other].row.kind in needed
+                self.result_of(other) is None for other in earlier if own.needs(self.names[other])
             ):
                 return None
             self._steps[name] = self._new_step(name)
         return self._steps[name]
 
     def _before(self, name: str) -> list[str]:
-        """Return the names of the steps before one, in the order of the work."""
-        names = list(self.names)
-        return names[: names.index(name)]
+        """Return the names of the steps before one, in the order of the work.
+
+        Without those of other targets for a step of a target, and without failed ones.
+        """
+        names, own = list(self.names), self.names[name]
+        return [
+            other
+            for other in names[: names.index(name)]
+            if not self.names[other].row.may_fail
+            or (own.needs(self.names[other]) if own.row.may_fail else not self._is_failed(other))
+        ]
+
+    def _is_failed(self, name: str) -> bool:
+        """Return whether a step of a target, or the one before it, failed in its present state."""
+        failure = self.failure(self.names[name].subject)
+        return failure is not None and (
+            failure.step == name or self.names[failure.step].row.kind == CONVERT
+        )
+
+    def failure(self, target: str) -> Failure | None:
+        """Return the failure of a target in the last build if it is as it was then."""
+        failure = read_failure(self.failure_path(target))
+        if failure is None or failure.step not in (f"{CONVERT} {target}", f"{COMPARE} {target}"):
+            return None
+        step = self.step(failure.step)
+        return failure if step is not None and step.key == failure.key else None
+
+    def failure_path(self, target: str) -> Path:
+        """Return the file with the failure of a target."""
+        return failure_path(self.project.state, self.recipe, target)
 
     def _new_step(self, name: str) -> Step:
         kind, subject = self.names[name].row.kind, self.names[name].subject
@@ -235,7 +278,18 @@ class Plan:
             say=say,
             steps={each: self._steps[each] for each in earlier if each in self._steps},
             results={each: self._results[each] for each in earlier if each in self._results},
+            failures=self._failures_before(name) if name else {},
         )
+
+    def _failures_before(self, name: str) -> dict[str, tuple[Problem, ...]]:
+        """Return the problems of targets that failed before a step that follows all targets."""
+        names = list(self.names)
+        earlier = names[: names.index(name)]
+        targets = [name for name in self.targets if f"{COMPARE} {name}" in earlier]
+        if self.names[name].row.may_fail:
+            return {}
+        failures = {target: self.failure(target) for target in targets}
+        return {name: failure.problems for name, failure in failures.items() if failure is not None}
 
     def steps(self) -> Iterator[tuple[str, Step | None]]:
         """Yield each step with its name, in the order of the work.
@@ -252,6 +306,8 @@ class Plan:
 
         Its step must be done.
         """
+        if artifact in self.targets:
+            return set().union(*(result.files for result in self.target_results(artifact)))
         step = self.producer(artifact)
         files = module_of(step.row.kind).files(self.job(str(step)), step.subject)
         model = self.finished_models().get(artifact)
@@ -259,6 +315,31 @@ class Plan:
             return set(files)
         weights = weights_file(self.written.recipe.export.weights, artifact)
         return {artifact} if model.weights is None else {artifact, weights}
+
+    def target_results(self, target: str) -> tuple[Result, ...]:
+        """Return the results of a target's conversion and comparison; none unless it agrees."""
+        results = [self.result_of(f"{kind} {target}") for kind in (CONVERT, COMPARE)]
+        known = tuple(result for result in results if result is not None)
+        return known if len(known) == len(results) else ()
+
+    def converted(self, target: str) -> Mapping[str, StoredFile]:
+        """Return the files of a target by name; none unless it agrees."""
+        results = self.target_results(target)
+        return results[0].files if results else {}
+
+    def published_files(self) -> Iterator[Path]:
+        """Yield the paths of all published files, and of what records that a target failed."""
+        folder = self.project.build_folder(self.recipe)
+        models = self.finished_models().values()
+        for artifact in self.artifacts:
+            path = self.project.artifact_path(self.recipe, artifact)
+            if artifact not in self.targets:
+                yield path
+            elif converted := self.converted(artifact):
+                yield from (path / name for name in converted)
+            else:
+                yield self.failure_path(artifact)
+        yield from (folder / name for name in sorted({m.weights_name for m in models} - {""}))
 
     def models(self) -> Mapping[str, StoredModel] | None:
         """Return the stored end2end model and segments by name, or None if one is missing."""

@@ -7,14 +7,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from partition_core.base.build_name import BuildName, variants_in
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place
-from partition_core.base.folders import MANIFEST, REPORT
+from partition_core.base.folders import COMPARISON, MANIFEST, REPORT
 from partition_core.build.note_checks import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.steps import EXPORT, PROVE
+from partition_core.build.steps.convert import PRINTED
 from partition_core.build.steps.prove import PROOF
 from partition_core.chain.manifest import Files, composed, former_manifest
 from partition_core.graph.stored_models import StoredModel, published_weights
@@ -28,6 +30,8 @@ _OF_THE_STORE = (FINGERPRINT, LISTED_AT)
 
 def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder has exactly the artifact that the recipe gives now."""
+    if artifact in plan.targets:
+        return _is_target_published(plan, artifact)
     path = plan.project.artifact_path(plan.recipe, artifact)
     digest = plan.project.digests.of(path) if is_readable_file(path) else None
     proof = plan.result_of(PROVE)
@@ -42,6 +46,18 @@ def is_published(plan: Plan, artifact: str) -> bool:
     if plan.project.store.path_of(proof.files[PROOF]) is None:
         return False
     return digest == digest_of(manifest_text(plan).encode()) and not list(_former_builds(plan))
+
+
+def _is_target_published(plan: Plan, target: str) -> bool:
+    """Return whether the build folder has a target's files, or it failed and need not be there."""
+    files = plan.converted(target)
+    if not files:
+        return not plan.targets[target].required and plan.failure(target) is not None
+    folder = plan.project.artifact_path(plan.recipe, target)
+    return all(
+        is_readable_file(folder / name) and plan.project.digests.of(folder / name) == file.digest
+        for name, file in files.items()
+    )
 
 
 def _has_weights(plan: Plan, model: StoredModel) -> bool:
@@ -62,8 +78,13 @@ def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
     A model's weights are written before it. The manifest is written after the models and removes
-    models and weights of a former partition, and the files of former variants. Returns True.
+    models, weights and targets of a former partition, and the files of former variants. Returns
+    True.
     """
+    if artifact in plan.targets:
+        for name, file in plan.converted(artifact).items():
+            _restore(plan, f"{_name(plan).file(artifact)}/{name}", file)
+        return True
     if artifact == MANIFEST:
         folder = plan.project.build_folder(plan.recipe)
         # Of two variants, the one that ends last must see what the other one has published.
@@ -144,13 +165,17 @@ def weights_of_others(folder: Path, variant: str) -> frozenset[str]:
 
 
 def _remove_former(plan: Plan) -> None:
-    folder = plan.project.build_folder(plan.recipe)
+    folder, own = plan.project.build_folder(plan.recipe), _name(plan)
     for build in _former_builds(plan):
-        _remove(folder, former_manifest(folder, build.variant).files)
-        _remove(folder, map(build.file, (REPORT, MANIFEST)))
-    current = frozenset(map(_name(plan).file, plan.artifacts))
-    former = former_manifest(folder, _name(plan).variant).files
-    _remove(folder, (name for name in former if name not in current))
+        gone = former_manifest(folder, build.variant)
+        _remove(folder, (*gone.files, *map(build.file, (REPORT, MANIFEST))))
+        for target, files in gone.targets.items():
+            remove_files(folder, target, files)
+    former, current = former_manifest(folder, own.variant), set(map(own.file, plan.artifacts))
+    _remove(folder, (name for name in former.files if name not in current))
+    converted = {own.file(target): set(plan.converted(target)) for target in plan.targets}
+    for target, files in former.targets.items():
+        remove_files(folder, target, set(files) - converted.get(target, set()))
     weights = [path.name for path in published_weights(folder)]
     # What others publish meanwhile is among their results since before it was in the folder.
     used = {model.weights_name for model in _proven(plan).values()} | _used_by_siblings(plan)
@@ -184,6 +209,15 @@ def _remove(folder: Path, names: Iterable[str]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
+def remove_files(build: Path, folder: str, names: Iterable[str]) -> None:
+    """Remove files of a target in its `folder` of the folder `build`, and the folder if empty."""
+    if Path(folder).name != folder:
+        return
+    _remove(build / folder, names)
+    with contextlib.suppress(OSError):
+        (build / folder).rmdir()
+
+
 def manifest_text(plan: Plan) -> str:
     """Return the manifest as JSON: artifacts, segments, edges, coverage, proof, fingerprints.
 
@@ -191,18 +225,42 @@ def manifest_text(plan: Plan) -> str:
     """
     models = _proven(plan)
     # The report shows all this, and its figures vary: the manifest has only its fingerprint.
-    fingerprints = {name: step.fingerprint for name, step in plan.steps() if step is not None}
+    fingerprints = {
+        name: step.fingerprint
+        for name, step in plan.steps()
+        if step is not None and not (plan.names[name].row.may_fail and not plan.result(step))
+    }
     job = plan.job()
     proof = job.result(PROVE)
     notes = job.result(EXPORT).notes
     return composed(
         recipe=json.loads(canonical_json(plan.file.recipe)),
         artifacts={name: _files(plan, name, model) for name, model in models.items()},
+        targets=[_target(plan, name) for name in plan.targets if plan.target_results(name)],
         proven=json.loads(job.path(proof.files[PROOF]).read_bytes()),
         export={name: note for name, note in notes.items() if name not in _OF_THE_STORE},
         summary=proof.notes["summary"],
         fingerprints=fingerprints,
     )
+
+
+def _target(plan: Plan, name: str) -> dict[str, Any]:
+    """Return what the manifest says of a target: its files, its converter, how it agrees."""
+    target = plan.targets[name]
+    converted, compared = plan.target_results(name)
+    figures = plan.job().path(compared.files[COMPARISON])
+    return {
+        "segment": target.segment,
+        "backend": target.backend,
+        "precision": target.precision,
+        "folder": _name(plan).file(name),
+        "files": {
+            file: {"sha256": stored.digest, "bytes": stored.size}
+            for file, stored in converted.files.items()
+        },
+        "printed": converted.notes[PRINTED],
+        "agreement": json.loads(figures.read_bytes()),
+    }
 
 
 def _files(plan: Plan, name: str, model: StoredModel) -> Files:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from partition_core.base.build_name import SEPARATOR, BuildName, unknown_build
 from partition_core.base.errors import (
+    BuildError,
+    ConversionError,
     PartitionError,
     Place,
     Problem,
@@ -24,7 +26,15 @@ from partition_core.base.errors import (
 )
 from partition_core.base.folders import END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
-from partition_core.build.steps import ALL_SEGMENTS, CUT, EXPORT, StepName, all_steps
+from partition_core.build.steps import (
+    ALL_SEGMENTS,
+    COMPARE,
+    CONVERT,
+    CUT,
+    EXPORT,
+    StepName,
+    all_steps,
+)
 from partition_core.build.up_to_date import RecipeOverview, UpToDateCache
 from partition_core.recipe.names import overlooked, recipe_names
 
@@ -56,6 +66,8 @@ class Run:
                     build = RecipeBuild(self, name, self._up_to_date.overview(name))
                     with _collected(problems):
                         build.open_if_needed()
+                        if must_be_valid:
+                            build.check_packages()
                         self.builds.append(build)
         if problems and must_be_valid:
             raise RecipeError(*problems)
@@ -132,13 +144,15 @@ class RecipeBuild:
             tuple(segment.save_file for segment in partition.segments) or (ALL_SEGMENTS,),
             self.plan.artifacts,
             self.plan.written.builds,
+            tuple(self.plan.targets),
         )
 
     @property
     def steps(self) -> tuple[StepName, ...]:
         """The steps of the recipe, in the order of the work."""
-        steps = all_steps(self.overview.segments)
-        return tuple(step for step in steps if step.artifact in self.overview.artifacts)
+        published = (None, *self.overview.artifacts)
+        steps = all_steps(self.overview.segments, self.overview.targets)
+        return tuple(step for step in steps if step.artifact in published)
 
     def meant(self, step: str) -> list[str]:
         """Return the names of the plan's steps that a task's step stands for, once known."""
@@ -171,17 +185,38 @@ class RecipeBuild:
 
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
+    def check_packages(self) -> None:
+        """Raise BuildError, all problems at once, for targets whose packages are not installed.
+
+        Not of a recipe that is up to date.
+        """
+        if self.is_up_to_date:
+            return
+        from partition_core.backends.backend import backend
+        from partition_core.recipe.places import target_place
+
+        file = self.plan.written
+        missing = {
+            target: backend(target.backend, target.precision).missing()
+            for target in file.recipe.partition.targets
+        }
+        BuildError.refuse(
+            problem(target_place(file, target), f"target '{target.name}': {lack}")
+            for target, lack in missing.items()
+            if lack
+        )
+
     def up_to_date_stamps(self) -> dict[str, str]:
         """Return the stamps of all files by which the recipe is up to date; none if it is not."""
         if self.is_up_to_date or "plan" not in vars(self) or not self.plan.is_all_published:
             return {}
         if not self._files:
             return {}
-        folder = self.run.project.build_folder(self.name)
-        stamps = self.run.project.digests.stamps
-        weights = {model.weights_name for model in self.plan.finished_models().values()} - {""}
-        files = [*map(self.full_name.file, self.plan.artifacts), *sorted(weights)]
-        return self._files | {str(folder / name): stamps[str(folder / name)] for name in files}
+        digests = self.run.project.digests
+        return self._files | {
+            str(path): digests.stamps.get(str(path)) or digests.look(path)
+            for path in self.plan.published_files()
+        }
 
     def is_done(self, step: str) -> bool:
         """Return whether the step of the plan called `step` is done."""
@@ -200,7 +235,7 @@ class RecipeBuild:
     def _artifacts_meant(self, artifact: str) -> list[str]:
         if artifact != ALL_SEGMENTS:
             return [artifact]
-        return [self.plan.names[step].artifact for step in self.meant(f"{CUT} {ALL_SEGMENTS}")]
+        return [self.plan.names[step].subject for step in self.meant(f"{CUT} {ALL_SEGMENTS}")]
 
     def carry_out(self, step: str, say: Say) -> bool:
         """Carry out the step called `step`, and return whether that was necessary.
@@ -220,10 +255,68 @@ class RecipeBuild:
         from partition_core.build.publish import publish
 
         if self.is_up_to_date:
-            for step in self.plan.names:
-                self.carry_out(step, say)
+            for step, name in self.plan.names.items():
+                if not name.row.may_fail:
+                    self.carry_out(step, say)
         for each in self._artifacts_meant(artifact):
             publish(self.plan, each)
+        return True
+
+    def publish_target(self, target: str, say: Say) -> bool:
+        """Convert and compare a segment for a target, and publish it if it agrees.
+
+        Returns False if the build folder has it, or it failed as it is and is not required.
+        A failure is recorded, so that the rest is published: `check_targets` raises it. It is only
+        a warning if the target is not required.
+        """
+        from partition_core.build.failures import forget_failure, record_failure
+
+        if self.is_published(target):
+            return False
+        path, step = self.plan.failure_path(target), ""
+        try:
+            for kind in (CONVERT, COMPARE):
+                step = f"{kind} {target}"
+                self.carry_out(step, say)
+        except PartitionError as error:
+            at_fault = self.plan.step(step)
+            record_failure(path, step, at_fault.key if at_fault else "", error.problems)
+            if not self.plan.targets[target].required:
+                for each in error.problems:
+                    warn(f"{each}; the target is not required, and not published")
+            return True
+        forget_failure(path)
+        return self.publish(target, say)
+
+    def is_expected(self, artifact: str) -> bool:
+        """Return whether the build folder has an artifact after the build, as far as is known.
+
+        It has no target that failed, is as it was then, and is not required.
+        """
+        if artifact not in self.overview.targets:
+            return True
+        if (self.run.root / self.full_name.path(artifact)).is_dir():
+            return True
+        return not (self.is_up_to_date or self._is_there(artifact))
+
+    def _is_there(self, target: str) -> bool:
+        try:
+            return self.is_published(target)
+        except (PartitionError, OSError):
+            return False
+
+    def has_all_targets(self) -> bool:
+        """Return whether no required target failed or has to be made."""
+        return all(map(self._is_there, self.plan.targets))
+
+    def check_targets(self) -> bool:
+        """Raise ConversionError for all required targets that failed; return True."""
+        failures = (
+            self.plan.failure(name) for name, target in self.plan.targets.items() if target.required
+        )
+        ConversionError.refuse(
+            problem for failure in failures if failure for problem in failure.problems
+        )
         return True
 
     def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
@@ -336,6 +429,13 @@ class RecipeBuild:
         with packages_of(job):
             return source_of(job.recipe).record(job, pinned)
 
+    def _remove_target(self, target: str) -> None:
+        from partition_core.build.publish import remove_files
+
+        folder, name = self.run.root / self.full_name.folder, self.full_name.file(target)
+        names = [path.name for path in (folder / name).glob("*") if path.is_file()]
+        remove_files(folder, name, names)
+
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.
 
@@ -349,7 +449,10 @@ class RecipeBuild:
         artifacts = self.overview.artifacts if artifact is None else (artifact,)
         others = weights_of_others(folder, self.full_name.variant)
         weights = [path for path in published_weights(folder, artifact) if path.name not in others]
-        for path in (*(folder / self.full_name.file(name) for name in artifacts), *weights):
+        for target in (each for each in artifacts if each in self.overview.targets):
+            self._remove_target(target)
+        files = [each for each in artifacts if each not in self.overview.targets]
+        for path in (*(folder / self.full_name.file(name) for name in files), *weights):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()

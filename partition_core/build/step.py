@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from partition_core.base.errors import BuildError
+from partition_core.base.errors import BuildError, Problem
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END
 from partition_core.build.note_checks import REFERS, NoteCheck
@@ -49,11 +49,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class StepJob(Job):
-    """A job with the earlier steps that are known, and those of their results that are."""
+    """A job with the earlier steps that are known, and those of their results that are.
+
+    `failures` are the problems of targets that failed.
+    """
 
     project: Project
     steps: Mapping[str, Step] = field(default_factory=dict)
     results: Mapping[str, Result] = field(default_factory=dict)
+    failures: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -161,6 +165,17 @@ def models_on_disk(job: StepJob, names: Sequence[str]) -> Iterator[tuple[dict[st
             if not weights.exists() and not stack.enter_context(link(model.weights, weights)):
                 raise lost_file_error(model.weights_name)
         yield paths, folder
+
+
+@contextlib.contextmanager
+def files_on_disk(job: StepJob, files: Mapping[str, StoredFile]) -> Iterator[list[Path]]:
+    """Yield the paths of stored files, read-only, under their own names in a private folder."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(job.store.private_folder())
+        for name, file in files.items():
+            if not stack.enter_context(job.store.linked(file, folder / name)):
+                raise lost_file_error(name)
+        yield [folder / name for name in files]
 
 
 def missing_result_error(name: str) -> BuildError:

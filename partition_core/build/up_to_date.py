@@ -30,9 +30,10 @@ _VARIABLES = "PARTITION_CORE_"
 
 
 class RecipeOverview(NamedTuple):
-    """What doit needs of a build: its name, a line about it and the names of its files.
+    """What doit needs of a build: its name, a line about it and the names of its artifacts.
 
-    `builds` are the names of all builds of its recipe.
+    `builds` are the names of all builds of its recipe, `targets` those artifacts that are folders:
+    segments converted for a runtime.
     """
 
     recipe: str
@@ -40,6 +41,7 @@ class RecipeOverview(NamedTuple):
     segments: tuple[str, ...]
     artifacts: tuple[str, ...]
     builds: tuple[str, ...]
+    targets: tuple[str, ...] = ()
 
 
 class UpToDateCache:
@@ -61,16 +63,15 @@ class UpToDateCache:
 
     def _valid(self, recipe: str) -> RecipeOverview | None:
         try:
-            files, doc, segments, artifacts, builds = self._recipes[recipe]
+            files, doc, *names = self._recipes[recipe]
+            segments, artifacts, builds, targets = map(tuple, names)
             for path, stamp in files.items():
                 now = self._stamps.get(path)
                 if now is None:
                     now = self._stamps[path] = identity_now(path)
                 if now != stamp:
                     return None
-            return RecipeOverview(
-                recipe, doc, tuple(segments), tuple(artifacts), tuple(map(str, builds))
-            )
+            return RecipeOverview(recipe, doc, segments, artifacts, builds, targets)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 

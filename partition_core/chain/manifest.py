@@ -29,6 +29,23 @@ its weights."""
 
 
 @dataclass(frozen=True)
+class BuiltTarget:
+    """A segment converted for a backend: its files in `folder`, in order, with their SHA-256."""
+
+    segment: str
+    backend: str
+    precision: str
+    folder: str
+    files: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What `use` calls it: the backend, and the precision unless float32."""
+        # In front of the segment there may be the name of a variant.
+        return self.folder.rpartition(f"{self.segment.removesuffix('.onnx')}.")[2]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of a build folder.
 
@@ -37,6 +54,7 @@ class Manifest:
     `classes` are the names of labels, if known. `seed` is that of drawn weights, None for others.
     `pictures` is the batch size of a detector; `digests` has the SHA-256 of the files of end2end
     and each segment, by the model's and then the file's name in the folder, the model's own first.
+    `targets` are the segments that were converted for a runtime and agree there.
     """
 
     folder: Path
@@ -51,6 +69,7 @@ class Manifest:
     seed: int | None = None
     pictures: int = 1
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    targets: tuple[BuiltTarget, ...] = ()
 
     @property
     def variant(self) -> str:
@@ -72,7 +91,15 @@ class Manifest:
 
     def check_files(self, save_file: str) -> None:
         """Raise RunError unless the files of a segment or end2end match the manifest's digests."""
-        for name, digest in self.digests[save_file].items():
+        self._check(self.digests[save_file], save_file)
+
+    def check_target(self, target: BuiltTarget) -> None:
+        """Raise RunError unless the files of a target match the manifest's digests."""
+        digests = {f"{target.folder}/{name}": digest for name, digest in target.files.items()}
+        self._check(digests, target.segment)
+
+    def _check(self, digests: Mapping[str, str], save_file: str) -> None:
+        for name, digest in digests.items():
             try:
                 actual = file_digest(self.folder / name)
             except OSError as error:
@@ -96,6 +123,7 @@ def composed(
     *,
     recipe: Any,
     artifacts: Mapping[str, Files],
+    targets: Sequence[Mapping[str, Any]],
     proven: Mapping[str, Any],
     export: Mapping[str, Any],
     summary: str,
@@ -103,13 +131,15 @@ def composed(
 ) -> str:
     """Return a manifest as JSON, equal for equal artifacts.
 
-    `recipe`, `export` (the notes of the export) and `proven` (`proof`, `segments`, `edges` and
-    `coverage`) are plain data. `fingerprints` has those of the steps by name.
+    `recipe`, `export` (the notes of the export), `proven` (`proof`, `segments`, `edges` and
+    `coverage`) and `targets` (segments converted for a runtime) are plain data. `fingerprints` has
+    those of the steps by name.
     """
     content = {
         "format": _FORMAT,
         "recipe": recipe,
         "artifacts": {name: _artifact(name, files) for name, files in artifacts.items()},
+        "targets": targets,
         **proven,
         "export": export,
         "summary": summary,
@@ -136,7 +166,8 @@ class Former:
 
     `artifacts` are the names of the models, `files` and `weights` those of their files in the build
     folder, `keys` those of the steps' results, `fetched` the SHA-256 of files that were downloaded
-    for the export, and `fingerprints` those of the steps, by name.
+    for the export, and `fingerprints` those of the steps, by name. `targets` are the files of
+    segments converted for a runtime, by their folders.
     """
 
     artifacts: tuple[str, ...]
@@ -145,6 +176,7 @@ class Former:
     keys: tuple[str, ...]
     fetched: tuple[str, ...]
     fingerprints: Mapping[str, Fingerprint]
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def former_manifest(folder: Path, variant: str = "") -> Former:
@@ -169,6 +201,13 @@ def former_manifest(folder: Path, variant: str = "") -> Former:
             lambda: {
                 name: Fingerprint(tuple((str(label), str(text)) for label, text in step["entries"]))
                 for name, step in content["fingerprints"].items()
+            },
+            {},
+        ),
+        _read(
+            lambda: {
+                str(target["folder"]): tuple(map(str, target["files"]))
+                for target in content["targets"]
             },
             {},
         ),
@@ -259,7 +298,18 @@ def _manifest(folder: Path, content: Mapping[str, Any]) -> Manifest:
             name: _digests(name, artifacts[name])
             for name in (END2END, *(segment.save_file for segment in segments))
         },
+        targets=tuple(map(_target, content["targets"])),
     )
+
+
+def _target(plain: Mapping[str, Any]) -> BuiltTarget:
+    segment, backend, precision, folder = (
+        str(plain[name]) for name in ("segment", "backend", "precision", "folder")
+    )
+    files = {str(name): str(file["sha256"]) for name, file in plain["files"].items()}
+    if any(Path(name).name != name for name in (folder, *files)):
+        raise ValueError("a file is outside the folder")
+    return BuiltTarget(segment, backend, precision, folder, files)
 
 
 def _pictures(content: Mapping[str, Any]) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from doit import task_params
 from doit.action import BaseAction
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.folders import MANIFEST
+from partition_core.base.folders import MANIFEST, REPORT
 from partition_core.build.run import RecipeBuild
 from partition_core.build.steps import PROVE, STEPS, Row
 from partition_core.cli.actions import attempt, say, say_all
@@ -45,38 +45,45 @@ def task_build(dry_run: bool) -> Iterator[Task]:
 
 
 def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
-    names = [f"build:{build.name}:{artifact}" for artifact in build.overview.artifacts]
+    overview = build.overview
+    names = {artifact: f"build:{build.name}:{artifact}" for artifact in overview.artifacts}
+    steps = [] if build.is_up_to_date else _steps(build, STEPS[-1])
     yield {
         "name": build.name,
-        "doc": build.overview.doc,
-        "actions": None,
-        "task_dep": names if build.is_up_to_date else [*_steps(build, STEPS[-1]), *names],
+        "doc": overview.doc,
+        "actions": [(attempt, [build.check_targets, file_of(build)])] if overview.targets else None,
+        "uptodate": [build.is_up_to_date or build.has_all_targets],
+        "task_dep": [*steps, *names.values()],
+        "meta": {"recipe": build.name},
         "clean": [_Removal(build)],
     }
-    for artifact, name in zip(build.overview.artifacts, names, strict=True):
+    for artifact, name in names.items():
         after = [] if build.is_up_to_date else _before(build, artifact, names)
         target = build.full_name.path(artifact)
+        publish = build.publish_target if artifact in overview.targets else build.publish
         yield _task(
             build,
             name.removeprefix("build:"),
             f"Publish {target} once it is proven.",
-            functools.partial(build.publish, artifact, say),
+            functools.partial(publish, artifact, say),
             artifact,
             build.is_published,
             after,
-            targets=[target],
+            targets=[target] if build.is_expected(artifact) else [],
             clean=[_Removal(build, artifact)],
         )
 
 
-def _before(build: RecipeBuild, artifact: str, names: list[str]) -> list[str]:
+def _before(build: RecipeBuild, artifact: str, names: Mapping[str, str]) -> list[str]:
     """Return the tasks to run before `artifact` is published; `names` are the publishing tasks."""
-    order = [step.row.kind for step in build.steps]
-    producer = [step.artifact for step in build.steps].index(artifact)
-    last = max(producer, order.index(PROVE))  # nothing is published before it is proven
-    # The manifest names the models, so it is published after them.
-    models = names[: build.overview.artifacts.index(artifact)] if artifact == MANIFEST else []
-    return [build.steps[last].task(build.name), *models]
+    steps = {step.row.kind: step.task(build.name) for step in build.steps}
+    if artifact == MANIFEST:
+        # It names the models and the targets, so it is published after them.
+        others = [name for each, name in names.items() if each not in (MANIFEST, REPORT)]
+        return [steps[PROVE], *others]
+    if artifact == REPORT:
+        return [step.task(build.name) for step in build.steps if step.artifact == REPORT]
+    return [steps[PROVE]]  # nothing is published before it is proven
 
 
 def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
@@ -92,7 +99,7 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
                     functools.partial(build.carry_out, str(step), say),
                     str(step),
                     build.is_done,
-                    _steps(build, before=row),
+                    _steps(build, row, step.subject),
                 )
         for builds, task in tasks_of_variants(row.kind):
             if row.artifact and row in [step.row for step in builds[0].steps]:
@@ -105,14 +112,21 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
 globals().update({f"task_{row.kind}": _step_tasks(row) for row in STEPS})
 
 
-def _steps(build: RecipeBuild, before: Row) -> list[str]:
+def _steps(build: RecipeBuild, before: Row, subject: str = "") -> list[str]:
     """Return the tasks of the steps before a kind of step, in the order of the work.
 
     doit starts tasks in the order of `task_dep`, except those that had to wait, which start in any
-    order: so a task that needs a cut lists the export first.
+    order: so a task that needs a cut lists the export first. Of steps that may fail only those of
+    its own target are among them; what is done behind all targets waits for their publishing.
     """
     kinds = STEPS[: STEPS.index(before)]
-    return [step.task(build.name) for step in build.steps if step.row in kinds]
+    steps = [step for step in build.steps if step.row in kinds]
+    own = [s for s in steps if not s.row.may_fail or (before.may_fail and s.subject == subject)]
+    published = [f"build:{build.name}:{target}" for target in build.overview.targets]
+    return [
+        *(step.task(build.name) for step in own),
+        *(published if any(step.row.may_fail for step in steps) and not before.may_fail else ()),
+    ]
 
 
 def _task(

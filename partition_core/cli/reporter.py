@@ -68,6 +68,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         """Print the outcome of each recipe."""
         for build in self.run.builds if self.run else ():
             if build.name in self._failed:
+                if build.overview.targets and build.name in self._tasks:
+                    self._report(build)  # what does not need the target is published
                 self.write(f"{build.name}: failed\n")
             elif build.name in self._tasks:
                 self._report(build)
@@ -126,12 +128,22 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
         self.write(f"{build.name}: {_proof(build)}\n")
 
     def _origin(self, build: RecipeBuild, artifact: str, target: str) -> str:
+        if artifact in build.overview.targets:
+            return self._of_target(build, artifact, target)
         if target not in self._published:
             return "up to date"
         if artifact not in (build.plan.models() or {}):
             return "written"
         is_built = self._step(build, artifact) in self._worked
         return "built" if is_built else "restored from the store"
+
+    def _of_target(self, build: RecipeBuild, artifact: str, target: str) -> str:
+        """Return the origin of a target, and how it agrees."""
+        results = build.plan.target_results(artifact)
+        if not results:
+            return "failed"
+        origin = "published" if target in self._published else "up to date"
+        return f"{origin}, {results[1].notes['summary']}"
 
     def _step(self, build: RecipeBuild, artifact: str) -> str:
         """Return the task that produces an artifact."""
@@ -152,7 +164,8 @@ def _size(model: StoredModel) -> str:
 
 def _file_size(build: RecipeBuild, target: str) -> str:
     path = build.run.root / target
-    return size_text(path.stat().st_size) if path.is_file() else ""
+    files = [path] if path.is_file() else list(path.glob("*"))
+    return size_text(sum(file.stat().st_size for file in files)) if files else ""
 
 
 def _recipe(task: Any) -> str:

@@ -8,7 +8,13 @@ from pathlib import Path
 from doit import doit_cmd
 from doit.exceptions import InvalidDodoFile
 
-from partition_core.base.errors import PartitionError, RecipeError, one_of, suggestion
+from partition_core.base.errors import (
+    PartitionError,
+    RecipeError,
+    one_of,
+    problem,
+    suggestion,
+)
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
@@ -30,11 +36,13 @@ def task_detect() -> Task:
         folder, variant = Path(build.full_name.folder), build.full_name.variant
         target = Path(variables.get("out") or folder)
         score = float(variables.get("score", _SCORE))
-        return detect(folder, Path(variables["image"]), target, score, variant)
+        use = _use(variables)
+        return detect(folder, Path(variables["image"]), target, score, use, variant)
 
     def check(variables: Mapping[str, str]) -> None:
         _check_source("detect", "image", variables, "image=photo.jpg, or a folder of pictures")
         _check_score(variables.get("score", _SCORE))
+        _use(variables)
 
     return _task("detect", lines, check)
 
@@ -93,6 +101,21 @@ def _task(
         raise InvalidDodoFile(str(error)) from error
     check_number(command, builds)
     return {"actions": [action], "task_dep": [f"build:{builds[0].name}"], "verbosity": 2}
+
+
+def _use(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the targets that `use=` names, by segment; raises RecipeError for another form."""
+    pairs = [pair.strip() for pair in variables.get("use", "").split(",") if pair.strip()]
+    RecipeError.refuse(
+        problem(
+            f"use={pair}",
+            "does not name a segment and a target",
+            "expected use=SEGMENT.onnx=TARGET such as use=yolov3.onnx=openvino",
+        )
+        for pair in pairs
+        if not all(pair.partition("=")[::2])
+    )
+    return {segment: name for segment, _, name in (pair.partition("=") for pair in pairs)}
 
 
 def _check_source(command: str, name: str, variables: Mapping[str, str], expected: str) -> None:

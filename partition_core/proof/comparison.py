@@ -37,25 +37,39 @@ def same_bits(left: Value, right: Value) -> bool:
     return bool(left.tobytes() == right.tobytes())
 
 
-def agrees(ours: Value, theirs: Value, relative_l2: float) -> bool:
-    """Return whether a value is `theirs` bit for bit, or floats within `relative_l2` of it.
+def agrees(ours: Value, theirs: Value, allowed: float) -> bool:
+    """Return whether a value is `theirs` bit for bit, or floats whose `relative_l2` is `allowed`.
 
-    `relative_l2` is the L2 norm of the difference relative to that of the finite values of
-    `theirs`; values that are not finite must be the same.
+    Values that are not finite must be the same.
     """
-    if same_bits(ours, theirs) or not relative_l2 or form(ours) != form(theirs):
+    if same_bits(ours, theirs) or not allowed or form(ours) != form(theirs):
         return same_bits(ours, theirs)
     if isinstance(theirs, list):
-        return all(agrees(*pair, relative_l2) for pair in zip(ours, theirs, strict=True))
+        return all(agrees(*pair, allowed) for pair in zip(ours, theirs, strict=True))
     if not is_float(theirs.dtype):
         return False
+    finite = np.isfinite(expected := theirs.astype(np.float64))
+    same = np.array_equal(ours.astype(np.float64)[~finite], expected[~finite], equal_nan=True)
+    return bool(same and relative_l2(ours, theirs) <= allowed)
+
+
+def relative_l2(ours: Value, theirs: Value) -> float:
+    """Return the L2 norm of the difference of two values of one form, relative to `theirs`.
+
+    Only where `theirs` is finite; infinite if `ours` is not finite there, or `theirs` is all zero
+    and `ours` is not. For a sequence, the largest of its arrays.
+    """
+    if isinstance(theirs, list):
+        return max((relative_l2(*pair) for pair in zip(ours, theirs, strict=True)), default=0.0)
+    if not is_number(theirs.dtype):
+        return 0.0 if same_bits(ours, theirs) else float("inf")
     wide, expected = ours.astype(np.float64), theirs.astype(np.float64)
     finite = np.isfinite(expected)
-    apart = np.linalg.norm(wide[finite] - expected[finite])
-    return bool(
-        np.array_equal(wide[~finite], expected[~finite], equal_nan=True)
-        and apart <= relative_l2 * np.linalg.norm(expected[finite])
-    )
+    apart = float(np.linalg.norm(wide[finite] - expected[finite]))
+    size = float(np.linalg.norm(expected[finite]))
+    if not apart:
+        return 0.0
+    return apart / size if size and np.isfinite(apart) else float("inf")
 
 
 def largest_difference(left: Value, right: Value) -> float:

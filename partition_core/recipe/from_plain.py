@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from partition_core.recipe.mark_reference import MarkReference, parse_reference
+from partition_core.recipe.target import DEFAULT_PRECISION, Target
 from partition_core.recipe.values import (
     DEFAULT_BATCHES,
     DEFAULT_OPSET,
@@ -195,9 +196,33 @@ def _tensor_names(plain: Iterable[Any]) -> tuple[TensorName, ...]:
 def _partition(plain: Plain) -> Partition:
     if "from" in plain:
         start, end = (_reference("from:input"),), (_reference("to:output"),)
-        return Partition(ONE_LINE, (Segment(plain["save_file"], start, end),))
+        segment = Segment(plain["save_file"], start, end)
+        return Partition(ONE_LINE, (segment,), targets=tuple(_targets(plain)))
     segments = tuple(_segment(segment) for segment in plain.get("segments", ()))
-    return Partition(plain["type"], segments, _cut(plain.get("cut")))
+    return Partition(plain["type"], segments, _cut(plain.get("cut")), tuple(_targets(plain)))
+
+
+def _targets(plain: Plain) -> Iterator[Target]:
+    """Yield the targets of a partition, by segment and in its order."""
+    written = plain.get("targets", {})
+    if not isinstance(written, Mapping):
+        written = {plain["save_file"]: written}
+    segments = plain.get("segments", ())
+    own = {segment["save_file"]: segment.get("targets", ()) for segment in segments}
+    for file in dict.fromkeys((*own, *written)):
+        for target in (*own.get(file, ()), *written.get(file, ())):
+            yield _target(file, {"backend": target} if isinstance(target, str) else target)
+
+
+def _target(segment: str, plain: Plain) -> Target:
+    return Target(
+        segment,
+        plain["backend"],
+        plain.get("precision", DEFAULT_PRECISION),
+        plain.get("required", True),
+        plain.get("tolerance"),
+        plain.get("kept"),
+    )
 
 
 def _cut(plain: Any) -> Cut | None:

@@ -49,8 +49,12 @@ def with_layers(tree: Node) -> Node:
     file = layers.get("save_file") or Node(layers.place, _SAVE_FILE)
     if (pattern := file.text or "").count("{}") != 1:
         return tree
+    targets = {"targets": layers.entries["targets"]} if "targets" in layers.entries else {}
     segments = tuple(
-        Node(file.place, _segment(Node(file.place, pattern.replace("{}", str(number))), number))
+        Node(
+            file.place,
+            {**_segment(Node(file.place, pattern.replace("{}", str(number))), number), **targets},
+        )
         for number in range(count)
     )
     cut = {key: layers.entries[key] for key in _OF_THE_CUT if key in layers.entries}

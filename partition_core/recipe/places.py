@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from partition_core.base.errors import CutError, PartitionError, Place, Problem
 from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.target import Target
 from partition_core.recipe.values import ANY_DETECTOR, ONE_LINE, SHOWN_POLICIES
 
 _ONE_LINE = (
@@ -34,6 +35,39 @@ def in_recipe(file: RecipeFile) -> Iterator[None]:
         if isinstance(error, CutError):
             problems = (_of_policy(file, problem) for problem in problems)
         raise type(error)(*problems) from error
+
+
+@contextlib.contextmanager
+def in_target(file: RecipeFile, target: Target) -> Iterator[None]:
+    """Give problems without a file the place of the targets of a segment, and name the target."""
+    try:
+        yield
+    except PartitionError as error:
+        place = target_place(file, target)
+        problems = (
+            replace(each, place=place, what=f"{target.folder}: {_what(each)}")
+            if not each.place.file
+            else each
+            for each in error.problems
+        )
+        raise type(error)(*problems) from error
+
+
+def target_place(file: RecipeFile, target: Target) -> Place:
+    """Return where a recipe writes the targets of a segment."""
+    files = [segment.save_file for segment in file.recipe.partition.segments]
+    number = files.index(target.segment) if target.segment in files else 0
+    paths = (
+        f"partition.segments[{number}].targets",
+        f"partition.targets['{target.segment}']",
+        "partition.targets",
+        "partition.segments.targets",
+    )
+    return file.place(next((path for path in paths if path in file.places), "partition"))
+
+
+def _what(problem: Problem) -> str:
+    return f"{problem.place.path}: {problem.what}" if problem.place.path else problem.what
 
 
 def located(file: RecipeFile, problem: Problem) -> Problem:

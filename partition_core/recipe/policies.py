@@ -21,6 +21,8 @@ from partition_core.recipe.yaml_tree import EVERY, Node
 POLICIES = Path(__file__).parent.parent / "policies"
 STRUCTURAL = POLICIES / "structural"
 KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
+_OF_SEGMENTS = {"targets"}
+"""The keys of a partition that say something about segments, which a policy may have."""
 
 
 def completed(tree: Node, root: Path) -> Completed:
@@ -58,11 +60,12 @@ def _completed(tree: Node) -> Completed:
         remedy = "write 'segments', or leave out 'cut' and name a shared policy"
         cut = partition.entries["cut"].place
         return Completed(tree, problems=(Problem(cut, what, "", remedy),))
-    if label.text == OF_OPERATORS and len(partition.entries) == 1:
+    own_keys = partition.entries.keys() - _OF_SEGMENTS
+    if label.text == OF_OPERATORS and len(own_keys) == 1:
         what = f"{quoted(label.text)} needs the key 'operators' beside it"
         expected = "expected the operators that the runtime has, such as {file: npu.yaml}"
         return Completed(tree, problems=(Problem(label.place, what, expected),))
-    if len(partition.entries) > 1:
+    if len(own_keys) > 1:
         own = {name.text for name in tree.select("marks", EVERY, "name")}
         wanted = {name for name in _referenced(tree) if name not in own}
         return _with_known_marks(tree, wanted) if is_mmdet and wanted else Completed(tree)

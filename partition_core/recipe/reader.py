@@ -23,6 +23,7 @@ from partition_core.recipe.names import is_reserved_on_windows, recipe_names
 from partition_core.recipe.partition_checks import PARTITION_CHECKS
 from partition_core.recipe.policies import POLICIES, completed
 from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
+from partition_core.recipe.target_checks import TARGET_CHECKS
 from partition_core.recipe.yaml_text import YamlText, read_yaml
 from partition_core.recipe.yaml_tree import Node, Steps, merge, path_text
 
@@ -30,7 +31,7 @@ __all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names
 
 MAX_EXTENDS = 8
 _FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
-_BOOLEANS = ("answer", "decorator", "value")
+_BOOLEANS = ("answer", "decorator", "required", "value")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -77,7 +78,7 @@ def _checked(written: Node, root: Path, reported: Collection[Place]) -> Complete
     tree = with_policy.tree
     draft = Draft(tree, root)
     problems = [*source.problems, *with_policy.problems]
-    checks = PARTITION_CHECKS + MODEL_CHECKS + INPUT_CHECKS
+    checks = PARTITION_CHECKS + TARGET_CHECKS + MODEL_CHECKS + INPUT_CHECKS
     checked = [problem for check in checks for problem in check(draft)]
     # A check of a value that the schema has already refused would report the same problem twice.
     for more in (schema_problems(tree, RECIPE_SCHEMA), checked):

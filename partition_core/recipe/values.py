@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.target import Target
 
 WeightsPlacement = Literal["inline", "external", "shared"]
 """Where weights are: in each model's file, in a file beside each, or in one file for all."""
@@ -401,11 +402,13 @@ class Partition:
     """The segments, in the order in which they run, and the name of the partition.
 
     `cut` says where the structural marks are that segments refer to, None if there are none.
+    `targets` are the runtimes that segments are converted for.
     """
 
     type: str
     segments: tuple[Segment, ...]
     cut: Cut | None = None
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)

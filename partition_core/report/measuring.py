@@ -6,29 +6,23 @@ Not for proving: onnxruntime optimizes here, as it does when the models are depl
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.backend import Backend
+from partition_core.backends.measured_run import measured_outputs
 from partition_core.backends.onnxruntime.backend import OnnxRuntime
-from partition_core.base.array_sets import load_sets, save_sets
 from partition_core.base.arrays import Array, Arrays
-from partition_core.base.errors import BuildError
 from partition_core.base.folders import END2END
 from partition_core.base.recording import Recording
-from partition_core.base.wording import one_line
 from partition_core.chain.pieces import MODEL_OUTPUT, Chain, Tensor
 from partition_core.chain.run import add, feeds_of, initial_values, walk
 
 _ENGINE = OnnxRuntime()
-_RUNNER = "partition_core.backends.measured_run"
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,11 @@ def machine() -> str:
     system = f"{platform.system()} {platform.machine()}"
     threads = os.cpu_count() or 1
     return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
+
+
+def where() -> str:
+    """Return the day and the machine of a measurement."""
+    return f"{datetime.date.today().isoformat()}, {machine()}"
 
 
 Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, Sequence[Arrays]]]
@@ -127,21 +126,9 @@ def measured(
     `engine` runs it with its own settings; `scratch` is a folder for converted models. Raises
     BuildError, which calls the model `called`, if it cannot be run.
     """
-    fed, outputs = scratch / "fed.npz", scratch / "given.npz"
-    save_sets(samples, fed)
-    files = engine.convert(model, scratch)
-    command = [sys.executable, "-P", "-m", _RUNNER, engine.name, *map(str, (fed, outputs, *files))]
-    run = subprocess.run(  # noqa: S603  # reason: our own module
-        command, capture_output=True, text=True, check=False
-    )
-    if run.returncode != 0:
-        last = one_line(" ".join(run.stderr.strip().splitlines()[-1:]), model.parent)
-        raise BuildError.at(called, f"it could not be measured in {engine.name}: {last}")
-    figures = json.loads(run.stdout.splitlines()[-1])
-    where = f"{datetime.date.today().isoformat()}, {machine()}"
-    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where), load_sets(
-        outputs
-    )
+    files = engine.convert(model, scratch).files
+    figures, outputs = measured_outputs(called, engine, files, samples, scratch)
+    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where()), outputs
 
 
 def _processor() -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from partition_core.base.build_name import published_file
 from partition_core.base.disk import write_whole
+from partition_core.base.errors import RunError
 from partition_core.base.folders import END2END
 from partition_core.base.progress import counted_steps
 from partition_core.base.wording import counted, seeded_weights, size_text
@@ -22,7 +23,12 @@ _MOST_NAMES = 5
 
 
 def detect(
-    folder: Path, source: Path, target: Path, least: float, variant: str = ""
+    folder: Path,
+    source: Path,
+    target: Path,
+    least: float,
+    use: Mapping[str, str] | None = None,
+    variant: str = "",
 ) -> Iterator[str]:
     """Detect objects in a picture, or in those of a folder; write to `target`, yield output lines.
 
@@ -30,10 +36,13 @@ def detect(
     `<picture>.detections.json` has all detections, `<picture>.detections.jpg` the picture with
     those that score at least `least`. All of them mention seeded weights. The last lines report if
     `end2end.onnx` ran instead of the segments, and if pictures do not fit a fixed input, as the
-    JSON files do. Raises RunError.
+    JSON files do. `use` names the targets in which segments run. Raises RunError.
     """
-    pipeline = Pipeline(folder, variant=variant)
+    pipeline = Pipeline(folder, variant=variant, use=use)
     check_detects(pipeline)
+    if pipeline.targets and (why := missing_link(pipeline)):
+        what = f"the segments do not lead from the picture to its detections: {why}"
+        raise RunError.at("use=", what, "expected a partition whose segments do")
     files = pictures_in(source)
     unfit: list[str] = []
     with counted_steps("detect", len(files), "picture") as bar:
@@ -69,6 +78,7 @@ def _detect_in(
         "height": picture.shape[0],
         "recipe": pipeline.manifest.recipe,
         "artifacts": {file: pipeline.manifest.digest(file) for file in pipeline.detects_by},
+        **({"targets": _targets(pipeline)} if pipeline.targets else {}),
         **({"seed": pipeline.seed, "note": note} if note else {}),
         **({"picture_note": picture_note} if picture_note else {}),
         "detections": [asdict(detection) for detection in detections],
@@ -78,6 +88,14 @@ def _detect_in(
     yield f"{table}: {counted(len(detections), 'detection')}"
     yield f"{image}: {_names(shown) or 'none'} with a score of at least {least:g}"
     return [picture_note] if picture_note else []
+
+
+def _targets(pipeline: Pipeline) -> dict[str, dict[str, str]]:
+    """Return the files, with their digests, of the targets that segments run in."""
+    return {
+        segment: {f"{each.folder}/{name}": digest for name, digest in each.files.items()}
+        for segment, each in pipeline.targets.items()
+    }
 
 
 def _picture_note(pipeline: Pipeline, width: int, height: int) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.backends.backend import Backend, Runner
+from partition_core.backends.backend import Backend, Runner, backend
 from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.arrays import Array
 from partition_core.base.errors import RunError, one_of, problem, suggestion
 from partition_core.base.folders import END2END
 from partition_core.chain.check import Sizes, check
-from partition_core.chain.manifest import read_manifest
+from partition_core.chain.manifest import BuiltTarget, read_manifest
 from partition_core.chain.pieces import SegmentBoundary, Tensor
 from partition_core.chain.run import add, initial_values, walk
 from partition_core.chain.wiring import wiring
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from partition_core.runtime.detections import Detection
     from partition_core.runtime.preprocessing import Prepared
 
+_TARGETS = "write it under `targets` in the recipe, and build again"
 SegmentFunction = Callable[[dict[str, Array]], Mapping[str, Array] | Sequence[Array]]
 """Runs a segment: takes its inputs by name, returns its outputs by name or in order."""
 
@@ -72,7 +73,8 @@ class Pipeline:
 
     `variant` is that of a recipe with variants, which share a folder. `engine` runs the segments;
     `segments` overrides it for some of them, by the recipe's file name: an `OnnxRuntime` with
-    other providers or options, or any callable (`SegmentFunction`). `verify` compares the loaded
+    other providers or options, or any callable (`SegmentFunction`). `use` names the target in which
+    a segment runs, by its file: `{"yolov3.onnx": "ncnn-float16"}`. `verify` compares the loaded
     files with the digests of the manifest.
     Raises RunError for a wrong folder, file or name.
 
@@ -86,12 +88,14 @@ class Pipeline:
         variant: str = "",
         engine: Backend | None = None,
         segments: Mapping[str, Backend | SegmentFunction] | None = None,
+        use: Mapping[str, str] | None = None,
         verify: bool = True,
     ) -> None:
         self.manifest = read_manifest(Path(folder), variant)
         self._wiring = wiring(self.manifest)
         chosen = dict(segments or {})
         self._check_names(chosen)
+        self.targets = self._chosen_targets(use or {}, chosen)
         self._engine = engine or OnnxRuntime()
         self._verify = verify
         self._end2end: Runner | None = None
@@ -99,8 +103,41 @@ class Pipeline:
         for boundary in self.manifest.segments:
             file = boundary.save_file
             run = chosen.get(file, self._engine)
-            loaded = self._loaded(file, run) if isinstance(run, Backend) else run
+            if file in self.targets:
+                loaded: SegmentFunction = self._loaded_target(self.targets[file])
+            else:
+                loaded = self._loaded(file, run) if isinstance(run, Backend) else run
             self._segments[file] = Segment(boundary, loaded)
+
+    def _chosen_targets(
+        self, use: Mapping[str, str], others: Mapping[str, object]
+    ) -> dict[str, BuiltTarget]:
+        """Return the targets that segments run in; raises RunError for an unknown one."""
+        known = [segment.save_file for segment in self.manifest.segments]
+        chosen = {}
+        for file, name in use.items():
+            if file not in known:
+                raise _unknown_segment(file, known)
+            if file in others:
+                what = "is in `use` and in `segments`"
+                raise RunError.at(f"segment '{file}'", what, "expected it in one of them")
+            built = {each.name: each for each in self.manifest.targets if each.segment == file}
+            if name not in built:
+                what = f"the build has no target '{name}' of it"
+                raise RunError.at(
+                    f"segment '{file}'", what, one_of(built), suggestion(name, built) or _TARGETS
+                )
+            chosen[file] = built[name]
+        return chosen
+
+    def _loaded_target(self, target: BuiltTarget) -> Runner:
+        engine = backend(target.backend, target.precision)
+        if missing := engine.missing(converting=False):
+            raise RunError.at(f"target '{target.name}' of '{target.segment}'", missing)
+        if self._verify:
+            self.manifest.check_target(target)
+        folder = self.manifest.folder / target.folder
+        return engine.load(*(folder / name for name in target.files))
 
     def _loaded(self, file: str, engine: Backend) -> Runner:
         if self._verify:

@@ -88,6 +88,7 @@ def built(folder: Path, edges: Sequence[Edge] = EDGES) -> Build:
                 name: {name: (file_digest(path), path.stat().st_size)}
                 for name, path in files.items()
             },
+            targets=[],
             proven={
                 "proof": {},
                 "segments": [asdict(one) for one in BOUNDARIES],

@@ -51,17 +51,29 @@ def test_another_name_is_refused_before_anything_is_imported() -> None:
     with pytest.raises(RunError) as caught:
         backend("onxruntime")
     assert str(caught.value) == (
-        "backend 'onxruntime': there is no such backend; expected one of 'onnxruntime'; "
-        "did you mean 'onnxruntime'?"
+        "backend 'onxruntime': there is no such backend; expected one of 'ncnn', 'onnxruntime', "
+        "'openvino'; did you mean 'onnxruntime'?"
+    )
+
+
+def test_a_precision_that_a_backend_lacks_is_refused() -> None:
+    with pytest.raises(RunError) as caught:
+        backend("onnxruntime", "float61")
+    assert str(caught.value) == (
+        "backend 'onnxruntime': it has no precision 'float61'; expected one of 'float32'; "
+        "did you mean 'float32'?"
     )
 
 
 def test_naming_a_backend_imports_nothing_to_run_it_with() -> None:
     program = (
         "import sys\n"
-        "from partition_core.backends.backend import backend\n"
-        "list(backend('onnxruntime').entries())\n"
-        "assert not {'numpy', 'onnx', 'onnxruntime'} & set(sys.modules)\n"
+        "from partition_core.backends.backend import BACKENDS, backend\n"
+        "for name in BACKENDS:\n"
+        "    list(backend(name).entries())\n"
+        "    backend(name).missing()\n"
+        "heavy = {'ncnn', 'numpy', 'onnx', 'onnxruntime', 'openvino', 'pnnx', 'torch'}\n"
+        "assert not heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -131,7 +143,7 @@ def test_a_pipeline_runs_in_any_backend(build: Build) -> None:
 
 
 def test_any_backend_is_measured_in_a_process_of_its_own(build: Build, tmp_path: Path) -> None:
-    (file,) = Toy().convert(build.chain.files["a.onnx"], tmp_path)
+    (file,) = Toy().convert(build.chain.files["a.onnx"], tmp_path).files
     save_sets(SAMPLES, tmp_path / "fed.npz")
     program = (
         "import sys\n"
@@ -160,6 +172,5 @@ def test_what_cannot_be_measured_is_told_on_a_line(tmp_path: Path) -> None:
         measured("broken.onnx", tmp_path / "broken.onnx", SAMPLES, tmp_path)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(
-        "broken.onnx: it could not be measured in onnxruntime: broken.onnx: onnxruntime cannot "
-        "load it; "
+        "broken.onnx: it cannot be run in onnxruntime: broken.onnx: onnxruntime cannot load it; "
     )

@@ -46,8 +46,8 @@ def test_what_is_written_is_read_again(build: Build) -> None:
 
 def test_the_keys_of_a_manifest_keep_their_order(build: Build) -> None:
     assert list(json.loads(build.manifest)) == [
-        *("format", "recipe", "artifacts", "proof", "segments", "edges", "coverage", "export"),
-        *("summary", "fingerprints"),
+        *("format", "recipe", "artifacts", "targets", "proof", "segments", "edges", "coverage"),
+        *("export", "summary", "fingerprints"),
     ]
 
 
@@ -56,6 +56,7 @@ def test_weights_of_their_own_have_a_digest_too(build: Build, tmp_path: Path) ->
     text = composed(
         recipe=plain["recipe"],
         artifacts={"end2end.onnx": {"end2end.onnx": ("ab", 1), "w.data": ("cd", 2)}},
+        targets=[],
         proven={"segments": [], "edges": []},
         export={},
         summary="",
@@ -76,11 +77,13 @@ PARTS: dict[str, Any] = {
     "keys": ("one",),
     "fetched": ("ef",),
     "fingerprints": {"cut": Fingerprint((("python", "3.11"),))},
+    "targets": {"a.ncnn": ("a.ncnn.param", "a.ncnn.bin")},
 }
 FORMER = {
     "artifacts": {name: {} for name in PARTS["artifacts"]},
     "export": {"checkpoint_sha256": "ef"},
     "fingerprints": {"cut": {"key": "one", "entries": [["python", "3.11"]]}},
+    "targets": [{"folder": "a.ncnn", "files": {"a.ncnn.param": {}, "a.ncnn.bin": {}}}],
 }
 
 
@@ -97,7 +100,7 @@ def test_what_is_damaged_in_a_former_manifest_takes_nothing_else_with_it(
     assert parts(former_manifest(tmp_path)) == PARTS
     (tmp_path / "manifest.json").write_text(json.dumps({**FORMER, key: wrong}))
     read = parts(former_manifest(tmp_path))
-    told = {"artifacts": {"artifacts"}, "export": {"fetched"}}
+    told = {"artifacts": {"artifacts"}, "export": {"fetched"}, "targets": {"targets"}}
     lost = told.get(key, {"keys", "fingerprints"})
     assert {name: read[name] for name in PARTS if name not in lost} == {
         name: part for name, part in PARTS.items() if name not in lost
@@ -106,7 +109,7 @@ def test_what_is_damaged_in_a_former_manifest_takes_nothing_else_with_it(
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null"])
 def test_a_former_manifest_that_is_none_says_nothing(tmp_path: Path, text: str) -> None:
-    nothing = {"artifacts": (), "keys": (), "fetched": (), "fingerprints": {}}
+    nothing = {"artifacts": (), "keys": (), "fetched": (), "fingerprints": {}, "targets": {}}
     assert parts(former_manifest(tmp_path)) == nothing
     (tmp_path / "manifest.json").write_text(text)
     assert parts(former_manifest(tmp_path)) == nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from partition_core.recipe.mark_reference import MarkReference
+from partition_core.recipe.target import Target
 from partition_core.recipe.values import (
     Answer,
     BoundaryType,
@@ -88,6 +89,12 @@ RECIPES = {
         "inline",
     ),
 }
+RECIPES["targets"] = replace(
+    RECIPES["onnx"],
+    partition=replace(
+        RECIPES["onnx"].partition, targets=(Target("body.onnx", "ncnn", "float32", True, 0.1, 0.9),)
+    ),
+)
 RECIPES["operators"] = replace(
     RECIPES["onnx"],
     partition=Partition(

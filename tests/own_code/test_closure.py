@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,15 @@ from partition_core.build.project import Project
 from partition_core.build.step import Step
 from partition_core.build.steps import report
 from partition_core.recipe.file import RecipeFile
+from partition_core.recipe.model_source import SOURCES
+from partition_core.recipe.target import PRECISIONS, BackendName, Target
 from partition_core.recipe.values import Recipe
 from partition_core.sources.mmdet import form as mmdet
 from partition_core.sources.onnx import form as onnx
 from partition_core.sources.source import source_module
 from partition_core.store.entry import Origin, Result, StoredFile
 
-from .kinds import EXPORTS, KINDS
+from .kinds import EXPORTS, KINDS, ON_TARGETS
 from .recipes import RECIPES
 from .sources import distributions, foreign_imports, own_imports
 
@@ -80,20 +83,35 @@ def test_what_is_set_aside_is_there_and_would_be_found() -> None:
     assert set(ASIDE) <= met
 
 
+COMPARISONS = {kind for kind in ON_TARGETS if kind.startswith("compare")}
 FILES = {
     "report/page/report.css": {"report"},
     "report/composing.py": {"report"},
     "report/overview.py": {"report"},
-    "graph/file/graph_writer.py": {*EXPORTS, "cut", "prove", "report"},
+    "backends/ncnn/conversion.py": {"convert ncnn", "compare ncnn"},
+    "backends/openvino/session.py": {"convert openvino", "compare openvino"},
+    "proof/on_target.py": COMPARISONS,
+    "graph/file/graph_writer.py": {
+        *EXPORTS,
+        "cut",
+        "prove",
+        "convert ncnn",
+        *COMPARISONS,
+        "report",
+    },
     "graph/stored_models.py": set(STEPS),
     "sources/onnx/given_file.py": {"export onnx"},
-    "base/array_sets.py": {*EXPORTS, "prove", "measure", "report"},
-    "base/recording.py": {*EXPORTS, "prove", "measure", "report"},
+    "base/array_sets.py": {*EXPORTS, "prove", *COMPARISONS, "measure", "report"},
+    "base/recording.py": {*EXPORTS, "prove", *COMPARISONS, "measure", "report"},
     "trace/to_onnx.py": {"export mmdet", "export torch"},
     "trace/decorator.py": {"export mmdet", "export torch"},
-    "proof/comparison.py": {"export onnx", "prove", "report"},
+    "proof/comparison.py": {"export onnx", "prove", *COMPARISONS, "report"},
     "backends/measured_run.py": {"measure", "report"},
-    "backends/onnxruntime/session.py": {"export onnx", "prove", "measure", "report"},
+    "backends/outputs.py": COMPARISONS,
+    "backends/onnxruntime/session.py": {
+        *("export onnx", "prove", "measure", "report"),
+        *COMPARISONS,
+    },
     "sources/onnx/recording.py": {"export onnx"},
     "sources/mmdet/detector.py": {"export mmdet"},
     "sources/torch/source.py": {"export torch"},
@@ -228,16 +246,28 @@ def fingerprints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
         "mmdet": Plan(project, recipe_file(RECIPES["seed"])),
         "torch": Plan(project, recipe_file(RECIPES["torch"])),
         "onnx": Plan(project, recipe_file(RECIPES["onnx"])),
+        **{name: Plan(project, recipe_file(on_target(name))) for name in PRECISIONS},
     }
-    found = {f"export {source}": tuple(plan.exports.known) for source, plan in plans.items()}
-    for name, step in plans["onnx"].steps():
-        assert step is not None
-        plans["onnx"].remember(step, result_of(step))
-        if name != "export":
-            found[name.partition(" ")[0]] = step.fingerprint.entries
+    found = {f"export {source}": tuple(plans[source].exports.known) for source in SOURCES}
+    for backend in PRECISIONS:
+        for name, step in plans[backend].steps():
+            assert step is not None
+            plans[backend].remember(step, result_of(step))
+            kind = name.partition(" ")[0]
+            found[f"{kind} {backend}" if name.endswith(backend) else kind] = (
+                step.fingerprint.entries
+            )
+    plans["onnx"] = plans["ncnn"]
     found["measure"] = tuple(inputs.measuring_entries(plans["onnx"].job()))
     found["read"] = tuple(inputs.reading_entries(project))
     return {kind: {label for label, _ in entries} for kind, entries in found.items()}
+
+
+def on_target(backend: BackendName) -> Recipe:
+    """Return a recipe with its segment converted for a backend."""
+    (segment,) = RECIPES["onnx"].partition.segments
+    partition = replace(RECIPES["onnx"].partition, targets=(Target(segment.save_file, backend),))
+    return replace(RECIPES["onnx"], partition=partition)
 
 
 def result_of(step: Step) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -34,6 +35,11 @@ STEPS = {
     "marks": ("export",),
     "partition.cut": ("export",),
     "partition.segments": ("cut", "prove"),
+    "partition.targets.backend": ("convert",),
+    "partition.targets.precision": ("convert",),
+    "partition.targets.tolerance": ("compare",),
+    "partition.targets.kept": ("compare",),
+    "partition.targets.required": (),  # it says what a failure is, and no result depends on it
     "partition.type": (),  # a word for people: the report shows it, and the manifest
     "proof.tolerance": ("prove",),
     "proof.unproven": ("export", "prove"),
@@ -48,11 +54,20 @@ that changes does so for the field alone.
 """
 
 NOT_WRITTEN = {
-    *((name, field) for name in ("onnx", "operators") for field in ("marks", "proof.images")),
+    *(
+        (name, field)
+        for name in ("onnx", "targets", "operators")
+        for field in ("marks", "proof.images")
+    ),
     *(("operators", f"partition.{field}") for field in ("segments", "cut")),
+    *(
+        ("targets", f"partition.{field}")
+        for field in ("segments[0].save_file", "targets[0].segment")
+    ),
+    *((name, "partition.targets") for name in RECIPES),
 }
-"""Fields that no such recipe can give: the model has marks and inputs of its own, and the operators
-say which segments there are."""
+"""Fields that no such recipe can give: the model has marks and inputs of its own, the operators
+say which segments there are, and a target is of a segment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +206,7 @@ def changed_steps(project: Project, name: str, change: Change) -> set[str]:
 
 def _steps(path: str) -> tuple[str, ...]:
     """Return the steps of the longest path in the table that leads to a field."""
-    parts = path.partition("[")[0].split(".")
+    parts = re.sub(r"\[\d+\]", "", path).split(".")
     above = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
     known = [name for name in above if name in STEPS]
     assert known, f"no step is known for {path}: add it to a fingerprint, and its row here"

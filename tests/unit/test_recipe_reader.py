@@ -590,6 +590,9 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         start, end = draw(st.sampled_from(names)), draw(st.sampled_from(names))
         call = draw(st.sampled_from(["", "[1]"]))
         segment: dict[str, Any] = {"save_file": f"s{index}.onnx", "start": [f"{start}{call}:input"]}
+        if draw(st.booleans()):
+            other = {"backend": "ncnn", "precision": "float16", "required": False, "kept": 0.5}
+            segment["targets"] = ["openvino", other][: draw(st.integers(1, 2))]
         segment["end"] = [f"{end}:output.0"]
         segments.append({**segment, **draw(BOUNDARIES)})
     proof = st.fixed_dictionaries({}, optional={"tolerance": st.sampled_from([1, 1e-3, 0.5])})
@@ -617,6 +620,7 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
     }
     plain["proof"] = {k: v for k, v in plain["proof"].items() if v not in ([], None)}
     plain["partition"] = {k: v for k, v in plain["partition"].items() if v is not None}
+    plain["partition"] |= targets_by_file(plain["partition"].pop("targets"))
     for owner in (export, *plain["partition"]["segments"]):
         axes: dict[str, dict[int, str]] = {}
         for axis in owner["dynamic_axes"]:
@@ -628,6 +632,15 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
             if not is_kept or owner[key] is None:
                 del owner[key]
     return {key: value for key, value in plain.items() if key != "name"}
+
+
+def targets_by_file(targets: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the key with the targets of segments, nothing if there are none."""
+    files: dict[str, list[dict[str, Any]]] = {}
+    for target in targets:
+        own = {key: value for key, value in target.items() if value is not None}
+        files.setdefault(own.pop("segment"), []).append(own)
+    return {"targets": files} if files else {}
 
 
 def shuffled(value: Any, draw: Callable[[st.SearchStrategy[Any]], Any]) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.backends.backend import Agreement, Backend
+from partition_core.backends.backend import Agreement, Backend, Conversion
 from partition_core.base.packages import installed
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class _OnnxRuntime(Backend):
         """Yield the packages that the module may come from, with their versions."""
         return installed(_PACKAGES)
 
-    def convert(self, segment: Path, folder: Path) -> tuple[Path, ...]:
+    def convert(self, segment: Path, folder: Path) -> Conversion:
         """Return the file itself."""
-        return (segment,)
+        return Conversion((segment,))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ table, which imports nothing heavy.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from partition_core.base.folders import END2END, MANIFEST, REPORT
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 EXPORT = "export"
 CUT = "cut"
 PROVE = "prove"
+CONVERT = "convert"
+COMPARE = "compare"
 """The kinds of steps with special rules."""
+Per = Literal["recipe", "segment", "target"]
+"""What a recipe has a step of some kind for: itself, or each of its segments or their targets."""
 ALL_SEGMENTS = "segments"
 """The subject of a step for all segments, while their number is not known."""
 
@@ -27,19 +31,21 @@ class Row(NamedTuple):
     """A kind of step.
 
     `summary` and `title` are what `doit list` shows for all its tasks and for one. A step needs the
-    results of the kinds `needs`. `artifact` is published from its result; empty if there is a
-    step per segment, which publishes the segment's file.
+    results of the kinds `needs`, of its own target if both are per target. `artifact` is published
+    from its result: "" stands for what it is for, and None for nothing.
     """
 
     kind: str
     needs: tuple[str, ...]
-    artifact: str
+    artifact: str | None
     summary: str
     title: str
+    per: Per = "recipe"
 
-    def subjects(self, segments: Sequence[str]) -> tuple[str, ...]:
-        """Return the subjects of the steps of this kind in a recipe with these segments."""
-        return ("",) if self.artifact else tuple(segments)
+    @property
+    def may_fail(self) -> bool:
+        """Whether what follows is done without it too if it fails."""
+        return self.per == "target"
 
 
 STEPS = (
@@ -56,6 +62,7 @@ STEPS = (
         "",
         "Cut the segments of `recipe=…`, or all, out of the exported model (into the store).",
         "Cut {subject} out of the model of '{recipe}'.",
+        per="segment",
     ),
     Row(
         PROVE,
@@ -63,6 +70,22 @@ STEPS = (
         MANIFEST,
         "Prove for `recipe=…`, or all, that segments equal the whole, and that PyTorch.",
         "Prove the segments of '{recipe}'.",
+    ),
+    Row(
+        CONVERT,
+        (EXPORT, CUT),
+        None,
+        "Convert the segments of `recipe=…`, or all, for their targets (into the store).",
+        "Convert a segment of '{recipe}' into {subject}.",
+        per="target",
+    ),
+    Row(
+        COMPARE,
+        (EXPORT, CUT, PROVE, CONVERT),
+        "",
+        "Run the converted segments of `recipe=…`, or all, and compare them with onnxruntime.",
+        "Run {subject} of '{recipe}' and compare it with onnxruntime.",
+        per="target",
     ),
     Row(
         "report",
@@ -75,7 +98,7 @@ STEPS = (
 
 
 class StepName(NamedTuple):
-    """A step of a recipe: its kind, and its segment if its kind is per segment."""
+    """A step of a recipe: its kind, and the segment or the target's folder that it is for."""
 
     row: Row
     subject: str
@@ -88,15 +111,26 @@ class StepName(NamedTuple):
         return ":".join(filter(None, (self.row.kind, recipe, self.subject)))
 
     @property
-    def artifact(self) -> str:
-        """The artifact that is published from its result."""
-        return self.row.artifact or self.subject
+    def artifact(self) -> str | None:
+        """The artifact that is published from its result, None if nothing is."""
+        return self.subject if self.row.artifact == "" else self.row.artifact
+
+    def needs(self, other: StepName) -> bool:
+        """Return whether it needs the result of another step."""
+        if other.row.may_fail and other.subject != self.subject:
+            return False
+        return other.row.kind in self.row.needs
 
 
-def all_steps(segments: Sequence[str]) -> Iterator[StepName]:
-    """Yield the steps of a recipe with these segments, in the order of the work."""
+def all_steps(segments: Sequence[str], targets: Sequence[str] = ()) -> Iterator[StepName]:
+    """Yield the steps of a recipe with these segments and targets, in the order of the work."""
+    subjects: Mapping[Per, Sequence[str]] = {
+        "recipe": ("",),
+        "segment": segments,
+        "target": targets,
+    }
     for row in STEPS:
-        for subject in row.subjects(segments):
+        for subject in subjects[row.per]:
             yield StepName(row, subject)
 
 

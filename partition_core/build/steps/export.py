@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base.errors import BuildError, ExportError
+from partition_core.base.errors import BuildError, ExportError, one_of, problem, suggestion
 from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.index_ranges import ZERO_OR_ONE
 from partition_core.base.wording import first_of
@@ -35,7 +35,7 @@ from partition_core.build.note_checks import (
 from partition_core.build.step import Entries, Notes, Outcome, StepJob
 from partition_core.chain.picture import PictureInput
 from partition_core.graph.stored_models import weights_file
-from partition_core.recipe.places import in_recipe
+from partition_core.recipe.places import in_recipe, target_place
 from partition_core.recipe.values import OperatorCut, canonical_json
 from partition_core.sources.source import Exported, Pinned, form_of, source_module, source_of
 from partition_core.store.lists import LISTED_AT
@@ -179,6 +179,7 @@ def _parts(job: StepJob, model: Model) -> Notes:
         return {}
     with in_recipe(job.file):
         division = divided(model, cut)
+    _check_targets(job, [f"{name}.onnx" for name in division.names])
     reasons = Counter(division.unsupported.values())
     counted = [f"{reason} ({count})" for reason, count in reasons.most_common()]
     job.say(
@@ -186,6 +187,20 @@ def _parts(job: StepJob, model: Model) -> Notes:
         f"{first_of(counted, _MOST_LISTED) or 'nothing'}"
     )
     return {PARTS: list(division.names), UNSUPPORTED: reason_lines(division)}
+
+
+def _check_targets(job: StepJob, files: Sequence[str]) -> None:
+    """Raise ExportError for targets of parts that the model does not have."""
+    ExportError.refuse(
+        problem(
+            target_place(job.file, target),
+            f"the model has no part '{target.segment}' by these operators",
+            one_of(files),
+            suggestion(target.segment, files),
+        )
+        for target in job.recipe.partition.targets
+        if target.segment not in files
+    )
 
 
 def _check_conformance(job: StepJob, model: Model) -> None:

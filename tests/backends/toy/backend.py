@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from partition_core.backends.backend import Agreement, Backend
+from partition_core.backends.backend import Agreement, Backend, Conversion
 
 Arrays = dict[str, np.ndarray]
 
@@ -24,10 +24,10 @@ class Toy(Backend):
     def entries(self) -> Iterator[tuple[str, str]]:
         yield "toy", "1.0"
 
-    def convert(self, segment: Path, folder: Path) -> tuple[Path, ...]:
+    def convert(self, segment: Path, folder: Path) -> Conversion:
         target = folder / f"{segment.stem}.toy"
         target.write_bytes(segment.read_bytes()[::-1])
-        return (target,)
+        return Conversion((target,))
 
     def load(self, *files: Path) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
         (file,) = files

@@ -1,0 +1,1 @@
+"""The only importer of openvino: converts a segment to its IR and runs that on the CPU."""
