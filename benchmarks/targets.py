@@ -95,8 +95,8 @@ def recipe(config: str) -> str:
     return json.dumps(values, indent=1)
 
 
-def row_of(name: str, limit: float) -> Row:
-    """Return the row of a model, from a build that gets `limit` seconds."""
+def row_of(name: str, limit: float, store: Path | None) -> Row:
+    """Return the row of a model, from a build that gets `limit` seconds; `store` keeps it."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
@@ -105,7 +105,7 @@ def row_of(name: str, limit: float) -> Row:
         (project / "recipes" / "model.yaml").write_text(recipe(MODELS[name]))
         environment = {
             **os.environ,
-            "PARTITION_CORE_STORE": f"{folder}/store",
+            "PARTITION_CORE_STORE": str(store or f"{folder}/store"),
             "PARTITION_CORE_REPORT": "0",
         }
         try:
@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("--again", choices=("none", "failed", "all"), default="none")
     parser.add_argument("--limit", type=float, default=600, help="seconds for each model")
     parser.add_argument("--folder", type=Path, default=HERE.parent / "docs")
+    parser.add_argument("--store", type=Path, help="a folder that keeps what is built")
     options = parser.parse_args()
     file = options.folder / "targets.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
@@ -216,7 +217,7 @@ def main() -> None:
     starts = tuple(word.lower() for word in options.model)
     todo = [n for n in MODELS if (n.lower().startswith(starts) if starts else wanted(n))]
     for name in tqdm(todo, unit="model"):
-        rows[name] = row_of(name, options.limit)
+        rows[name] = row_of(name, options.limit, options.store)
         save(rows, options.folder)
         shown = {t: "agrees" if agrees(rows[name], t) else rows[name][t] for t in TARGETS}
         tqdm.write(f"{name}: {shown} ({rows[name]['seconds']} s)")

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from partition_core.base.build_name import SEPARATOR, BuildName, unknown_build
 from partition_core.base.errors import (
-    BuildError,
-    ConversionError,
     PartitionError,
     Place,
     Problem,
@@ -28,8 +26,6 @@ from partition_core.base.folders import END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
 from partition_core.build.steps import (
     ALL_SEGMENTS,
-    COMPARE,
-    CONVERT,
     CUT,
     EXPORT,
     StepName,
@@ -186,25 +182,11 @@ class RecipeBuild:
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
     def check_packages(self) -> None:
-        """Raise BuildError, all problems at once, for targets whose packages are not installed.
+        """Raise BuildError for targets whose packages are missing, unless it is up to date."""
+        from partition_core.build.targets import check_packages
 
-        Not of a recipe that is up to date.
-        """
-        if self.is_up_to_date:
-            return
-        from partition_core.backends.backend import backend
-        from partition_core.recipe.places import target_place
-
-        file = self.plan.written
-        missing = {
-            target: backend(target.backend, target.precision).missing()
-            for target in file.recipe.partition.targets
-        }
-        BuildError.refuse(
-            problem(target_place(file, target), f"target '{target.name}': {lack}")
-            for target, lack in missing.items()
-            if lack
-        )
+        if not self.is_up_to_date:
+            check_packages(self.plan.written)
 
     def up_to_date_stamps(self) -> dict[str, str]:
         """Return the stamps of all files by which the recipe is up to date; none if it is not."""
@@ -263,30 +245,22 @@ class RecipeBuild:
         return True
 
     def publish_target(self, target: str, say: Say) -> bool:
-        """Convert and compare a segment for a target, and publish it if it agrees.
+        """Make one target (`targets.make_target`)."""
+        from partition_core.build.targets import make_target
 
-        Returns False if the build folder has it, or it failed as it is and is not required.
-        A failure is recorded, so that the rest is published: `check_targets` raises it. It is only
-        a warning if the target is not required.
-        """
-        from partition_core.build.failures import forget_failure, record_failure
+        return make_target(self.plan, target, say)
 
-        if self.is_published(target):
-            return False
-        path, step = self.plan.failure_path(target), ""
-        try:
-            for kind in (CONVERT, COMPARE):
-                step = f"{kind} {target}"
-                self.carry_out(step, say)
-        except PartitionError as error:
-            at_fault = self.plan.step(step)
-            record_failure(path, step, at_fault.key if at_fault else "", error.problems)
-            if not self.plan.targets[target].required:
-                for each in error.problems:
-                    warn(f"{each}; the target is not required, and not published")
-            return True
-        forget_failure(path)
-        return self.publish(target, say)
+    def refuse_failed_targets(self) -> bool:
+        """Raise ConversionError for required targets that failed (`targets.refuse_failures`)."""
+        from partition_core.build.targets import refuse_failures
+
+        return refuse_failures(self.plan)
+
+    def has_target(self, target: str) -> bool:
+        """Return whether nothing is left to do for a target (`targets.is_there`)."""
+        from partition_core.build.targets import is_there
+
+        return is_there(self.plan, target)
 
     def is_expected(self, artifact: str) -> bool:
         """Return whether the build folder has an artifact after the build, as far as is known.
@@ -297,27 +271,7 @@ class RecipeBuild:
             return True
         if (self.run.root / self.full_name.path(artifact)).is_dir():
             return True
-        return not (self.is_up_to_date or self._is_there(artifact))
-
-    def _is_there(self, target: str) -> bool:
-        try:
-            return self.is_published(target)
-        except (PartitionError, OSError):
-            return False
-
-    def has_all_targets(self) -> bool:
-        """Return whether no required target failed or has to be made."""
-        return all(map(self._is_there, self.plan.targets))
-
-    def check_targets(self) -> bool:
-        """Raise ConversionError for all required targets that failed; return True."""
-        failures = (
-            self.plan.failure(name) for name, target in self.plan.targets.items() if target.required
-        )
-        ConversionError.refuse(
-            problem for failure in failures if failure for problem in failure.problems
-        )
-        return True
+        return not (self.is_up_to_date or self.has_target(artifact))
 
     def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
         """Yield lines about where to cut the model; `wishes` are the user's options by name.

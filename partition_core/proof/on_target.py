@@ -18,7 +18,13 @@ from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
-from partition_core.chain.pieces import MODEL_OUTPUT, Chain, SegmentBoundary, Tensor
+from partition_core.chain.pieces import (
+    MODEL_INPUT,
+    MODEL_OUTPUT,
+    Chain,
+    SegmentBoundary,
+    Tensor,
+)
 from partition_core.chain.run import Values, add, feeds_of, initial_values, walk
 from partition_core.proof.against_original import DETECTIONS
 from partition_core.proof.comparison import (
@@ -114,7 +120,7 @@ def _run_both(
 ) -> _Compared:
     """Run the chain in onnxruntime, and its segments behind the target on what that gives too."""
     boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
-    samples = [sample for sample in recording.samples if _fits(sample, boundaries)]
+    samples = [sample for sample in recording.samples if _fits(sample, boundaries, chain)]
     if not samples:
         what = "no sample has the sizes of all segments"
         raise ProofError.at("", what, "", "write shapes under 'export.inputs' that give them")
@@ -153,13 +159,21 @@ def _run_both(
     return compared
 
 
-def _fits(sample: RecordedSample, boundaries: Sequence[SegmentBoundary]) -> bool:
+def _fits(sample: RecordedSample, boundaries: Sequence[SegmentBoundary], chain: Chain) -> bool:
     """Return whether a sample has the sizes that segments fix, as far as they were recorded."""
-    return all(
-        replace(boundary, inputs=known).takes({t.name: sample.marks[t.reference] for t in known})
-        for boundary in boundaries
-        for known in [tuple(t for t in boundary.inputs if t.reference in sample.marks)]
-    )
+    given = {
+        (edge.consumer, edge.input): sample.inputs[edge.output]
+        for edge in chain.edges
+        if edge.producer == MODEL_INPUT
+    }
+    for boundary in boundaries:
+        inputs = {t: given.get((boundary.save_file, t.name)) for t in boundary.inputs}
+        known = {t: sample.marks.get(t.reference) if a is None else a for t, a in inputs.items()}
+        arrays = {tensor: array for tensor, array in known.items() if array is not None}
+        sized = replace(boundary, inputs=tuple(arrays))
+        if not sized.takes({tensor.name: array for tensor, array in arrays.items()}):
+            return False
+    return True
 
 
 def _same(left: Arrays, right: Arrays) -> bool:

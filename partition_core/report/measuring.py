@@ -48,12 +48,14 @@ class Measured:
 class Figures:
     """The measurements of a partition's models, by file, and their outputs for each sample.
 
-    `whole` are the outputs of the end2end model, `chained` those of the segments in a chain.
+    `whole` are the outputs of the end2end model, `chained` those of the segments in a chain, and
+    `fed` the inputs of each segment for the first sample.
     """
 
     models: Mapping[str, Measured]
     whole: Sequence[Arrays]
     chained: Sequence[Arrays]
+    fed: Mapping[str, Arrays]
 
 
 def machine() -> str:
@@ -103,15 +105,17 @@ def measure(
         return array
 
     boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    first: dict[str, Arrays] = {}
     for segment, fed in walk(boundaries, feeds, made, recorded):
         name = segment.save_file
+        first[name] = fed[0]
         models[name], outputs = run(name, chain.files[name], fed)
         add(made, segment, outputs)
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
     if not_run:
-        return Figures(models, whole, ())
+        return Figures(models, whole, (), first)
     chained = [{edge.input: arrays[edge.producer, edge.output] for edge in ends} for arrays in made]
-    return Figures(models, whole, chained)
+    return Figures(models, whole, chained, first)
 
 
 def measured(

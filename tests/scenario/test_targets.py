@@ -211,3 +211,19 @@ def test_a_package_that_is_missing_is_named_before_anything_is_built(
         "installed: run `pip install 'partition-core[openvino]'`"
     ) in run.stdout
     assert not (fresh.folder / "build/tiny").exists()
+
+
+def test_the_report_shows_each_target_and_why_one_failed(project: FileScratch) -> None:
+    project.environment["PARTITION_CORE_REPORT"] = "1"
+    project.edit("recipes/tiny.yaml", "openvino, ", "{backend: openvino, tolerance: 1.0e-12}, ")
+    run = project.doit("build")
+    assert run.returncode != 0
+    assert "openvino: failed" in run.stdout, run.stdout
+    page = (project.folder / "build/tiny/report.html").read_text(encoding="utf-8")
+    assert "Where segments run" in page
+    shown, failed = page.split("Where segments run")[1].split("openvino<span")
+    assert "ncnn-float16" not in shown
+    assert "its output &#39;small&#39; differs from onnxruntime&#39;s" in failed
+    figures = failed.split("ncnn-float16<span")[1]
+    assert "onnxruntime" in figures
+    assert "small" in figures

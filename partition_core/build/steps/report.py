@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,28 +126,24 @@ def _source(job: StepJob) -> Source:
         figures=figures,
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(job)),
-        targets=list(_targets(job, proof["segments"], recording)),
+        targets=list(_targets(job, figures)),
         failed={name: list(map(str, problems)) for name, problems in job.failures.items()},
     )
 
 
-def _targets(
-    job: StepJob, segments: Sequence[Mapping[str, Any]], recording: Recording
-) -> Iterator[TargetResult]:
+def _targets(job: StepJob, figures: Figures) -> Iterator[TargetResult]:
     """Yield the targets that agree, each measured in turns with onnxruntime."""
     from partition_core.backends.backend import backend
     from partition_core.report.source import TargetResult
 
-    inputs = {segment["save_file"]: segment["inputs"] for segment in segments}
-    marks = recording.samples[0].marks
     for target in job.recipe.partition.targets:
         compared = job.results.get(f"compare {target.folder}")
         if compared is None:
             continue
-        sample = {each["name"]: marks[each["reference"]] for each in inputs[target.segment]}
         engine = backend(target.backend, target.precision)
         with models_on_disk(job, [target.segment]) as (models, _):
-            times = measure_in_turns(job, target, engine, models[target.segment], sample)
+            segment, sample = models[target.segment], figures.fed[target.segment]
+            times = measure_in_turns(job, target, engine, segment, sample)
         yield TargetResult(
             target.folder,
             target.segment,
