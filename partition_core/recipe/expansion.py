@@ -61,7 +61,8 @@ def with_variants(merged: Node, base: Node, patch: Node) -> Node:
         former = variants.pop(name, None)
         if variant.value is not None:
             variants[name] = merge(former, variant, removes=False)
-    return Node(merged.place, {**merged.entries, VARIANTS: Node(own.place, variants)})
+    rest = {key: node for key, node in merged.entries.items() if key != VARIANTS}
+    return Node(merged.place, rest | ({VARIANTS: Node(own.place, variants)} if variants else {}))
 
 
 def _applied(base: Node, variant: Node) -> Node:

@@ -302,3 +302,22 @@ def test_each_variant_is_a_build_of_its_own_to_every_command(
     assert names(other, "tiny") == ["low.tail.onnx"]
     other.built("pull", "recipe=tiny")
     assert {*names(other, "tiny")} == of("low", "high") | {*data(two, "tiny")}
+
+
+def test_a_segment_is_converted_for_each_variant(scratch: FileScratch) -> None:
+    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    target = "end: ['decode:input'], targets: [openvino]}"
+    scratch.write("recipes/tiny.yaml", (TWO + HIGH).replace("end: ['decode:input']}", target))
+    scratch.built("build")
+    folder = scratch.folder / "build" / "tiny"
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+        "high.body.openvino",
+        "low.body.openvino",
+    }
+    chain = Pipeline(folder, variant="low", use={"body.onnx": "openvino"})
+    assert chain(image=np.zeros((1, 3, 32, 32), np.float32))["scores"].shape == (1, 6, 320)
+    scratch.edit("recipes/tiny.yaml", HIGH, "")
+    scratch.built("build")
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["low.body.openvino"]
+    scratch.built("clean", "build:tiny")
+    assert not (scratch.folder / "build" / "tiny").exists()

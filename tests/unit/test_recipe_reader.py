@@ -318,6 +318,9 @@ def test_variants_are_inherited_one_by_one(tmp_path: Path) -> None:
     (recipe,) = (file.recipe for file in files.values())
     assert recipe.name == "x@prefill"
     assert [spec.name for spec in recipe.export.inputs] == ["ids"]
+    none = "extends: base.yaml\nvariants: {decode: null, prefill: null}\n"
+    whole = f"{none}export: {{inputs: {{ids: {{shape: [1, 2]}}}}}}\n"
+    assert [*read_recipes(written(tmp_path, whole), tmp_path)] == ["x"]
 
 
 # policies
