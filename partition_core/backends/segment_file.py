@@ -35,6 +35,10 @@ class Port:
         return sizes if len(sizes) == len(self.dims) else None
 
 
+Ends = tuple[tuple[Port, ...], tuple[Port, ...]]
+"""The inputs and the outputs of a segment."""
+
+
 @dataclass(frozen=True)
 class SegmentFile:
     """An ONNX file to convert, as a model and its ends."""
@@ -50,7 +54,7 @@ class SegmentFile:
         return f"segment '{self.file.name}'"
 
     @property
-    def ends(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    def ends(self) -> Ends:
         """Its inputs and its outputs."""
         return self.inputs, self.outputs
 

@@ -40,11 +40,14 @@ net (float[1, 3, 8, 8] "in put/0", float[1, 3, 8, 8] "1")
 """Inputs are read in another order than they have, and names are what pnnx would call others."""
 
 FREE = """
-net (float[n, 3, h, w] x) => (float[n, 4, h, w] y) {
+net (float[n, 3, h, w] x) => (float[n, 4, h, w] y, float[pixels, 4] z) {
     k = Conv <pads = [1, 1, 1, 1]> (x, w3)
     y = Tanh (k)
+    last = Transpose <perm = [0, 2, 3, 1]> (k)
+    z = Reshape (last, rows)
 }
 """
+"""What merges the batch into another dim shows whether it was taken for 1."""
 
 TWO = """
 net (float[2, 3, 8, 8] x) => (float[2, 4, 8, 8] y, float[2, 256] z) {
@@ -64,10 +67,11 @@ def net(text: str, file: Path, constants: Mapping[str, np.ndarray] | None = None
         "v": drawn(size=(4, 4, 3, 3)),
         "scales": np.array([1, 1, 2, 2]),
     }
+    rows = {"rows": np.array([-1, 4])}
     model = onnx.parser.parse_model(HEAD + text)
     arrays = {name: array.astype(np.float32) for name, array in known.items()}
     read = {name for node in model.graph.node for name in node.input}
-    for name, array in {**arrays, **(constants or {})}.items():
+    for name, array in {**arrays, **rows, **(constants or {})}.items():
         if name in read:
             model.graph.initializer.append(numpy_helper.from_array(array, name))
     onnx.save(model, file)

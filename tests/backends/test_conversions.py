@@ -296,6 +296,16 @@ def test_files_that_do_not_load_are_refused(
     capfd.readouterr()
 
 
+@ncnn
+def test_an_onnx_file_is_no_file_of_ncnn(name: str, maps: Callable[..., Converted]) -> None:
+    with pytest.raises(RunError) as caught:
+        backend(name).load(maps(name).model)
+    assert str(caught.value) == (
+        "ncnn: it cannot load maps.onnx; expected the files of a conversion: '.param', '.bin' and "
+        "'.json'"
+    )
+
+
 POLICY = (
     "expected a segment that ncnn runs as a whole; `partition: {type: no_postprocess}` cuts in "
     "front of the post-processing"
@@ -521,6 +531,27 @@ def test_scalars_booleans_integers_and_tensors_that_pass_through_run(
 
 
 @openvino
+@pytest.mark.parametrize("inputs", ["o", "o, bias", "o, , m", "o, bias, m"])
+def test_a_deformable_convolution_runs_in_openvino(name: str, inputs: str, tmp_path: Path) -> None:
+    text = f"""
+    net (float[2, 4, 9, 8] x, float[2, 36, 5, 4] o, float[2, 18, 5, 4] m)
+        => (float[2, 6, 5, 4] y, float[2, 18, 5, 4] n) {{
+        y = DeformConv <pads = [1, 1, 1, 1], strides = [2, 2], offset_group = 2>
+            (x, filters, {inputs})
+        n = Neg (m)
+    }}
+    """
+    draw = np.random.default_rng(0).normal
+    constants = {
+        "filters": draw(size=(6, 4, 3, 3)).astype(np.float32),
+        "bias": draw(size=6).astype(np.float32),
+    }
+    deformed = converted(net(text, tmp_path / "deformed.onnx", constants), name)
+    shapes = ((2, 4, 9, 8), (2, 36, 5, 4), (2, 18, 5, 4))
+    assert max(deformed.differences(drawn(*shapes, names=("x", "o", "m"))).values()) < 1e-6
+
+
+@openvino
 def test_an_operator_that_openvino_lacks_is_refused_by_name(name: str, tmp_path: Path) -> None:
     text = "net (float[1, 4] x) => (float[1, 4] y) { y = vendor.Magic (x) }"
     assert refusal(net(text, tmp_path / "magic.onnx"), name) == (
@@ -567,7 +598,8 @@ def test_openvino_that_dies_leaves_nothing_not_even_of_an_earlier_run(
 @openvino
 def test_openvino_is_imported_without_its_telemetry(name: str, tmp_path: Path) -> None:
     (tmp_path / "openvino_telemetry.py").write_text("raise SystemExit('it was imported')")
-    program = "from partition_core.backends.openvino import session"
+    program = "from partition_core.backends.openvino import deform_conv, session\n"
+    program += "deform_conv.reader()\n"
     path = os.pathsep.join([str(tmp_path), *sys.path])
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": path})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from partition_core.backends.backend import Agreement, Backend, Conversion
 from partition_core.base.disk import file_digest
+from partition_core.base.errors import RunError
 from partition_core.base.packages import installed
 
 if TYPE_CHECKING:
@@ -91,8 +92,11 @@ class Ncnn(Backend):
         """Return the loaded files; raises RunError."""
         from partition_core.backends.ncnn.session import Session
 
-        param, weights, layout = files
-        return Session(param, weights, layout, self.threads)
+        if len(files) != len(self.file_names("")):
+            named = ", ".join(file.name for file in files)
+            expected = "expected the files of a conversion: '.param', '.bin' and '.json'"
+            raise RunError.at("ncnn", f"it cannot load {named}", expected)
+        return Session(*files, threads=self.threads)
 
     def agreement(self) -> Agreement:
         """Return how closely outputs agree with weights of this precision."""

@@ -18,7 +18,8 @@ _INTEGER = np.iinfo(np.int32)
 class Session:
     """A segment in ncnn, called with its inputs by name."""
 
-    def __init__(self, param: Path, weights: Path, layout: Path, threads: int = 0) -> None:
+    def __init__(self, *files: Path, threads: int = 0) -> None:
+        param, weights, layout = files
         ends = read_layout(layout)
         self._inputs, self._outputs = ends.inputs, ends.outputs
         self._net = ncnn.Net()

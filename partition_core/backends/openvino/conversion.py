@@ -14,7 +14,7 @@ from pathlib import Path
 from partition_core.backends.backend import Conversion
 from partition_core.backends.converter import fresh_files, run_as_program, run_module
 from partition_core.backends.segment_file import read_segment
-from partition_core.backends.trial import ends_of
+from partition_core.backends.trial import as_argument
 from partition_core.backends.trial import main as try_out
 from partition_core.base.errors import ConversionError
 from partition_core.base.wording import one_line
@@ -33,7 +33,7 @@ def converted(file: Path, folder: Path, names: Sequence[str], precision: str) ->
     segment.refuse_dtypes("OpenVINO", _DTYPES)
     written = tuple(folder.resolve() / name for name in names)
     with fresh_files(segment, "OpenVINO", written) as files:
-        ends = ends_of(*segment.ends)
+        ends = as_argument(segment.ends)
         arguments = (str(file.resolve()), precision, ends, *map(str, files))
         printed = run_module(segment, "OpenVINO", __name__, folder, *arguments)
     return Conversion(files, printed)
@@ -41,14 +41,16 @@ def converted(file: Path, folder: Path, names: Sequence[str], precision: str) ->
 
 def main(file: str, precision: str, ends: str, xml: str, weights: str) -> None:
     """Write the IR, load it and run it once; raises PartitionError."""
+    from partition_core.backends.openvino.deform_conv import reader
     from partition_core.backends.openvino.session import names_of
     from partition_core.backends.openvino.unreported import openvino
 
     try:
-        model = openvino.Core().read_model(file)
+        model = reader().read_model(file)
     except Exception as error:  # openvino's exceptions have no common class
         raise _unreadable(str(error)) from error
-    expected = tuple([name for name, *_ in side] for side in json.loads(ends))
+    (sides,) = json.loads(ends)
+    expected = tuple([name for name, *_ in side] for side in sides)
     if names_of(model) != expected:
         what = f"OpenVINO's ends are {names_of(model)}"
         raise ConversionError.at("", what, f"expected {expected}")
