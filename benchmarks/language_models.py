@@ -58,13 +58,22 @@ class Llama(torch.nn.Module):
         return result
 
 
+def t5():
+    config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
+                      num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
+    config._attn_implementation = "eager"
+    model = T5ForConditionalGeneration(config)
+    # One that is tied to the embedding gives each token again.
+    model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
+    return model
+
+
 class T5(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
-                          num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
-        config._attn_implementation = "eager"
-        self.lm = scattered(lambda: T5ForConditionalGeneration(config), 0.05)
+        self.lm = scattered(t5, 0.05)
+        with torch.no_grad():
+            self.lm.shared.weight.mul_(8)  # or what the layers add outweighs the last token
 
     def forward(self, ids, decoder_ids):
         out = self.lm(input_ids=ids, decoder_input_ids=decoder_ids, use_cache=False)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from partition_core.backends.backend import Backend, Runner, backend
 from partition_core.backends.child_run import printed_by
-from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.array_sets import load_sets, save_sets
 from partition_core.base.arrays import Arrays
 from partition_core.base.errors import PartitionError
@@ -44,7 +43,7 @@ def main(name: str, inputs: str, model: str, *files: str) -> None:
     """Run both on the first sample, one after the other, and print the times."""
     sample = load_sets(Path(inputs))[0]
     runs = {
-        "onnxruntime": OnnxRuntime().load(Path(model)),
+        "onnxruntime": backend("onnxruntime").load(Path(model)),
         "target": backend(name).load(*map(Path, files)),
     }
     for run in runs.values():

@@ -24,6 +24,7 @@ from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.files import DataPlacement, check_model, save
 from partition_core.graph.merge import merged, misfits
+from partition_core.graph.undefined import check_defined
 from partition_core.proof.comparison import (
     form,
     largest_difference,
@@ -103,6 +104,8 @@ def merge(
             segment.save_file: _read(manifest, replaced, segment.save_file, scratch)
             for segment in manifest.segments
         }
+        for name, place in places.items():
+            check_defined(models[name], place)
         CutError.refuse(
             misfit
             for segment in manifest.segments

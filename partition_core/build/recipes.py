@@ -50,12 +50,29 @@ class Recipes:
         self._new = True
         return files
 
+    def names(self, recipe: str) -> tuple[str, ...]:
+        """Return the names of what a recipe stands for; it may be wrong, if it can be parsed."""
+        cached = self._cached(recipe)
+        if cached is not None:
+            return tuple(cached)
+        from partition_core.recipe.reader import build_names
+
+        return build_names(self._project.recipe_path(recipe), self._project.root)
+
     def open(self, name: str) -> RecipeFile:
         """Return the recipe of the build called `name`; raises RecipeError, as `builds` does."""
         files, build = self.builds(BuildName.of(name).recipe), BuildName.of(name)
         if name not in files:
             raise RecipeError(unknown_build(f"recipe={name}", build, files))
         return files[name]
+
+    def open_model_alone(self, name: str) -> RecipeFile:
+        """Return a recipe without its partition; raises RecipeError with what is wrong else."""
+        from partition_core.recipe.reader import read_model_alone
+
+        build = BuildName.of(name)
+        path = self._project.recipe_path(build.recipe)
+        return read_model_alone(path, self._project.root, build.variant)
 
     def save(self) -> None:
         """Write the cache for the next run; a failing disk costs only time."""

@@ -48,10 +48,17 @@ class Run:
     """The builds of the recipes called `names`; None means all.
 
     Raises RecipeError with everything that is wrong with them. Unless `must_be_valid`, wrong
-    recipes are skipped with a warning, and so are files that only look like recipes.
+    recipes are skipped with a warning, and so are files that only look like recipes. If
+    `model_alone`, a partition that is wrong is left out with a warning.
     """
 
-    def __init__(self, root: Path, names: Sequence[str] | None, must_be_valid: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str] | None,
+        must_be_valid: bool = True,
+        model_alone: bool = False,
+    ) -> None:
         self.root = root
         self._up_to_date = UpToDateCache(root, root / STATE / "settled.json")
         self.builds: list[RecipeBuild] = []
@@ -61,8 +68,8 @@ class Run:
                 for name in self._builds_of(chosen):
                     build = RecipeBuild(self, name, self._up_to_date.overview(name))
                     with _collected(problems):
-                        build.open_if_needed()
-                        if must_be_valid:
+                        build.open_if_needed(model_alone)
+                        if must_be_valid and not model_alone:
                             build.check_packages()
                         self.builds.append(build)
         if problems and must_be_valid:
@@ -79,7 +86,7 @@ class Run:
         name = BuildName.of(chosen)
         if SEPARATOR in chosen and (self.root / RECIPES / f"{chosen}.yaml").exists():
             name = BuildName(chosen)  # the reader refuses the name of this file
-        known = self._up_to_date.builds(name.recipe) or tuple(self.recipes.builds(name.recipe))
+        known = self._up_to_date.builds(name.recipe) or self.recipes.names(name.recipe)
         if chosen != name.recipe and chosen not in known:
             raise RecipeError(unknown_build(f"recipe={chosen}", name, known))
         if list(known) == [chosen]:
@@ -126,6 +133,7 @@ class RecipeBuild:
         self.is_up_to_date = cached is not None
         self._cached = cached
         self._files: dict[str, str] = {}
+        self._is_model_alone = False
 
     @property
     def overview(self) -> RecipeOverview:
@@ -170,22 +178,56 @@ class RecipeBuild:
         self._files = files if is_known else {}
         return plan
 
-    def open_if_needed(self) -> None:
-        """Read the recipe unless it is up to date.
+    def open_if_needed(self, model_alone: bool = False) -> None:
+        """Read the recipe unless it is up to date; if `model_alone`, without a wrong partition.
 
         ONNX and input files are checked against it, unless it was exported already.
         """
-        if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
+        if not self.is_up_to_date:
+            self._without_wrong_partition(self._check) if model_alone else self._check()
+
+    def _check(self) -> None:
+        if self.plan.result_of(EXPORT) is not None:
             return
         from partition_core.sources.source import form_of
 
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
+    def _without_wrong_partition(self, act: Callable[[], object]) -> None:
+        """Act; if only the partition or the proof is wrong, warn of that and act again without.
+
+        What is asked of the model alone does not depend on where it is cut.
+        """
+        try:
+            act()
+        except PartitionError as error:
+            if self._is_model_alone or _is_about_the_model(error):
+                raise
+            self._use_model_alone(error)
+            act()
+
+    def _use_model_alone(self, reason: PartitionError) -> None:
+        """Plan the recipe without its partition; raises `reason` if its model is wrong too."""
+        try:
+            plan = self._plan_of_model()
+        except RecipeError:
+            raise reason from None
+        for wrong in reason.problems:
+            warn(str(wrong))
+        warn(f"{plan.file.file}: what follows is of the model without its partition")
+        self.plan = plan
+        self._is_model_alone = True
+
+    def _plan_of_model(self) -> Plan:
+        from partition_core.build.plan import Plan
+
+        return Plan(self.run.project, self.run.recipes.open_model_alone(self.name))
+
     def check_packages(self) -> None:
         """Raise BuildError for targets whose packages are missing, unless it is up to date."""
-        from partition_core.build.targets import check_packages
-
         if not self.is_up_to_date:
+            from partition_core.build.targets import check_packages
+
             check_packages(self.plan.written)
 
     def up_to_date_stamps(self) -> dict[str, str]:
@@ -285,7 +327,7 @@ class RecipeBuild:
         options = SuggestOptions.of(wishes)
         if options.operators:
             return self._division(options.operators, say)
-        job = self._job_with_export(say)
+        job = self._job_with_model(say)
         with (
             models_on_disk(job, [END2END]) as (models, scratch),
             job.phase("suggest: measure the model"),
@@ -316,16 +358,32 @@ class RecipeBuild:
         from partition_core.graph.file.graph_reader import read_model
         from partition_core.suggest.tensor_list import cut_tensors
 
+        self._use_exported_model()
         with self._exported(say) as path:
             return cut_tensors(read_model(path), pattern)
+
+    def _use_exported_model(self) -> None:
+        """Plan the model alone if it was exported so and not yet as the recipe cuts it.
+
+        A recipe that is refused would else be exported again, and refused, at each call.
+        """
+        if self.plan.result_of(EXPORT) is None:
+            plan = self._plan_of_model()
+            if plan.result_of(EXPORT) is not None:
+                self.plan = plan
 
     @contextlib.contextmanager
     def _exported(self, say: Say) -> Iterator[Path]:
         """Yield the path of the exported model."""
         from partition_core.build.step import models_on_disk
 
-        with models_on_disk(self._job_with_export(say), [END2END]) as (models, _):
+        with models_on_disk(self._job_with_model(say), [END2END]) as (models, _):
             yield models[END2END]
+
+    def _job_with_model(self, say: Say) -> StepJob:
+        """Return the job with the exported model, cut as the recipe says if that is right."""
+        self._without_wrong_partition(lambda: self.carry_out(EXPORT, say))
+        return self.plan.job(say=say)
 
     def merged(self, variables: Mapping[str, str], say: Say) -> Iterator[str]:
         """Merge the segments with the files of `with=` into one; yield lines about it.
@@ -422,6 +480,16 @@ class RecipeBuild:
         """Return the line of the explanation about one step or artifact."""
         about = f"{self.name}: {what}: "
         return next((line for line in self.explanation() if line.startswith(about)), about)
+
+
+def _is_about_the_model(error: PartitionError) -> bool:
+    """Return whether an error remains if the recipe is read without its partition.
+
+    For one of the recipe itself that is not known before.
+    """
+    from partition_core.recipe.places import is_beside_the_model
+
+    return not isinstance(error, RecipeError) and not all(map(is_beside_the_model, error.problems))
 
 
 def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:

@@ -21,13 +21,21 @@ from partition_core.recipe.model_checks import MODEL_CHECKS
 from partition_core.recipe.model_source import sourced
 from partition_core.recipe.names import is_reserved_on_windows, recipe_names
 from partition_core.recipe.partition_checks import PARTITION_CHECKS
+from partition_core.recipe.places import OF_THE_PARTITION, OF_THE_PROOF, is_beside_the_model
 from partition_core.recipe.policies import POLICIES, completed
 from partition_core.recipe.schema import RECIPE_SCHEMA, schema_problems
 from partition_core.recipe.target_checks import TARGET_CHECKS
 from partition_core.recipe.yaml_text import YamlText, read_yaml
 from partition_core.recipe.yaml_tree import Node, Steps, merge, path_text
 
-__all__ = ["MAX_EXTENDS", "POLICIES", "RecipeFile", "read_recipe", "recipe_names"]
+__all__ = [
+    "MAX_EXTENDS",
+    "POLICIES",
+    "RecipeFile",
+    "read_model_alone",
+    "read_recipe",
+    "recipe_names",
+]
 
 MAX_EXTENDS = 8
 _FREE = (("model", "overrides"), ("model", "args"), ("export", "args"))
@@ -69,22 +77,68 @@ def read_recipes(path: Path, root: Path) -> Mapping[str, RecipeFile]:
     return with_siblings({name: _recipe_file(name, each, chain) for name, each in read.items()})
 
 
+def build_names(path: Path, root: Path) -> tuple[str, ...]:
+    """Return the sorted names of what the recipe at `path` stands for, whatever else is wrong.
+
+    Raises a RecipeError for text that is no recipe.
+    """
+    chain = _read_chain(path, root)
+    if chain.tree is None:
+        raise RecipeError(*chain.problems)
+    variants = expanded(chain.tree).trees
+    return tuple(sorted(str(BuildName(path.stem, variant)) for variant in variants))
+
+
+def read_model_alone(path: Path, root: Path, variant: str = "") -> RecipeFile:
+    """Read the recipe at `path` as `read_recipe` does, without its marks and its partition.
+
+    Raises a RecipeError with the problems of the rest. A wrong `proof` is left out too.
+    """
+    chain = _read_chain(path, root)
+    variants = None if chain.tree is None else expanded(chain.tree)
+    if variants is None:
+        raise RecipeError(*chain.problems)
+    source = sourced(variants.trees[variant])
+    problems = [*chain.problems, *variants.problems, *source.problems]
+    if source.tree is None:
+        raise RecipeError(*problems)
+    written = source.tree
+    kind = written.get("partition", "type")  # it decides which inputs may have a free batch
+    partition = Node(Place(chain.files[0], 0, "partition"), {} if kind is None else {"type": kind})
+    rest = {key: node for key, node in written.entries.items() if key not in OF_THE_PARTITION}
+    tree = Node(written.place, {**rest, "partition": partition})
+    problems += _found(tree, root, _places(problems))
+    of_model = [each for each in problems if not is_beside_the_model(each)]
+    if of_model:
+        raise RecipeError(*_in_file_order(of_model, [tree], chain.files))
+    if any(each.place.path.startswith(OF_THE_PROOF) for each in problems):
+        rest.pop(OF_THE_PROOF)
+    nothing = Node(partition.place, {"type": Node(partition.place, "")})
+    alone = Completed(Node(tree.place, {**rest, "partition": nothing}))
+    return _recipe_file(str(BuildName(path.stem, variant)), alone, chain)
+
+
 def _checked(written: Node, root: Path, reported: Collection[Place]) -> Completed:
     """Return a recipe with its policy, and all problems at places not yet `reported`."""
     source = sourced(written)
     if source.tree is None:
         return Completed(written, (), source.problems)
     with_policy = completed(source.tree, root)
-    tree = with_policy.tree
-    draft = Draft(tree, root)
     problems = [*source.problems, *with_policy.problems]
+    problems += _found(with_policy.tree, root, {*reported, *_places(problems)})
+    return Completed(with_policy.tree, with_policy.files, tuple(problems))
+
+
+def _found(tree: Node, root: Path, reported: Collection[Place]) -> list[Problem]:
+    """Return what the schema and the checks find in a recipe, at places not yet `reported`."""
+    draft, problems = Draft(tree, root), list[Problem]()
     checks = PARTITION_CHECKS + TARGET_CHECKS + MODEL_CHECKS + INPUT_CHECKS
     checked = [problem for check in checks for problem in check(draft)]
     # A check of a value that the schema has already refused would report the same problem twice.
     for more in (schema_problems(tree, RECIPE_SCHEMA), checked):
         known = {*reported, *_places(problems)}
         problems += [problem for problem in more if problem.place not in known]
-    return Completed(tree, with_policy.files, tuple(problems))
+    return problems
 
 
 def _of_variants(problems: Mapping[str, Sequence[Problem]]) -> Iterator[Problem]:
@@ -95,7 +149,7 @@ def _of_variants(problems: Mapping[str, Sequence[Problem]]) -> Iterator[Problem]
     for name, own in problems.items():
         for problem in own:
             in_all = all(problem in others for others in problems.values())
-            if in_all or problem.place.path.startswith(f"{VARIANTS}"):
+            if in_all or problem.place.path.startswith(VARIANTS):
                 yield problem
             else:
                 yield replace(

@@ -307,8 +307,8 @@ def test_an_onnx_file_is_no_file_of_ncnn(name: str, maps: Callable[..., Converte
 
 
 POLICY = (
-    "expected a segment that ncnn runs as a whole; `partition: {type: no_postprocess}` cuts in "
-    "front of the post-processing"
+    "expected a segment that ncnn runs as a whole; `partition: {type: no_postprocess}`, or "
+    "`backbone_head` of two stages, cuts in front of them"
 )
 
 

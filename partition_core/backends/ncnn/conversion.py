@@ -44,7 +44,9 @@ _COMPLAINT = re.compile(
 _AXES = re.compile(r"\b((?:in|out)\d+)\.numpy\((?:\), )?batch_index=(\d+)\)")
 _WHOLE = "expected a segment that ncnn runs as a whole"
 _CHOOSES = frozenset(("GatherND", "Loop", "NonMaxSuppression", "NonZero", "ScatterND", "TopK"))
-_POLICY = "`partition: {type: no_postprocess}` cuts in front of the post-processing"
+_POLICY = (
+    "`partition: {type: no_postprocess}`, or `backbone_head` of two stages, cuts in front of them"
+)
 _ELSEWHERE = "cut the segment in front of it, or behind it"
 
 

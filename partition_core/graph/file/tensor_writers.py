@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from partition_core.graph.file.byte_range import Piece
+from partition_core.graph.file.byte_range import Piece, content_of
 from partition_core.graph.file.tensor import (
     DOUBLES,
     FLOATS,
@@ -35,6 +35,22 @@ class Inline:
         if tensor.external is None:
             return _as_it_is(tensor, name)
         return _with(tensor, name, RAW, message(RAW, [self._folder.bytes_of(tensor)]))
+
+
+class Changed:
+    """All bytes go into the model, as `change` returns them for a tensor's dtype and bytes."""
+
+    def __init__(self, folder: Folder, change: Callable[[int, bytes], bytes]) -> None:
+        self._folder = folder
+        self._change = change
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`; raises CutError."""
+        content = self._folder.bytes_of(tensor) if tensor.external else tensor.raw
+        if content is None:
+            return _as_it_is(tensor, name)
+        changed = self._change(tensor.dtype, content_of(content))
+        return _with(tensor, name, RAW, message(RAW, [changed]))
 
 
 class Beside:

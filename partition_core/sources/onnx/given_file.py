@@ -36,6 +36,7 @@ from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.graph.structural_marks import structural_marks
 from partition_core.graph.tensor_patterns import expanded
+from partition_core.graph.undefined import check_defined
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED, TensorType
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -101,9 +102,10 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
 
 
 def opened(file: RecipeFile, path: Path) -> Model:
-    """Return the ONNX file at `path`; raises BuildError for an incomplete one."""
+    """Return the ONNX file at `path`; raises BuildError for a broken or incomplete one."""
     with about(file, path):
         model = read_model(path)
+        check_defined(model, path.name)
         pinned = pinned_by(file)
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
             what = f"it has weights in another file, '{elsewhere[0]}', which is not fetched"
