@@ -10,7 +10,7 @@ from doit import task_params
 from doit.action import BaseAction
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.folders import MANIFEST, REPORT
+from partition_core.base.folders import MANIFEST
 from partition_core.build.run import RecipeBuild
 from partition_core.build.steps import PROVE, STEPS, Row
 from partition_core.cli.actions import attempt, say, say_all
@@ -78,14 +78,18 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
 
 def _before(build: RecipeBuild, artifact: str, names: Mapping[str, str]) -> list[str]:
     """Return the tasks to run before `artifact` is published; `names` are the publishing tasks."""
-    steps = {step.row.kind: step.task(build.name) for step in build.steps}
-    if artifact == MANIFEST:
-        # It names the models and the targets, so it is published after them.
-        others = [name for each, name in names.items() if each not in (MANIFEST, REPORT)]
-        return [steps[PROVE], *others]
-    if artifact == REPORT:
-        return [step.task(build.name) for step in build.steps if step.artifact == REPORT]
-    return [steps[PROVE]]  # nothing is published before it is proven
+    order = [step.row.kind for step in build.steps]
+    prove = order.index(PROVE)  # nothing is published before it is proven
+    producer = next(i for i, step in enumerate(build.steps) if step.artifact == artifact)
+    if build.steps[producer].row.may_fail:
+        return [build.steps[prove].task(build.name)]
+    own = [build.steps[max(producer, prove)].task(build.name)]
+    if artifact != MANIFEST:
+        return own
+    # It names the models and the targets, so it is published after them.
+    targets = build.overview.targets
+    earlier = [step.artifact for step in build.steps[:prove]]
+    return [*own, *(name for each, name in names.items() if each in (*earlier, *targets))]
 
 
 def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
