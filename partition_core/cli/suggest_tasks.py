@@ -13,7 +13,13 @@ from partition_core.base.errors import PartitionError
 from partition_core.base.wording import counted
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
-from partition_core.cli.builds import Task, check_number, file_of, selected_builds
+from partition_core.cli.builds import (
+    Task,
+    check_number,
+    file_of,
+    selected_builds,
+    tasks_of_variants,
+)
 from partition_core.cli.command_line import commands, paths_in_full
 from partition_core.cli.commands import COMMANDS
 
@@ -53,6 +59,7 @@ def _tasks(
             "verbosity": 2,
             "meta": {"recipe": build.name},
         }
+    yield from (task for _, task in tasks_of_variants(command))
 
 
 def _list_tensors(build: RecipeBuild, variables: dict[str, str]) -> object:

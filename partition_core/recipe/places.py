@@ -87,8 +87,7 @@ def located(file: RecipeFile, problem: Problem) -> Problem:
     if file.recipe.partition.type == ONE_LINE:
         for written, shown in _ONE_LINE:
             path = written.sub(shown, path)
-    place = file.place(path)
-    return replace(problem, place=Place(place.file, place.line, path))
+    return replace(problem, place=file.exact_place(path))
 
 
 def is_of_the_partition(problem: Problem) -> bool:

@@ -54,11 +54,15 @@ class Changed:
 
 
 class Beside:
-    """Large tensors go into one data file called `location`, whose content is `pieces`."""
+    """Large tensors go into one data file called `location`, whose content is `pieces`.
 
-    def __init__(self, folder: Folder, location: str) -> None:
+    Only those called `names`, unless it is None.
+    """
+
+    def __init__(self, folder: Folder, location: str, names: Collection[str] | None = None) -> None:
         self._folder = folder
         self._location = location
+        self._names = None if names is None else frozenset(names)
         self.pieces: list[Piece] = []
         self.size = 0
 
@@ -67,7 +71,7 @@ class Beside:
         content = self._folder.bytes_of(tensor) if tensor.external else tensor.raw
         if content is None:
             return _as_it_is(tensor, name)
-        if len(content) < SMALL:
+        if len(content) < SMALL or (self._names is not None and name not in self._names):
             return _with(tensor, name, RAW, message(RAW, [content]))
         gap = -self.size % ALIGNMENT
         entries = external_data(self._location, self.size + gap, len(content))

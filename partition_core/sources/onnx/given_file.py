@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.backends.onnxruntime.backend import output_types
+from partition_core.base.build_name import BuildName
 from partition_core.base.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
@@ -26,6 +27,7 @@ from partition_core.graph.model_inputs import (
     check_inputs,
     drawn_inputs,
     expected_inputs,
+    fix_sizes,
     inputs_of,
     open_batches,
 )
@@ -81,6 +83,8 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
         _check_size(model, path.name, job.recipe.export.weights)
         own = marks_of(model).tensors
     with in_recipe(job.file):
+        if BuildName.of(job.recipe.name).variant:
+            fix_sizes(model, _model(job.recipe).inputs)
         _check_names(job.recipe, own)
         added = marks_by_name(model, _named(job.recipe, model)).tensors
         if job.recipe.partition.cut:
