@@ -99,7 +99,8 @@ def test_a_size_that_no_input_of_the_model_has_is_refused(tmp_path: Path) -> Non
     text = FREE.replace("[n, 3, h, w] x", "[n, 3, rows, w] x")
     assert refusal(net(text, tmp_path / "other.onnx"), engine) == (
         "segment 'other.onnx': its input 'x' is float32[n, 3, rows, w], and of rows no size is "
-        "known, which an engine needs; expected free sizes that an input of the model has"
+        "known, which an engine needs; expected free sizes that an input of the model has; "
+        "give the segment static sizes by its 'inputs'"
     )
     odd = net(FREE.replace(" x)", ' "x:0")').replace("(x,", '("x:0",'), tmp_path / "odd.onnx")
     assert "trtexec cannot be given the sizes of its input 'x:0'" in refusal(odd, engine)

@@ -78,7 +78,8 @@ def _unknown_sizes(segment: SegmentFile, sizes: Mapping[str, Sizes]) -> Iterator
         if unknown:
             what = f"its input '{port.name}' is {port}, and of {first_of(unknown, _MOST_LISTED)}"
             expected = "expected free sizes that an input of the model has"
-            yield segment.problem(f"{what} no size is known, which an engine needs", expected)
+            what += " no size is known, which an engine needs"
+            yield segment.problem(what, expected, "give the segment static sizes by its 'inputs'")
         if _SEPARATES.search(port.name):
             what = f"trtexec cannot be given the sizes of its input '{port.name}'"
             yield segment.problem(what, "expected a name without ':', ',' and quotes")
