@@ -12,22 +12,19 @@ from pathlib import Path
 
 from partition_core.backends.backend import Conversion
 from partition_core.backends.converter import fresh_files, run_as_program, run_module
+from partition_core.backends.openvino.backend import DTYPES
 from partition_core.backends.segment_file import read_segment
 from partition_core.backends.trial import ends_of
 from partition_core.backends.trial import main as try_out
 from partition_core.base.errors import ConversionError
 
-_DTYPES = (
-    *("bool", "float16", "float32", "float64"),
-    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
 _CHECK = re.compile(r"Check '.*?' failed at \S+:\s*")
 
 
 def converted(file: Path, folder: Path, precision: str) -> Conversion:
     """Return the IR of the segment in `file`, as new files in `folder`; raises ConversionError."""
     segment = read_segment(file)
-    segment.refuse_dtypes("OpenVINO", _DTYPES)
+    segment.refuse_dtypes("OpenVINO", DTYPES)
     xml = folder.resolve() / f"{file.stem}.xml"
     with fresh_files(segment, "OpenVINO", (xml, xml.with_suffix(".bin"))) as files:
         arguments = (file.resolve(), xml, precision, ends_of(*segment.ends))

@@ -7,8 +7,8 @@ about log2(n) answers remain for n tensors, on branches too.
 An error may instead be damped: a Relu cuts it off, a Softmax saturates, a norm rescales it. A right
 tensor then clears a wrong one. So the answer is verified: what the tensor is computed from directly
 is asked about as well. If one of these is wrong the search goes on from there, towards the inputs,
-which ends, since a graph has no circle. What is found is thus wrong while all that its node reads is
-right. A damped error in front of it, which leaves nothing wrong in between, stays hidden.
+which ends, since a graph has no circle. What is found is thus wrong while all that its node reads
+is right. A damped error in front of it, which leaves nothing wrong in between, stays hidden.
 """
 
 from __future__ import annotations

@@ -23,8 +23,6 @@ from partition_core.proof.comparison import (
 class Runtime(Protocol):
     """What a segment is converted for, and run in."""
 
-    name: str
-
     def can_give(self, dtype: str, rank: int) -> bool:
         """Return whether an output may be a tensor of this dtype and rank."""
 
