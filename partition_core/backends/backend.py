@@ -124,15 +124,16 @@ class Backend(Protocol):
     def code(self, files: Sequence[Path], inputs: Sequence[str], outputs: Sequence[str]) -> str:
         """Return lines of Python that compute `given` from `inputs`, both arrays by name.
 
-        They need numpy, as `np`, the runtime's package and the converted `files` in the working
-        directory. Empty if there are none for this runtime.
+        They need numpy, as `np`, the package `extra`, both imported, and the converted `files` in
+        the working directory. Empty if there are none for this runtime.
         """
         return ""
 
     def conversion_code(self, model: str) -> str:
         """Return lines of Python that convert the ONNX file `model` in the working directory.
 
-        They set `failure` to the reason if that fails. Empty if there are none.
+        They set `failure` to the reason if that fails, and need `extra`, imported. Empty if there are
+        none for this runtime.
         """
         return ""
 

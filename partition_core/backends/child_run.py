@@ -15,20 +15,26 @@ from partition_core.base.arrays import Arrays
 from partition_core.base.errors import BuildError
 from partition_core.base.wording import one_line, signal_name
 
-_RUNNER = "partition_core.backends.measured_run"
+MEASURED, SINGLE = (f"partition_core.backends.{each}_run" for each in ("measured", "single"))
+"""The modules that run a model: many times, with figures, or once on each sample without any."""
 
 
 def run_in_process(
-    called: str, engine: Backend, files: Sequence[Path], samples: Sequence[Arrays], scratch: Path
+    called: str,
+    engine: Backend,
+    files: Sequence[Path],
+    samples: Sequence[Arrays],
+    scratch: Path,
+    runner: str = MEASURED,
 ) -> tuple[dict[str, Any], Sequence[Arrays]]:
-    """Return the figures of `measured_run`, and the outputs for each sample.
+    """Return the figures of `runner`, and the outputs for each sample.
 
     `engine` loads the `files` with its default settings. Raises BuildError, which calls the model
     `called`, if it cannot be run.
     """
     fed, outputs = scratch / "fed.npz", scratch / "given.npz"
     save_sets(samples, fed)
-    command = [sys.executable, "-P", "-m", _RUNNER, engine.name, *map(str, (fed, outputs, *files))]
+    command = [sys.executable, "-P", "-m", runner, engine.name, *map(str, (fed, outputs, *files))]
     run = subprocess.run(  # noqa: S603  # reason: our own module
         command, capture_output=True, text=True, check=False
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.backend import Backend, backend, backend_module
-from partition_core.backends.child_run import run_in_process
+from partition_core.backends.child_run import SINGLE, run_in_process
 from partition_core.base import packages
 from partition_core.base.arrays import Arrays
 from partition_core.base.disk import file_digest
@@ -96,14 +97,13 @@ def _written(
     """Write the folder that shows what was found, by way of `made`; yield a line about it."""
     printed = ""
     if found.culprit is not None and found.culprit.shown is not None:
-        about = f"Shows in {chosen.name}: {lines[0]}."
-        printed = write_folder(found.culprit.shown, chosen, tolerance, about, made)
+        printed = write_folder(found.culprit, chosen, tolerance, made)
     proven = f"`python {PROGRAM}` there {printed}" if printed else ""
     text = page(lines[0], [*lines[1:], *([proven] if proven else [])], found, made)
     (made / REPORT).write_text(text, encoding="utf-8")
     names = ", ".join(sorted(path.name for path in made.iterdir()))
     _move(made, out)
-    yield f"{out}: written, {names}"
+    yield f"{os.path.relpath(out)}: written, {names}"
     if proven:
         yield proven
 
@@ -233,7 +233,7 @@ class _Stored:
 
     def run(self, files: Sequence[Path], samples: Sequence[Arrays]) -> Sequence[Arrays]:
         """Return the outputs on each sample, in a process of its own."""
-        return run_in_process(self.name, self.backend, files, samples, self.scratch)[1]
+        return run_in_process(self.name, self.backend, files, samples, self.scratch, SINGLE)[1]
 
     def _entries(self, model: Path) -> Iterable[tuple[str, str]]:
         beside = model.with_name(f"{model.name}.data")

@@ -27,8 +27,7 @@ MOST_DIMS = 4
 FLAGS = {"float32": "fp16=0", "float16": "fp16=1"}
 """pnnx's option for the dtype of the weights."""
 _LOADED = """\
-import ncnn
-
+# The files are those of `pnnx culprit.onnx {flag}`, with ONNX's names.
 net, given = ncnn.Net(), {{}}
 for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
     setattr(net.opt, f"use_{{option}}", False)
@@ -46,7 +45,6 @@ _CONVERSION = """\
 import importlib.util
 import pathlib
 import subprocess
-import ncnn
 
 folder = pathlib.Path(importlib.util.find_spec("pnnx").origin).parent
 run = subprocess.run([folder / "pnnx", {model!r}, {flag!r}], text=True, capture_output=True)
@@ -149,7 +147,9 @@ class Ncnn(Backend):
             _READ.format(blob=end.blob, name=end.name, axis=end.batch_index) for end in ends.outputs
         )
         param, weights = (file.name for file in files[:2])
-        return f"{_LOADED.format(param=param, weights=weights)}{fed}{read}"
+        return (
+            f"{_LOADED.format(param=param, weights=weights, flag=FLAGS[self.precision])}{fed}{read}"
+        )
 
     def conversion_code(self, model: str) -> str:
         """Return lines of Python that run pnnx's program in its package, and load its files."""

@@ -27,17 +27,13 @@ _AGREEMENTS = {
     # Trained nets had 6e-4.
     "float16": Agreement(5e-2, 0.9),
 }
-_PROGRAM = """\
-import openvino
-
+_RUNNING = """\
 options = {{"INFERENCE_PRECISION_HINT": "f32"}}
 model = openvino.Core().compile_model({xml!r}, "CPU", options)
 results = model([inputs[name] for name in {inputs}])
 given = dict(zip({outputs}, results.values()))
 """
 _CONVERSION = """\
-import openvino
-
 failure = ""
 try:
     core = openvino.Core()
@@ -104,7 +100,7 @@ class OpenVino(Backend):
 
     def code(self, files: Sequence[Path], inputs: Sequence[str], outputs: Sequence[str]) -> str:
         """Return lines of Python that run the IR, computed in float32."""
-        return _PROGRAM.format(xml=files[0].name, inputs=list(inputs), outputs=list(outputs))
+        return _RUNNING.format(xml=files[0].name, inputs=list(inputs), outputs=list(outputs))
 
     def conversion_code(self, model: str) -> str:
         """Return lines of Python that read an ONNX file."""

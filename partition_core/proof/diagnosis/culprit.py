@@ -45,15 +45,16 @@ class Culprit:
     """The first wrong tensor, and the least that shows that it is wrong; None if nothing does.
 
     `region` are the nodes that make it of tensors that agree; `nodes` those in the small file of
-    the trial `shown`, in the order of the graph. `agreeing` counts the nodes of the smaller ones,
-    fed with the true inputs as well, that do not show it.
+    the trial `shown`, in the order of the graph. `agreeing` are the smaller ones that do not show
+    it, fed with the true inputs as well: how many nodes, and the tensor's relative L2, None if the
+    target does not take them.
     """
 
     tensor: str
     region: tuple[Node, ...]
     nodes: tuple[Node, ...]
     shown: Trial | None
-    agreeing: tuple[int, ...]
+    agreeing: tuple[tuple[int, float | None], ...]
     is_verified: bool
 
     @property
@@ -187,13 +188,13 @@ def _comparable(model: Model, runtime: Runtime) -> Callable[[Value], bool]:
 def _shrunk(search: _Search, found: Found, region: tuple[Node, ...]) -> Culprit:
     """Return the culprit with the fewest nodes that show it, grown backwards as far as needed."""
     end = search.lineage.values[found.index]
-    agreeing: list[int] = []
+    agreeing: list[tuple[int, float | None]] = []
     for nodes in _groups(search.source, region):
         trial = _piece(search, nodes, end)
-        if trial is not None:
+        if isinstance(trial, Trial):
             shown = _reduced(search, nodes, trial, end)
             return Culprit(end.name, region, *shown, tuple(agreeing), found.is_verified)
-        agreeing.append(len(nodes))
+        agreeing.append((len(nodes), trial))
     return Culprit(end.name, region, region, None, tuple(agreeing), found.is_verified)
 
 
@@ -213,8 +214,12 @@ def _groups(source: Source, region: tuple[Node, ...]) -> Iterator[tuple[Node, ..
     yield from dict.fromkeys([region, *small, *pairs, *large, chain[-1]])
 
 
-def _piece(search: _Search, nodes: tuple[Node, ...], end: Value) -> Trial | None:
-    """Return the trial of some nodes alone if it is wrong as the segment is; its files remain."""
+def _piece(search: _Search, nodes: tuple[Node, ...], end: Value) -> Trial | float | None:
+    """Return the trial of some nodes alone if it is wrong as the segment is; its files remain.
+
+    Otherwise the tensor's relative L2, or None if it was not compared.
+    """
+    relative_l2 = None
     folder = Path(tempfile.mkdtemp(dir=search.source.scratch))
     with contextlib.suppress(PartitionError):
         file, inputs = search.source.piece(nodes, end, folder / CULPRIT)
@@ -222,8 +227,10 @@ def _piece(search: _Search, nodes: tuple[Node, ...], end: Value) -> Trial | None
         if search.answer(trial, end.name) is Answer.WRONG:
             expected = trial.expected or Plain(CULPRIT).load(file)(inputs)
             return replace(trial, files=(file, *trial.files), inputs=inputs, expected=expected)
+        figures = trial.figures.get(end.name)
+        relative_l2 = figures.relative_l2 if figures else None
     shutil.rmtree(folder)
-    return None
+    return relative_l2
 
 
 def _reduced(
@@ -235,7 +242,7 @@ def _reduced(
     for node in nodes[:-1]:
         fewer = without(nodes, node) if node in nodes else nodes
         smaller = _piece(search, fewer, end) if len(fewer) < len(nodes) else None
-        if smaller is not None:
+        if isinstance(smaller, Trial):
             nodes, trial = fewer, smaller
     return nodes, trial
 

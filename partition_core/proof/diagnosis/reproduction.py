@@ -13,7 +13,7 @@ import numpy as np
 from partition_core.backends.backend import Backend
 from partition_core.base.arrays import Arrays
 from partition_core.base.wording import one_line
-from partition_core.proof.diagnosis.culprit import CULPRIT
+from partition_core.proof.diagnosis.culprit import CULPRIT, Culprit
 from partition_core.proof.diagnosis.trial import Trial
 
 INPUTS, EXPECTED, PROGRAM, REPORT = "inputs.npz", "expected.npz", "reproduce.py", "report.md"
@@ -23,42 +23,44 @@ _SECONDS = 600
 _HEAD = '''\
 """{about}
 
-Exits with 1 if it does, with 0 if not. Needs numpy and {package}; run it in this folder.
+Exits with 1 if so, else with 0. Needs numpy and {package}; runs in this folder.
 """
 
 import sys
+
 import numpy as np
+import {package}
+
 '''
-_COMPARED = """\
+_LOADED = 'inputs, expected = dict(np.load("inputs.npz")), dict(np.load("expected.npz"))\n\n'
+_COMPARED = """
 wrong = False
-for name, theirs in dict(np.load("expected.npz")).items():
-    ours = given[name]
-    print(name, "has the shape", ours.shape, "in it and", theirs.shape, "in onnxruntime")
-    wrong |= ours.shape != theirs.shape
-    if ours.shape == theirs.shape:
-        size = np.linalg.norm(theirs.astype(float)) or 1
-        apart = np.linalg.norm(ours.astype(float) - theirs) / size
-        print(f"relative L2 {{apart:.3g}}, allowed {tolerance}")
-        wrong |= not apart <= {tolerance}
+for name, theirs in expected.items():
+    if given[name].shape != theirs.shape:
+        sys.exit(f"{{name}} has the shape {{given[name].shape}}, not {{theirs.shape}}")
+    apart = np.linalg.norm(given[name].astype(float) - theirs.astype(float))
+    relative = apart / (np.linalg.norm(theirs.astype(float)) or 1)
+    print(f"{{name}}: relative L2 {{relative:.3g}}, allowed {tolerance:g}")
+    wrong |= not relative <= {tolerance:g}
 sys.exit(int(wrong))
 """
-_FAILED = """\
+_FAILED = """
 print(failure or "it is converted")
 sys.exit(int(bool(failure)))
 """
 
 
-def write_folder(trial: Trial, backend: Backend, tolerance: float, about: str, folder: Path) -> str:
-    """Write what shows a trial into the empty `folder`; return what its program printed.
+def write_folder(culprit: Culprit, backend: Backend, tolerance: float, folder: Path) -> str:
+    """Write what shows a culprit into the empty `folder`; return what its program printed.
 
-    The first of the trial's files is the ONNX file. Without a program for the backend nothing is
-    printed; else the text ends with whether the difference was there.
+    The text begins with whether the program shows it. It is empty if the backend has no program.
     """
+    trial = culprit.shown or Trial()
     for file in trial.files:
         shutil.copyfile(file, folder / file.name)
     save_arrays(trial.inputs, folder / INPUTS)
     save_arrays(trial.expected, folder / EXPECTED)
-    program = _program(trial, backend, tolerance, about)
+    program = _program(culprit, trial, backend, tolerance)
     if not program:
         return ""
     (folder / PROGRAM).write_text(program, encoding="utf-8")
@@ -73,19 +75,17 @@ def save_arrays(arrays: Arrays, target: Path) -> None:
                 np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
 
 
-def _program(trial: Trial, backend: Backend, tolerance: float, about: str) -> str:
+def _program(culprit: Culprit, trial: Trial, backend: Backend, tolerance: float) -> str:
+    where = f"'{culprit.tensor}' of {CULPRIT} ({culprit.node.op_type})"
     if trial.failure and not trial.is_converted:
-        body, end = backend.conversion_code(CULPRIT), _FAILED
+        code, end = backend.conversion_code(CULPRIT), _FAILED
+        about, start = f"Shows that {backend.name} cannot convert {where}.", ""
     else:
         ends = list(trial.inputs), list(trial.expected)
-        body, end = backend.code(trial.files[1:], *ends), _COMPARED.format(tolerance=tolerance)
-        body = body and f"{_loaded()}{body}"
+        code, end = backend.code(trial.files[1:], *ends), _COMPARED.format(tolerance=tolerance)
+        about, start = f"Shows that {backend.name} computes {where} wrongly.", _LOADED
     head = _HEAD.format(about=about, package=backend.extra)
-    return body and f"{head}{body}{end}"
-
-
-def _loaded() -> str:
-    return f'\ninputs = dict(np.load("{INPUTS}"))\n'
+    return code and f"{head}{start}{code}{end}"
 
 
 def _tried(folder: Path) -> str:

@@ -142,14 +142,21 @@ def _least(culprit: Culprit) -> str:
     if count == 1:
         return f"the node alone shows it, fed with the true values: {nodes}"
     if count <= MOST_NODES:
-        fewer = "" if not culprit.agreeing else ", and fewer of them agree: they are fused wrongly"
+        fewer = f", and fewer agree ({_agreeing(culprit)}): they are fused wrongly"
         return (
-            f"{counted(count, 'node')} together show it, fed with the true values: {nodes}{fewer}"
+            f"{count} nodes together show it, fed with the true values: {nodes}"
+            f"{fewer if culprit.agreeing else ''}"
         )
     return (
-        f"no {MOST_NODES} nodes show it with the true values, but {count} do: the difference grows "
-        f"from node to node"
+        f"with the true values no {MOST_NODES} nodes show it, but {count} do: the difference grows "
+        f"from node to node ({_agreeing(culprit)})"
     )
+
+
+def _agreeing(culprit: Culprit) -> str:
+    known = {count: figure for count, figure in culprit.agreeing if figure is not None}
+    figures = [f"{counted(count, 'node')} {figure:.2g}" for count, figure in known.items()]
+    return f"relative L2: {', '.join(figures)}" if figures else "the target does not take them"
 
 
 def _called(nodes: Sequence[Node]) -> str:
