@@ -132,8 +132,8 @@ class Backend(Protocol):
     def conversion_code(self, model: str) -> str:
         """Return lines of Python that convert the ONNX file `model` in the working directory.
 
-        They set `failure` to the reason if that fails, and need `extra`, imported. Empty if there are
-        none for this runtime.
+        They set `failure` to the reason if that fails, and need the package `extra`, imported.
+        Empty if there are none for this runtime.
         """
         return ""
 

@@ -25,6 +25,7 @@ from partition_core.base.progress import ticking
 from partition_core.base.recording import load_recording
 from partition_core.build.fingerprint_entries import common_entries
 from partition_core.build.merging import merge_tolerance
+from partition_core.build.module_diagnosis import diagnose_modules
 from partition_core.build.step import StepJob, models_on_disk
 from partition_core.build.steps.compare import agreement_of
 from partition_core.build.steps.prove import PROOF, chain_of
@@ -54,8 +55,10 @@ def diagnose(job: StepJob, variables: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with a segment, the tensor first, and where the files are that show it.
 
     `variables` are those of the command, of which `target`, or `segment` and `with`, say what is
-    compared with onnxruntime. Raises PartitionError.
+    compared with onnxruntime, and `against` that modules of PyTorch are. Raises PartitionError.
     """
+    if variables.get("against"):
+        return diagnose_modules(job)
     if variables.get("with"):
         return _in_another_file(job, variables)
     return _in_target(job, variables)

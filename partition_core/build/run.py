@@ -386,8 +386,9 @@ class RecipeBuild:
         """
         from partition_core.build.diagnosing import diagnose
 
+        needed = (EXPORT,) if variables.get("against") else (EXPORT, CUT, PROVE)
         for name, step in self.plan.names.items():
-            if step.row.kind in (EXPORT, CUT, PROVE):
+            if step.row.kind in needed:
                 for each in self.meant(name):
                     if self.is_up_to_date:
                         self.carry_out(each, say)  # its result may have been removed

@@ -15,7 +15,7 @@ from partition_core.proof.diagnosis.trial import Figures
 
 _MOST_LISTED = 4
 _MOST_VALUES = 12
-_COLUMNS = ("tensor", "operator", "relative L2", "largest difference", "largest value")
+_FIGURES = ("relative L2", "largest difference", "largest value")
 
 
 def headline(diagnosis: Diagnosis, target: str) -> str:
@@ -55,9 +55,19 @@ def explanation(diagnosis: Diagnosis) -> Iterator[str]:
 
 def table(probes: Sequence[Probe]) -> Iterator[str]:
     """Yield the figures of the tensors that were compared, in the order of the graph."""
-    rows = [_row(probe) for probe in probes]
+    return _lines([_row(probe) for probe in probes], "operator")
+
+
+def figure_lines(
+    rows: Sequence[tuple[str, str, Figures]], second: str = "operator"
+) -> Iterator[str]:
+    """Yield the figures of tensors, each with a text for the column `second`."""
+    return _lines([_cells(*row) for row in rows], second)
+
+
+def _lines(rows: Sequence[tuple[str, ...]], second: str) -> Iterator[str]:
     if rows:
-        yield from columns([_COLUMNS, *rows], frozenset(range(2, len(_COLUMNS))))
+        yield from columns([("tensor", second, *_FIGURES), *rows], frozenset((2, 3, 4)))
 
 
 def nodes_text(file: Path) -> Iterator[str]:
@@ -88,13 +98,8 @@ def replacement_lines(found: Replacement, segment: str, other: str) -> Iterator[
         f"of {counted(found.shared, 'inner tensor')} of the same name "
         f"{len(found.inner)} were compared, in the order of the graph"
     )
-    yield from columns(
-        [
-            _COLUMNS,
-            *(_cells(r.tensor, r.operator, r.figures) for r in (*found.inner, *found.outputs)),
-        ],
-        frozenset(range(2, len(_COLUMNS))),
-    )
+    rows = (*found.inner, *found.outputs)
+    yield from figure_lines([(row.tensor, row.operator, row.figures) for row in rows])
 
 
 def page(title: str, lines: Sequence[str], diagnosis: Diagnosis, folder: Path) -> str:
