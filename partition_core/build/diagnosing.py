@@ -24,7 +24,6 @@ from partition_core.base.missing import missing_file
 from partition_core.base.progress import ticking
 from partition_core.base.recording import load_recording
 from partition_core.build.fingerprint_entries import common_entries
-from partition_core.build.merging import merge_tolerance
 from partition_core.build.module_diagnosis import diagnose_modules
 from partition_core.build.step import StepJob, models_on_disk
 from partition_core.build.steps.compare import agreement_of
@@ -179,11 +178,13 @@ def _check_free(out: Path) -> None:
 
 
 def _tolerance(variables: Mapping[str, str], default: float) -> float:
-    tolerance = merge_tolerance(variables.get("tolerance"), default)
-    if tolerance is None:
-        expected = "expected a number from 0 to 1"
-        raise BuildError.at(f"tolerance={variables['tolerance']}", "not a tolerance", expected)
-    return tolerance
+    text = variables.get("tolerance")
+    if text is None:
+        return default
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise BuildError.at(f"tolerance={text}", "not a tolerance", "expected a number from 0 to 1")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -89,14 +90,21 @@ def _program(culprit: Culprit, trial: Trial, backend: Backend, tolerance: float)
 
 
 def _tried(folder: Path) -> str:
-    """Run the program as a user does, and return what it printed and whether it shows it."""
-    command = [sys.executable, "-I", PROGRAM]
-    try:
-        run = subprocess.run(  # noqa: S603  # reason: the program that was just written
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return f"it did not end in {_SECONDS} s"
-    printed = one_line(" ".join([*run.stdout.splitlines(), *run.stderr.splitlines()[-1:]]), folder)
+    """Run the program in a copy of its folder; return whether it shows it, and what it printed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = shutil.copytree(folder, Path(scratch) / "copy")
+        try:
+            run = subprocess.run(  # noqa: S603  # reason: the program that was just written
+                [sys.executable, "-I", PROGRAM],
+                cwd=copy,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return f"does not end in {_SECONDS} s"
+        lines = [*run.stdout.splitlines(), *run.stderr.splitlines()[-1:]]
+        printed = one_line(" ".join(lines), copy)
     shown = "shows it" if run.returncode == _SHOWN else f"ends with {run.returncode}"
     return f"{shown}: {printed}"

@@ -46,7 +46,7 @@ def explanation(diagnosis: Diagnosis) -> Iterator[str]:
         return
     if diagnosis.whole.failure:
         yield f"the reason: {diagnosis.whole.failure}"
-    yield f"{tried}, of {counted(diagnosis.tensors, 'tensor')}; {_certainty(culprit)}"
+    yield f"{tried}, of {counted(diagnosis.tensors, 'tensor')}; {_certainty(diagnosis, culprit)}"
     yield _least(culprit)
     if diagnosis.unexplained:
         names = first_of([f"'{name}'" for name in diagnosis.unexplained], _MOST_LISTED)
@@ -134,10 +134,11 @@ def _figures(diagnosis: Diagnosis, culprit: Culprit) -> Figures:
     return probe.trial.figures[culprit.tensor]
 
 
-def _certainty(culprit: Culprit) -> str:
-    if culprit.is_verified:
-        return "what its node reads was compared too, and agrees"
-    return "not all that its node reads was compared: errors are damped, and it took too many"
+def _certainty(diagnosis: Diagnosis, culprit: Culprit) -> str:
+    if not culprit.is_verified:
+        return "not all that its node reads was tried: errors are damped, and it took too many"
+    agrees = "can be" if diagnosis.whole.failure else "agrees"
+    return f"what its node reads was tried too, and {agrees}"
 
 
 def _least(culprit: Culprit) -> str:
