@@ -28,6 +28,8 @@ from partition_core.recipe.values import Mark
 from partition_core.sources.fetching import pinned_file
 from partition_core.sources.source import Exported, source_of
 
+_WRAPPERS = {"mmdet": "detector"}
+"""What a source calls the model of a recipe inside of what it exports."""
 _OF_MARK = re.compile(r"marks\[(\d+)\]")
 
 
@@ -42,7 +44,8 @@ def diagnose_modules(job: StepJob) -> Iterator[str]:
         raise BuildError.at("against=pytorch", what, "expected a model of PyTorch")
     with models_on_disk(job, [END2END]) as (models, scratch):
         model = read_model(models[END2END])
-        children = children_of(model)
+        wrapper = _WRAPPERS.get(job.recipe.model.source, "")
+        children = children_of(model, wrapper)
         tolerance = job.recipe.proof.tolerance_for(half_dtype(model))
 
         def compare(modules: Sequence[str]) -> Sequence[ModuleRow]:
@@ -50,7 +53,10 @@ def diagnose_modules(job: StepJob) -> Iterator[str]:
 
         with ticking(f"{job.recipe.name}: diagnose the modules"):
             found = first_wrong_module(children, compare)
-        yield from module_lines(found, children, model)
+        if not any(found.levels):
+            what = "none of its modules has a tensor that can be compared"
+            raise BuildError.at("against=pytorch", what, "expected modules that give tensors")
+        yield from module_lines(found, children, model, wrapper)
         yield f"allowed is a difference of {tolerance:g} of a tensor's largest value"
         rows = [row for level in found.levels for row in level]
         yield from figure_lines([(row.tensor, row.called, row.figures) for row in rows], "module")

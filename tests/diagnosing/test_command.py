@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.onnx_source.projects import Project
+from tests.projects import ROOT
 
 from .upscaled import upscaled
 
@@ -76,6 +77,8 @@ def test_the_first_line_names_the_tensor_the_node_and_its_operator(lines: list[s
     )
     assert "of 9 tensors; what its node reads was tried too, and agrees" in tried
     assert least == "the node alone shows it, fed with the true values: Resize '/resize_4'"
+    page = (ROOT / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    assert "\n".join([first, tried, least]) in page
 
 
 @pytest.mark.usefixtures("lines")

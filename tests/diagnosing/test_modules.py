@@ -97,5 +97,5 @@ def test_modules_that_agree_are_told_with_the_worst_figure(
 ) -> None:
     first, *_ = lines(project, "plain", monkeypatch)
     assert first.startswith(
-        "all modules agree with PyTorch, 4 tensors of modules compared in 1 export: at most "
+        "what all modules return agrees with PyTorch, 4 tensors of modules compared in 1 export: "
     )

@@ -62,11 +62,15 @@ Children = Mapping[str, Sequence[str]]
 """The modules directly inside each one, in the order of the graph; the whole model is empty."""
 
 
-def children_of(model: Model) -> dict[str, list[str]]:
-    """Return the modules that nodes of a model come from, by the one around them."""
+def children_of(model: Model, wrapper: str = "") -> dict[str, list[str]]:
+    """Return the modules that nodes of a model come from, by the one around them.
+
+    `wrapper` is what a source calls the user's model inside of what it exports.
+    """
     inside: dict[str, dict[str, None]] = {}
     for node in model.graph:
-        steps = module_of(node).split(".") if module_of(node) else []
+        path = _path(node, wrapper)
+        steps = path.split(".") if path else []
         for end in range(len(steps)):
             parent, child = ".".join(steps[:end]), ".".join(steps[: end + 1])
             inside.setdefault(parent, {})[child] = None
@@ -113,8 +117,10 @@ def module_rows(
     return rows
 
 
-def module_lines(found: ModulePath, children: Children, model: Model) -> Iterator[str]:
-    """Yield what was found, the tensor first."""
+def module_lines(
+    found: ModulePath, children: Children, model: Model, wrapper: str = ""
+) -> Iterator[str]:
+    """Yield what was found, the tensor first; `wrapper` is as in `children_of`."""
     count = sum(map(len, found.levels))
     compared = (
         f"{counted(count, 'tensor')} of modules compared in {counted(len(found.levels), 'export')}"
@@ -122,7 +128,7 @@ def module_lines(found: ModulePath, children: Children, model: Model) -> Iterato
     if found.first is None:
         rows = [row for level in found.levels for row in level]
         worst = max((row.figures for row in rows), key=_badness, default=None)
-        yield f"all modules agree with PyTorch, {compared}: at most {worst}"
+        yield f"what all modules return agrees with PyTorch, {compared}: at most {worst}"
         return
     first = found.first
     yield (
@@ -130,7 +136,7 @@ def module_lines(found: ModulePath, children: Children, model: Model) -> Iterato
         f"'{first.node}' of module '{first.called}', {first.figures}"
     )
     yield f"{compared}, from the outer ones inwards"
-    own = _operators(model, first.module)
+    own = _operators(model, first.module, wrapper)
     if children.get(first.module):
         inside = "what the modules inside it return agrees: it is in its own operations"
         yield f"{inside}, {own}"
@@ -138,8 +144,14 @@ def module_lines(found: ModulePath, children: Children, model: Model) -> Iterato
         yield f"its operations are {own}"
 
 
-def _operators(model: Model, module: str) -> str:
-    own = [node.op_type for node in model.graph if module_of(node) == module]
+def _path(node: Node, wrapper: str) -> str:
+    path = module_of(node)
+    is_inside = bool(wrapper) and f"{path}.".startswith(f"{wrapper}.")
+    return path[len(wrapper) + 1 :] if is_inside else path
+
+
+def _operators(model: Model, module: str, wrapper: str) -> str:
+    own = [node.op_type for node in model.graph if _path(node, wrapper) == module]
     return first_of(list(dict.fromkeys(own)), _MOST_LISTED) or "folded into others"
 
 
