@@ -40,6 +40,7 @@ COSTLY = {
     "tests/onnx_source/test_marking_models.py": 30,
     "tests/scenario/test_import_mmdeploy.py": 30,
     "tests/scenario/test_interruptions.py": 20,
+    "tests/backends/test_conversions.py": 20,
     "tests/docs/test_readme.py": 10,
     "tests/docs/test_site.py": 10,
 }

@@ -265,6 +265,10 @@ class Scratch:
             if path.is_file() and "__pycache__" not in path.parts
         }
 
+    def artifacts_of(self, target: str, recipe: str = "tiny") -> dict[str, bytes]:
+        """Return the bytes of every file of a target in a recipe's build folder, by name."""
+        return self.artifacts(f"{recipe}/{target}")
+
     def artifacts(self, recipe: str = "tiny") -> dict[str, bytes]:
         """Return the bytes of every file in a recipe's build folder, by name."""
         folder = self.folder / "build" / recipe

@@ -93,8 +93,11 @@ class Backend(Protocol):
         """Return the backend with default settings and weights in one of its `precisions`."""
         return cls()
 
-    def missing(self) -> str:
-        """Return what is not installed and the command that installs it; empty if all is."""
+    def missing(self, converting: bool = True) -> str:
+        """Return what is not installed and the command that installs it; empty if all is.
+
+        Without `converting` it is what running needs, which may be less.
+        """
         return ""
 
     def file_names(self, stem: str) -> tuple[str, ...]:
@@ -107,8 +110,8 @@ class Backend(Protocol):
     def convert(self, segment: Path, folder: Path) -> Conversion:
         """Return the ONNX file `segment` converted, in new files in `folder`, or as it is.
 
-        The files are named after the segment's stem and have the same bytes in each run. Raises
-        ConversionError, and RunError for a file that does not load.
+        The files have the names `file_names`, and the same bytes in each run. Raises
+        ConversionError.
         """
 
     def load(self, *files: Path) -> Runner:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from partition_core.backends.segment_file import SegmentFile
 from partition_core.base.errors import ConversionError, PartitionError
-from partition_core.base.wording import one_line
+from partition_core.base.wording import one_line, signal_name
 
 _LINES = 3
 _REFUSED = 3  # the exit status of a module of ours for a PartitionError; Python's own is 1
@@ -115,7 +114,4 @@ def _remove(files: Sequence[Path]) -> None:
 def _end(status: int) -> str:
     if status > 0:
         return f"failed with exit status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
+    return f"was killed by {signal_name(-status)}"

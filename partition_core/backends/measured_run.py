@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from partition_core.backends.backend import Backend, Runner, backend
+from partition_core.backends.child_run import printed_by
 from partition_core.base.array_sets import load_sets, save_sets
+from partition_core.base.arrays import Arrays
 from partition_core.base.errors import PartitionError
 
 _ENOUGH = 0.5  # seconds of runs
@@ -24,7 +26,23 @@ _RUNS = 30
 _MMAP_THRESHOLD = -3  # malloc.h: M_MMAP_THRESHOLD
 _LARGE = 64 << 10
 
+_MODULE = "partition_core.backends.measured_run"
+
 Sample = dict[str, Any]
+
+
+def measured_outputs(
+    called: str, engine: Backend, files: Sequence[Path], samples: Sequence[Arrays], scratch: Path
+) -> tuple[dict[str, Any], Sequence[Arrays]]:
+    """Return the figures of a run in a process of its own, and the outputs for each sample.
+
+    `engine` loads the `files` with its default settings. Raises BuildError, which calls the model
+    `called`, if it cannot be run.
+    """
+    fed, outputs = scratch / "fed.npz", scratch / "given.npz"
+    save_sets(samples, fed)
+    figures = json.loads(printed_by(_MODULE, called, engine, fed, outputs, *files))
+    return figures, load_sets(outputs)
 
 
 def main(name: str, inputs: str, outputs: str, *paths: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.base.errors import ConversionError, CutError, Problem, one_of, problem
+from partition_core.base.wording import counted
 from partition_core.graph.file.graph import Graph, Model, Value
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.file.value_type import Dim, ValueType, type_of
@@ -34,6 +35,10 @@ class Port:
         return sizes if len(sizes) == len(self.dims) else None
 
 
+Ends = tuple[tuple[Port, ...], tuple[Port, ...]]
+"""The inputs and the outputs of a segment."""
+
+
 @dataclass(frozen=True)
 class SegmentFile:
     """An ONNX file to convert, as a model and its ends."""
@@ -49,7 +54,7 @@ class SegmentFile:
         return f"segment '{self.file.name}'"
 
     @property
-    def ends(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    def ends(self) -> Ends:
         """Its inputs and its outputs."""
         return self.inputs, self.outputs
 
@@ -97,7 +102,7 @@ def _problems(
 ) -> Iterator[Problem]:
     marks = [node for node in all_nodes(graph) if is_mark(node)]
     if marks:
-        what = f"it holds {len(marks)} Mark nodes, the first with the output "
+        what = f"it holds {counted(len(marks), 'Mark node')}, the first with the output "
         what += f"'{marks[0].outputs[0].name}'"
         yield problem(where, what, "expected a segment, which has none", "cut it out of its model")
     for side, value, kind in ends:

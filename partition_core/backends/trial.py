@@ -1,7 +1,8 @@
-"""Loads a converted segment and runs it once, in a process of its own: `python -m` this module.
+"""Loads a converted segment and runs it, in a process of its own: `python -m` this module.
 
-Its arguments are the name of a backend, the ends of the segment as JSON, and the converted files.
-What is wrong is its only output. A file that crashes its runtime crashes no build here.
+Its arguments are the name of a backend, the ends of the segment as JSON, once for each run, and the
+converted files. What is wrong is its only output. A file that crashes its runtime crashes no build
+here.
 """
 
 from __future__ import annotations
@@ -13,34 +14,32 @@ from pathlib import Path
 
 import numpy as np
 
-from partition_core.backends.backend import Backend, backend
+from partition_core.backends.backend import Runner, backend
 from partition_core.backends.converter import run_as_program
-from partition_core.backends.segment_file import Port
+from partition_core.backends.segment_file import Ends, Port
 from partition_core.base.arrays import Array
 from partition_core.base.errors import RunError
 
 
-def ends_of(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
-    """Return the ends of a segment as the argument of this module."""
-    return json.dumps([[astuple(port) for port in side] for side in (inputs, outputs)])
+def as_argument(*runs: Ends) -> str:
+    """Return the ends of a segment, once for each run, as the argument of this module."""
+    return json.dumps([[[astuple(port) for port in side] for side in ends] for ends in runs])
 
 
-def main(name: str, ends: str, *files: str) -> None:
-    """Load the files and run them once (`try_out`)."""
-    inputs, outputs = (
-        [Port(name, dtype, tuple(dims)) for name, dtype, dims in side] for side in json.loads(ends)
-    )
-    try_out(backend(name), [Path(file) for file in files], inputs, outputs)
+def main(backend_name: str, runs: str, *files: str) -> None:
+    """Load the files, and run them on inputs of each of the sizes; check the outputs' types.
 
-
-def try_out(
-    chosen: Backend, files: Sequence[Path], inputs: Sequence[Port], outputs: Sequence[Port]
-) -> None:
-    """Load the files; if all inputs have sizes, run them once and check the types of the outputs.
-
-    Raises PartitionError.
+    Ends whose inputs have free sizes are not run. Raises PartitionError.
     """
-    run = chosen.load(*files)
+    run = backend(backend_name).load(*map(Path, files))
+    for ends in json.loads(runs):
+        inputs, outputs = (
+            [Port(name, dtype, tuple(dims)) for name, dtype, dims in side] for side in ends
+        )
+        _try_out(run, inputs, outputs)
+
+
+def _try_out(run: Runner, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
     generator = np.random.default_rng(0)
     samples = {
         port.name: _sample(port, port.shape, generator) for port in inputs if port.shape is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.backend import Backend, backend, backend_module
-from partition_core.backends.child_run import SINGLE, run_in_process
+from partition_core.backends.outputs import outputs_of
 from partition_core.base import packages
 from partition_core.base.arrays import Arrays
 from partition_core.base.disk import file_digest
@@ -191,7 +191,8 @@ def _tolerance(variables: Mapping[str, str], default: float) -> float:
 def _fed(job: StepJob, segment: str) -> Iterator[tuple[Path, Sequence[Arrays], Path]]:
     """Yield a segment's file, its inputs in the chain on each sample, and a private folder."""
     proof = json.loads(job.path(job.result("prove").files[PROOF]).read_bytes())["proof"]
-    if segment in proof["not_run"]["segments"]:
+    not_run = proof["not_run"]["segments"]
+    if segment in not_run:
         what = "cannot be diagnosed, since onnxruntime lacks an operator of the segment"
         raise ProofError.at(segment, what, "expected a segment that onnxruntime runs")
     with models_on_disk(job, job.model_names) as (models, scratch):
@@ -201,7 +202,7 @@ def _fed(job: StepJob, segment: str) -> Iterator[tuple[Path, Sequence[Arrays], P
         named = scratch / segment
         if models[segment] != named:
             named.symlink_to(models[segment])
-        yield named, inputs_in_chain(segment, chain, recording, random), scratch
+        yield named, inputs_in_chain(segment, chain, recording, random, not_run), scratch
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ class _Stored:
 
     def run(self, files: Sequence[Path], samples: Sequence[Arrays]) -> Sequence[Arrays]:
         """Return the outputs on each sample, in a process of its own."""
-        return run_in_process(self.name, self.backend, files, samples, self.scratch, SINGLE)[1]
+        return outputs_of(self.name, self.backend, files, samples, self.scratch)
 
     def _entries(self, model: Path) -> Iterable[tuple[str, str]]:
         beside = model.with_name(f"{model.name}.data")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from partition_core.base.errors import Problem
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import REPORT
 from partition_core.base.progress import Say
@@ -277,7 +278,18 @@ class Plan:
             say=say,
             steps={each: self._steps[each] for each in earlier if each in self._steps},
             results={each: self._results[each] for each in earlier if each in self._results},
+            failures=self._failures_before(name) if name else {},
         )
+
+    def _failures_before(self, name: str) -> dict[str, tuple[Problem, ...]]:
+        """Return the problems of targets that failed before a step that follows all targets."""
+        names = list(self.names)
+        earlier = names[: names.index(name)]
+        targets = [name for name in self.targets if f"{COMPARE} {name}" in earlier]
+        if self.names[name].row.may_fail:
+            return {}
+        failures = {target: self.failure(target) for target in targets}
+        return {name: failure.problems for name, failure in failures.items() if failure is not None}
 
     def steps(self) -> Iterator[tuple[str, Step | None]]:
         """Yield each step with its name, in the order of the work.

@@ -10,11 +10,10 @@ from typing import Any
 
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place
-from partition_core.base.folders import BUILD, MANIFEST
+from partition_core.base.folders import BUILD, COMPARISON, MANIFEST
 from partition_core.build.note_checks import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.steps import EXPORT, PROVE
-from partition_core.build.steps.compare import COMPARISON
 from partition_core.build.steps.convert import PRINTED
 from partition_core.build.steps.prove import PROOF
 from partition_core.chain.manifest import Files, composed, former_manifest

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.base.errors import (
-    BuildError,
-    ConversionError,
     PartitionError,
     Place,
     Problem,
@@ -27,8 +25,6 @@ from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STAT
 from partition_core.base.wording import counted, warn
 from partition_core.build.steps import (
     ALL_SEGMENTS,
-    COMPARE,
-    CONVERT,
     CUT,
     EXPORT,
     PROVE,
@@ -64,6 +60,8 @@ class Run:
             build = RecipeBuild(self, name, self._up_to_date.overview(name))
             try:
                 build.open_if_needed()
+                if must_be_valid:
+                    build.check_packages()
                 self.builds.append(build)
             except PartitionError as error:
                 problems.extend(error.problems)
@@ -159,33 +157,20 @@ class RecipeBuild:
     def open_if_needed(self) -> None:
         """Read the recipe unless it is up to date.
 
-        Its targets need their packages. ONNX and input files are checked against it, unless it was
-        exported already.
+        ONNX and input files are checked against it, unless it was exported already.
         """
-        if self.is_up_to_date:
-            return
-        self._check_packages()
-        if self.plan.result_of(EXPORT) is not None:
+        if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
             return
         from partition_core.sources.source import form_of
 
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
-    def _check_packages(self) -> None:
-        """Raise BuildError, all problems at once, for targets whose packages are not installed."""
-        from partition_core.backends.backend import backend
-        from partition_core.recipe.places import target_place
+    def check_packages(self) -> None:
+        """Raise BuildError for targets whose packages are missing, unless it is up to date."""
+        from partition_core.build.targets import check_packages
 
-        file = self.plan.written
-        missing = {
-            target: backend(target.backend, target.precision).missing()
-            for target in file.recipe.partition.targets
-        }
-        BuildError.refuse(
-            problem(target_place(file, target), f"target '{target.name}': {lack}")
-            for target, lack in missing.items()
-            if lack
-        )
+        if not self.is_up_to_date:
+            check_packages(self.plan.written)
 
     def up_to_date_stamps(self) -> dict[str, str]:
         """Return the stamps of all files by which the recipe is up to date; none if it is not."""
@@ -244,50 +229,33 @@ class RecipeBuild:
         return True
 
     def publish_target(self, target: str, say: Say) -> bool:
-        """Convert and compare a segment for a target, and publish it if it agrees.
+        """Make one target (`targets.make_target`)."""
+        from partition_core.build.targets import make_target
 
-        Returns False if the build folder has it, or it failed as it is and is not required.
-        A failure is recorded, so that the rest is published: `check_targets` raises it.
-        """
-        from partition_core.build.failures import forget_failure, record_failure
+        return make_target(self.plan, target, say)
 
-        if self.is_published(target):
-            return False
-        path, step = self.plan.failure_path(target), ""
-        try:
-            for kind in (CONVERT, COMPARE):
-                step = f"{kind} {target}"
-                self.carry_out(step, say)
-        except PartitionError as error:
-            at_fault = self.plan.step(step)
-            record_failure(path, step, at_fault.key if at_fault else "", error.problems)
-            return True
-        forget_failure(path)
-        return self.publish(target, say)
+    def refuse_failed_targets(self) -> bool:
+        """Raise ConversionError for required targets that failed (`targets.refuse_failures`)."""
+        from partition_core.build.targets import refuse_failures
+
+        return refuse_failures(self.plan)
+
+    def has_target(self, target: str) -> bool:
+        """Return whether nothing is left to do for a target (`targets.is_there`)."""
+        from partition_core.build.targets import is_there
+
+        return is_there(self.plan, target)
 
     def is_expected(self, artifact: str) -> bool:
-        """Return whether an up-to-date build folder has an artifact: a failed target is absent."""
-        if artifact not in self.overview.targets or not self.is_up_to_date:
-            return True
-        return (self.run.root / BUILD / self.name / artifact).is_dir()
+        """Return whether the build folder has an artifact after the build, as far as is known.
 
-    def check_targets(self) -> bool:
-        """Raise ConversionError for all required targets that failed; warn of the others."""
-        failed = {name: self.plan.failure(name) for name in self.plan.targets}
-        required = [each for each in self.plan.targets.values() if each.required]
-        problems = [
-            problem
-            for target in required
-            if (failure := failed[target.folder]) is not None
-            for problem in failure.problems
-        ]
-        for target in self.plan.targets.values():
-            failure = failed[target.folder]
-            if failure is not None and not target.required:
-                for each in failure.problems:
-                    warn(f"{each}; the target is not required, and not published")
-        ConversionError.refuse(problems)
-        return True
+        It has no target that failed, is as it was then, and is not required.
+        """
+        if artifact not in self.overview.targets:
+            return True
+        if (self.run.root / BUILD / self.name / artifact).is_dir():
+            return True
+        return not (self.is_up_to_date or self.has_target(artifact))
 
     def advice(self, wishes: Mapping[str, str], say: Say) -> Iterator[str]:
         """Yield lines about where to cut the model; `wishes` are the user's options by name.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from partition_core.base.errors import BuildError
+from partition_core.base.errors import BuildError, Problem
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END
 from partition_core.build.note_checks import REFERS, NoteCheck
@@ -49,11 +49,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class StepJob(Job):
-    """A job with the earlier steps that are known, and those of their results that are."""
+    """A job with the earlier steps that are known, and those of their results that are.
+
+    `failures` are the problems of targets that failed.
+    """
 
     project: Project
     steps: Mapping[str, Step] = field(default_factory=dict)
     results: Mapping[str, Result] = field(default_factory=dict)
+    failures: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from partition_core.base.arrays import Arrays
+
 MODEL_INPUT = "end2end input"
 MODEL_OUTPUT = "end2end output"
 
@@ -31,6 +33,14 @@ class SegmentBoundary:
     save_file: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+    def takes(self, arrays: Arrays) -> bool:
+        """Return whether its inputs in `arrays` have the sizes that it fixes."""
+        return all(
+            not isinstance(dim, int) or dim == size
+            for tensor in self.inputs
+            for dim, size in zip(tensor.dims, arrays[tensor.name].shape, strict=True)
+        )
 
 
 @dataclass(frozen=True)

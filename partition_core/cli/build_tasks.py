@@ -49,8 +49,10 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
     yield {
         "name": build.name,
         "doc": overview.doc,
-        "actions": [(attempt, [build.check_targets, file_of(build)])] if overview.targets else None,
-        "uptodate": [build.is_up_to_date],
+        "actions": [(attempt, [build.refuse_failed_targets, file_of(build)])]
+        if overview.targets
+        else None,
+        "uptodate": [lambda: build.is_up_to_date or all(map(build.has_target, overview.targets))],
         "task_dep": [*steps, *names.values()],
         "meta": {"recipe": build.name},
         "clean": [_Removal(build)],

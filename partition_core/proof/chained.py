@@ -89,7 +89,7 @@ def run_chain(
         ]
         fitting: Sequence[int] = range(len(fed))
         if file in static:
-            fitting = [number for number in fitting if _fits(boundary, fed[number])]
+            fitting = [number for number in fitting if boundary.takes(fed[number])]
             run.static[file] = len(fitting)
         if not fitting:
             run.problems.append(_without_sample(boundary, fed))
@@ -120,14 +120,6 @@ def run_chain(
         ]
         add(made, boundary, [{name: arrays[name] for name in proven} for arrays in outputs])
     return run
-
-
-def _fits(boundary: SegmentBoundary, arrays: Arrays) -> bool:
-    return all(
-        not isinstance(dim, int) or dim == size
-        for tensor in boundary.inputs
-        for dim, size in zip(tensor.dims, arrays[tensor.name].shape, strict=True)
-    )
 
 
 def _without_sample(boundary: SegmentBoundary, fed: Sequence[Arrays]) -> Problem:

@@ -8,7 +8,7 @@ blind. Then the rest of the chain runs behind it, and its detections must be tho
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,13 @@ from partition_core.backends.onnxruntime.backend import Plain
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.errors import Problem, ProofError, problem
 from partition_core.base.recording import RecordedSample, Recording
-from partition_core.chain.pieces import MODEL_OUTPUT, Chain, SegmentBoundary, Tensor
+from partition_core.chain.pieces import (
+    MODEL_INPUT,
+    MODEL_OUTPUT,
+    Chain,
+    SegmentBoundary,
+    Tensor,
+)
 from partition_core.chain.run import Values, add, feeds_of, initial_values, walk
 from partition_core.proof.against_original import DETECTIONS
 from partition_core.proof.comparison import (
@@ -42,11 +48,14 @@ _OTHER_INPUTS = "name inputs that differ more in 'proof.inputs' or 'proof.images
 
 @dataclass
 class _Compared:
-    """The tensors of the chain for each sample, all in onnxruntime and with the target in it."""
+    """The tensors of the chain for each sample, all in onnxruntime and with the target in it.
+
+    `expected` and `given` are the outputs of the segment in onnxruntime and in its target, `ends`
+    the sources of the outputs of the chain.
+    """
 
     plain: Values
     mixed: Values
-    fed: Sequence[Arrays] = ()
     expected: Sequence[Arrays] = ()
     given: Sequence[Arrays] = ()
     ends: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -77,7 +86,6 @@ def compare_target(
     boundary = next(each for each in chain.boundaries if each.save_file == segment)
     compared = _run_both(boundary, run, chain, recording, random, not_run)
     tensors = [each for each in boundary.outputs if (segment, each.name) not in random]
-    ProofError.refuse(_form_problems(tensors, compared))
     figures = {tensor.name: _tensor_figures(tensor, compared) for tensor in tensors}
     problems = [
         *_differences(tensors, compared, agreement, remedy),
@@ -97,16 +105,21 @@ def compare_target(
 
 
 def inputs_in_chain(
-    segment: str, chain: Chain, recording: Recording, random: Collection[tuple[str, str]] = ()
+    segment: str,
+    chain: Chain,
+    recording: Recording,
+    random: Collection[tuple[str, str]] = (),
+    not_run: Collection[str] = (),
 ) -> list[dict[str, Array]]:
-    """Return what the chain, all of it in onnxruntime, feeds a segment on each sample.
+    """Return what the chain, all of it in onnxruntime, feeds a segment on each usable sample.
 
-    `random` is as in `compare_target`. Raises ProofError if a segment cannot be run.
+    `random` and `not_run` are as in `compare_target`. Raises ProofError if a segment fails.
     """
-    samples = recording.samples
+    boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    samples = _usable(recording, boundaries, chain)
     values = initial_values(sample.inputs for sample in samples)
     fed: list[dict[str, Array]] = []
-    for boundary, fed in walk(chain.boundaries, _feeds(chain, random), values, _recorded(samples)):
+    for boundary, fed in walk(boundaries, _feeds(chain, random), values, _recorded(samples)):
         if boundary.save_file == segment:
             break
         session = Plain(boundary.save_file).load(chain.files[boundary.save_file])
@@ -133,17 +146,19 @@ def _run_both(
     not_run: Collection[str],
 ) -> _Compared:
     """Run the chain in onnxruntime, and its segments behind the target on what that gives too."""
-    samples = recording.samples
+    boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    samples = _usable(recording, boundaries, chain)
     feeds, recorded = _feeds(chain, random), _recorded(samples)
     inputs = [sample.inputs for sample in samples]
     compared = _Compared(initial_values(inputs), initial_values(inputs))
-    for boundary in (each for each in chain.boundaries if each.save_file not in not_run):
+    for boundary in boundaries:
         ((_, fed),) = walk([boundary], feeds, compared.plain, recorded)
         ((_, mixed),) = walk([boundary], feeds, compared.mixed, recorded)
         session = Plain(boundary.save_file).load(chain.files[boundary.save_file])
         results = [session(arrays) for arrays in fed]
         if boundary == target:
-            compared.fed, compared.expected, compared.given = fed, results, run(fed)
+            compared.expected, compared.given = results, run(fed)
+            ProofError.refuse(_form_problems(target.outputs, compared))  # before they are read
             others = compared.given
         else:
             others = [
@@ -175,6 +190,34 @@ def _recorded(samples: Sequence[RecordedSample]) -> Callable[[int, Tensor], Arra
         return array
 
     return recorded
+
+
+def _usable(
+    recording: Recording, boundaries: Sequence[SegmentBoundary], chain: Chain
+) -> list[RecordedSample]:
+    """Return the samples of the sizes that segments have; raises ProofError if there are none."""
+    samples = [sample for sample in recording.samples if _fits(sample, boundaries, chain)]
+    if not samples:
+        what = "no sample has the sizes of all segments"
+        raise ProofError.at("", what, "", "write shapes under 'export.inputs' that give them")
+    return samples
+
+
+def _fits(sample: RecordedSample, boundaries: Sequence[SegmentBoundary], chain: Chain) -> bool:
+    """Return whether a sample has the sizes that segments fix, as far as they were recorded."""
+    given = {
+        (edge.consumer, edge.input): sample.inputs[edge.output]
+        for edge in chain.edges
+        if edge.producer == MODEL_INPUT
+    }
+    for boundary in boundaries:
+        inputs = {t: given.get((boundary.save_file, t.name)) for t in boundary.inputs}
+        known = {t: sample.marks.get(t.reference) if a is None else a for t, a in inputs.items()}
+        arrays = {tensor: array for tensor, array in known.items() if array is not None}
+        sized = replace(boundary, inputs=tuple(arrays))
+        if not sized.takes({tensor.name: array for tensor, array in arrays.items()}):
+            return False
+    return True
 
 
 def _same(left: Arrays, right: Arrays) -> bool:

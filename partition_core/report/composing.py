@@ -15,6 +15,7 @@ from partition_core.report.measuring import Measured
 from partition_core.report.overview import Box, Overview, Work
 from partition_core.report.pictures import pictures, threshold
 from partition_core.report.source import Source
+from partition_core.report.targets import runtimes, target_rows
 from partition_core.report.tensors import (
     match_rows,
     optimized_note,
@@ -55,6 +56,8 @@ def compose(source: Source) -> Report:
         pictures=shown,
         threshold=threshold(shown),
         weights_note=_weights_note(source.recipe.model),
+        targets=tuple(target_rows(source)),
+        runtimes=runtimes(source),
     )
 
 

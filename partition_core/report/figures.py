@@ -41,6 +41,23 @@ class TensorRow:
 
 
 @dataclass(frozen=True)
+class TargetRow:
+    """A segment in a runtime: its size, latency, and how each tensor and the detections agree.
+
+    Of a failed one only `failed` is not empty: what is wrong with it.
+    """
+
+    name: str
+    segment: str
+    size: str = ""
+    latency: str = ""
+    ratio: str = ""
+    tensors: Sequence[tuple[str, str]] = ()
+    detections: str = ""
+    failed: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class MatchRow:
     """The detections of one picture, matched between PyTorch and end2end."""
 
@@ -83,7 +100,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows except the map. `details` are by the id of a shape in the map."""
+    """All that the page shows except the map. `details` are by the id of a shape in the map.
+
+    `runtimes` names, by segment, the targets in which it runs.
+    """
 
     recipe: str
     about: str
@@ -107,6 +127,8 @@ class Report:
     pictures: Sequence[Picture] = field(default_factory=tuple)
     threshold: float = 0.0
     weights_note: str = ""
+    targets: Sequence[TargetRow] = ()
+    runtimes: Mapping[str, str] = field(default_factory=dict)
 
 
 def dims_text(dims: Sequence[int | str]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partition_core.backends.backend import Backend
-from partition_core.backends.child_run import run_in_process
+from partition_core.backends.measured_run import measured_outputs
 from partition_core.backends.onnxruntime.backend import OnnxRuntime
 from partition_core.base.arrays import Array, Arrays
 from partition_core.base.folders import END2END
@@ -48,12 +48,14 @@ class Measured:
 class Figures:
     """The measurements of a partition's models, by file, and their outputs for each sample.
 
-    `whole` are the outputs of the end2end model, `chained` those of the segments in a chain.
+    `whole` are the outputs of the end2end model, `chained` those of the segments in a chain, and
+    `fed` the inputs of each segment for the first sample.
     """
 
     models: Mapping[str, Measured]
     whole: Sequence[Arrays]
     chained: Sequence[Arrays]
+    fed: Mapping[str, Arrays]
 
 
 def machine() -> str:
@@ -61,6 +63,11 @@ def machine() -> str:
     system = f"{platform.system()} {platform.machine()}"
     threads = os.cpu_count() or 1
     return f"{_processor() or 'unknown processor'}, {threads} threads, {system}"
+
+
+def where() -> str:
+    """Return the day and the machine of a measurement."""
+    return f"{datetime.date.today().isoformat()}, {machine()}"
 
 
 Run = Callable[[str, Path, Sequence[Arrays]], tuple[Measured, Sequence[Arrays]]]
@@ -98,15 +105,17 @@ def measure(
         return array
 
     boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    first: dict[str, Arrays] = {}
     for segment, fed in walk(boundaries, feeds, made, recorded):
         name = segment.save_file
+        first[name] = fed[0]
         models[name], outputs = run(name, chain.files[name], fed)
         add(made, segment, outputs)
     ends = [edge for edge in chain.edges if edge.consumer == MODEL_OUTPUT]
     if not_run:
-        return Figures(models, whole, ())
+        return Figures(models, whole, (), first)
     chained = [{edge.input: arrays[edge.producer, edge.output] for edge in ends} for arrays in made]
-    return Figures(models, whole, chained)
+    return Figures(models, whole, chained, first)
 
 
 def measured(
@@ -122,9 +131,8 @@ def measured(
     BuildError, which calls the model `called`, if it cannot be run.
     """
     files = engine.convert(model, scratch).files
-    figures, outputs = run_in_process(called, engine, files, samples, scratch)
-    where = f"{datetime.date.today().isoformat()}, {machine()}"
-    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where), outputs
+    figures, outputs = measured_outputs(called, engine, files, samples, scratch)
+    return Measured(figures["load"], tuple(figures["runs"]), figures["peak"], where()), outputs
 
 
 def _processor() -> str:

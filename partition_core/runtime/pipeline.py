@@ -130,7 +130,7 @@ class Pipeline:
 
     def _loaded_target(self, target: BuiltTarget) -> Runner:
         engine = backend(target.backend, target.precision)
-        if missing := engine.missing():
+        if missing := engine.missing(converting=False):
             raise RunError.at(f"target '{target.name}' of '{target.segment}'", missing)
         if self._verify:
             self.manifest.check_target(target)

@@ -37,7 +37,7 @@ def test_the_mistake_in_the_readme_gives_the_message_in_the_readme(tmp_path: Pat
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    build, test = blocks("sh")
+    build, devices, test = blocks("sh")
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert test.rstrip().endswith("&& python -m pytest -n auto")
     ours = test.rstrip().split("&& ")[-1]
@@ -45,7 +45,8 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert (run[0], run[-1]) == (ours, f"{ours} -m thorough")
     assert [" --cov " in line for line in run] == [False, True, False]
     assert "doit build recipe=yolov3" in build
-    for command in (build, test):
+    assert "doit build recipe=yolov3-devices" in devices
+    for command in (build, devices, test):
         assert "-c constraints.txt" in command
     assert "--constraint constraints.txt" in script
     assert "--constraint constraints.txt --no-deps pnnx" in script

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from partition_core.backends.ncnn.backend import FLAGS, MOST_DIMS
 from partition_core.backends.ncnn.layout import NO_BATCH, End, Layout
 from partition_core.backends.ncnn.param_text import Param, can_be_blob, read_param
 from partition_core.backends.ncnn.plain_copy import write_copy
-from partition_core.backends.segment_file import Port, SegmentFile, read_segment
+from partition_core.backends.segment_file import Ends, Port, SegmentFile, read_segment
 from partition_core.base.errors import ConversionError, CutError, Problem, quoted
 from partition_core.base.wording import first_of
 from partition_core.graph.file.graph import Value
@@ -31,9 +31,10 @@ _FLOATS = ("float32",)
 # Layers that read integers as such; any other one would read their bits as a float's.
 _TAKE_INTEGERS = frozenset(("Embed", "Split"))
 _UNUSED = tuple(f"{name}=/dev/null" for name in ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx"))
-# Free sizes are tried with two values each: multiples of what networks divide pictures by.
-_FREE = (128, 256)
-_LEFT_OUT = re.compile(r"^(?:ignore (\S+) \S+ param |todo (\S+)$)", re.M)
+_FREE = 128
+"""Of what a free size that is no batch is a multiple: of what networks divide pictures by."""
+_IGNORED = re.compile(r"^ignore (\S+) \S+ param ", re.M)
+_LEFT = re.compile(r"^todo (\S+)$", re.M)
 _UNKNOWN = re.compile(r"layer (\S+) not exists or registered")
 _BY_PRODUCT = "pnnx.Expression"
 _COMPLAINT = re.compile(
@@ -41,30 +42,36 @@ _COMPLAINT = re.compile(
 )
 _AXES = re.compile(r"\b((?:in|out)\d+)\.numpy\((?:\), )?batch_index=(\d+)\)")
 _WHOLE = "expected a segment that ncnn runs as a whole"
-_POLICY = "`partition: {type: no_postprocess}` cuts in front of the post-processing"
+_CHOOSES = frozenset(("GatherND", "Loop", "NonMaxSuppression", "NonZero", "ScatterND", "TopK"))
+_POLICY = (
+    "`partition: {type: no_postprocess}`, or `backbone_head` of two stages, cuts in front of them"
+)
+_ELSEWHERE = "cut the segment in front of it, or behind it"
 
 
-def converted(file: Path, folder: Path, program: Path, precision: str) -> Conversion:
+def converted(
+    file: Path, folder: Path, names: Sequence[str], program: Path, precision: str
+) -> Conversion:
     """Return ncnn's files of the segment in `file`, new in `folder`; raises ConversionError."""
     segment = read_segment(file)
     ConversionError.refuse(_unfit(segment))
-    sizes = _sizes(segment.inputs)
-    named = tuple(folder.resolve() / f"{file.stem}.ncnn.{end}" for end in ("param", "bin", "json"))
+    runs = _runs(segment)
+    written = tuple(folder.resolve() / name for name in names)
     with (
-        fresh_files(segment, _TOOL, named) as (param, weights, layout),
+        fresh_files(segment, _TOOL, written) as (param, weights, layout),
         tempfile.TemporaryDirectory(dir=folder) as scratch,
     ):
-        printed, made = _run(segment, program, precision, sizes, Path(scratch))
-        text = read_param(made[0].read_text("utf-8"))
+        printed, made = _run(segment, program, precision, runs, Path(scratch))
+        text = _read(segment, made[0])
         _check_operators(segment, text, printed)
         ConversionError.refuse(_unfit_types(segment, "output", segment.outputs, _FLOATS))
         ends = _layout(segment, text, _batch_axes(made[2].read_text("utf-8")))
         _check_integers(segment, text, ends)
-        names = _names(text, ends)
-        param.write_text(str(text.renamed(names)), "utf-8", "surrogateescape", "\n")
+        blobs = _names(text, ends)
+        param.write_text(str(text.renamed(blobs)), "utf-8", newline="\n")
         made[1].replace(weights)
-        layout.write_text(str(ends.renamed(names)), "utf-8", "surrogateescape", "\n")
-        _try_out(segment, sizes, param, weights, layout)
+        layout.write_text(str(ends.renamed(blobs)), "utf-8", newline="\n")
+        _try_out(segment, runs, param, weights, layout)
     return Conversion((param, weights, layout), printed)
 
 
@@ -72,7 +79,7 @@ def _unfit(segment: SegmentFile) -> Iterator[Problem]:
     """Yield what pnnx would stumble over."""
     yield from _unfit_types(segment, "input", segment.inputs, tuple(_SHORT))
     outputs = segment.model.graph.outputs
-    sources = [_source(value) for value in outputs]
+    sources = list(map(_source, outputs))
     for number, (output, source) in enumerate(zip(outputs, sources, strict=True)):
         if source.is_input or source in sources[:number]:
             is_a = "an input" if source.is_input else "another output"
@@ -99,40 +106,38 @@ def _source(value: Value) -> Value:
     return _source(node.inputs[0])
 
 
-def _sizes(inputs: Sequence[Port]) -> tuple[tuple[Port, ...], ...]:
-    """Return the inputs with sizes: once, or twice if they have free ones.
+def _runs(segment: SegmentFile) -> tuple[Ends, ...]:
+    """Return the ends with sizes: once, or if some are free twice, each time with other sizes.
 
-    Equal symbols get equal sizes, others different ones; a batch is 1.
+    Equal symbols get equal sizes, others different ones.
     """
-    if all(port.shape is not None for port in inputs):
-        return (tuple(inputs),)
-    return tuple(_sized(inputs, step) for step in _FREE)
+    if all(port.shape is not None for port in segment.inputs):
+        return (segment.ends,)
+    return tuple(_sized(segment, number) for number in (1, 2))
 
 
-def _sized(inputs: Sequence[Port], step: int) -> tuple[Port, ...]:
+def _sized(segment: SegmentFile, number: int) -> Ends:
     sizes: dict[object, int] = {}
-    for port in inputs:
+    for port in segment.inputs:
         for axis, dim in enumerate(port.dims):
             if not isinstance(dim, int):
-                size = 1 if axis == 0 else step * (1 + len({*sizes.values()} - {1}))
+                is_batch = axis == 0 and len(port.dims) > 1
+                size = number * (1 if is_batch else _FREE * (1 + len(sizes)))
                 sizes.setdefault(dim or (port.name, axis), size)
-    return tuple(
-        replace(
-            port,
-            dims=tuple(
-                dim if isinstance(dim, int) else sizes[dim or (port.name, axis)]
-                for axis, dim in enumerate(port.dims)
-            ),
-        )
-        for port in inputs
-    )
+
+    def with_sizes(port: Port) -> Port:
+        keys = ((dim, dim or (port.name, axis)) for axis, dim in enumerate(port.dims))
+        return replace(port, dims=tuple(sizes.get(key, dim) for dim, key in keys))
+
+    inputs, outputs = (tuple(map(with_sizes, side)) for side in segment.ends)
+    return inputs, outputs
 
 
 def _run(
     segment: SegmentFile,
     program: Path,
     precision: str,
-    sizes: Sequence[Sequence[Port]],
+    runs: Sequence[Ends],
     scratch: Path,
 ) -> tuple[str, tuple[Path, ...]]:
     """Return what pnnx printed and made of a copy of the segment in `scratch`.
@@ -145,8 +150,8 @@ def _run(
     except CutError as error:
         raise ConversionError(*error.problems) from error
     options = [FLAGS[precision], *_UNUSED]
-    if len(sizes) > 1:
-        shapes = (",".join(map(_shape, inputs)) for inputs in sizes)
+    if len(runs) > 1:
+        shapes = (",".join(map(_shape, inputs)) for inputs, _ in runs)
         options += [f"inputshape{n}={text}" for n, text in zip(("", "2"), shapes, strict=True)]
     made = tuple(scratch / f"model{end}" for end in (".ncnn.param", ".ncnn.bin", "_ncnn.py"))
     with fresh_files(segment, _TOOL, made):
@@ -158,19 +163,32 @@ def _shape(port: Port) -> str:
     return f"[{','.join(map(str, port.dims))}]{_SHORT[port.dtype]}"
 
 
+def _read(segment: SegmentFile, file: Path) -> Param:
+    try:
+        return read_param(file.read_text("utf-8"))
+    except ValueError as error:
+        what = "pnnx wrote a '.param' file that ncnn cannot read"
+        raise ConversionError(segment.problem(what, str(error))) from error
+
+
 def _check_operators(segment: SegmentFile, param: Param, printed: str) -> None:
     """Raise ConversionError for what pnnx says that it left out."""
-    left_out = {first or second for first, second in _LEFT_OUT.findall(printed)}
+    counts = Counter(layer.type for layer in param.layers)
+    ignored, left = (set(pattern.findall(printed)) for pattern in (_IGNORED, _LEFT))
+    left_out = ignored | left & counts.keys()
     if left_out:
-        counts = Counter(layer.type for layer in param.layers if layer.type in left_out)
         # Constants that pnnx leaves are the inputs of what it left.
         names = sorted(left_out - {_BY_PRODUCT} or left_out)
         listed = ", ".join(f"{name} ({counts[name] or 1})" for name in names)
-        what = f"pnnx cannot convert {listed} and leaves it out"
-        raise ConversionError(segment.problem(what, _WHOLE, _POLICY))
+        what = f"pnnx leaves out {listed}, which it cannot convert"
+        raise ConversionError(segment.problem(what, _WHOLE, _remedy(left_out)))
     if complaints := list(dict.fromkeys(_COMPLAINT.findall(printed))):
         what = f"pnnx cannot convert it and says: {first_of(complaints, 5, '; ')}"
-        raise ConversionError(segment.problem(what, _WHOLE, _POLICY))
+        raise ConversionError(segment.problem(what, _WHOLE, _ELSEWHERE))
+
+
+def _remedy(operators: Collection[str]) -> str:
+    return _ELSEWHERE if _CHOOSES.isdisjoint(operators) else _POLICY
 
 
 def _batch_axes(program: str) -> dict[str, int | None]:
@@ -186,9 +204,9 @@ def _layout(segment: SegmentFile, param: Param, axes: Mapping[str, int | None]) 
     for side, ports, blobs in zip(("in", "out"), segment.ends, (inputs, outputs), strict=True):
         numbered = [(port, f"{side}{number}") for number, port in enumerate(ports)]
         lacking = [port.name for port, blob in numbered if blob not in blobs or blob not in axes]
-        surplus = f"{side}{len(ports)}" in blobs
-        if lacking or surplus:
-            what = f"pnnx leaves out its {side}puts {', '.join(map(quoted, lacking))}"
+        if lacking or f"{side}{len(ports)}" in blobs:
+            listed = ", ".join(map(quoted, lacking)) or "none, but others too"
+            what = f"pnnx leaves out of its {side}puts: {listed}"
             raise ConversionError(segment.problem(what, _WHOLE))
         sides.append(tuple(End(p.name, p.dtype, p.dims, blob, axes[blob]) for p, blob in numbered))
     ends = Layout(*sides)
@@ -224,16 +242,13 @@ def _names(param: Param, ends: Layout) -> dict[str, str]:
     }
 
 
-def _try_out(segment: SegmentFile, sizes: Sequence[Sequence[Port]], *files: Path) -> None:
+def _try_out(segment: SegmentFile, runs: Sequence[Ends], *files: Path) -> None:
     """Raise ConversionError if ncnn cannot load or run the files."""
-    outputs = segment.outputs
-    if len(sizes) > 1:
-        outputs = tuple(replace(port, dims=(None,) * len(port.dims)) for port in outputs)
-    ends = trial.ends_of(sizes[0], outputs)
+    ends = trial.as_argument(*runs)
     try:
         run_module(segment, "ncnn", trial.__name__, files[0].parent, "ncnn", ends, *files)
     except ConversionError as error:
         if unknown := _UNKNOWN.search(str(error)):
             what = f"ncnn has no layer for {unknown[1]}, which pnnx leaves in"
-            raise ConversionError(segment.problem(what, _WHOLE, _POLICY)) from error
+            raise ConversionError(segment.problem(what, _WHOLE, _remedy([unknown[1]]))) from error
         raise

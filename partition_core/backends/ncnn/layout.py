@@ -27,6 +27,13 @@ class End:
     blob: str
     batch_axis: int | None
 
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Return whether an array of this shape fits the dims; one without elements does not."""
+        return len(shape) == len(self.dims) and all(
+            size and (size == dim or not isinstance(dim, int))
+            for size, dim in zip(shape, self.dims, strict=True)
+        )
+
     @property
     def batch_index(self) -> int:
         """The axis of the batch as ncnn's functions take it."""
@@ -49,7 +56,9 @@ class Layout:
         return Layout(new(self.inputs), new(self.outputs))
 
     def __str__(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """Return it as JSON, an end on a line."""
+        sides = [f"{json.dumps(name)}: [\n{_lines(ends)}\n]" for name, ends in vars(self).items()]
+        return f"{{{', '.join(sides)}}}\n"
 
 
 def read_layout(file: Path) -> Layout:
@@ -60,6 +69,10 @@ def read_layout(file: Path) -> Layout:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = "it cannot be read as the layout of a segment in ncnn"
         raise RunError.at(Place(str(file)), what, str(error)) from error
+
+
+def _lines(ends: Sequence[End]) -> str:
+    return ",\n".join(json.dumps(asdict(end)) for end in ends)
 
 
 def _ends(items: Sequence[Any]) -> tuple[End, ...]:

@@ -68,7 +68,7 @@ def read_param(text: str) -> Param:
 
 def can_be_blob(name: str) -> bool:
     """Return whether ncnn reads this name back as it is: without spaces, and not too long."""
-    return len(name.encode("utf-8", "surrogateescape")) <= _LONGEST and name.split() == [name]
+    return name.isprintable() and name.split() == [name] and len(name.encode()) <= _LONGEST
 
 
 def _layer(line: str) -> Layer:

@@ -1,4 +1,4 @@
-"""Copies a segment for pnnx: short names, and weights where pnnx reads them.
+"""Copies a segment for pnnx: rewritten, with short names, and weights where pnnx reads them.
 
 pnnx puts names into a file in which spaces separate words, and of weights in other files it reads
 only those in `<model>.data`.
@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from partition_core.backends.ncnn.rewrites import rewrite
 from partition_core.graph.file.byte_mover import write_pieces
 from partition_core.graph.file.byte_range import content_of
 from partition_core.graph.file.graph import Graph, Model, Value
@@ -28,6 +29,7 @@ def write_copy(model: Model, target: Path) -> None:
 
     Raises CutError for invalid external data, OSError and EOFError.
     """
+    rewrite(model)
     graph = model.graph
     graph.name, graph.other_infos, graph.annotations = "graph", [], []
     for number, value in enumerate(_values(graph)):

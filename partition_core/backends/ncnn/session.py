@@ -18,7 +18,8 @@ _INTEGER = np.iinfo(np.int32)
 class Session:
     """A segment in ncnn, called with its inputs by name."""
 
-    def __init__(self, param: Path, weights: Path, layout: Path) -> None:
+    def __init__(self, *files: Path, threads: int = 0) -> None:
+        param, weights, layout = files
         ends = read_layout(layout)
         self._inputs, self._outputs = ends.inputs, ends.outputs
         self._net = ncnn.Net()
@@ -26,6 +27,8 @@ class Session:
         for name in ("packed", "storage", "arithmetic"):  # some processors would compute in them
             setattr(self._net.opt, f"use_fp16_{name}", False)
         self._net.opt.use_bf16_storage = False
+        if threads:
+            self._net.opt.num_threads = threads
         if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
             raise RunError.at(Place(str(param)), "ncnn cannot load it")
 
@@ -44,7 +47,7 @@ class Session:
 
 
 def _blob(end: End, array: Array) -> ncnn.Mat:
-    if array.dtype != end.dtype or array.ndim != len(end.dims) or not array.size:
+    if array.dtype != end.dtype or not end.takes(array.shape):
         what = f"it is {array.dtype}[{', '.join(map(str, array.shape))}]"
         dims = ", ".join("?" if dim is None else str(dim) for dim in end.dims)
         raise RunError.at(f"input '{end.name}'", what, f"expected {end.dtype}[{dims}]")

@@ -28,16 +28,16 @@ _INTEGER = np.iinfo(np.int32)
 class Session:
     """A segment in OpenVINO, called with its inputs by name."""
 
-    def __init__(self, *files: Path) -> None:
+    def __init__(self, *files: Path, threads: int = 0) -> None:
         where = Place(str(files[0]))
         try:
             model = openvino.Core().read_model(*map(str, files))
-            self._request = _compiled(model)
+            self._request = _compiled(model, threads)
         except Exception as error:  # openvino's exceptions have no common class
             raise RunError.at(where, "OpenVINO cannot load it", one_line(error)) from error
         self.inputs, self.outputs = names_of(model)
         self._types = {
-            name: port.get_element_type().to_dtype()
+            name: (port.get_element_type().to_dtype(), port.get_partial_shape())
             for name, port in zip(self.inputs, model.inputs, strict=True)
         }
         self._lock = threading.Lock()
@@ -65,11 +65,11 @@ class Session:
             for name in self.inputs
             if name not in inputs
         )
-        for name, dtype in self._types.items():
+        for name, (dtype, dims) in self._types.items():
             array = inputs[name]
-            if array.dtype != dtype:
-                what = f"its dtype is {array.dtype}"
-                raise RunError.at(f"input '{name}'", what, f"expected {dtype}")
+            if array.dtype != dtype or not dims.compatible(openvino.PartialShape(array.shape)):
+                what = f"it is {array.dtype}[{', '.join(map(str, array.shape))}]"
+                raise RunError.at(f"input '{name}'", what, f"expected {dtype}{dims}")
             # OpenVINO computes with int32 on CPUs and cuts off what does not fit.
             if array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and array.size:
                 low, high = int(array.min()), int(array.max())
@@ -86,6 +86,6 @@ def names_of(model: openvino.Model) -> tuple[list[str], list[str]]:
     return inputs, [name.removesuffix(_RESULT) for name in results]
 
 
-def _compiled(model: openvino.Model) -> openvino.InferRequest:
-    core = openvino.Core()
-    return core.compile_model(model, "CPU", _OPTIONS).create_infer_request()
+def _compiled(model: openvino.Model, threads: int) -> openvino.InferRequest:
+    options = {**_OPTIONS, openvino.properties.inference_num_threads: threads}
+    return openvino.Core().compile_model(model, "CPU", options).create_infer_request()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partition_core.backends.backend import Agreement, Backend, backend, backend_module
-from partition_core.base.folders import END2END, RECORDING
+from partition_core.base.folders import COMPARISON, END2END, RECORDING
 from partition_core.build.fingerprint_entries import common_entries, running_versions
 from partition_core.build.note_checks import is_text
 from partition_core.build.step import Outcome, StepJob, files_on_disk, models_on_disk
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from partition_core.base.arrays import Arrays
     from partition_core.build.note_checks import NoteCheck
 
-COMPARISON = "comparison.json"
 _REMEDY = (
     "`doit diagnose recipe={recipe} target={segment}={target}` finds the first tensor that "
     "differs, or allow more with 'tolerance' of this target if that is good enough"
@@ -56,7 +55,7 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
     """Return the function that compares; after a ProofError the target is not published."""
 
     def write(folder: Path) -> Outcome:
-        from partition_core.backends.child_run import run_in_process
+        from partition_core.backends.outputs import outputs_of
         from partition_core.base.recording import load_recording
         from partition_core.graph.file.graph_reader import read_model
         from partition_core.proof.on_target import compare_target, comparison_line
@@ -72,7 +71,7 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
         ):
 
             def run(samples: Sequence[Arrays]) -> Sequence[Arrays]:
-                return run_in_process(target.name, chosen, paths, samples, scratch)[1]
+                return outputs_of(target.name, chosen, paths, samples, scratch)
 
             figures = compare_target(
                 target.segment,

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base.folders import END2END, RECIPES, RECORDING, REPORT
+from partition_core.base.folders import COMPARISON, END2END, RECIPES, RECORDING, REPORT
 from partition_core.base.packages import installed, versions
 from partition_core.base.wording import warn
 from partition_core.build.fingerprint_entries import common_entries, running_versions
-from partition_core.build.measurements import measure_model
+from partition_core.build.measurements import measure_in_turns, measure_model
 from partition_core.build.step import Outcome, StepJob, digests_of, models_on_disk
 from partition_core.build.steps.prove import PROOF, chain_of
 from partition_core.recipe.values import canonical_json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from partition_core.build.note_checks import NoteCheck
     from partition_core.graph.file.graph import Model
     from partition_core.report.measuring import Figures
-    from partition_core.report.source import Source
+    from partition_core.report.source import Source, TargetResult
 
 NOTES: Mapping[str, NoteCheck] = {}
 
@@ -50,6 +50,8 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
         yield from digests_of(name, model)
     for path in job.file.sources:
         yield f"text {path.name}", job.digests.of(path) or ""
+    for target, problems in job.failures.items():
+        yield f"failed {target}", canonical_json([str(problem) for problem in problems])
     # The same inputs give a different report without Graphviz.
     yield "map", "left out" if obstacle() else "drawn"
     packages = (*running_versions(), *installed(_PACKAGES))
@@ -125,7 +127,33 @@ def _source(job: StepJob) -> Source:
         figures=figures,
         marks=[str(tensor) for tensor in marks_of(model).tensors],
         provenance=list(_provenance(job)),
+        targets=list(_targets(job, figures)),
+        failed={name: list(map(str, problems)) for name, problems in job.failures.items()},
     )
+
+
+def _targets(job: StepJob, figures: Figures) -> Iterator[TargetResult]:
+    """Yield the targets that agree, each measured in turns with onnxruntime."""
+    from partition_core.backends.backend import backend
+    from partition_core.report.source import TargetResult
+
+    for target in job.recipe.partition.targets:
+        compared = job.results.get(f"compare {target.folder}")
+        if compared is None:
+            continue
+        engine = backend(target.backend, target.precision)
+        with models_on_disk(job, [target.segment]) as (models, _):
+            segment, sample = models[target.segment], figures.fed[target.segment]
+            times = measure_in_turns(job, target, engine, segment, sample)
+        yield TargetResult(
+            target.folder,
+            target.segment,
+            target.name,
+            sum(file.size for file in job.result(f"convert {target.folder}").files.values()),
+            json.loads(job.path(compared.files[COMPARISON]).read_bytes()),
+            times["target"],
+            times["onnxruntime"],
+        )
 
 
 def _provenance(job: StepJob) -> Iterator[tuple[str, list[tuple[str, str]]]]:
