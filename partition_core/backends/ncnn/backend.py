@@ -52,8 +52,10 @@ import subprocess
 folder = pathlib.Path(importlib.util.find_spec("pnnx").origin).parent
 run = subprocess.run([folder / "pnnx", {model!r}, {flag!r}], text=True, capture_output=True)
 printed = run.stdout + run.stderr
-lines = [line for line in printed.splitlines() if line.startswith(("ignore ", "todo "))]
-failure = "; ".join(lines) or ("" if run.returncode == 0 else printed)
+marked = (line for line in printed.splitlines() if line.startswith(("ignore ", "todo ")))
+left_out = sorted({{line.split()[1] for line in marked}})
+failure = f"pnnx leaves out {{', '.join(left_out)}}" if left_out else ""
+failure = failure or ("" if run.returncode == 0 else printed)
 if not failure and ncnn.Net().load_param("{stem}.ncnn.param"):
     failure = "ncnn cannot load it"
 """

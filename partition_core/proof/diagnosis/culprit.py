@@ -28,7 +28,7 @@ _TWICE = 2
 _BEYOND = 24
 """The number of questions that are allowed beyond what two bisections take."""
 _NAMES = re.compile(r"'[^']*'|\d+")
-_SAME_START = 25
+_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -249,5 +249,10 @@ def _reduced(
 
 def _failed(trial: Trial, whole: Trial) -> Answer:
     """Return whether a trial fails as the whole segment does, and not for a reason of its own."""
-    own, other = (_NAMES.sub("", each.failure) for each in (trial, whole))
-    return Answer.WRONG if own[:_SAME_START] == other[:_SAME_START] else Answer.UNKNOWN
+    same = _kind(trial.failure) == _kind(whole.failure)
+    return Answer.WRONG if same else Answer.UNKNOWN
+
+
+def _kind(failure: str) -> list[str]:
+    """Return the first words behind the place of a failure, without names and numbers."""
+    return _NAMES.sub("", failure).partition(": ")[2].split()[:_WORDS]

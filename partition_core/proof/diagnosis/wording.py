@@ -9,6 +9,7 @@ import onnx
 
 from partition_core.base.wording import columns, counted, first_of
 from partition_core.graph.file.graph import Node
+from partition_core.proof.comparison import is_rounded
 from partition_core.proof.diagnosis.culprit import CULPRIT, MOST_NODES, Culprit, Diagnosis, Probe
 from partition_core.proof.diagnosis.replaced import Replacement
 from partition_core.proof.diagnosis.trial import Figures
@@ -153,10 +154,10 @@ def _least(culprit: Culprit) -> str:
             f"{count} nodes together show it, fed with the true values: {nodes}"
             f"{fewer if culprit.agreeing else ''}"
         )
-    return (
-        f"with the true values no {MOST_NODES} nodes show it, but {count} do: the difference grows "
-        f"from node to node ({_agreeing(culprit)})"
-    )
+    grows = f"the difference grows from node to node ({_agreeing(culprit)})"
+    if not is_rounded(culprit.shown.expected[culprit.tensor]):
+        grows = "it decides by values that are rounded otherwise, and agree within that"
+    return f"with the true values no {MOST_NODES} nodes show it, but {count} do: {grows}"
 
 
 def _agreeing(culprit: Culprit) -> str:
