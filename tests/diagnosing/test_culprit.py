@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from partition_core.base.arrays import Arrays
 from partition_core.base.errors import BuildError
 from partition_core.proof.diagnosis.culprit import Culprit, Diagnosis, diagnosed
-from partition_core.proof.diagnosis.reproduction import save_arrays
+from partition_core.proof.diagnosis.reproduction import save_arrays, write_folder
 from partition_core.proof.diagnosis.wording import explanation, headline
 
 from .faults import Fault, faults_of
@@ -155,6 +155,27 @@ def test_the_sample_that_differs_is_the_one_that_is_looked_at(tmp_path: Path) ->
     both = diagnosed(tmp_path / "segment.onnx", here, [bright, dark], 1e-4, tmp_path)
     assert not only.is_wrong
     assert culprit_of(both).tensor == "leakyrelu_1"
+
+
+def test_weights_beside_a_segment_are_beside_the_small_file(tmp_path: Path) -> None:
+    fault = fault_of("several_outputs", "conv_5")
+    file = tmp_path / "segment.onnx"
+    onnx.save(
+        MODELS["several_outputs"](),
+        file,
+        save_as_external_data=True,
+        location="segment.onnx.data",
+        size_threshold=0,
+    )
+    found = diagnosed(
+        file, Here(Faulty(fault.apply)), [sample(MODELS["several_outputs"]())], 1e-4, tmp_path
+    )
+    culprit = culprit_of(found)
+    assert names(culprit) == ["conv_5"]
+    (tmp_path / "made").mkdir()
+    assert write_folder(culprit, Faulty(fault.apply), 1e-4, tmp_path / "made") == ""
+    alone = onnx.load(tmp_path / "made" / "culprit.onnx")  # which reads what lies beside it
+    assert [list(each.dims) for each in alone.graph.initializer] == [[6, 12, 3, 3], [6]]
 
 
 def test_arrays_keep_names_that_numpy_reserves(tmp_path: Path) -> None:

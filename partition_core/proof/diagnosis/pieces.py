@@ -148,20 +148,22 @@ def without(nodes: Sequence[Node], left_out: Node) -> tuple[Node, ...]:
 
 
 def _with_constants(file: Path, arrays: Arrays) -> None:
-    """Replace inputs of a small file by constants, and its nodes Constant too."""
+    """Replace inputs of a file by constants, and its nodes Constant too."""
     model = onnx.load(file)
     graph = model.graph
+    given = {each.name for each in graph.output}
     for name, array in arrays.items():
         graph.initializer.append(numpy_helper.from_array(array, name))
         graph.input.remove(next(each for each in graph.input if each.name == name))
     for node in [each for each in graph.node if each.op_type == "Constant"]:
         value = next((each.t for each in node.attribute if each.name == "value"), None)
-        if value is not None and node.output[0] not in {each.name for each in graph.output}:
+        if value is not None and node.output[0] not in given:
             constant = graph.initializer.add()
             constant.CopyFrom(value)
             constant.name = node.output[0]
             graph.node.remove(node)
-    for beside in file.parent.glob(f"{file.name}.data"):
-        beside.unlink()
     model.ir_version = max(model.ir_version, _CONSTANTS_ARE_NO_INPUTS)
-    onnx.save(model, file)
+    beside = file.with_name(f"{file.name}.data")
+    is_split = beside.is_file()
+    beside.unlink(missing_ok=True)  # else it would be appended to
+    onnx.save(model, file, save_as_external_data=is_split, location=beside.name)

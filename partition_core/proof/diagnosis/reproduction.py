@@ -57,7 +57,8 @@ def write_folder(culprit: Culprit, backend: Backend, tolerance: float, folder: P
     The text begins with whether the program shows it. It is empty if the backend has no program.
     """
     trial = culprit.shown or Trial()
-    for file in trial.files:
+    beside = [file.with_name(f"{CULPRIT}.data") for file in trial.files[:1]]
+    for file in (*trial.files, *(file for file in beside if file.is_file())):
         shutil.copyfile(file, folder / file.name)
     save_arrays(trial.inputs, folder / INPUTS)
     save_arrays(trial.expected, folder / EXPECTED)

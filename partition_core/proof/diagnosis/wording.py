@@ -29,7 +29,7 @@ def headline(diagnosis: Diagnosis, target: str) -> str:
             return f"{target} takes no segment with these outputs together: {whole.failure}"
         names = ", ".join(f"'{name}'" for name in whole.differing)
         return f"{names} differ in {target} only where all outputs are computed together"
-    node = f"{culprit.node.op_type} node '{culprit.node.name}'"
+    node = _node_text(culprit.node.op_type, culprit.node.name)
     if whole.failure:
         what = "cannot be run" if whole.is_converted else "cannot be converted"
         return f"'{culprit.tensor}' is the first tensor that {what}: {node} in {target}"
@@ -93,7 +93,7 @@ def replacement_lines(found: Replacement, segment: str, other: str) -> Iterator[
             f"'{row.tensor}' {row.figures}" for row in found.outputs
         )
         return
-    node = f"{first.operator} node '{first.node}'"
+    node = _node_text(first.operator, first.node)
     yield f"'{first.tensor}' is the first tensor that differs: {node} of {segment}, {first.figures}"
     yield (
         f"of {counted(found.shared, 'inner tensor')} of the same name "
@@ -167,7 +167,11 @@ def _agreeing(culprit: Culprit) -> str:
 
 
 def _called(nodes: Sequence[Node]) -> str:
-    return " → ".join(f"{node.op_type} '{node.name}'" for node in nodes)
+    return " → ".join(f"{node.op_type} '{node.name or node.outputs[0].name}'" for node in nodes)
+
+
+def _node_text(operator: str, name: str) -> str:
+    return f"{operator} node '{name}'" if name else f"an unnamed {operator} node"
 
 
 def _row(probe: Probe) -> tuple[str, ...]:
