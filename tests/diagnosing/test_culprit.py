@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_the_sample_that_differs_is_the_one_that_is_looked_at(tmp_path: Path) ->
                 node.op_type = "Relu"
                 del node.attribute[:]
 
-    model = MODELS["residual"]()
+    model = copy.deepcopy(MODELS["residual"]())
     bright = {name: np.abs(array) for name, array in sample(model).items()}
     for weight in model.graph.initializer:
         array = np.abs(numpy_helper.to_array(weight))
@@ -161,7 +162,7 @@ def test_weights_beside_a_segment_are_beside_the_small_file(tmp_path: Path) -> N
     fault = fault_of("several_outputs", "conv_5")
     file = tmp_path / "segment.onnx"
     onnx.save(
-        MODELS["several_outputs"](),
+        copy.deepcopy(MODELS["several_outputs"]()),  # its weights are moved
         file,
         save_as_external_data=True,
         location="segment.onnx.data",

@@ -146,10 +146,8 @@ def _located(search: _Search) -> Diagnosis:
     lineage, whole = search.lineage, search.whole
     budget = _TWICE * len(lineage.values).bit_length() + _BEYOND
     ask = Asked(search.ask, budget + len(search.source.model.graph.outputs))
-    outputs = [index for index in _outputs(search) if ask(index) is Answer.WRONG][:1]
-    found = None
-    for index in outputs:
-        found = first_wrong(lineage, index, ask)
+    wrong = next((index for index in _outputs(search) if ask(index) is Answer.WRONG), None)
+    found = None if wrong is None else first_wrong(lineage, wrong, ask)
     probes = tuple(search.probes[index] for index in sorted(search.probes))
     if found is None:
         return Diagnosis(whole, None, probes, tensors=len(lineage.values))
