@@ -23,15 +23,22 @@ from partition_core.base.folders import END2END, RECORDING
 from partition_core.base.missing import missing_file
 from partition_core.base.progress import ticking
 from partition_core.base.recording import load_recording
+from partition_core.base.wording import first_of
 from partition_core.build.fingerprint_entries import common_entries
 from partition_core.build.module_diagnosis import diagnose_modules
 from partition_core.build.step import StepJob, models_on_disk
 from partition_core.build.steps.compare import agreement_of
 from partition_core.build.steps.prove import PROOF, chain_of
 from partition_core.graph.file.graph_reader import read_model
-from partition_core.proof.diagnosis.culprit import Diagnosis, diagnosed
+from partition_core.proof.diagnosis.culprit import CULPRIT, Diagnosis, diagnosed
 from partition_core.proof.diagnosis.replaced import replacement
-from partition_core.proof.diagnosis.reproduction import PROGRAM, REPORT, write_folder
+from partition_core.proof.diagnosis.reproduction import (
+    EXPECTED,
+    INPUTS,
+    PROGRAM,
+    REPORT,
+    write_folder,
+)
 from partition_core.proof.diagnosis.wording import (
     explanation,
     headline,
@@ -46,6 +53,7 @@ from partition_core.store.entry import Origin
 FOLDER = "diagnosis"
 """The folder in a build folder with a folder for each target that was diagnosed."""
 _KIND = "diagnose"
+_MOST_LISTED = 4
 _REPLACED = 1e-4
 """The relative L2 that a segment in another file may be off: that of fusions in onnxruntime."""
 
@@ -75,21 +83,21 @@ def _in_target(job: StepJob, variables: Mapping[str, str]) -> Iterator[str]:
     with _fed(job, target.segment) as (segment, fed, scratch):
         with ticking(f"{job.recipe.name}: diagnose {target.folder}"):
             runtime = _Stored(target.name, job, chosen, scratch)
-            found = diagnosed(segment, runtime, fed, tolerance, scratch)
-        lines = [headline(found, f"{target.name}"), *explanation(found)]
+            diagnosis = diagnosed(segment, runtime, fed, tolerance, scratch)
+        lines = [headline(diagnosis, target.name), *explanation(diagnosis)]
         lines.append(f"allowed is a relative L2 of {tolerance:g}; {_versions(chosen)}")
         yield from lines
-        yield from table(found.probes)
+        yield from table(diagnosis.probes)
         made = scratch / "made"
         made.mkdir()
-        if found.is_wrong:
-            yield from _written(found, chosen, tolerance, lines, made, out)
+        if diagnosis.is_wrong:
+            yield from _written(diagnosis, chosen, tolerance, lines, made, out)
         elif out == default:
             shutil.rmtree(out, ignore_errors=True)
 
 
 def _written(
-    found: Diagnosis,
+    diagnosis: Diagnosis,
     chosen: Backend,
     tolerance: float,
     lines: Sequence[str],
@@ -98,10 +106,10 @@ def _written(
 ) -> Iterator[str]:
     """Write the folder that shows what was found, by way of `made`; yield a line about it."""
     printed = ""
-    if found.culprit is not None and found.culprit.shown is not None:
-        printed = write_folder(found.culprit, chosen, tolerance, made)
+    if diagnosis.culprit is not None and diagnosis.culprit.shown is not None:
+        printed = write_folder(diagnosis.culprit, chosen, tolerance, made)
     proven = f"`python {PROGRAM}` there {printed}" if printed else ""
-    text = page(lines[0], [*lines[1:], *([proven] if proven else [])], found, made)
+    text = page(lines[0], [*lines[1:], *([proven] if proven else [])], diagnosis, made)
     (made / REPORT).write_text(text, encoding="utf-8")
     names = ", ".join(sorted(path.name for path in made.iterdir()))
     _move(made, out)
@@ -118,8 +126,11 @@ def _in_another_file(job: StepJob, variables: Mapping[str, str]) -> Iterator[str
         raise BuildError.at(f"with={text}", *missing_file(job.root, text))
     tolerance = _tolerance(variables, _REPLACED)
     with _fed(job, segment) as (file, fed, scratch):
-        found = replacement(file, other, fed, tolerance, scratch)
-    lines = [*replacement_lines(found, segment, text), f"allowed is a relative L2 of {tolerance:g}"]
+        compared = replacement(file, other, fed, tolerance, scratch)
+    lines = [
+        *replacement_lines(compared, segment, text),
+        f"allowed is a relative L2 of {tolerance:g}",
+    ]
     yield from lines
     if variables.get("out"):
         out = Path(variables["out"])
@@ -171,10 +182,19 @@ def _check_segment(job: StepJob, segment: str, at: str) -> None:
 
 
 def _check_free(out: Path) -> None:
-    """Raise BuildError if a folder has other files than those of a diagnosis."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / REPORT).is_file())):
-        what, remedy = "it exists, and is no diagnosis", "choose another name, or remove it"
-        raise BuildError.at(f"out={out}", what, "expected an empty folder, or none", remedy)
+    """Raise BuildError if a folder, which will be replaced, has files that no diagnosis writes."""
+    if not out.exists():
+        return
+    stem = Path(CULPRIT).stem
+    own = (INPUTS, EXPECTED, PROGRAM, REPORT)
+    others = [
+        path.name
+        for path in (out.iterdir() if out.is_dir() else [out])
+        if path.name not in own and not path.name.startswith(f"{stem}.")
+    ]
+    if others:
+        what = f"it has other files than a diagnosis: {first_of(sorted(others), _MOST_LISTED)}"
+        raise BuildError.at(f"out={out}", what, "expected an empty folder, or none")
 
 
 def _tolerance(variables: Mapping[str, str], default: float) -> float:

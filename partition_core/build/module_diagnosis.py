@@ -52,13 +52,13 @@ def diagnose_modules(job: StepJob) -> Iterator[str]:
             return _compared(job, modules, children, tolerance, scratch)
 
         with ticking(f"{job.recipe.name}: diagnose the modules"):
-            found = first_wrong_module(children, compare)
-        if not any(found.levels):
+            path = first_wrong_module(children, compare)
+        if not any(path.levels):
             what = "none of its modules has a tensor that can be compared"
             raise BuildError.at("against=pytorch", what, "expected modules that give tensors")
-        yield from module_lines(found, children, model, wrapper)
+        yield from module_lines(path, children, model, wrapper)
         yield f"allowed is a difference of {tolerance:g} of a tensor's largest value"
-        rows = [row for level in found.levels for row in level]
+        rows = [row for level in path.levels for row in level]
         yield from figure_lines([(row.tensor, row.called, row.figures) for row in rows], "module")
 
 

@@ -174,7 +174,11 @@ def test_the_first_tensor_of_a_replaced_segment_that_differs(project: Project) -
         (["against=pytorch"], "the model is an ONNX file, which has no modules"),
         (["segment=maps.onnx", "with=othr.onnx"], "there is no file 'othr.onnx'"),
         (["target=ncnn", "tolerance=7"], "tolerance=7: not a tolerance; expected a number from 0"),
-        (["target=ncnn", "out=recipes"], "out=recipes: it exists, and is no diagnosis"),
+        (["target=ncnn", "out=dodo.py"], "out=dodo.py: it has other files than a diagnosis: dodo."),
+        (
+            ["target=ncnn", "out=recipes"],
+            "out=recipes: it has other files than a diagnosis: odd.yaml",
+        ),
     ],
 )
 def test_a_mistake_is_told(project: Project, arguments: list[str], message: str) -> None:
@@ -182,3 +186,4 @@ def test_a_mistake_is_told(project: Project, arguments: list[str], message: str)
     assert run.returncode != 0
     assert message in run.stdout
     assert "Traceback" not in run.stdout
+    assert (project.folder / "recipes" / "up.yaml").is_file()

@@ -18,7 +18,7 @@ from partition_core.graph.file.graph import Model, Node, Value
 from partition_core.graph.file.value_type import DTYPES
 from partition_core.proof.diagnosis.lineage import Lineage, lineage_of
 from partition_core.proof.diagnosis.pieces import Source, grown, with_each_producer, without
-from partition_core.proof.diagnosis.search import Answer, Asked, Found, first_wrong
+from partition_core.proof.diagnosis.search import Answer, Asked, Location, first_wrong
 from partition_core.proof.diagnosis.trial import Runtime, Trial, tried
 
 CULPRIT = "culprit.onnx"
@@ -147,16 +147,16 @@ def _located(search: _Search) -> Diagnosis:
     budget = _TWICE * len(lineage.values).bit_length() + _BEYOND
     ask = Asked(search.ask, budget + len(search.source.model.graph.outputs))
     wrong = next((index for index in _outputs(search) if ask(index) is Answer.WRONG), None)
-    found = None if wrong is None else first_wrong(lineage, wrong, ask)
+    location = None if wrong is None else first_wrong(lineage, wrong, ask)
     probes = tuple(search.probes[index] for index in sorted(search.probes))
-    if found is None:
+    if location is None:
         return Diagnosis(whole, None, probes, tensors=len(lineage.values))
-    region, _ = lineage.region(found.index, ask.unknown)
-    culprit = _shrunk(search, found, region)
+    region, _ = lineage.region(location.index, ask.unknown)
+    culprit = _shrunk(search, location, region)
     unexplained = [
         lineage.values[index].name
         for index in _outputs(search)
-        if not lineage.ancestors[index] >> found.index & 1
+        if not lineage.ancestors[index] >> location.index & 1
     ]
     return Diagnosis(whole, culprit, probes, tuple(unexplained), len(lineage.values))
 
@@ -183,17 +183,17 @@ def _comparable(model: Model, runtime: Runtime) -> Callable[[Value], bool]:
     return can_compare
 
 
-def _shrunk(search: _Search, found: Found, region: tuple[Node, ...]) -> Culprit:
+def _shrunk(search: _Search, location: Location, region: tuple[Node, ...]) -> Culprit:
     """Return the culprit with the fewest nodes that show it, grown backwards as far as needed."""
-    end = search.lineage.values[found.index]
+    end = search.lineage.values[location.index]
     agreeing: list[tuple[int, float | None]] = []
     for nodes in _groups(search.source, region):
         trial = _piece(search, nodes, end)
         if isinstance(trial, Trial):
             shown = _reduced(search, nodes, trial, end)
-            return Culprit(end.name, region, *shown, tuple(agreeing), found.is_verified)
+            return Culprit(end.name, region, *shown, tuple(agreeing), location.is_verified)
         agreeing.append((len(nodes), trial))
-    return Culprit(end.name, region, region, None, tuple(agreeing), found.is_verified)
+    return Culprit(end.name, region, region, None, tuple(agreeing), location.is_verified)
 
 
 def _groups(source: Source, region: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:

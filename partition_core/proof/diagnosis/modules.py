@@ -118,19 +118,19 @@ def module_rows(
 
 
 def module_lines(
-    found: ModulePath, children: Children, model: Model, wrapper: str = ""
+    path: ModulePath, children: Children, model: Model, wrapper: str = ""
 ) -> Iterator[str]:
     """Yield what was found, the tensor first; `wrapper` is as in `children_of`."""
-    count = sum(map(len, found.levels))
+    count = sum(map(len, path.levels))
     compared = (
-        f"{counted(count, 'tensor')} of modules compared in {counted(len(found.levels), 'export')}"
+        f"{counted(count, 'tensor')} of modules compared in {counted(len(path.levels), 'export')}"
     )
-    if found.first is None:
-        rows = [row for level in found.levels for row in level]
+    if path.first is None:
+        rows = [row for level in path.levels for row in level]
         worst = max((row.figures for row in rows), key=_badness, default=None)
         yield f"what all modules return agrees with PyTorch, {compared}: at most {worst}"
         return
-    first = found.first
+    first = path.first
     yield (
         f"'{first.tensor}' is the first tensor that differs from PyTorch: {first.operator} node "
         f"'{first.node}' of module '{first.called}', {first.figures}"

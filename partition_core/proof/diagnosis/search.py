@@ -59,14 +59,14 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Found:
+class Location:
     """The index of a wrong tensor; `is_verified` if all that its node reads was asked about."""
 
     index: int
     is_verified: bool
 
 
-def first_wrong(lineage: Lineage, wrong: int, ask: Asked) -> Found:
+def first_wrong(lineage: Lineage, wrong: int, ask: Asked) -> Location:
     """Return a tensor that is wrong while all that its node reads is right.
 
     `wrong` is a wrong tensor that it is, or that is computed from it. With the budget at its end it
@@ -81,9 +81,9 @@ def first_wrong(lineage: Lineage, wrong: int, ask: Asked) -> Found:
                     latest.append(parent)
                     break
             else:
-                return Found(latest[-1], is_verified=True)
+                return Location(latest[-1], is_verified=True)
     except BudgetError:
-        return Found(latest[-1], is_verified=False)
+        return Location(latest[-1], is_verified=False)
 
 
 def _descend(lineage: Lineage, latest: list[int], ask: Asked) -> None:

@@ -85,21 +85,21 @@ def nodes_text(file: Path) -> Iterator[str]:
         yield f"{outputs} = {node.op_type}({', '.join(inputs)}) {{{attributes}}}  # {node.name}"
 
 
-def replacement_lines(found: Replacement, segment: str, other: str) -> Iterator[str]:
+def replacement_lines(replacement: Replacement, segment: str, other: str) -> Iterator[str]:
     """Yield what differs between a segment and the file `other`, the first tensor first."""
-    first = found.first
+    first = replacement.first
     if first is None:
         yield f"all outputs of '{other}' agree with those of '{segment}': " + "; ".join(
-            f"'{row.tensor}' {row.figures}" for row in found.outputs
+            f"'{row.tensor}' {row.figures}" for row in replacement.outputs
         )
         return
     node = _node_text(first.operator, first.node)
     yield f"'{first.tensor}' is the first tensor that differs: {node} of {segment}, {first.figures}"
     yield (
-        f"of {counted(found.shared, 'inner tensor')} of the same name "
-        f"{len(found.inner)} were compared, in the order of the graph"
+        f"of {counted(replacement.shared, 'inner tensor')} of the same name "
+        f"{len(replacement.inner)} were compared, in the order of the graph"
     )
-    rows = (*found.inner, *found.outputs)
+    rows = (*replacement.inner, *replacement.outputs)
     yield from figure_lines([(row.tensor, row.operator, row.figures) for row in rows])
 
 
