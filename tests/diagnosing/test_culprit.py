@@ -13,12 +13,12 @@ import pytest
 from onnx import numpy_helper
 
 from partition_core.base.arrays import Arrays
-from partition_core.base.errors import BuildError
+from partition_core.base.errors import BuildError, ConversionError
 from partition_core.proof.diagnosis.culprit import Culprit, Diagnosis, diagnosed
 from partition_core.proof.diagnosis.reproduction import save_arrays, write_folder
 from partition_core.proof.diagnosis.wording import explanation, headline
 
-from .faults import Fault, faults_of
+from .faults import Fault, faults_of, fusions_of
 from .faulty import Apply, Faulty, Here, refusing
 from .models import MODELS, sample
 
@@ -45,6 +45,9 @@ def culprit_of(found: Diagnosis) -> Culprit:
 
 def fault_of(name: str, output: str) -> Fault:
     return next(each for each in faults_of(MODELS[name]()) if each.output == output)
+
+
+FUSION = next(each for each in fusions_of(MODELS["chain"]()) if each.output == "tanh_8")
 
 
 def names(culprit: Culprit) -> list[str]:
@@ -78,6 +81,36 @@ def test_a_runtime_that_crashes_names_the_node_that_it_dies_of(tmp_path: Path) -
     found = found_in("residual", lambda _: None, tmp_path, _Crashing)
     assert names(culprit_of(found)) == ["sigmoid_25"]
     assert " cannot be run: Sigmoid node '/sigmoid_25' in faulty" in headline(found, "faulty")
+
+
+@dataclass
+class _NeverAlone(Here):
+    """It takes no model of a single node."""
+
+    def convert(self, model: Path, folder: Path) -> tuple[Path, ...]:
+        if len(onnx.load(model).graph.node) == 1:
+            raise ConversionError.at("faulty", "takes no single node")
+        return super().convert(model, folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "here", "reason"),
+    [
+        (FUSION, Here, ", and fewer agree (relative L2: 1 node 0): they are fused wrongly"),
+        (fault_of("chain", "tanh_8"), _NeverAlone, ", and fewer are not taken"),
+    ],
+    ids=["fused", "not taken"],
+)
+def test_only_nodes_that_agree_alone_are_called_fused(
+    fault: Fault, here: Callable[[Faulty], Here], reason: str, tmp_path: Path
+) -> None:
+    found = found_in("chain", fault.apply, tmp_path, here)
+    *_, least = explanation(found)
+    assert names(culprit_of(found)) == ["conv_7", "tanh_8"]
+    assert least == (
+        "2 nodes together show it, fed with the true values: Conv '/conv_7' → Tanh '/tanh_8'"
+        f"{reason}"
+    )
 
 
 @dataclass

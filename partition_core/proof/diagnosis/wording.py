@@ -149,11 +149,12 @@ def _least(culprit: Culprit) -> str:
     if count == 1:
         return f"the node alone shows it, fed with the true values: {nodes}"
     if count <= MOST_NODES:
-        fewer = f", and fewer agree ({_agreeing(culprit)}): they are fused wrongly"
-        return (
-            f"{count} nodes together show it, fed with the true values: {nodes}"
-            f"{fewer if culprit.agreeing else ''}"
-        )
+        together = f"{count} nodes together show it, fed with the true values: {nodes}"
+        if any(figure is not None for _, figure in culprit.agreeing):
+            return f"{together}, and fewer agree ({_agreeing(culprit)}): they are fused wrongly"
+        return f"{together}, and fewer are not taken" if culprit.agreeing else together
+    if culprit.shown.failure:
+        return f"no {MOST_NODES} nodes fail alone, but {count} do"
     grows = f"the difference grows from node to node ({_agreeing(culprit)})"
     if not is_rounded(culprit.shown.expected[culprit.tensor]):
         grows = "it decides by values that are rounded otherwise, and agree within that"
@@ -163,7 +164,7 @@ def _least(culprit: Culprit) -> str:
 def _agreeing(culprit: Culprit) -> str:
     known = {count: figure for count, figure in culprit.agreeing if figure is not None}
     figures = [f"{counted(count, 'node')} {figure:.2g}" for count, figure in known.items()]
-    return f"relative L2: {', '.join(figures)}" if figures else "the target does not take them"
+    return f"relative L2: {', '.join(figures)}" if figures else "fewer are not taken"
 
 
 def _called(nodes: Sequence[Node]) -> str:
