@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from any_detector_page import page
+from any_detector_page import NOT_EXPORTED, page
 from any_detector_published import CANDIDATES, Candidate
 
 from partition_core.graph.file.graph_reader import read_model
@@ -121,7 +121,7 @@ def row_of(candidate: Candidate, folder: Path) -> Row:
         if candidate.library != "mmdet":
             row["problem"] = exported(candidate, folder, project / "model.onnx")
         if row["problem"]:
-            return {**row, "problem": f"not exported: {row['problem']}"}
+            return {**row, "problem": f"{NOT_EXPORTED}{row['problem']}"}
         (project / "recipes").mkdir()
         (project / "dodo.py").write_text((ROOT / "dodo.py").read_text())
         (project / "recipes" / "x.yaml").write_text(recipe(candidate))

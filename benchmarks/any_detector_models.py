@@ -21,7 +21,7 @@ SIDE = {"ultralytics": 160, "transformers": 64, "timm": 64, "segmentation_models
 _OPSET = 17
 _BY_GRAPH = {
     # The exporter by tracing writes float64 grids here, and a MaxPool without its batch.
-    "Deformable DETR", "Deformable DETR, two-stage", "SuperPoint",
+    "Deformable DETR", "Deformable DETR, two-stage", "Mask2Former", "SuperPoint",
 }  # fmt: skip
 """The models that PyTorch's newer exporter exports, which `torch.onnx` has by `dynamo`."""
 _SIDES = {"UPerNet": 192, "BEiT": 192, "PSPNet": 192}

@@ -9,6 +9,7 @@ from typing import Any
 
 from any_detector_published import CANDIDATES, Published, Source
 
+NOT_EXPORTED = "not exported: "
 _ERROR = re.compile(r"within (\S+) of each")
 
 
@@ -32,7 +33,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     """Return the page with the table of all rows."""
     published = {(c.library, c.name): c.published for c in CANDIDATES}
     cut = [row for row in rows if row["heads"]]
-    refused = [row for row in rows if not row["heads"]]
+    lost = [row for row in rows if row["problem"].startswith(NOT_EXPORTED)]
+    refused = [row for row in rows if not row["heads"] and row not in lost]
     compared = [row for row in cut if _comparable(published[row["library"], row["name"]])]
     same = [row for row in compared if _agreeing(row, published[row["library"], row["name"]])]
     missing = [name for library, name in published if name not in {row["name"] for row in rows}]
@@ -40,7 +42,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "# Any detector",
         "",
         f"{len(cut)} of {len(rows)} models are cut by one line and proven, "
-        f"{len(refused)} are refused by name. Of the {len(compared)} for which a vendor publishes "
+        f"{len(refused)} are refused by name{_lost(len(lost))}. Of the {len(compared)} for which a "
+        "vendor publishes "
         f"end nodes that this page can compare, {len(same)} are cut exactly there. "
         "A proof shows that the parts together compute the whole, not that the place is the best; "
         "where no vendor is cited, nothing says so but the rule.",
@@ -67,9 +70,9 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---:|---|---:|---:|---|---|",
         *(_line(row, published[row["library"], row["name"]]) for row in cut),
         "",
-        "## Refused",
+        "## Refused, or not exported",
         "",
-        *(f"* {row['library']} {row['name']}: {_reason(row['problem'])}" for row in refused),
+        *(f"* {row['library']} {row['name']}: {_reason(row['problem'])}" for row in refused + lost),
         "",
         *([f"Not run yet: {', '.join(missing)}.", ""] if missing else []),
         "## Where vendors cut elsewhere",
@@ -83,6 +86,10 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         *_sources(published.values()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _lost(count: int) -> str:
+    return f", {count} not exported by the project's own exporter" if count else ""
 
 
 def _comparable(published: Iterable[Published]) -> list[Published]:

@@ -1,11 +1,12 @@
 """Cuts language models of `transformers` into four groups of layers, and compares their tokens.
 
-    python benchmarks/language_models.py
+    python benchmarks/language_models.py [llama llama_fixed t5]
 
 A Llama and a T5 with four layers (of each stack) are built from their configurations on random
 weights, exported with free lengths, cut by one line, and proven. Then the chain of the groups
-writes 64 tokens greedily, which must be those of `generate`. `transformers` is installed into a
-folder of its own. One JSON a line.
+writes 64 tokens greedily, which must be those of `generate`. The Llama is built a second time as
+two variants of fixed sizes, for the prompt and for one token at a time, whose weights are one file.
+`transformers` is installed into a folder of its own. One JSON a line.
 """
 
 from __future__ import annotations
@@ -57,13 +58,22 @@ class Llama(torch.nn.Module):
         return result
 
 
+def t5():
+    config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
+                      num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
+    config._attn_implementation = "eager"
+    model = T5ForConditionalGeneration(config)
+    # One that is tied to the embedding gives each token again.
+    model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
+    return model
+
+
 class T5(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        config = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=4,
-                          num_heads=4, decoder_start_token_id=0, dropout_rate=0.0)
-        config._attn_implementation = "eager"
-        self.lm = scattered(lambda: T5ForConditionalGeneration(config), 0.05)
+        self.lm = scattered(t5, 0.05)
+        with torch.no_grad():
+            self.lm.shared.weight.mul_(8)  # or what the layers add outweighs the last token
 
     def forward(self, ids, decoder_ids):
         out = self.lm(input_ids=ids, decoder_input_ids=decoder_ids, use_cache=False)
@@ -71,38 +81,74 @@ class T5(torch.nn.Module):
 '''
 
 TOKENS = """
-import json, sys, numpy as np, torch
+import itertools, json, sys, numpy as np, torch
 import lms
 from partition_core import Pipeline
 
-count = 64
-model = {"llama": lms.Llama, "t5": lms.T5}[sys.argv[1]]()
+COUNT, SLOTS, PROMPT = 64, 72, 8
+name = sys.argv[1]
+folder = f"build/{name}"
 prompt = torch.randint(0, 512, (1, 5), generator=torch.Generator().manual_seed(1))
-chain = Pipeline(f"build/{sys.argv[1]}")
-if sys.argv[1] == "llama":
-    expected = model.lm.generate(
-        prompt, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)
-    expected, tokens = expected[0, 5:].tolist(), []
-    caches = {f"{kind}{n}": np.zeros((1, 2, 0, 16), np.float32) for n in range(4) for kind in "kv"}
-    new, past = prompt.numpy(), 0
-    for _ in range(count):
+
+
+def empty(length):
+    return {f"{k}{n}": np.zeros((1, 2, length, 16), np.float32) for n in range(4) for k in "kv"}
+
+
+def llama():
+    chain, caches, new, past = Pipeline(folder), empty(0), prompt.numpy(), 0
+    while True:
         total = past + new.shape[1]
         result = chain({"ids": new, "places": np.arange(past, total)[None],
                         "mask": np.ones((1, total), np.int64), **caches})
         caches = {name: result[f"new_{name}"] for name in caches}
+        new, past = result["logits"][:, -1:].argmax(2), total
+        yield int(new[0, 0])
+
+
+def llama_fixed():
+    # Two variants, whose caches have slots for all tokens: what has no token yet is masked.
+    prefill, decode = (Pipeline(folder, variant=each) for each in ("prefill", "decode"))
+    caches, new, past = empty(SLOTS), prompt[0].tolist(), 0
+    while True:
+        chain, size = (decode, 1) if past else (prefill, PROMPT)
+        count = len(new)
+        mask = [1] * past + [0] * (SLOTS - past) + [1] * count + [0] * (size - count)
+        result = chain({"ids": np.array([new + [0] * (size - count)]),
+                        "places": np.arange(past, past + size)[None],
+                        "mask": np.array([mask]), **caches})
+        for each, cache in caches.items():
+            cache[:, :, past:past + count] = result[f"new_{each}"][:, :, SLOTS:SLOTS + count]
+        new, past = [int(result["logits"][0, count - 1].argmax())], past + count
+        yield new[0]
+
+
+def t5():
+    chain, tokens = Pipeline(folder), [0]
+    while True:
+        result = chain({"ids": prompt.numpy(), "decoder_ids": np.array([tokens])})
         tokens.append(int(result["logits"][0, -1].argmax()))
-        new, past = np.array([tokens[-1:]]), total
-else:
-    expected = model.lm.generate(
-        prompt, max_new_tokens=count, min_new_tokens=count, do_sample=False)
-    expected, tokens = expected[0, 1:].tolist(), []
-    for _ in range(count):
-        result = chain({"ids": prompt.numpy(), "decoder_ids": np.array([[0, *tokens]])})
-        tokens.append(int(result["logits"][0, -1].argmax()))
+        yield tokens[-1]
+
+
+model = lms.T5() if name == "t5" else lms.Llama()
+write = {"llama": llama, "llama_fixed": llama_fixed, "t5": t5}[name]
+tokens = list(itertools.islice(write(), COUNT))
+options = {"max_new_tokens": COUNT, "min_new_tokens": COUNT, "do_sample": False}
+if name != "t5":
+    options["pad_token_id"] = 0
+expected = model.lm.generate(prompt, **options)[0, -COUNT:].tolist()
 size = sum(parameter.numel() * 4 for parameter in model.parameters())
 print(json.dumps({"equal": tokens == expected, "distinct": len(set(tokens)), "bytes": size}))
 """
 
+SLOTS, PROMPT = 72, 8
+_FIXED_INPUTS = (
+    "ids: {dtype: int64, range: [0, 511]}",
+    "places: {dtype: int64, range: [0, 100]}",
+    "mask: {dtype: int64, value: 1}",
+    *(f"{name}: {{shape: [1, 2, {SLOTS}, 16]}}" for name in CACHES),
+)
 _LLAMA_INPUTS = (
     "ids: {shape: [1, 3], dtype: int64, range: [0, 511]}",
     "places: {shape: [1, 3], dtype: int64, range: [0, 100]}",
@@ -116,7 +162,20 @@ _T5_INPUTS = (
 )
 
 
-def recipe(factory: str, inputs: tuple[str, ...], axes: tuple[str, ...], every: str) -> str:
+def variant(name: str, size: int) -> str:
+    """Return a line of a recipe for a variant of the Llama that takes `size` tokens at once."""
+    shapes = {"ids": size, "places": size, "mask": SLOTS + size}
+    inputs = ", ".join(f"{key}: {{shape: [1, {length}]}}" for key, length in shapes.items())
+    return f"  {name}: {{inputs: {{{inputs}}}}}"
+
+
+def recipe(
+    factory: str,
+    inputs: tuple[str, ...],
+    axes: tuple[str, ...],
+    every: str,
+    variants: tuple[str, ...] = (),
+) -> str:
     """Return a recipe that cuts a language model into four groups by one line."""
     return "\n".join(
         (
@@ -125,6 +184,7 @@ def recipe(factory: str, inputs: tuple[str, ...], axes: tuple[str, ...], every: 
             f"  inputs: {{{', '.join(inputs)}}}",
             f"  dynamic_axes: {{{', '.join(axes)}}}",
             "  weights: shared",
+            *(("variants:", *variants) if variants else ()),
             "partition:",
             "  type: layers",
             f"  segments: {{every: '{every}', groups: 4}}",
@@ -140,12 +200,19 @@ RECIPES = {
         (*_LLAMA_AXES, *(f"{name}: {{2: past}}" for name in CACHES)),
         "lm.model.layers.*",
     ),
+    "llama_fixed": recipe(
+        "Llama",
+        _FIXED_INPUTS,
+        (),
+        "lm.model.layers.*",
+        (variant("prefill", PROMPT), variant("decode", 1)),
+    ),
     "t5": recipe("T5", _T5_INPUTS, ("ids: {1: length}", "decoder_ids: {1: out}"), "lm.*.block.*"),
 }
 
 
 def main() -> None:
-    """Build both models, and compare their tokens with those of `generate`."""
+    """Build the models, and compare their tokens with those of `generate`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         packages = installed("transformers", folder / "packages")
@@ -163,13 +230,15 @@ def main() -> None:
             )
             return run.stdout.splitlines()[-1]
 
-        for model, text in RECIPES.items():
+        for model in sys.argv[1:] or RECIPES:
+            text = RECIPES[model]
             (folder / "recipes" / f"{model}.yaml").write_text(text)
             python("-m", "doit", "build", f"recipe={model}")
             built = folder / "build" / model
-            (weights,) = built.glob("*.data")
+            weights = [path.stat().st_size for path in built.glob("*.data")]
             found = json.loads(python("tokens.py", model))
-            print(json.dumps({"model": model, **found, "weights_bytes": weights.stat().st_size}))
+            files = {"weights_files": len(weights), "weights_bytes": sum(weights)}
+            print(json.dumps({"model": model, **found, **files}), flush=True)
 
 
 if __name__ == "__main__":

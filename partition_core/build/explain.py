@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from partition_core.base.build_name import BuildName
 from partition_core.base.fingerprint import Fingerprint, changes
 from partition_core.build.plan import Plan
 from partition_core.build.publish import is_published
@@ -15,7 +16,8 @@ _LONGEST = 6
 
 def explanation(plan: Plan) -> Iterator[str]:
     """Yield, for each step and artifact, whether it is up to date, restored or built, and why."""
-    former = former_manifest(plan.project.build_folder(plan.recipe)).fingerprints
+    folder, variant = plan.project.build_folder(plan.recipe), BuildName.of(plan.recipe).variant
+    former = former_manifest(folder, variant).fingerprints
     waiting = ""
     for name, step in plan.steps():
         verdict = _verdict(plan, name, step, former, waiting)
@@ -64,5 +66,5 @@ def _artifact_verdict(plan: Plan, artifact: str, waiting: str) -> str:
         return "publish if it is new and the proof holds"
     if is_published(plan, artifact):
         return "up to date"
-    exists = (plan.project.build_folder(plan.recipe) / artifact).exists()
+    exists = plan.project.artifact_path(plan.recipe, artifact).exists()
     return f"restore: the file {'differs' if exists else 'is missing'}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable
 
+from partition_core.base.build_name import BuildName
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.build.dependencies.labels import parsed
 from partition_core.build.step import Entries, StepJob
@@ -95,7 +96,9 @@ class Exports:
 
     def _published(self) -> tuple[Names, ...]:
         """Return the list of the export in the build folder, if there is one."""
-        former = former_manifest(self.job.project.build_folder(self.job.recipe.name))
+        name = self.job.recipe.name
+        folder = self.job.project.build_folder(name)
+        former = former_manifest(folder, BuildName.of(name).variant)
         if EXPORT not in former.fingerprints:
             return ()
         labels = [label for label, _ in former.fingerprints[EXPORT].entries]

@@ -24,6 +24,7 @@ from partition_core.graph.file.graph import Model
 from partition_core.graph.file.graph_reader import read_model
 from partition_core.graph.files import DataPlacement, check_model, save
 from partition_core.graph.merge import merged, misfits
+from partition_core.graph.undefined import check_defined
 from partition_core.proof.comparison import (
     form,
     largest_difference,
@@ -93,7 +94,8 @@ def merge(
     a file does not fit its place or an output differs by more than `tolerance`, relative to its
     largest value (None: by anything): then nothing is written to `target`.
     """
-    if target.name in manifest.digests and target.parent.resolve() == manifest.folder.resolve():
+    files = [manifest.path(name).name for name in manifest.digests]
+    if target.name in files and target.parent.resolve() == manifest.folder.resolve():
         what = f"'{target.name}' is an artifact of the build"
         raise BuildError.at(f"out={target}", what, "", "choose another name")
     places = {name: f"with={name}={path.name}" for name, path in replaced.items()}
@@ -102,6 +104,8 @@ def merge(
             segment.save_file: _read(manifest, replaced, segment.save_file, scratch)
             for segment in manifest.segments
         }
+        for name, place in places.items():
+            check_defined(models[name], place)
         CutError.refuse(
             misfit
             for segment in manifest.segments
@@ -124,7 +128,7 @@ def merge(
 
 
 def _read(manifest: Manifest, replaced: Mapping[str, Path], name: str, scratch: Path) -> Model:
-    model = read_model(replaced.get(name, manifest.folder / name))
+    model = read_model(replaced.get(name, manifest.path(name)))
     if not locations(model):
         return model
     # External data lies beside each file: inside the files it has one place.

@@ -332,10 +332,11 @@ class Plan:
         folder = self.project.build_folder(self.recipe)
         models = self.finished_models().values()
         for artifact in self.artifacts:
+            path = self.project.artifact_path(self.recipe, artifact)
             if artifact not in self.targets:
-                yield folder / artifact
+                yield path
             elif converted := self.converted(artifact):
-                yield from (folder / artifact / name for name in converted)
+                yield from (path / name for name in converted)
             else:
                 yield self.failure_path(artifact)
         yield from (folder / name for name in sorted({m.weights_name for m in models} - {""}))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partition_core.base.build_name import BuildName
 from partition_core.base.digests import Digests
 from partition_core.base.errors import BuildError, Place, disk_problem
 from partition_core.base.folders import BUILD, RECIPES, STATE
@@ -59,13 +60,17 @@ class Project:
         """The folder of caches, which only save time."""
         return self.root / STATE
 
-    def build_folder(self, recipe: str) -> Path:
-        """Return the folder of the artifacts of a recipe."""
-        return self.root / BUILD / recipe
+    def build_folder(self, build: str) -> Path:
+        """Return the folder of the artifacts of a build."""
+        return self.root / BuildName.of(build).folder
 
-    def check_build_folder(self, recipe: str) -> None:
-        """Raise BuildError if the artifacts of a recipe could not be written; leaves no file."""
-        folder = self.build_folder(recipe)
+    def artifact_path(self, build: str, artifact: str) -> Path:
+        """Return the path of an artifact of a build."""
+        return self.root / BuildName.of(build).path(artifact)
+
+    def check_build_folder(self, build: str) -> None:
+        """Raise BuildError if the artifacts of a build could not be written; leaves no file."""
+        folder = self.build_folder(build)
         existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         try:
             with tempfile.TemporaryFile(dir=existing) as probe:
@@ -73,7 +78,7 @@ class Project:
         except OSError as error:
             known = disk_problem(error)
             raise BuildError.at(
-                Place(f"{BUILD}/{recipe}"),
+                Place(BuildName.of(build).folder),
                 f"cannot be written: {known.what}",
                 known.expected or "expected a folder for the artifacts",
                 known.remedy or f"make '{existing}' a folder that you may write to",

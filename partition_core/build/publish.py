@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from partition_core.base.build_name import BuildName, variants_in
 from partition_core.base.disk import digest_of, is_readable_file, remove_parts, write_whole
 from partition_core.base.errors import BuildError, Place
-from partition_core.base.folders import BUILD, COMPARISON, MANIFEST
+from partition_core.base.folders import COMPARISON, MANIFEST, REPORT
 from partition_core.build.note_checks import FINGERPRINT
 from partition_core.build.plan import Plan
 from partition_core.build.steps import EXPORT, PROVE
@@ -30,7 +32,7 @@ def is_published(plan: Plan, artifact: str) -> bool:
     """Return whether the build folder has exactly the artifact that the recipe gives now."""
     if artifact in plan.targets:
         return _is_target_published(plan, artifact)
-    path = plan.project.build_folder(plan.recipe) / artifact
+    path = plan.project.artifact_path(plan.recipe, artifact)
     digest = plan.project.digests.of(path) if is_readable_file(path) else None
     proof = plan.result_of(PROVE)
     models = plan.models()
@@ -43,7 +45,7 @@ def is_published(plan: Plan, artifact: str) -> bool:
         return result is not None and result.files[artifact].digest == digest
     if plan.project.store.path_of(proof.files[PROOF]) is None:
         return False
-    return digest == digest_of(manifest_text(plan).encode())
+    return digest == digest_of(manifest_text(plan).encode()) and not list(_former_builds(plan))
 
 
 def _is_target_published(plan: Plan, target: str) -> bool:
@@ -51,7 +53,7 @@ def _is_target_published(plan: Plan, target: str) -> bool:
     files = plan.converted(target)
     if not files:
         return not plan.targets[target].required and plan.failure(target) is not None
-    folder = plan.project.build_folder(plan.recipe) / target
+    folder = plan.project.artifact_path(plan.recipe, target)
     return all(
         is_readable_file(folder / name) and plan.project.digests.of(folder / name) == file.digest
         for name, file in files.items()
@@ -76,33 +78,40 @@ def publish(plan: Plan, artifact: str) -> bool:
     """Put one artifact into the build folder, whole and verified; the proof must have passed.
 
     A model's weights are written before it. The manifest is written after the models and removes
-    models, weights and targets of a former partition. Returns True.
+    models, weights and targets of a former partition, and the files of former variants. Returns
+    True.
     """
     if artifact in plan.targets:
         for name, file in plan.converted(artifact).items():
-            _restore(plan, f"{artifact}/{name}", file)
+            _restore(plan, f"{_name(plan).file(artifact)}/{name}", file)
         return True
     if artifact == MANIFEST:
-        with _locked_path(plan, artifact) as target:
-            _remove_former(plan, target)
+        folder = plan.project.build_folder(plan.recipe)
+        # Of two variants, the one that ends last must see what the other one has published.
+        with _locked(plan, folder), _locked_path(plan, _name(plan).file(artifact)) as target:
+            _remove_former(plan)
             write_whole(target, manifest_text(plan).encode())
             plan.project.store.add_user(plan.project.root)
         return True
     model = _proven(plan).get(artifact)
     if model is None:
-        _restore(plan, artifact, _file_of(plan, artifact))
+        _restore(plan, _name(plan).file(artifact), _file_of(plan, artifact))
         return True
     if model.weights is not None and not _has_weights(plan, model):
         _restore(plan, model.weights_name, model.weights)
-    _restore(plan, artifact, model.file)
+    _restore(plan, _name(plan).file(artifact), model.file)
     return True
+
+
+def _name(plan: Plan) -> BuildName:
+    return BuildName.of(plan.recipe)
 
 
 def _restore(plan: Plan, name: str, file: StoredFile) -> None:
     with _locked_path(plan, name) as target:
         if not plan.project.store.restore(file, target):
             raise BuildError.at(
-                Place(f"{BUILD}/{plan.recipe}/{name}"),
+                Place(f"{_name(plan).folder}/{name}"),
                 "its copy in the store was removed or damaged",
                 "",
                 "build again to recreate it",
@@ -114,10 +123,14 @@ def _restore(plan: Plan, name: str, file: StoredFile) -> None:
 def _locked_path(plan: Plan, name: str) -> Iterator[Path]:
     """Yield the path of a file in the build folder, for this process alone to write."""
     target = plan.project.build_folder(plan.recipe) / name
-    with plan.project.store.locked(digest_of(str(target).encode())):
+    with _locked(plan, target):
         remove_parts(target)
-        _remove_empty_folder(target, f"{BUILD}/{plan.recipe}/{name}")
+        _remove_empty_folder(target, f"{_name(plan).folder}/{name}")
         yield target
+
+
+def _locked(plan: Plan, path: Path) -> AbstractContextManager[None]:
+    return plan.project.store.locked(digest_of(str(path).encode()))
 
 
 def _remove_empty_folder(target: Path, name: str) -> None:
@@ -145,27 +158,62 @@ def _file_of(plan: Plan, artifact: str) -> StoredFile:
     return result.files[artifact]
 
 
-def _remove_former(plan: Plan, manifest: Path) -> None:
-    current = {model.weights_name for model in _proven(plan).values()}
-    for path in published_weights(manifest.parent):
-        if path.name not in current:
-            path.unlink(missing_ok=True)
-    former = former_manifest(manifest.parent)
-    for name in former.artifacts:
-        if name not in plan.artifacts and Path(name).name == name:
-            (manifest.parent / name).unlink(missing_ok=True)
-    for folder, files in former.targets.items():
-        gone = set(files) - set(plan.converted(folder) if folder in plan.targets else ())
-        remove_files(manifest.parent, folder, gone)
+def weights_of_others(folder: Path, variant: str) -> frozenset[str]:
+    """Return the weights files that the manifests of other variants in a build folder name."""
+    others = (each for each in variants_in(folder) if each != variant)
+    return frozenset(name for each in others for name in former_manifest(folder, each).weights)
+
+
+def _remove_former(plan: Plan) -> None:
+    folder, own = plan.project.build_folder(plan.recipe), _name(plan)
+    for build in _former_builds(plan):
+        gone = former_manifest(folder, build.variant)
+        _remove(folder, (*gone.files, *map(build.file, (REPORT, MANIFEST))))
+        for target, files in gone.targets.items():
+            remove_files(folder, target, files)
+    former, current = former_manifest(folder, own.variant), set(map(own.file, plan.artifacts))
+    _remove(folder, (name for name in former.files if name not in current))
+    converted = {own.file(target): set(plan.converted(target)) for target in plan.targets}
+    for target, files in former.targets.items():
+        remove_files(folder, target, set(files) - converted.get(target, set()))
+    weights = [path.name for path in published_weights(folder)]
+    # What others publish meanwhile is among their results since before it was in the folder.
+    used = {model.weights_name for model in _proven(plan).values()} | _used_by_siblings(plan)
+    _remove(folder, (name for name in weights if name not in used))
+
+
+def _former_builds(plan: Plan) -> Iterator[BuildName]:
+    """Yield the builds with a manifest in the build folder that the recipe no longer has."""
+    recipe = _name(plan).recipe
+    for variant in variants_in(plan.project.build_folder(plan.recipe)):
+        if str(name := BuildName(recipe, variant)) not in plan.written.builds:
+            yield name
+
+
+def _used_by_siblings(plan: Plan) -> frozenset[str]:
+    """Return the weights files of the recipe's other variants: published, or to be published."""
+    if not plan.written.siblings:
+        return frozenset()
+    folder = plan.project.build_folder(plan.recipe)
+    models = [
+        model
+        for sibling in plan.written.siblings
+        for model in Plan(plan.project, sibling).finished_models().values()
+    ]
+    return weights_of_others(folder, _name(plan).variant) | {each.weights_name for each in models}
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
 
 
 def remove_files(build: Path, folder: str, names: Iterable[str]) -> None:
     """Remove files of a target in its `folder` of the folder `build`, and the folder if empty."""
     if Path(folder).name != folder:
         return
-    for name in names:
-        if Path(name).name == name:
-            (build / folder / name).unlink(missing_ok=True)
+    _remove(build / folder, names)
     with contextlib.suppress(OSError):
         (build / folder).rmdir()
 
@@ -187,7 +235,7 @@ def manifest_text(plan: Plan) -> str:
     notes = job.result(EXPORT).notes
     return composed(
         recipe=json.loads(canonical_json(plan.file.recipe)),
-        artifacts={name: _files(name, model) for name, model in models.items()},
+        artifacts={name: _files(plan, name, model) for name, model in models.items()},
         targets=[_target(plan, name) for name in plan.targets if plan.target_results(name)],
         proven=json.loads(job.path(proof.files[PROOF]).read_bytes()),
         export={name: note for name, note in notes.items() if name not in _OF_THE_STORE},
@@ -205,7 +253,7 @@ def _target(plan: Plan, name: str) -> dict[str, Any]:
         "segment": target.segment,
         "backend": target.backend,
         "precision": target.precision,
-        "folder": name,
+        "folder": _name(plan).file(name),
         "files": {
             file: {"sha256": stored.digest, "bytes": stored.size}
             for file, stored in converted.files.items()
@@ -215,7 +263,7 @@ def _target(plan: Plan, name: str) -> dict[str, Any]:
     }
 
 
-def _files(name: str, model: StoredModel) -> Files:
+def _files(plan: Plan, name: str, model: StoredModel) -> Files:
     weights = {} if model.weights is None else {model.weights_name: model.weights}
-    stored = {name: model.file, **weights}
+    stored = {_name(plan).file(name): model.file, **weights}
     return {name: (file.digest, file.size) for name, file in stored.items()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partition_core.base.build_name import SEPARATOR, BuildName, unknown_build
 from partition_core.base.errors import (
     PartitionError,
     Place,
@@ -21,7 +22,7 @@ from partition_core.base.errors import (
     problem,
     suggestion,
 )
-from partition_core.base.folders import BUILD, END2END, RECIPES, RECORDING, STATE
+from partition_core.base.folders import END2END, RECIPES, RECORDING, STATE
 from partition_core.base.wording import counted, warn
 from partition_core.build.steps import (
     ALL_SEGMENTS,
@@ -48,25 +49,30 @@ class Run:
     """The builds of the recipes called `names`; None means all.
 
     Raises RecipeError with everything that is wrong with them. Unless `must_be_valid`, wrong
-    recipes are skipped with a warning, and so are files that only look like recipes.
+    recipes are skipped with a warning, and so are files that only look like recipes. If
+    `model_alone`, a partition that is wrong is left out with a warning.
     """
 
-    def __init__(self, root: Path, names: Sequence[str] | None, must_be_valid: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str] | None,
+        must_be_valid: bool = True,
+        model_alone: bool = False,
+    ) -> None:
         self.root = root
         self._up_to_date = UpToDateCache(root, root / STATE / "settled.json")
         self.builds: list[RecipeBuild] = []
         problems: list[Problem] = []
-        for name in chosen_recipes(root, names):
-            build = RecipeBuild(self, name, self._up_to_date.overview(name))
-            try:
-                build.open_if_needed()
-                if must_be_valid:
-                    build.check_packages()
-                self.builds.append(build)
-            except PartitionError as error:
-                problems.extend(error.problems)
-            except OSError as error:
-                problems.append(disk_problem(error))
+        for chosen in chosen_recipes(root, names):
+            with _collected(problems):
+                for name in self._builds_of(chosen):
+                    build = RecipeBuild(self, name, self._up_to_date.overview(name))
+                    with _collected(problems):
+                        build.open_if_needed(model_alone)
+                        if must_be_valid and not model_alone:
+                            build.check_packages()
+                        self.builds.append(build)
         if problems and must_be_valid:
             raise RecipeError(*problems)
         for wrong in dict.fromkeys(problems):
@@ -74,6 +80,21 @@ class Run:
         if names is None and not must_be_valid:
             for line in _overlooked_files(root):
                 warn(line)
+
+    def _builds_of(self, chosen: str) -> list[str]:
+        """Return the names of the builds that a chosen name stands for, without those chosen
+        before; raises RecipeError."""
+        name = BuildName.of(chosen)
+        if SEPARATOR in chosen and (self.root / RECIPES / f"{chosen}.yaml").exists():
+            name = BuildName(chosen)  # the reader refuses the name of this file
+        known = self._up_to_date.builds(name.recipe) or self.recipes.names(name.recipe)
+        if chosen != name.recipe and chosen not in known:
+            raise RecipeError(unknown_build(f"recipe={chosen}", name, known))
+        if list(known) == [chosen]:
+            return [chosen]
+        # A recipe may be chosen beside one of its variants.
+        before = {build.name for build in self.builds}
+        return [each for each in ((chosen,) if chosen in known else known) if each not in before]
 
     @functools.cached_property
     def project(self) -> Project:
@@ -108,9 +129,12 @@ class RecipeBuild:
     def __init__(self, run: Run, name: str, cached: RecipeOverview | None) -> None:
         self.run = run
         self.name = name
+        self.full_name = BuildName.of(name)
+        """The name, divided into recipe and variant."""
         self.is_up_to_date = cached is not None
         self._cached = cached
         self._files: dict[str, str] = {}
+        self._is_model_alone = False
 
     @property
     def overview(self) -> RecipeOverview:
@@ -124,6 +148,7 @@ class RecipeBuild:
             f"{partition.type}: {count if partition.segments else 'segments by operators'}.",
             tuple(segment.save_file for segment in partition.segments) or (ALL_SEGMENTS,),
             self.plan.artifacts,
+            self.plan.written.builds,
             tuple(self.plan.targets),
         )
 
@@ -154,22 +179,56 @@ class RecipeBuild:
         self._files = files if is_known else {}
         return plan
 
-    def open_if_needed(self) -> None:
-        """Read the recipe unless it is up to date.
+    def open_if_needed(self, model_alone: bool = False) -> None:
+        """Read the recipe unless it is up to date; if `model_alone`, without a wrong partition.
 
         ONNX and input files are checked against it, unless it was exported already.
         """
-        if self.is_up_to_date or self.plan.result_of(EXPORT) is not None:
+        if not self.is_up_to_date:
+            self._without_wrong_partition(self._check) if model_alone else self._check()
+
+    def _check(self) -> None:
+        if self.plan.result_of(EXPORT) is not None:
             return
         from partition_core.sources.source import form_of
 
         form_of(self.plan.file.recipe).check(self.plan.exports.job)
 
+    def _without_wrong_partition(self, act: Callable[[], object]) -> None:
+        """Act; if only the partition or the proof is wrong, warn of that and act again without.
+
+        What is asked of the model alone does not depend on where it is cut.
+        """
+        try:
+            act()
+        except PartitionError as error:
+            if self._is_model_alone or _is_about_the_model(error):
+                raise
+            self._use_model_alone(error)
+            act()
+
+    def _use_model_alone(self, reason: PartitionError) -> None:
+        """Plan the recipe without its partition; raises `reason` if its model is wrong too."""
+        try:
+            plan = self._plan_of_model()
+        except RecipeError:
+            raise reason from None
+        for wrong in reason.problems:
+            warn(str(wrong))
+        warn(f"{plan.file.file}: what follows is of the model without its partition")
+        self.plan = plan
+        self._is_model_alone = True
+
+    def _plan_of_model(self) -> Plan:
+        from partition_core.build.plan import Plan
+
+        return Plan(self.run.project, self.run.recipes.open_model_alone(self.name))
+
     def check_packages(self) -> None:
         """Raise BuildError for targets whose packages are missing, unless it is up to date."""
-        from partition_core.build.targets import check_packages
-
         if not self.is_up_to_date:
+            from partition_core.build.targets import check_packages
+
             check_packages(self.plan.written)
 
     def up_to_date_stamps(self) -> dict[str, str]:
@@ -253,7 +312,7 @@ class RecipeBuild:
         """
         if artifact not in self.overview.targets:
             return True
-        if (self.run.root / BUILD / self.name / artifact).is_dir():
+        if (self.run.root / self.full_name.path(artifact)).is_dir():
             return True
         return not (self.is_up_to_date or self.has_target(artifact))
 
@@ -269,7 +328,7 @@ class RecipeBuild:
         options = SuggestOptions.of(wishes)
         if options.operators:
             return self._division(options.operators, say)
-        job = self._job_with_export(say)
+        job = self._job_with_model(say)
         with (
             models_on_disk(job, [END2END]) as (models, scratch),
             job.phase("suggest: measure the model"),
@@ -300,16 +359,32 @@ class RecipeBuild:
         from partition_core.graph.file.graph_reader import read_model
         from partition_core.suggest.tensor_list import cut_tensors
 
+        self._use_exported_model()
         with self._exported(say) as path:
             return cut_tensors(read_model(path), pattern)
+
+    def _use_exported_model(self) -> None:
+        """Plan the model alone if it was exported so and not yet as the recipe cuts it.
+
+        A recipe that is refused would else be exported again, and refused, at each call.
+        """
+        if self.plan.result_of(EXPORT) is None:
+            plan = self._plan_of_model()
+            if plan.result_of(EXPORT) is not None:
+                self.plan = plan
 
     @contextlib.contextmanager
     def _exported(self, say: Say) -> Iterator[Path]:
         """Yield the path of the exported model."""
         from partition_core.build.step import models_on_disk
 
-        with models_on_disk(self._job_with_export(say), [END2END]) as (models, _):
+        with models_on_disk(self._job_with_model(say), [END2END]) as (models, _):
             yield models[END2END]
+
+    def _job_with_model(self, say: Say) -> StepJob:
+        """Return the job with the exported model, cut as the recipe says if that is right."""
+        self._without_wrong_partition(lambda: self.carry_out(EXPORT, say))
+        return self.plan.job(say=say)
 
     def merged(self, variables: Mapping[str, str], say: Say) -> Iterator[str]:
         """Merge the segments with the files of `with=` into one; yield lines about it.
@@ -326,9 +401,9 @@ class RecipeBuild:
 
         job = self._job_with_export(say)
         folder = job.project.build_folder(self.name)
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, self.full_name.variant)
         replaced = replacements(variables["with"], manifest, self.run.root)
-        target = Path(variables.get("out") or folder / "merged.onnx")
+        target = Path(variables.get("out") or folder / self.full_name.file("merged.onnx"))
         with models_on_disk(job, [END2END]) as (models, scratch), job.phase("merge"):
             tolerance = merge_tolerance(
                 variables.get("tolerance"),
@@ -386,23 +461,27 @@ class RecipeBuild:
     def _remove_target(self, target: str) -> None:
         from partition_core.build.publish import remove_files
 
-        folder = self.run.root / BUILD / self.name
-        names = [path.name for path in (folder / target).glob("*") if path.is_file()]
-        remove_files(folder, target, names)
+        folder, name = self.run.root / self.full_name.folder, self.full_name.file(target)
+        names = [path.name for path in (folder / name).glob("*") if path.is_file()]
+        remove_files(folder, name, names)
 
     def remove(self, artifact: str | None = None) -> bool:
         """Remove the artifacts with their weights, or one with its own; return True.
 
-        The build folder is removed too if it is empty then.
+        Weights that another variant's manifest names stay. The build folder is removed too if it
+        is empty then.
         """
+        from partition_core.build.publish import weights_of_others
         from partition_core.graph.stored_models import published_weights
 
-        folder = self.run.root / BUILD / self.name
+        folder = self.run.root / self.full_name.folder
         artifacts = self.overview.artifacts if artifact is None else (artifact,)
+        others = weights_of_others(folder, self.full_name.variant)
+        weights = [path for path in published_weights(folder, artifact) if path.name not in others]
         for target in (each for each in artifacts if each in self.overview.targets):
             self._remove_target(target)
         files = [each for each in artifacts if each not in self.overview.targets]
-        for path in (*map(folder.joinpath, files), *published_weights(folder, artifact)):
+        for path in (*(folder / self.full_name.file(name) for name in files), *weights):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -420,9 +499,20 @@ class RecipeBuild:
         return next((line for line in self.explanation() if line.startswith(about)), about)
 
 
+def _is_about_the_model(error: PartitionError) -> bool:
+    """Return whether an error remains if the recipe is read without its partition.
+
+    For one of the recipe itself that is not known before.
+    """
+    from partition_core.recipe.places import is_beside_the_model
+
+    return not isinstance(error, RecipeError) and not all(map(is_beside_the_model, error.problems))
+
+
 def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
     """Return the names of the recipes that are chosen, by name or by file; None: all.
 
+    A name may be one of a variant, `llama@decode`; whether the recipe has that is not known here.
     Raises RecipeError for a name that is unknown and for a project without recipes.
     """
     known = recipe_names(root / RECIPES)
@@ -439,14 +529,25 @@ def chosen_recipes(root: Path, chosen: Sequence[str] | None) -> list[str]:
     RecipeError.refuse(
         problem(
             f"recipe={','.join(chosen)}",
-            f"there is no recipe '{name}'",
+            f"there is no recipe '{BuildName.of(name).recipe}'",
             one_of(known),
-            _overlooked(root, name) or suggestion(name, known),
+            _overlooked(root, name) or suggestion(BuildName.of(name).recipe, known),
         )
         for name in names
-        if name not in known
+        if name not in known and BuildName.of(name).recipe not in known
     )
     return list(dict.fromkeys(names))
+
+
+@contextlib.contextmanager
+def _collected(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of an error to `problems` instead of raising it."""
+    try:
+        yield
+    except PartitionError as error:
+        problems.extend(error.problems)
+    except OSError as error:
+        problems.append(disk_problem(error))
 
 
 def _overlooked_files(root: Path) -> list[str]:

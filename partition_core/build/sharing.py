@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
+from partition_core.base.build_name import BuildName
 from partition_core.base.errors import BuildError, Place, one_of, problem, suggestion
-from partition_core.base.folders import BUILD, REPORT, SETTINGS
+from partition_core.base.folders import REPORT, SETTINGS
 from partition_core.base.wording import warn
 from partition_core.build.plan import Plan
 from partition_core.build.publish import publish
@@ -81,7 +82,11 @@ def pull(plan: Plan, names: Sequence[str] | None = None) -> list[str]:
                 lines.append(f"{plan.recipe}: {step.name}: {status}")
     for artifact in chosen:
         publish(plan, artifact)
-    return [*lines, f"{plan.recipe}: {', '.join(chosen)} in {BUILD}/{plan.recipe}"]
+    return [*lines, f"{plan.recipe}: {', '.join(chosen)} in {_folder(plan)}"]
+
+
+def _folder(plan: Plan) -> str:
+    return BuildName.of(plan.recipe).folder
 
 
 def _know_dependencies(plan: Plan, shared: SharedStore) -> None:

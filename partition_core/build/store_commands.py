@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from partition_core.base.build_name import BuildName, variants_in
 from partition_core.base.disk import Digest, file_digest
 from partition_core.base.errors import BuildError, problem, suggestion
 from partition_core.base.folders import BUILD, MANIFEST
@@ -87,7 +88,8 @@ def prune(project: Project, days: float | None, down_to: int | None, is_dry: boo
 
 
 def forget(project: Project, what: str) -> Iterator[str]:
-    """Remove the results of the recipe `what`, or of keys with that prefix; yield a line for each.
+    """Remove the results of the recipe or variant `what`, or of keys with that prefix; yield a line
+    for each.
 
     Waits until no build uses the store. Raises BuildError if there are none.
     """
@@ -96,11 +98,11 @@ def forget(project: Project, what: str) -> Iterator[str]:
     for store in _stores(project):
         with store.exclusive():
             origins = {entry.key: entry.result.origin for entry in upkeep.results_in(store)}
-            known |= {origin.recipe for origin in origins.values()}
+            known |= {name for origin in origins.values() for name in _names(origin.recipe)}
             chosen = [
                 (key, path)
                 for key, path in store.entries()
-                if (key in origins and origins[key].recipe == what)
+                if (key in origins and what in _names(origins[key].recipe))
                 or (len(what) >= _LEAST and key.startswith(what))
             ]
             upkeep.forget(store, (path for _, path in chosen))
@@ -115,6 +117,11 @@ def forget(project: Project, what: str) -> Iterator[str]:
             f"expected a recipe, or the first {_LEAST} digits or more of a key",
             suggestion(what, known) or "`doit store` lists both",
         )
+
+
+def _names(build: str) -> tuple[str, ...]:
+    """Return the names of a build, and of the recipe that it is a variant of."""
+    return build, BuildName.of(build).recipe
 
 
 def origin(project: Project, path: Path) -> Iterator[str]:
@@ -145,8 +152,8 @@ def _stores(project: Project) -> list[LocalStore]:
 def _manifests(store: LocalStore) -> Iterator[Former]:
     """Yield the manifests of all projects that use the store."""
     for root in store.users():
-        for path in (root / BUILD).glob(f"*/{MANIFEST}"):
-            yield former_manifest(path.parent)
+        for folder in sorted({path.parent for path in (root / BUILD).glob(f"*/*{MANIFEST}")}):
+            yield from (former_manifest(folder, variant) for variant in variants_in(folder))
 
 
 def _row(entry: StoredResult, is_used: bool, now: float) -> tuple[str, ...]:

@@ -5,13 +5,15 @@ A build with nothing to do runs only this module, so it imports next to nothing.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from partition_core.base.build_name import SEPARATOR, BuildName
 from partition_core.base.file_stamp import (
     SETTLED_AFTER,
     boot,
@@ -28,15 +30,17 @@ _VARIABLES = "PARTITION_CORE_"
 
 
 class RecipeOverview(NamedTuple):
-    """What doit needs of a recipe: its name, a line about it and the names of its artifacts.
+    """What doit needs of a build: its name, a line about it and the names of its artifacts.
 
-    `targets` are those that are folders: segments converted for a runtime.
+    `builds` are the names of all builds of its recipe, `targets` those artifacts that are folders:
+    segments converted for a runtime.
     """
 
     recipe: str
     doc: str
     segments: tuple[str, ...]
     artifacts: tuple[str, ...]
+    builds: tuple[str, ...]
     targets: tuple[str, ...] = ()
 
 
@@ -48,22 +52,44 @@ class UpToDateCache:
         self._global_inputs = _global_inputs(root)
         self._recipes: dict[str, Any] = _read(memory, self._global_inputs)
         self._stamps: dict[str, str] = {}
+        self._overviews: dict[str, RecipeOverview | None] = {}
         self._is_changed = False
 
     def overview(self, recipe: str) -> RecipeOverview | None:
-        """Return what is cached of a recipe that is up to date; None if it may not be."""
+        """Return what is cached of a build that is up to date; None if it may not be."""
+        if recipe not in self._overviews:
+            self._overviews[recipe] = self._valid(recipe)
+        return self._overviews[recipe]
+
+    def _valid(self, recipe: str) -> RecipeOverview | None:
         try:
             files, doc, *names = self._recipes[recipe]
-            segments, artifacts, targets = map(tuple, names)
+            segments, artifacts, builds, targets = map(tuple, names)
             for path, stamp in files.items():
                 now = self._stamps.get(path)
                 if now is None:
                     now = self._stamps[path] = identity_now(path)
                 if now != stamp:
                     return None
-            return RecipeOverview(recipe, doc, segments, artifacts, targets)
+            return RecipeOverview(recipe, doc, segments, artifacts, builds, targets)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+
+    def builds(self, recipe: str) -> tuple[str, ...]:
+        """Return the builds of a recipe; none if not one of them may be up to date."""
+        for name in self._variants.get(recipe, (recipe,)):
+            if (overview := self.overview(name)) is not None:
+                return overview.builds
+        return ()
+
+    @functools.cached_property
+    def _variants(self) -> Mapping[str, Sequence[str]]:
+        """The cached variants by the names of their recipes."""
+        variants: dict[str, list[str]] = {}
+        for name in self._recipes:
+            if SEPARATOR in name:
+                variants.setdefault(BuildName.of(name).recipe, []).append(name)
+        return variants
 
     def add(self, overview: RecipeOverview, stamps: Mapping[str, str]) -> None:
         """Cache that a recipe is up to date while its files have these stamps.

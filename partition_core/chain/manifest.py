@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from partition_core.base.build_name import BuildName, published_file, variants_in
 from partition_core.base.disk import file_digest
-from partition_core.base.errors import Place, RunError
+from partition_core.base.errors import Place, RunError, one_of, suggestion
 from partition_core.base.fingerprint import Fingerprint
 from partition_core.base.folders import END2END, MANIFEST
 from partition_core.base.outside_files import json_in
@@ -23,7 +24,8 @@ _OF_A_FILE = ("sha256", "bytes")
 _FETCHED = ("checkpoint_sha256", "model_sha256")
 
 Files = Mapping[str, tuple[str, int]]
-"""The SHA-256 and size of a model's files by name: first the model, then its weights."""
+"""The SHA-256 and size of a model's files by their names in the build folder: first the model, then
+its weights."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class BuiltTarget:
     @property
     def name(self) -> str:
         """What `use` calls it: the backend, and the precision unless float32."""
-        return self.folder.removeprefix(f"{self.segment.removesuffix('.onnx')}.")
+        # In front of the segment there may be the name of a variant.
+        return self.folder.rpartition(f"{self.segment.removesuffix('.onnx')}.")[2]
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class Manifest:
     `picture` describes how pictures are prepared, `picture_unknown` says why that is unknown;
     `classes` are the names of labels, if known. `seed` is that of drawn weights, None for others.
     `pictures` is the batch size of a detector; `digests` has the SHA-256 of the files of end2end
-    and each segment, by the model's and then the file's name. `targets` are the segments that were
-    converted for a runtime and agree there.
+    and each segment, by the model's and then the file's name in the folder, the model's own first.
+    `targets` are the segments that were converted for a runtime and agree there.
     """
 
     folder: Path
@@ -67,6 +70,24 @@ class Manifest:
     pictures: int = 1
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     targets: tuple[BuiltTarget, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """The variant of the recipe, empty for none."""
+        return BuildName.of(self.recipe).variant
+
+    @property
+    def file(self) -> Path:
+        """The manifest's own file."""
+        return self.folder / published_file(self.variant, MANIFEST)
+
+    def path(self, save_file: str) -> Path:
+        """Return the file of a segment or end2end; that of a variant has the variant's name too."""
+        return self.folder / next(iter(self.digests[save_file]))
+
+    def digest(self, save_file: str) -> str:
+        """Return the SHA-256 of the file of a segment or end2end."""
+        return next(iter(self.digests[save_file].values()))
 
     def check_files(self, save_file: str) -> None:
         """Raise RunError unless the files of a segment or end2end match the manifest's digests."""
@@ -87,7 +108,7 @@ class Manifest:
                     f"cannot be read: {error.strerror}",
                     "expected a file of the build",
                     "build again"
-                    + (", or pass another runtime for it in `segments`" * (name != END2END)),
+                    + (", or pass another runtime for it in `segments`" * (save_file != END2END)),
                 ) from error
             if actual != digest:
                 raise RunError.at(
@@ -117,7 +138,7 @@ def composed(
     content = {
         "format": _FORMAT,
         "recipe": recipe,
-        "artifacts": {name: _artifact(files) for name, files in artifacts.items()},
+        "artifacts": {name: _artifact(name, files) for name, files in artifacts.items()},
         "targets": targets,
         **proven,
         "export": export,
@@ -130,11 +151,12 @@ def composed(
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _artifact(files: Files) -> dict[str, Any]:
-    (_, model), *others = files.items()
-    entry = dict(zip(_OF_A_FILE, model, strict=True))
-    for name, weights in others:
-        entry["weights"] = {"file": name, **dict(zip(_OF_A_FILE, weights, strict=True))}
+def _artifact(name: str, files: Files) -> dict[str, Any]:
+    (file, model), *others = files.items()
+    entry: dict[str, Any] = {} if file == name else {"file": file}
+    entry |= zip(_OF_A_FILE, model, strict=True)
+    for other, weights in others:
+        entry["weights"] = {"file": other, **dict(zip(_OF_A_FILE, weights, strict=True))}
     return entry
 
 
@@ -142,26 +164,32 @@ def _artifact(files: Files) -> dict[str, Any]:
 class Former:
     """The manifest of an earlier build, of any version, as far as it can be read.
 
-    `artifacts` are the names of the models, `keys` those of the steps' results, `fetched` the
-    SHA-256 of files that were downloaded for the export, and `fingerprints` those of the steps, by
-    name. `targets` are the files of segments converted for a runtime, by their folders.
+    `artifacts` are the names of the models, `files` and `weights` those of their files in the build
+    folder, `keys` those of the steps' results, `fetched` the SHA-256 of files that were downloaded
+    for the export, and `fingerprints` those of the steps, by name. `targets` are the files of
+    segments converted for a runtime, by their folders.
     """
 
     artifacts: tuple[str, ...]
+    files: tuple[str, ...]
+    weights: tuple[str, ...]
     keys: tuple[str, ...]
     fetched: tuple[str, ...]
     fingerprints: Mapping[str, Fingerprint]
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def former_manifest(folder: Path) -> Former:
-    """Return the manifest of an earlier build; an empty one if there is none."""
+def former_manifest(folder: Path, variant: str = "") -> Former:
+    """Return the manifest of an earlier build, that of a `variant` if it is one; an empty manifest
+    if there is none."""
     try:
-        content = json_in(folder / MANIFEST)
+        content = json_in(folder / published_file(variant, MANIFEST))
     except (OSError, ValueError):
         content = {}
     return Former(
         _read(lambda: tuple(map(str, content["artifacts"])), ()),
+        _read(lambda: tuple(_file_names(content["artifacts"])), ()),
+        _read(lambda: tuple(_weights_names(content["artifacts"])), ()),
         _read(lambda: tuple(str(step["key"]) for step in content["fingerprints"].values()), ()),
         _read(
             lambda: tuple(
@@ -186,6 +214,17 @@ def former_manifest(folder: Path) -> Former:
     )
 
 
+def _file_names(artifacts: Mapping[str, Any]) -> Iterator[str]:
+    for name, entry in artifacts.items():
+        yield str(entry.get("file", name))
+
+
+def _weights_names(artifacts: Mapping[str, Any]) -> Iterator[str]:
+    for entry in artifacts.values():
+        if "weights" in entry:
+            yield str(entry["weights"]["file"])
+
+
 def _read(part: Callable[[], T], default: T) -> T:
     try:
         return part()
@@ -193,12 +232,17 @@ def _read(part: Callable[[], T], default: T) -> T:
         return default
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of a build folder; raises RunError if it cannot be read."""
-    path = folder / MANIFEST
+def read_manifest(folder: Path, variant: str = "") -> Manifest:
+    """Return the manifest of a build folder, or of a `variant` in it.
+
+    Raises RunError if it cannot be read, and for a folder of variants if none of them is named.
+    """
+    path = folder / published_file(variant, MANIFEST)
     try:
         content = json_in(path)
     except OSError as error:
+        if not path.exists() and (known := list(variants_in(folder))):
+            raise _unknown_variant(folder, variant, known) from error
         raise RunError.at(
             Place(str(path)),
             f"cannot be read: {error.strerror}",
@@ -213,6 +257,16 @@ def read_manifest(folder: Path) -> Manifest:
         return _manifest(folder, content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _unknown_variant(folder: Path, variant: str, known: Sequence[str]) -> RunError:
+    place, named = Place(str(folder)), [each for each in known if each]
+    if not named:
+        what = f"has no variant '{variant}'"
+        return RunError.at(place, what, "expected no variant, as its recipe has none")
+    what = f"has no variant '{variant}'" if variant else "contains the variants of a recipe"
+    example = f"name it, as in `variant='{named[0]}'`"
+    return RunError.at(place, what, one_of(named), suggestion(variant, named) or example)
 
 
 def _damaged(path: Path, why: str) -> RunError:
@@ -270,7 +324,7 @@ def _seed(model: Mapping[str, Any]) -> int | None:
 
 
 def _digests(name: str, artifact: Mapping[str, Any]) -> dict[str, str]:
-    digests = {name: str(artifact["sha256"])}
+    digests = {str(artifact.get("file", name)): str(artifact["sha256"])}
     if "weights" in artifact:
         digests[artifact["weights"]["file"]] = str(artifact["weights"]["sha256"])
     if any(Path(file).name != file for file in digests):

@@ -10,11 +10,11 @@ from doit import task_params
 from doit.action import BaseAction
 
 from partition_core.base.errors import PartitionError
-from partition_core.base.folders import BUILD, MANIFEST, REPORT
+from partition_core.base.folders import MANIFEST
 from partition_core.build.run import RecipeBuild
 from partition_core.build.steps import PROVE, STEPS, Row
 from partition_core.cli.actions import attempt, say, say_all
-from partition_core.cli.builds import Task, file_of, selected_builds
+from partition_core.cli.builds import Task, file_of, selected_builds, tasks_of_variants
 
 
 @task_params(  # type: ignore[untyped-decorator]  # reason: doit has no types
@@ -40,6 +40,8 @@ def task_build(dry_run: bool) -> Iterator[Task]:
             }
         else:
             yield from _build_tasks(build)
+    for builds, task in tasks_of_variants("build"):
+        yield {**task, "clean": [_Removal(build) for build in builds]}
 
 
 def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
@@ -59,7 +61,7 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
     }
     for artifact, name in names.items():
         after = [] if build.is_up_to_date else _before(build, artifact, names)
-        target = f"{BUILD}/{build.name}/{artifact}"
+        target = build.full_name.path(artifact)
         publish = build.publish_target if artifact in overview.targets else build.publish
         yield _task(
             build,
@@ -76,14 +78,18 @@ def _build_tasks(build: RecipeBuild) -> Iterator[Task]:
 
 def _before(build: RecipeBuild, artifact: str, names: Mapping[str, str]) -> list[str]:
     """Return the tasks to run before `artifact` is published; `names` are the publishing tasks."""
-    steps = {step.row.kind: step.task(build.name) for step in build.steps}
-    if artifact == MANIFEST:
-        # It names the models and the targets, so it is published after them.
-        others = [name for each, name in names.items() if each not in (MANIFEST, REPORT)]
-        return [steps[PROVE], *others]
-    if artifact == REPORT:
-        return [step.task(build.name) for step in build.steps if step.artifact == REPORT]
-    return [steps[PROVE]]  # nothing is published before it is proven
+    order = [step.row.kind for step in build.steps]
+    prove = order.index(PROVE)  # nothing is published before it is proven
+    producer = next(i for i, step in enumerate(build.steps) if step.artifact == artifact)
+    if build.steps[producer].row.may_fail:
+        return [build.steps[prove].task(build.name)]
+    own = [build.steps[max(producer, prove)].task(build.name)]
+    if artifact != MANIFEST:
+        return own
+    # It names the models and the targets, so it is published after them.
+    targets = build.overview.targets
+    earlier = [step.artifact for step in build.steps[:prove]]
+    return [*own, *(name for each, name in names.items() if each in (*earlier, *targets))]
 
 
 def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
@@ -101,6 +107,9 @@ def _step_tasks(row: Row) -> Callable[[], Iterator[Task]]:
                     build.is_done,
                     _steps(build, row, step.subject),
                 )
+        for builds, task in tasks_of_variants(row.kind):
+            if row.artifact and row in [step.row for step in builds[0].steps]:
+                yield task
 
     tasks.__doc__ = row.summary
     return tasks
@@ -180,7 +189,9 @@ class _Removal(BaseAction):  # type: ignore[misc]  # reason: doit has no types
         return attempt(lambda: self._build.remove(self._artifact), file_of(self._build))
 
     def __str__(self) -> str:
-        return f"remove {BUILD}/{self._build.name}/{self._artifact or ''}".rstrip("/")
+        name = self._build.full_name
+        whole = name.path("*") if name.variant else name.folder
+        return f"remove {name.path(self._artifact) if self._artifact else whole}"
 
 
 def _explain(build: RecipeBuild) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ DOIT_CONFIG = {
 
 
 def file_of(build: RecipeBuild) -> str:
-    """Return the file of a recipe, for messages."""
-    return f"{RECIPES}/{build.name}.yaml"
+    """Return the file of a build's recipe, for messages."""
+    return f"{RECIPES}/{build.full_name.recipe}.yaml"
 
 
 def selected_builds() -> list[RecipeBuild]:
@@ -54,10 +54,35 @@ def selected_builds() -> list[RecipeBuild]:
     return BuildReporter.run.builds
 
 
+def tasks_of_variants(command: str) -> Iterator[tuple[list[RecipeBuild], Task]]:
+    """Yield a task for each recipe whose variants are all selected, behind theirs, and its builds.
+
+    So a recipe's name stands for all its variants: `doit build:llama`.
+    """
+    variants: dict[str, list[RecipeBuild]] = {}
+    for build in selected_builds():
+        if build.full_name.variant:
+            variants.setdefault(build.full_name.recipe, []).append(build)
+    for recipe, builds in variants.items():
+        names = [build.name for build in builds]
+        if set(builds[0].overview.builds) <= set(names):
+            yield (
+                builds,
+                {
+                    "name": recipe,
+                    "doc": f"All variants: {', '.join(names)}.",
+                    "actions": None,
+                    "task_dep": [f"{command}:{name}" for name in names],
+                },
+            )
+
+
 def check_number(command: str, builds: Sequence[RecipeBuild]) -> None:
     """Raise InvalidDodoFile unless one recipe is selected, as `command` needs."""
     if len(builds) != 1:
         what = f"takes one recipe at a time, but {len(builds)} are selected"
+        if len({build.full_name.recipe for build in builds}) == 1 and builds:
+            what = f"takes one variant at a time, but '{builds[0].full_name.recipe}' has several"
         expected = f"expected recipe=…, {one_of(build.name for build in builds)}"
         raise InvalidDodoFile(str(problem(f"doit {command}", what, expected)))
 

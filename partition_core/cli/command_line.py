@@ -16,6 +16,7 @@ from partition_core.base.errors import RecipeError, one_of, problem, suggestion
 from partition_core.cli.commands import COMMANDS
 
 _OF_RECIPES = {command.name for command in COMMANDS if command.of_recipes}
+_OF_MODELS = {command.name for command in COMMANDS if command.of_models}
 _OF_NO_RECIPE = {command.name for command in COMMANDS if not command.of_recipes}
 _NAMES_ITS_RECIPE = {command.name for command in COMMANDS if "recipe" in command.variables}
 _BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tabcompletion", "help")
@@ -24,11 +25,13 @@ _BUILD_NOTHING = ("list", "clean", "info", "forget", "ignore", "reset-dep", "tab
 class Scope(NamedTuple):
     """The recipes that a command selects; None means all.
 
-    With `must_be_valid` a mistake in one of them stops the command; otherwise it is a warning.
+    With `must_be_valid` a mistake in one of them stops the command; otherwise it is a warning. With
+    `model_alone` a mistake in where a model is cut is a warning.
     """
 
     recipes: tuple[str, ...] | None
     must_be_valid: bool
+    model_alone: bool = False
 
 
 def commands() -> set[str]:
@@ -57,15 +60,17 @@ def scope(words: Sequence[str], chosen: str | None) -> Scope:
     tasks = [word.split(":") for word in words]
     if any(steps[0] in _NAMES_ITS_RECIPE for steps in tasks):
         return Scope((), False)
+    of_recipes = [steps for steps in tasks if steps[0] in _OF_RECIPES]
+    model_alone = bool(of_recipes) and all(steps[0] in _OF_MODELS for steps in of_recipes)
     if chosen is not None:
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
-        return Scope(names or ("",), True)
-    of_recipes = [steps for steps in tasks if steps[0] in _OF_RECIPES]
+        return Scope(names or ("",), True, model_alone)
     if not of_recipes and any(steps[0] in _OF_NO_RECIPE for steps in tasks):
         return Scope((), False)
     if of_recipes and all(len(steps) > 1 for steps in of_recipes):
-        return Scope(tuple(dict.fromkeys(steps[1] for steps in of_recipes)), True)
-    return Scope(None, not set(words) & set(_BUILD_NOTHING))
+        names = tuple(dict.fromkeys(steps[1] for steps in of_recipes))
+        return Scope(names, True, model_alone)
+    return Scope(None, not set(words) & set(_BUILD_NOTHING), model_alone)
 
 
 def _check_processes(words: Sequence[str]) -> None:

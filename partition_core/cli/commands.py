@@ -16,13 +16,15 @@ class Command(NamedTuple):
     """A command: its module in `cli`, the variables that it takes besides `recipe=`, and whether it
     is about recipes.
 
-    One that has `recipe` among its variables selects none by it: it names the recipe to write.
+    One that has `recipe` among its variables selects none by it: it names the recipe to write. One
+    `of_models` needs of a recipe what describes its model, and not where that is cut.
     """
 
     name: str
     module: str
     variables: tuple[str, ...] = ()
     of_recipes: bool = True
+    of_models: bool = False
 
 
 COMMANDS = (
@@ -32,8 +34,9 @@ COMMANDS = (
         "suggest",
         "suggest_tasks",
         ("parts", "max_bytes", "max_memory", "unsupported", "operators", "cut", "measure"),
+        of_models=True,
     ),
-    Command("tensors", "suggest_tasks", ("match", "out")),
+    Command("tensors", "suggest_tasks", ("match", "out"), of_models=True),
     Command("calibrate", "run_tasks", ("images", "from", "out")),
     Command("merge", "run_tasks", ("with", "out", "tolerance")),
     Command("diagnose", "run_tasks", ("target", "segment", "with", "against", "out", "tolerance")),

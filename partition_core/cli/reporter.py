@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from doit.exceptions import UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from partition_core.base.folders import BUILD
 from partition_core.base.wording import columns, counted, size_text
 from partition_core.build.steps import ALL_SEGMENTS, CUT, PROVE
 from partition_core.cli.actions import DID_WORK, SECONDS
@@ -94,18 +93,18 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
                 self.write(f"{target}: {how}{size}\n")
         elif targets:
             count = counted(len(targets), "artifact")
-            self.write(f"{build.name}: up to date ({count} in {BUILD}/{build.name})\n")
+            self.write(f"{build.name}: up to date ({count} in {build.full_name.folder})\n")
         elif not any(task.name in self._worked for task in tasks):
             steps = ", ".join(task.name for task in tasks)
             self.write(f"{build.name}: up to date ({steps})\n")
 
     def _name_segments(self, build: RecipeBuild, targets: set[str]) -> None:
         """Put each segment in place of what stood for all, now that they are known."""
-        folder = f"{BUILD}/{build.name}"
+        path = build.full_name.path
         for every in (targets, self._published):
-            if f"{folder}/{ALL_SEGMENTS}" in every:
-                every.remove(f"{folder}/{ALL_SEGMENTS}")
-                every.update(f"{folder}/{name}" for name in build.overview.segments)
+            if path(ALL_SEGMENTS) in every:
+                every.remove(path(ALL_SEGMENTS))
+                every.update(map(path, build.overview.segments))
         cut = f"{CUT}:{build.name}:"
         if f"{cut}{ALL_SEGMENTS}" in self._worked:
             self._worked.update(f"{cut}{name}" for name in build.overview.segments)
@@ -153,7 +152,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # reason: doit has 
 
 def _targets(build: RecipeBuild, there: set[str]) -> list[tuple[str, str]]:
     """Return the artifacts, and their paths, that a run was about."""
-    named = [(name, f"{BUILD}/{build.name}/{name}") for name in build.overview.artifacts]
+    named = [(name, build.full_name.path(name)) for name in build.overview.artifacts]
     return [(name, target) for name, target in named if target in there]
 
 

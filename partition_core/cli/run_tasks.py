@@ -15,7 +15,6 @@ from partition_core.base.errors import (
     problem,
     suggestion,
 )
-from partition_core.base.folders import BUILD
 from partition_core.base.missing import missing_file
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
@@ -38,10 +37,11 @@ def task_detect() -> Task:
     def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
         from partition_core.runtime.commands import detect
 
-        folder = Path(BUILD) / build.name
+        folder, variant = Path(build.full_name.folder), build.full_name.variant
         target = Path(variables.get("out") or folder)
         score = float(variables.get("score", _SCORE))
-        return detect(folder, Path(variables["image"]), target, score, _use(variables))
+        use = _use(variables)
+        return detect(folder, Path(variables["image"]), target, score, use, variant)
 
     def check(variables: Mapping[str, str]) -> None:
         _check_source("detect", "image", variables, "image=photo.jpg, or a folder of pictures")
@@ -82,10 +82,10 @@ def task_calibrate() -> Task:
     def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
         from partition_core.runtime.commands import write_calibration
 
-        folder = Path(BUILD) / build.name
-        target = Path(variables.get("out") or folder / _CALIBRATION)
+        folder, variant = Path(build.full_name.folder), build.full_name.variant
+        target = Path(variables.get("out") or build.full_name.path(_CALIBRATION))
         marked = build.marked_arrays() if variables.get("from") == _PYTORCH else None
-        return write_calibration(folder, Path(variables["images"]), target, marked)
+        return write_calibration(folder, Path(variables["images"]), target, marked, variant)
 
     def check(variables: Mapping[str, str]) -> None:
         _check_source("calibrate", "images", variables, "images=folder")

@@ -13,7 +13,13 @@ from partition_core.base.errors import PartitionError
 from partition_core.base.wording import counted
 from partition_core.build.run import RecipeBuild
 from partition_core.cli.actions import attempt, say, say_all
-from partition_core.cli.builds import Task, check_number, file_of, selected_builds
+from partition_core.cli.builds import (
+    Task,
+    check_number,
+    file_of,
+    selected_builds,
+    tasks_of_variants,
+)
 from partition_core.cli.command_line import commands, paths_in_full
 from partition_core.cli.commands import COMMANDS
 
@@ -41,16 +47,19 @@ def _tasks(
     action: Callable[[RecipeBuild, dict[str, str]], object],
     builds: Iterable[RecipeBuild],
 ) -> Iterator[Task]:
-    """Yield a task for each build, behind its export; `about` takes the name of the recipe."""
+    """Yield a task for each build; `about` takes the name of the recipe.
+
+    It exports the model itself, since the task of the export fails where only the cut is wrong.
+    """
     for build in builds:
         yield {
             "name": build.name,
             "doc": about.format(build.name),
             "actions": [(action, [build, _variables(command)])],
-            "task_dep": [f"export:{build.name}"],
             "verbosity": 2,
             "meta": {"recipe": build.name},
         }
+    yield from (task for _, task in tasks_of_variants(command))
 
 
 def _list_tensors(build: RecipeBuild, variables: dict[str, str]) -> object:

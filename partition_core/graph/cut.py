@@ -11,7 +11,7 @@ from partition_core.graph.boundary import renamed
 from partition_core.graph.file.graph import Function, Graph, Key, Model, Node, Value
 from partition_core.graph.file.wire import named
 from partition_core.graph.graph_copy import Copy, copied_function
-from partition_core.graph.inference import inferred_info
+from partition_core.graph.inference import infer_again
 from partition_core.graph.mark_nodes import FIRST_WITH_FUNCTIONS
 from partition_core.graph.marks import MARK_DOMAINS, MarkTable, is_mark
 from partition_core.graph.scope import Scope, scope_of
@@ -55,19 +55,8 @@ def cut(model: Model, segment: Segment, at: str, table: MarkTable | None = None)
         inferred=None,
     )
     if segment.inputs:
-        _infer_again(result)
+        infer_again(result)
     return result
-
-
-def _infer_again(model: Model) -> None:
-    # The types of the end2end model have sizes that are free there.
-    graph = model.graph
-    made = [value for node in graph for value in node.outputs if value.name]
-    for value in made:
-        value.info = value.info if value in graph.outputs else b""
-    for value in made:
-        value.info = inferred_info(model, value.name) or value.info
-    graph.output_infos = [value.info for value in graph.outputs]
 
 
 def graph_name(save_file: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -95,14 +95,20 @@ def cut_between(
         return _cut_and_save(model, segment, "segment", table, target, weights, check)
 
 
-def save(model: Model, target: Path, weights: DataPlacement = "inline") -> list[Path]:
+def save(
+    model: Model,
+    target: Path,
+    weights: DataPlacement = "inline",
+    outside: Collection[str] | None = None,
+) -> list[Path]:
     """Write `model` to `target` and return the files written, `target` last.
 
-    Each appears whole, or no file does. Raises CutError if the model is too large for one file,
-    or its external data is invalid; OSError if writing fails.
+    With external weights, only the tensors called `outside` are outside of the model; None means
+    all. Each file appears whole, or none does. Raises CutError if the model is too large for one
+    file, or its external data is invalid; OSError if writing fails.
     """
     data = target.with_name(f"{target.name}.data")
-    weights_target = _weights_target(model, target, data, weights)
+    weights_target = _weights_target(model, target, data, weights, outside)
     pieces = write_model(model, weights_target)
     size = sum(map(len, pieces))
     if size > LARGEST:
@@ -162,10 +168,13 @@ def save_traced(
     weights: DataPlacement = "inline",
     cut: Cut | None = None,
     is_network: bool = False,
+    outside: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write `model` to `target` as `save` does, checked; equal models give equal bytes.
 
-    `cut` puts structural marks into it; `is_network` allows that nothing lies behind them.
+    `cut` puts structural marks into it; `is_network` allows that nothing lies behind them. With
+    external weights, `outside` are the names of those that are outside of the model, in their order
+    there; None means all, in the order of the model.
 
     While a weight is written, a second copy of it is in memory, never of all weights. Raises
     CutError if the model is not valid ONNX (see `check_model`).
@@ -181,7 +190,10 @@ def save_traced(
             marks = structural_marks(read, cut, is_file=False, is_network=is_network)
             read = put_marks(read, marks.tensors)
         check_model(read, target.name)
-        return save(read, target, weights)
+        if outside is not None:
+            place = {name: number for number, name in enumerate(outside)}
+            read.graph.initializers.sort(key=lambda value: place.get(value.name, len(place)))
+        return save(read, target, weights, outside)
 
 
 def weights_files(model: Path) -> frozenset[str]:
@@ -235,12 +247,16 @@ def _sizes(model: Model) -> Iterator[tuple[Tensor, int, int]]:
 
 
 def _weights_target(
-    model: Model, target: Path, data: Path, weights: DataPlacement
+    model: Model,
+    target: Path,
+    data: Path,
+    weights: DataPlacement,
+    outside: Collection[str] | None = None,
 ) -> Inline | Beside | Referred:
     if weights == "inline":
         return Inline(model.folder)
     if weights == "external":
-        return Beside(model.folder, data.name)
+        return Beside(model.folder, data.name, outside)
     if model.folder.path is None or not locations(model):
         return Referred("")
     prefix = os.path.relpath(model.folder.path, target.parent)

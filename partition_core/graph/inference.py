@@ -29,6 +29,18 @@ def inferred_info(model: Model, name: str) -> bytes:
     return model.inferred.get(name, b"")
 
 
+def infer_again(model: Model) -> None:
+    """Write the types of all tensors into `model` anew, whose inputs have got other sizes."""
+    graph = model.graph
+    model.inferred = None
+    made = [value for node in graph for value in node.outputs if value.name]
+    for value in made:
+        value.info = value.info if value in graph.outputs else b""
+    for value in made:
+        value.info = inferred_info(model, value.name) or value.info
+    graph.output_infos = [value.info for value in graph.outputs]
+
+
 def room_for(content: bytes) -> int:
     """Return the memory limit, in bytes, for onnx to process a model without its weights.
 

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from partition_core.base.errors import CutError, Problem, one_of, problem, suggestion
 from partition_core.base.wording import size_text
 from partition_core.graph.file.graph import Model, Value
-from partition_core.graph.file.value_type import DTYPES, Dim, byte_size
+from partition_core.graph.file.value_type import DTYPES, Dim, byte_size, tensor_info
+from partition_core.graph.inference import infer_again
 from partition_core.recipe.input_forms import (
     DRAWN,
     NO_RANGE_OF_BOOL,
@@ -74,6 +75,22 @@ def check_inputs(model: Model, entries: Sequence[FileInput]) -> None:
         if entry.name in inputs:
             problems += _contradictions(entry, inputs[entry.name])
     CutError.refuse(problems)
+
+
+def fix_sizes(model: Model, entries: Sequence[FileInput]) -> None:
+    """Give the inputs of `model` the shapes of `entries`, and its other tensors what follows.
+
+    Raises CutError as `check_inputs` does.
+    """
+    check_inputs(model, entries)
+    inputs = inputs_of(model)
+    shapes = {entry.name: entry.shape for entry in entries if entry.shape is not None}
+    for name, shape in shapes.items():
+        value = inputs[name]
+        if value.type is not None and value.type.dtype:
+            value.info = tensor_info(name, value.type.dtype, shape, value.info)
+    if shapes:
+        infer_again(model)
 
 
 def symbol_sizes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:

@@ -24,6 +24,7 @@ from partition_core.graph.inference import inference_failure, inferred_info
 from partition_core.graph.marks import MarkedTensor, MarkTable, is_mark, marks_of, unmarked_value
 from partition_core.graph.start_sizes import start_sizes
 from partition_core.graph.static_sizes import sizes_of, with_sizes
+from partition_core.graph.undefined import check_defined
 from partition_core.graph.walk import Walk, dependents, nodes_within, reads, walk_back
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.values import Segment
@@ -98,6 +99,8 @@ def scope_of(model: Model, segment: Segment, at: str, table: MarkTable | None = 
         CutError.refuse(problems)
     if sized := _sized(table, segment, walk, f"{at}.sizes_from", problems):
         return scope_of(model, _with_sizes(segment, sized), at, table)
+    if not all(value.is_input for value in walk.inputs):
+        check_defined(model, at)
     problems += _unneeded(segment, start, walk)
     problems += _unbounded(model.graph, table, segment, end, walk)
     CutError.refuse(problems)

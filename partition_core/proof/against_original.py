@@ -35,7 +35,7 @@ def compared_tensors(
     tolerance: float,
     left_out: frozenset[str],
     names: tuple[str, str],
-    reason: Callable[[str], str],
+    reason: Callable[[str, float | None], str],
     problems: list[Problem],
 ) -> dict[str, Any]:
     """Compare end2end with the original tensor by tensor, in the order of the calls.
@@ -43,13 +43,14 @@ def compared_tensors(
     `left_out` names the tensors that are not compared: random ones, and the detections of a
     detector and what its choices give, whose rows near ties reorder; `detections` compares what
     becomes of them. `names` are what messages call both models; `reason` returns why an
-    output or a mark reference may differ.
+    output or a mark reference may differ by so much, None for one of another form or of integers.
     """
 
     def close(kind: str, name: str, ours: Array, theirs: Array) -> dict[str, float]:
         where = f"{kind} '{name}', sample {sample}"
         figures, differences = _compared(where, ours, theirs, tolerance, names)
-        problems.extend(replace(problem, remedy=reason(name)) for problem in differences)
+        largest = figures.get("largest_difference") if is_rounded(theirs) else None
+        problems.extend(replace(each, remedy=reason(name, largest)) for each in differences)
         return figures
 
     # A marked tensor that nothing reads is not part of the exported model.

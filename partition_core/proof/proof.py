@@ -40,6 +40,7 @@ from partition_core.proof.random_operators import (
     unseeded,
 )
 from partition_core.proof.reasons import half_dtype, reasons, rounding_by_marks, tensors_by_name
+from partition_core.proof.rounding import RoundingEffect
 from partition_core.proof.runnable import Runnable, runnable
 
 PYTORCH = "PyTorch"
@@ -97,6 +98,9 @@ def prove(
     quiet = _DRAW_OUTSIDE if is_traced else REMEDY
     # After a trace an output that no input reaches may be a mistake of the trace.
     fixed: frozenset[str] = frozenset() if is_traced else fixed_outputs(model)
+    known = reasons(model, operators, quiet)
+    effect = RoundingEffect(observed, part.model, inputs, wholes, scratch)
+    reason = functools.partial(_reason, known, effect)
     judge = _Judge(
         tolerance,
         detects,
@@ -105,7 +109,7 @@ def prove(
         matched,
         random,
         against,
-        reasons(model, operators, quiet),
+        functools.partial(reason, 0),
     )
     problems = [*chained.problems, *_unexplained(model, operators, random, against)]
     vacuous: list[Problem] = []
@@ -114,6 +118,7 @@ def prove(
         kind = original.kind
         sample = f"{number} ({kind})" if kind else str(number)
         differences: list[Problem] = []
+        judge = replace(judge, reason=functools.partial(reason, number))
         figures = judge.figures(sample, whole, original, differences)
         problems += [_refuting(difference, assumptions) for difference in differences]
         if not kind:
@@ -220,7 +225,7 @@ class _Judge:
     matched: frozenset[str]
     random: frozenset[str]
     against: str
-    reason: Callable[[str], str]
+    reason: Callable[[str, float | None], str]
 
     def figures(
         self, sample: str, whole: Whole, original: RecordedSample, problems: list[Problem]
@@ -277,6 +282,17 @@ class _Judge:
         return compared_tensors(
             sample, whole, original, self.tolerance, out, names, self.reason, problems
         )
+
+
+def _reason(
+    known: Callable[[str], str],
+    effect: RoundingEffect,
+    sample: int,
+    name: str,
+    largest: float | None,
+) -> str:
+    """Return why a tensor may differ by `largest` in a sample, None if that is no rounding."""
+    return known(name) or ("" if largest is None else effect.explanation(sample, name, largest))
 
 
 def _random(samples: Sequence[RecordedSample], tolerance: float) -> frozenset[str]:

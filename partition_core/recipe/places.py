@@ -19,7 +19,16 @@ _ONE_LINE = (
 )
 """The places of the segment that the one-line form stands for."""
 
+_KEY = re.compile(r"\w+")
+
 _TYPE = "partition.type"
+_KEY = re.compile(r"\w+")
+
+OF_THE_PARTITION = ("marks", "partition", "types")
+"""The keys of a recipe that say where its model is cut, and with which types."""
+OF_THE_PROOF = "proof"
+OF_THE_PARTITION = ("marks", "partition", "types")
+"""The keys of a recipe that say where its model is cut, and with which types."""
 
 
 @contextlib.contextmanager
@@ -78,8 +87,21 @@ def located(file: RecipeFile, problem: Problem) -> Problem:
     if file.recipe.partition.type == ONE_LINE:
         for written, shown in _ONE_LINE:
             path = written.sub(shown, path)
-    place = file.place(path)
-    return replace(problem, place=Place(place.file, place.line, path))
+    return replace(problem, place=file.exact_place(path))
+
+
+def is_of_the_partition(problem: Problem) -> bool:
+    """Return whether a problem is about where a model is cut, and not about the model."""
+    key = _KEY.match(problem.place.path)
+    is_in_recipe = key is not None and key[0] in OF_THE_PARTITION
+    return is_in_recipe or problem.place.file.startswith(f"{SHOWN_POLICIES}/")
+
+
+def is_beside_the_model(problem: Problem) -> bool:
+    """Return whether a problem is about where a model is cut or proven, and not about the model."""
+    key = _KEY.match(problem.place.path)
+    is_in_recipe = key is not None and key[0] in (*OF_THE_PARTITION, OF_THE_PROOF)
+    return is_in_recipe or problem.place.file.startswith(f"{SHOWN_POLICIES}/")
 
 
 def _of_policy(file: RecipeFile, problem: Problem) -> Problem:

@@ -21,6 +21,8 @@ from partition_core.recipe.yaml_tree import EVERY, Node
 POLICIES = Path(__file__).parent.parent / "policies"
 STRUCTURAL = POLICIES / "structural"
 KNOWN_MARKS = POLICIES / "marks" / "mmdet.yaml"
+_POSTPROCESS = "postprocess.onnx"
+"""What the policies call the segment behind the network."""
 _OF_SEGMENTS = {"targets"}
 """The keys of a partition that say something about segments, which a policy may have."""
 
@@ -87,9 +89,9 @@ def _with_policy(tree: Node, partition: Node, path: Path, is_mmdet: bool) -> Com
     if text.root is None or problems:
         return Completed(tree, (path,), problems)
     segments = _for_pictures(text.root.entries["segments"], _pictures(tree))
-    if is_mmdet and "cut" in text.root.entries and _has_open_batch(tree):
+    if is_mmdet and _has_open_batch(tree):
         # Nothing behind the heads is exported.
-        segments = Node(segments.place, segments.items[:1])
+        segments = Node(segments.place, tuple(filter(_is_network, segments.items)))
     chosen = {**partition.entries, **text.root.entries, "segments": segments}
     grafted = Node(tree.place, {**tree.entries, "partition": Node(partition.place, chosen)})
     marked = Completed(grafted)
@@ -104,6 +106,10 @@ def _pictures(tree: Node) -> int:
     first = next(iter(inputs.entries.values()), None) if inputs is not None else None
     count = first.get("shape", 0) if first is not None else None
     return count.value if count is not None and type(count.value) is int else 1
+
+
+def _is_network(segment: Node) -> bool:
+    return segment.entries["save_file"].text != _POSTPROCESS
 
 
 def _has_open_batch(tree: Node) -> bool:

@@ -13,14 +13,16 @@ class Parts(NamedTuple):
     """The parts of a detector that matter to policies.
 
     `regions` is whether it has a RoI head; `box_heads` and `mask_heads` are how many that has.
-    `dense_head` is whether it has a module `bbox_head` of its own, `suppresses` a suppression
-    after it and `features` a method `extract_feat`.
+    `dense_head` is whether it has a module `bbox_head` of its own, `mask_branch` a module
+    `mask_head` beside it, `suppresses` a suppression after it and `features` a method
+    `extract_feat`.
     """
 
     regions: bool
     box_heads: int
     mask_heads: int
     dense_head: bool
+    mask_branch: bool
     suppresses: bool
     features: bool
 
@@ -59,6 +61,10 @@ _NEEDS: dict[str, tuple[_Need, ...]] = {
             "it cuts before the suppression, and a transformer has none",
             lambda parts: parts.suppresses,
         ),
+        (
+            "it has no segment for masks, and this one has a head for them",
+            lambda parts: not parts.mask_branch,
+        ),
     ),
     "two_stage": (
         _REGIONS,
@@ -79,6 +85,11 @@ _NEEDS: dict[str, tuple[_Need, ...]] = {
     "no_postprocess": (
         _NO_REGIONS,
         ("it cuts at the module 'bbox_head', and there is none", lambda parts: parts.dense_head),
+        (
+            "it cuts at the module 'bbox_head', and this one has a head for masks beside it, which "
+            "'raw_heads' cuts behind too",
+            lambda parts: not parts.mask_branch,
+        ),
     ),
     "backbone_head": (
         ("it cuts after 'extract_feat', and there is none", lambda parts: parts.features),

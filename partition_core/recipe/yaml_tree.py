@@ -93,14 +93,17 @@ def path_text(steps: Steps) -> str:
     return text
 
 
-def merge(base: Node | None, patch: Node) -> Node:
-    """Return `base` with `patch` applied (RFC 7396): maps merge, null removes a key."""
+def merge(base: Node | None, patch: Node, removes: bool = True) -> Node:
+    """Return `base` with `patch` applied (RFC 7396): maps merge, null removes a key.
+
+    Unless it `removes`: then null is a value as any other.
+    """
     if not isinstance(patch.value, Mapping):
         return patch
     merged = dict(base.entries) if base else {}
     for key, child in patch.value.items():
-        if child.value is None:
+        if child.value is None and removes:
             merged.pop(key, None)
         else:
-            merged[key] = merge(merged.get(key), child)
+            merged[key] = merge(merged.get(key), child, removes)
     return Node(patch.place, merged)

@@ -141,7 +141,7 @@ def _index(pipeline: Pipeline, samples: Sequence[Sample]) -> dict[str, Any]:
     def entry(segment: SegmentBoundary) -> dict[str, Any]:
         file = segment.save_file
         return {
-            "sha256": pipeline.manifest.digests[file][file],
+            "sha256": pipeline.manifest.digest(file),
             "inputs": [
                 {"name": tensor.name, "dtype": tensor.dtype, "dims": list(tensor.dims)}
                 for tensor in segment.inputs

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from partition_core.base.build_name import published_file
 from partition_core.base.disk import write_whole
 from partition_core.base.errors import RunError
 from partition_core.base.folders import END2END
@@ -22,16 +23,22 @@ _MOST_NAMES = 5
 
 
 def detect(
-    folder: Path, source: Path, target: Path, least: float, use: Mapping[str, str] | None = None
+    folder: Path,
+    source: Path,
+    target: Path,
+    least: float,
+    use: Mapping[str, str] | None = None,
+    variant: str = "",
 ) -> Iterator[str]:
     """Detect objects in a picture, or in those of a folder; write to `target`, yield output lines.
 
+    The names of files begin with the build's `variant`, if it is one.
     `<picture>.detections.json` has all detections, `<picture>.detections.jpg` the picture with
     those that score at least `least`. All of them mention seeded weights. The last lines report if
     `end2end.onnx` ran instead of the segments, and if pictures do not fit a fixed input, as the
     JSON files do. `use` names the targets in which segments run. Raises RunError.
     """
-    pipeline = Pipeline(folder, use=use)
+    pipeline = Pipeline(folder, variant=variant, use=use)
     check_detects(pipeline)
     if pipeline.targets and (why := missing_link(pipeline)):
         what = f"the segments do not lead from the picture to its detections: {why}"
@@ -40,7 +47,8 @@ def detect(
     unfit: list[str] = []
     with counted_steps("detect", len(files), "picture") as bar:
         for file, name in zip(files, names_of(files), strict=True):
-            unfit += yield from _detect_in(pipeline, file, target / name, least)
+            path = target / published_file(variant, name)
+            unfit += yield from _detect_in(pipeline, file, path, least)
             bar.update(1)
     if unfit:
         yield f"{len(unfit)} of {counted(len(files), 'picture')}: {unfit[0]}"
@@ -61,7 +69,6 @@ def _detect_in(
     (detections,) = pipeline.detect(file)
     note = "" if pipeline.seed is None else seeded_weights(pipeline.seed)
     picture_note = _picture_note(pipeline, picture.shape[1], picture.shape[0])
-    digests = pipeline.manifest.digests
     shown = [detection for detection in detections if detection.score >= least]
     table = target.with_name(f"{target.name}.detections.json")
     image = target.with_name(f"{target.name}.detections.jpg")
@@ -70,7 +77,7 @@ def _detect_in(
         "width": picture.shape[1],
         "height": picture.shape[0],
         "recipe": pipeline.manifest.recipe,
-        "artifacts": {file: digests[file][file] for file in pipeline.detects_by},
+        "artifacts": {file: pipeline.manifest.digest(file) for file in pipeline.detects_by},
         **({"targets": _targets(pipeline)} if pipeline.targets else {}),
         **({"seed": pipeline.seed, "note": note} if note else {}),
         **({"picture_note": picture_note} if picture_note else {}),
@@ -104,13 +111,13 @@ def _names(detections: Sequence[Detection]) -> str:
 
 
 def write_calibration(
-    folder: Path, source: Path, target: Path, marked: Marked | None = None
+    folder: Path, source: Path, target: Path, marked: Marked | None = None, variant: str = ""
 ) -> Iterator[str]:
     """Write the real inputs of each segment for every sample in `source`; yield output lines.
 
-    `marked` is that of `calibrate`. Raises RunError.
+    `marked` is that of `calibrate`, `variant` that of the build. Raises RunError.
     """
-    pipeline = Pipeline(folder)
+    pipeline = Pipeline(folder, variant=variant)
     samples = samples_in(pipeline, source)
     with counted_steps("calibrate", len(samples), "sample") as bar:
         for _ in calibrate(pipeline, samples, target, marked):

@@ -71,10 +71,11 @@ class Segment:
 class Pipeline:
     """The segments of a build folder as one function: numpy arrays by name in and out.
 
-    `engine` runs the segments; `segments` overrides it for some of them, by file name: an
-    `OnnxRuntime` with other providers or options, or any callable (`SegmentFunction`). `use` names
-    the target in which a segment runs, by its file: `{"yolov3.onnx": "ncnn-float16"}`.
-    `verify` compares the loaded files with the digests of the manifest.
+    `variant` is that of a recipe with variants, which share a folder. `engine` runs the segments;
+    `segments` overrides it for some of them, by the recipe's file name: an `OnnxRuntime` with
+    other providers or options, or any callable (`SegmentFunction`). `use` names the target in which
+    a segment runs, by its file: `{"yolov3.onnx": "ncnn-float16"}`. `verify` compares the loaded
+    files with the digests of the manifest.
     Raises RunError for a wrong folder, file or name.
 
     The result has the outputs of end2end, and unread outputs of segments.
@@ -84,12 +85,13 @@ class Pipeline:
         self,
         folder: str | Path,
         *,
+        variant: str = "",
         engine: Backend | None = None,
         segments: Mapping[str, Backend | SegmentFunction] | None = None,
         use: Mapping[str, str] | None = None,
         verify: bool = True,
     ) -> None:
-        self.manifest = read_manifest(Path(folder))
+        self.manifest = read_manifest(Path(folder), variant)
         self._wiring = wiring(self.manifest)
         chosen = dict(segments or {})
         self._check_names(chosen)
@@ -140,7 +142,7 @@ class Pipeline:
     def _loaded(self, file: str, engine: Backend) -> Runner:
         if self._verify:
             self.manifest.check_files(file)
-        return engine.load(self.manifest.folder / file)
+        return engine.load(self.manifest.path(file))
 
     def _check_names(self, chosen: Mapping[str, object]) -> None:
         known = [segment.save_file for segment in self.manifest.segments]

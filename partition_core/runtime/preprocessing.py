@@ -10,7 +10,6 @@ import numpy as np
 
 from partition_core.base.arrays import Array
 from partition_core.base.errors import Place, RunError
-from partition_core.base.folders import MANIFEST
 from partition_core.chain.manifest import Manifest
 from partition_core.chain.picture import PictureInput, up_to_multiple
 from partition_core.runtime import pixels
@@ -51,7 +50,7 @@ def prepared(manifest: Manifest, pictures: Sequence[str | Path | Array]) -> Prep
     how = manifest.picture
     if how is None:
         raise RunError.at(
-            Place(str(manifest.folder / MANIFEST)),
+            Place(str(manifest.file)),
             "does not describe how a picture becomes the model's input",
             manifest.picture_unknown or "the model is not an mmdet detector",
             "prepare the tensors yourself and call the pipeline with them",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from partition_core.base.arrays import Arrays
+from partition_core.base.build_name import BuildName
 from partition_core.base.errors import ExportError
 from partition_core.graph.conformance import input_differences
 from partition_core.graph.files import save_traced
@@ -30,9 +31,14 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
     recipe, checkpoint = job.recipe, pinned[0] if pinned else None
     with in_recipe(job.file):
         traced = export_recipe(
-            recipe, job.root, checkpoint, lambda part: job.phase(f"export: {part}")
+            recipe,
+            job.root,
+            checkpoint,
+            lambda part: job.phase(f"export: {part}"),
+            _scaled_by(job),
         )
     placement = END2END_PLACEMENTS[recipe.export.weights]
+    is_shared = recipe.export.weights == "shared" and bool(BuildName.of(recipe.name).variant)
     digest = {"checkpoint_sha256": pinned[1]} if pinned else {}
 
     def write(path: Path) -> list[Path]:
@@ -43,6 +49,7 @@ def export(job: Job, pinned: Pinned | None) -> Exported:
                 placement,
                 recipe.partition.cut,
                 is_network=recipe.model.source == "mmdet" and bool(recipe.export.batches),
+                outside=traced.weights if is_shared else None,
             )
 
     return Exported(
@@ -60,7 +67,7 @@ def record(job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
     does the function for one that does not run.
     """
     with in_recipe(job.file):
-        subject = load_subject(job.recipe, job.root, pinned[0] if pinned else None)
+        subject = load_subject(job.recipe, job.root, pinned[0] if pinned else None, _scaled_by(job))
 
     def run(inputs: Arrays) -> Arrays:
         # float16 inputs of the exported model are float32 in PyTorch.
@@ -75,41 +82,61 @@ def record(job: Job, pinned: Pinned | None) -> Callable[[Arrays], Arrays]:
     return run
 
 
+def _scaled_by(job: Job) -> Recipe | None:
+    return job.file.scaled_by.recipe if job.file.scaled_by else None
+
+
 def export_recipe(
-    recipe: Recipe, root: Path, checkpoint: Path | None, phase: Phase
+    recipe: Recipe,
+    root: Path,
+    checkpoint: Path | None,
+    phase: Phase,
+    scaled_by: Recipe | None = None,
 ) -> TracedExport:
-    """Export the model of `recipe`; `root` is the folder that its relative paths start from.
+    """Export the model of `recipe`; `root` and `scaled_by` are those of `load_subject`.
 
     Raises ExportError, before the model is traced, for every mistake that the eager model
     reveals: a mark that cannot be set, is never called or finds no tensor.
     """
-    return export_model(recipe, lambda: load_subject(recipe, root, checkpoint), phase)
+    return export_model(recipe, lambda: load_subject(recipe, root, checkpoint, scaled_by), phase)
 
 
-def load_subject(recipe: Recipe, root: Path, checkpoint: Path | None) -> TraceableModel:
+def load_subject(
+    recipe: Recipe, root: Path, checkpoint: Path | None, scaled_by: Recipe | None = None
+) -> TraceableModel:
     """Return the module that `recipe.model` describes, with its weights.
 
-    `checkpoint` is the verified file of a recipe whose weights are a checkpoint. Raises
-    ExportError for a model that cannot be built or weights that do not fit it.
+    `root` is the folder that its relative paths start from. `checkpoint` is the verified file of a
+    recipe whose weights are a checkpoint, `scaled_by` the recipe on whose inputs weights from a
+    seed are scaled, if that is another variant. Raises ExportError for a model that cannot be
+    built or weights that do not fit it.
     """
-    torch.manual_seed(0)
     source = recipe.model
     if isinstance(source, OnnxModel):
         raise ValueError("an ONNX file is not exported")
-    module: Any = source_of(recipe)
-    subject: TraceableModel = module.load(recipe, source, root)
+    subject = _loaded(recipe, root)
     _check_samples(subject)
     match source.weights:
         case Seed(seed):
+            scaled = _loaded(scaled_by, root) if scaled_by else subject
             seed_weights(
-                subject.user_module,
+                scaled.user_module,
                 seed,
-                subject.initialize,
-                lambda: run_model(subject, subject.typical_input),
+                scaled.initialize,
+                lambda: run_model(scaled, scaled.typical_input),
             )
+            if scaled is not subject:
+                subject.user_module.load_state_dict(scaled.user_module.state_dict())
         case Checkpoint() as named:
             part = source.part if isinstance(source, MmdetModel) else ""
             load_state(subject.user_module, named, checkpoint, "model.weights", part)
+    return subject
+
+
+def _loaded(recipe: Recipe, root: Path) -> TraceableModel:
+    torch.manual_seed(0)
+    module: Any = source_of(recipe)
+    subject: TraceableModel = module.load(recipe, recipe.model, root)
     return subject
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from partition_core.base.build_name import BuildName
 from partition_core.base.disk import write_whole
 from partition_core.base.errors import BuildError, CutError, Problem, one_of, problem, suggestion
-from partition_core.base.folders import BUILD
 from partition_core.base.progress import Say, phase
 from partition_core.base.recording import load_recording
 from partition_core.graph.file.graph import Model
@@ -189,9 +189,10 @@ def _drawn(name: str, folder: Path, best: Sequence[Appraisal], own: Appraisal | 
         content = draw(best, own, title)
     except ImportError:
         return "no plot: it needs matplotlib, `pip install 'partition-core[plot]'`"
+    build = BuildName.of(name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / PLOT, content)
-    return f"plot: {BUILD}/{name}/{PLOT}"
+    write_whole(folder / build.file(PLOT), content)
+    return f"plot: {build.path(PLOT)}"
 
 
 def _mark_text(mark: Mark) -> str:

@@ -21,6 +21,7 @@ from partition_core.recipe.policy_fits import check_masks, check_outputs
 from partition_core.recipe.values import Recipe
 from partition_core.trace.calling import WRAPPED, CalledModel
 from partition_core.trace.dynamic_axes import at_sizes, checked_sizes, other_shapes, traced_shapes
+from partition_core.trace.module_weights import module_weights
 from partition_core.trace.probes import probes
 from partition_core.trace.questions import Answers
 from partition_core.trace.repeatability import check_repeats
@@ -40,15 +41,17 @@ _Tensors = dict[str, torch.Tensor]
 class TracedExport:
     """The result of an export.
 
-    `model` is the end2end model, `recording` the inputs and outputs of eager PyTorch. `notes` is
-    plain data for the manifest. `classes` are the Python modules that define the classes of the
-    model's modules.
+    `model` is the end2end model, `recording` the inputs and outputs of eager PyTorch. `weights` are
+    the names of the model's constants that are weights of the module, in the order of the module's
+    names. `notes` is plain data for the manifest. `classes` are the Python modules that define the
+    classes of the model's modules.
     """
 
     model: ir.Model
     recording: Recording
     notes: dict[str, Any]
     classes: tuple[str, ...]
+    weights: tuple[str, ...]
 
 
 def export_model(recipe: Recipe, load: Callable[[], TraceableModel], phase: Phase) -> TracedExport:
@@ -118,7 +121,8 @@ def export_model(recipe: Recipe, load: Callable[[], TraceableModel], phase: Phas
         **traceable.notes,
     }
     classes = sorted({type(module).__module__ for module in traceable.user_module.modules()})
-    return TracedExport(model, recording, notes, tuple(classes))
+    weights = module_weights(model, traceable.module, around)
+    return TracedExport(model, recording, notes, tuple(classes), weights)
 
 
 def _check_size(recipe: Recipe, traceable: TraceableModel) -> None:

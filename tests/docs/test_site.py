@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from partition_core.build.settings import read_settings
-from partition_core.recipe.reader import read_recipe
+from partition_core.recipe.reader import read_recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -66,8 +66,8 @@ def test_the_recipes_of_a_page_can_be_read(page: Path, tmp_path: Path) -> None:
         parts = [text, *(SECTIONS[key] for key in sorted(lent - given))]
         recipe = tmp_path / "recipes" / f"block{number}.yaml"
         recipe.write_text("".join(parts))
-        partition = read_recipe(recipe, tmp_path).recipe.partition
-        assert partition.segments or partition.cut
+        for file in read_recipes(recipe, tmp_path).values():
+            assert file.recipe.partition.segments or file.recipe.partition.cut
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -23,6 +23,8 @@ FITTING = {
     "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py": {"two_stage_masks", "backbone_head"},
     "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py": {"backbone_head"},
     "detr/detr_r18_8xb2-500e_coco.py": {"no_postprocess", "backbone_head"},
+    "yolact/yolact_r50_1xb8-55e_coco.py": {"backbone_head"},
+    "solo/solo_r50_fpn_1x_coco.py": {"backbone_head"},
 }
 
 

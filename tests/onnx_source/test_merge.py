@@ -152,7 +152,8 @@ def test_a_file_that_does_not_fit_its_place_is_refused_with_all_that_is_wrong(
     other = part(built, "head.onnx")
     other.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
     other.graph.input[1].type.tensor_type.shape.dim[1].dim_value = 9
-    other.graph.output[0].name = "points"
+    (maker,) = (node for node in other.graph.node if "scores" in node.output)
+    maker.output[0] = other.graph.output[0].name = "points"
     built.save(other, "other.onnx")
     said = refused(built, "with=head.onnx=other.onnx")
     names = [value.name for value in other.graph.input]
@@ -162,6 +163,14 @@ def test_a_file_that_does_not_fit_its_place_is_refused_with_all_that_is_wrong(
     assert f"{at}its input '{names[1]}' is {inputs[1][0]}; expected float32[1, 8, 8, 8]" in said
     assert f"{at}has an output 'points'; expected scores, boxes" in said
     assert f"{at}has no output 'scores'; expected float32[scores_d0, " in said
+
+
+def test_a_file_that_reads_what_it_does_not_define_is_refused(built: Project) -> None:
+    other = part(built, "head.onnx")
+    del other.graph.initializer[:]
+    built.save(other, "other.onnx")
+    said = refused(built, "with=head.onnx=other.onnx")
+    assert "with=head.onnx=other.onnx: it is broken: Conv node '/head/Conv' reads 'w3', " in said
 
 
 def test_another_opset_is_refused_by_name(built: Project) -> None:

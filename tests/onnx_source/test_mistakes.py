@@ -271,6 +271,64 @@ def test_types_that_cannot_be_inferred_are_told_once_with_the_reason(
     ]
 
 
+def renamed_read(file: onnx.ModelProto) -> None:
+    file.graph.node[1].input[0] = "conv_1:0"
+
+
+def two_lost_weights(file: onnx.ModelProto) -> None:
+    del file.graph.initializer[:2]
+
+
+def lost_maker_of_an_output(file: onnx.ModelProto) -> None:
+    (maker,) = (node for node in file.graph.node if "scores" in node.output)
+    file.graph.node.remove(maker)
+
+
+def lost_inside_a_body(file: onnx.ModelProto) -> None:
+    inner = helper.make_node("Add", ["conv_1", "lost"], ["inner"], "/inner")
+    kind = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+    body = helper.make_graph([inner], "body", [], [kind])
+    node = helper.make_node("If", ["which"], ["either"], "/if", then_branch=body, else_branch=body)
+    file.graph.node.append(node)
+    file.graph.input.append(helper.make_tensor_value_info("which", TensorProto.BOOL, []))
+
+
+def lost_inside_a_function(file: onnx.ModelProto) -> None:
+    add = helper.make_node("Add", ["x", "lost"], ["y"], "/add")
+    own = [helper.make_opsetid("", 20)]
+    file.functions.append(helper.make_function("own", "f", ["x"], ["y"], [add], own))
+    file.opset_import.append(helper.make_opsetid("own", 1))
+
+
+STRUCTURAL = "model: {source: onnx, path: detector.onnx}\npartition: {type: raw_heads}\n"
+
+
+@pytest.mark.parametrize("recipe", [STRUCTURAL, LINE])
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (renamed_read, "Relu node '/stem/Relu' reads 'conv_1:0'"),
+        (two_lost_weights, "Conv node '/stem/Conv' reads 'w1', Conv node '/neck/Conv' reads 'w2'"),
+        (lost_maker_of_an_output, "the list of outputs reads 'scores'"),
+        (lost_inside_a_body, "Add node '/inner' reads 'lost'"),
+        (lost_inside_a_function, "Add node '/add' of function 'f' reads 'lost'"),
+    ],
+)
+def test_a_file_that_reads_what_it_does_not_define_is_told_before_anything_else(
+    project: Project, spoil: Callable[[onnx.ModelProto], None], told: str, recipe: str
+) -> None:
+    file = detector()
+    spoil(file)
+    project.save(file)
+    project.recipe(recipe)
+    near = "did you mean 'conv_1'?; " if spoil is renamed_read else ""
+    assert project.told() == [
+        f"{AT}:1: model.path: 'detector.onnx': it is broken: {told}, which nothing in it defines; "
+        f"expected an input of the model, a weight or what a node gives; {near}export it again, or "
+        "mend the tool that changed it"
+    ]
+
+
 OPEN = ("batch", 3, "height", 16)
 
 

@@ -69,6 +69,37 @@ def test_a_shape_that_does_not_fit_the_segment_is_refused(
     assert f"partition.segments[0].{problem}" in project.refused()
 
 
+SIZES = {"small": [1, 3, 16, 12], "large": [2, 3, 32, 24]}
+
+
+def varied(sizes: dict[str, list[int]]) -> str:
+    """Return the recipe with a variant for each of some shapes of the image."""
+    lines = [f"  {name}: {{inputs: {{image: {{shape: {size}}}}}}}" for name, size in sizes.items()]
+    return "\n".join((TWO.rstrip(), "variants:", *lines, ""))
+
+
+def test_a_variant_fixes_the_sizes_of_the_whole_model(project: Project) -> None:
+    project.recipe(varied(SIZES))
+    said = project.built("build", "recipe=x")
+    for variant, shape in SIZES.items():
+        assert f"x@{variant}: proven on 2 inputs: the segments in a chain" in said
+        for name in ("end2end", "body", "head"):
+            graph = onnx.load(project.folder / f"build/x/{variant}.{name}.onnx").graph
+            values = [dims(value) for value in (*graph.input, *graph.output, *graph.value_info)]
+            assert shape in values or name == "head"
+            assert all(isinstance(dim, int) for value in values for dim in value)
+
+
+def test_sizes_of_a_variant_that_the_file_cannot_have_are_refused(project: Project) -> None:
+    project.recipe(varied({**SIZES, "gray": [1, 1, 16, 12]}))
+    run = project.doit("build", "recipe=x")
+    assert (
+        "recipes/x.yaml:13: variants.gray.inputs.image: input 'image' has the dims [n, 3, h, w] in "
+        "the file"
+    ) in run.stdout
+    assert not (project.folder / "build" / "x").exists()
+
+
 def test_sizes_that_no_sample_has_are_refused(project: Project) -> None:
     project.recipe(static("{image: {shape: [2, 3, 20, 12]}}"))
     assert project.refused() == (

@@ -151,6 +151,25 @@ def test_whole_numbers_must_be_equal(net: Subject, tmp_path: Path) -> None:
     )
 
 
+def test_a_wrong_result_is_told_apart_from_rounding_that_the_model_enlarges(
+    net: Subject, tmp_path: Path
+) -> None:
+    told = net.refused({OUT: net[OUT] + np.float32(0.01)})
+    assert "with weights changed by their last bit end2end differs from itself by " in told
+    assert told.endswith("there: rounding does not explain the difference")
+    steep = with_node(net.file, tmp_path / "steep.onnx", "output", "Mul", np.array(1e5, np.float32))
+    steep = with_node(steep, tmp_path / "steep.onnx", "output", "Sin")
+    results = {
+        (number, *key): run(steep, {"image": net[number, "inputs", "image"]})["output"]
+        for number in (0, 1)
+        for key in (("outputs", "output"), ("marks", "whole:output.output"))
+    }
+    results[OUT] = results[OUT] + np.float32(0.01)
+    (told,) = net.refused(results, end2end=steep, segments=[BODY]).splitlines()
+    assert told.startswith("output 'output', sample 0: end2end differs from PyTorch by 0.01; ")
+    assert told.endswith(": the model enlarges rounding so; allow it by 'proof.tolerance'")
+
+
 @pytest.mark.parametrize("allows", [False, True], ids=["refuse", "allow"])
 @pytest.mark.parametrize("wrong", ["stem.onnx", "rest.onnx", "decode.onnx"])
 def test_a_chain_must_give_the_same_bits_in_every_segment(

@@ -66,7 +66,6 @@ WRITTEN = {
 }
 RECIPES = ("no_postprocess", *IMPORTED, "backbone_head")
 TWO_PICTURES = ("two_stage", "no_postprocess")
-WHOLE = ("single_stage", "two_stage", "backbone_head")
 
 
 SAMPLE = [RECIPES[0], *(pytest.param(name, marks=thorough) for name in RECIPES[1:])]
@@ -88,7 +87,10 @@ PARTS = {
         "backbone.onnx": ({"Conv"}, {"Softmax", "MatMul", "TopK"}),
         "head.onnx": ({"Softmax", "MatMul", "TopK"}, {"Conv"}),
     },
-    "no_postprocess": {"network.onnx": ({"Conv"}, {"NonMaxSuppression", "TopK", "Exp"})},
+    "no_postprocess": {
+        "network.onnx": ({"Conv"}, {"NonMaxSuppression", "TopK", "Exp"}),
+        "postprocess.onnx": ({"NonMaxSuppression", "TopK", "Exp"}, {"Conv"}),
+    },
 }
 """Of each segment: operators that it must have, and others that belong elsewhere."""
 
@@ -102,6 +104,7 @@ BOUNDARIES = {
         ("partition1.onnx", "postprocess.onnx"): "cls_score bbox_pred",
     },
     "backbone_head": {("backbone.onnx", "head.onnx"): "feat.0"},
+    "no_postprocess": {("network.onnx", "postprocess.onnx"): "output.0.0 output.1.0"},
 }
 """What each pair of segments hands over, by the names of the first one's outputs."""
 
@@ -149,8 +152,7 @@ def _nodes(body: Any) -> list[Any]:
     return [*body.node, *(node for graph in inner for node in _nodes(graph))]
 
 
-@thorough
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_the_segments_chain_to_the_whole(project: Scratch, name: str) -> None:
     told = manifest(project, name)
     assert told["coverage"]["uncovered"] == []
@@ -172,12 +174,13 @@ def test_the_segments_chain_to_the_whole(project: Scratch, name: str) -> None:
 def test_a_later_segment_takes_the_picture_for_its_free_size_alone(project: Scratch) -> None:
     takers = {
         name: [e["consumer"] for e in manifest(project, name)["edges"] if e["input"] == "input"]
-        for name in WHOLE
+        for name in RECIPES
     }
     assert takers == {
         "single_stage": ["partition0.onnx"],
         "two_stage": ["partition0.onnx", "postprocess.onnx"],
         "backbone_head": ["backbone.onnx"],
+        "no_postprocess": ["network.onnx"],
     }
 
 
@@ -202,11 +205,8 @@ def test_the_proof_saw_detections_on_every_sample(project: Scratch, name: str) -
 @pytest.mark.thorough
 def test_without_post_processing_the_maps_of_both_pictures_are_left(project: Scratch) -> None:
     told = manifest(project, "no_postprocess")
-    (segment,) = told["segments"]
-    assert [tensor["dims"] for tensor in segment["outputs"]] == [
+    assert [tensor["dims"] for tensor in told["segments"][0]["outputs"]] == [
         [2, 3, 16, 16], [2, 4, 16, 16]]  # fmt: skip
-    (uncovered,) = {tuple(told["coverage"]["uncovered"])}
-    assert len(uncovered) > 50
 
 
 @thorough

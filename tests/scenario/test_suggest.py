@@ -10,6 +10,24 @@ import pytest
 
 from tests.projects import Scratch
 
+BARE = """\
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.head = Head(8)
+
+    def forward(self, image):
+        map = self.stem(image).relu()
+        return self.head([map, map])
+"""
+REFUSED = """\
+model: {source: torch, factory: 'bare:Bare', weights: {seed: 0}}
+export: {inputs: {image: {shape: [1, 3, 32, 32]}}}
+partition: {type: raw_heads}
+"""
+"""A recipe whose policy only the exported model refuses: it has no post-processing."""
+
 
 def advice(scratch: Scratch, *wishes: str, recipe: str = "tiny") -> str:
     """Return what `doit suggest` says."""
@@ -54,6 +72,19 @@ def test_the_yaml_builds_what_was_said(torch_scratch: Scratch) -> None:
     dims = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in first.graph.output]
     assert len(dims) == int(tensors)
     assert across == f"{4 * sum(map(math.prod, dims)) / 1000:.1f} kB"
+
+
+def test_a_model_that_cannot_be_cut_as_asked_has_tensors_and_advice(torch_fresh: Scratch) -> None:
+    torch_fresh.write("bare.py", "from tiny import Head, nn\n\n\n" + BARE)
+    torch_fresh.write("recipes/tiny.yaml", REFUSED)
+    said = torch_fresh.built("tensors", "recipe=tiny", "match=head.*")
+    assert "WARNING: recipes/tiny.yaml:3: partition.type: the last operators with weights" in said
+    listed = [line.split()[:3] for line in said.splitlines() if "float32" in line]
+    assert [operator for _, operator, _ in listed] == ["Conv", "Conv"]
+    assert [module for *_, module in listed] == ["head.small", "head.large"]
+    again = torch_fresh.built("tensors", "recipe=tiny", "match=head.*")
+    assert again.splitlines() == said.splitlines()[-3:]  # nothing is exported again
+    assert "of the model without its partition" in torch_fresh.built("suggest", "recipe=tiny")
 
 
 def test_limits_are_kept(torch_scratch: Scratch) -> None:

@@ -27,10 +27,16 @@ def test_every_task_is_about_the_recipes_that_it_names_or_about_none(task: str) 
 
 
 def test_a_task_of_all_recipes_beside_one_of_a_single_recipe_is_about_all() -> None:
-    assert scope(["build", "prove:x"], None) == (None, True)
-    assert scope(["store", "prove:x"], None) == (("x",), True)
-    assert scope(["-n", "2"], None) == (None, True)
-    assert scope(["list", "--all"], None) == (None, False)
+    assert scope(["build", "prove:x"], None) == (None, True, False)
+    assert scope(["store", "prove:x"], None) == (("x",), True, False)
+    assert scope(["-n", "2"], None) == (None, True, False)
+    assert scope(["list", "--all"], None) == (None, False, False)
+
+
+def test_a_partition_may_be_wrong_where_only_models_are_looked_at() -> None:
+    assert scope(["tensors:x"], None) == (("x",), True, True)
+    assert scope(["tensors", "suggest"], "x") == (("x",), True, True)
+    assert scope(["tensors", "build"], "x") == (("x",), True, False)
 
 
 def test_a_source_that_is_guessed_is_one_of_the_schemas() -> None:
@@ -46,8 +52,8 @@ def test_a_negative_number_of_processes_is_refused(words: str) -> None:
 
 @pytest.mark.parametrize("words", ["-n 2", "-n 0", "-n2", "build -n 1", "--process=3", "-n"])
 def test_other_numbers_are_not(words: str) -> None:
-    assert scope([], None) == (None, True)
-    assert scope([*words.split(), "build"], None) == (None, True)
+    assert scope([], None) == (None, True, False)
+    assert scope([*words.split(), "build"], None) == (None, True, False)
 
 
 def test_a_path_at_home_is_one_on_the_command_line_and_in_the_settings(

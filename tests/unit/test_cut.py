@@ -565,6 +565,16 @@ def test_an_unbounded_segment_without_marks_on_the_way_says_so() -> None:
     )
 
 
+def test_a_segment_that_needs_what_nothing_defines_is_told_that_the_model_is_broken() -> None:
+    text = DETECTOR.replace("Neg (a)", "Add (a, bias)")
+    assert message_of(text, segment("net:input", "net:output")) == (
+        "partition.segments[0]: it is broken: Add node 'flip' reads 'bias', which nothing in it "
+        "defines; expected an input of the model, a weight or what a node gives; export it again, "
+        "or mend the tool that changed it"
+    )
+    assert names_of(list(cut(model_of(text), segment("head:input", "net:output"), AT).graph.inputs))
+
+
 def test_where_a_name_is_taken_the_mark_stands_in_front() -> None:
     part = segment("one:output two:output", "net:output")
     text = SKIP.format(skip="am")

@@ -20,7 +20,13 @@ from partition_core.recipe.from_plain import DEFAULT_DTYPE
 from partition_core.recipe.mark_reference import MarkReference
 from partition_core.recipe.partition_checks import KNOWN_MARK_NAMES
 from partition_core.recipe.policies import KNOWN_MARKS, STRUCTURAL
-from partition_core.recipe.reader import MAX_EXTENDS, POLICIES, RecipeFile, read_recipe
+from partition_core.recipe.reader import (
+    MAX_EXTENDS,
+    POLICIES,
+    RecipeFile,
+    read_recipe,
+    read_recipes,
+)
 from partition_core.recipe.schema import (
     POLICY_SCHEMA,
     RECIPE_SCHEMA,
@@ -259,6 +265,62 @@ def test_extending_is_possible_up_to_its_limit_and_not_beyond(tmp_path: Path) ->
     assert read_recipe(tmp_path / f"recipes/r{MAX_EXTENDS}.yaml", tmp_path)
     with pytest.raises(RecipeError, match="the chain of 'extends' is too long"):
         read_recipe(tmp_path / f"recipes/r{MAX_EXTENDS + 1}.yaml", tmp_path)
+
+
+# variants
+
+LLM = """\
+model: {source: torch, factory: 'lms:Llama'}
+export:
+  inputs: {ids: {dtype: int64, range: [0, 9]}, past: {shape: [1, 4]}, mask: {shape: [1, 4]}}
+  args: {deep: false, wide: true}
+variants:
+  prefill: {inputs: {ids: {shape: [1, 16], range: null}, past: null}, args: {deep: true}}
+  decode: {inputs: {ids: {shape: [1, 1]}}, proof: {tolerance: 0.1}}
+marks: [{name: whole, on: model}]
+partition:
+  type: one
+  segments: [{save_file: all.onnx, start: ['whole:input'], end: ['whole:output']}]
+"""
+
+
+def test_a_variant_is_the_recipe_with_what_differs(tmp_path: Path) -> None:
+    path = written(tmp_path, LLM, "llm")
+    files = read_recipes(path, tmp_path)
+    prefill, decode = files["llm@prefill"].recipe, read_recipe(path, tmp_path, "decode").recipe
+    assert {spec.name: (spec.shape, spec.range) for spec in prefill.export.inputs} == {
+        "ids": ((1, 16), None),
+        "mask": ((1, 4), None),
+    }
+    assert [spec.shape for spec in decode.export.inputs] == [(1, 1), (1, 4), (1, 4)]
+    assert prefill.export.args == (("deep", "true"), ("wide", "true"))
+    assert (decode.proof.tolerance, prefill.proof.tolerance) == (0.1, None)
+    assert decode.partition == prefill.partition
+    with pytest.raises(RecipeError, match=r"recipe 'llm' has variants; expected one of 'llm@dec"):
+        read_recipe(path, tmp_path)
+
+
+def test_what_a_variant_says_has_its_place_and_the_rest_that_of_the_recipe(tmp_path: Path) -> None:
+    decode = read_recipe(written(tmp_path, LLM, "llm"), tmp_path, "decode")
+    shape = decode.place("export.inputs.ids.shape")
+    assert shape == Place("recipes/llm.yaml", 7, "variants.decode.inputs.ids.shape")
+    span = decode.place("export.inputs.ids.range")
+    assert span == Place("recipes/llm.yaml", 3, "export.inputs.ids.range")
+    assert decode.place("export").line == 3 - 1
+
+
+def test_variants_are_inherited_one_by_one(tmp_path: Path) -> None:
+    written(tmp_path, LLM, "base")
+    text = "extends: base.yaml\nvariants: {decode: null, prefill: {inputs: {mask: null}}, x: {}}\n"
+    with pytest.raises(RecipeError, match=r"in variant 'x': the key 'shape' is missing"):
+        read_recipes(written(tmp_path, text), tmp_path)
+    files = read_recipes(written(tmp_path, text.replace(", x: {}", "")), tmp_path)
+    (recipe,) = (file.recipe for file in files.values())
+    assert recipe.name == "x@prefill"
+    assert [spec.name for spec in recipe.export.inputs] == ["ids"]
+    none = "extends: base.yaml\nvariants: {decode: null, prefill: null}\n"
+    whole = f"{none}export: {{inputs: {{ids: {{shape: [1, 2]}}}}}}\n"
+    assert [*read_recipes(written(tmp_path, whole), tmp_path)] == ["x"]
 
 
 # policies

@@ -19,6 +19,8 @@ from partition_core.base.wording import one_line
 if TYPE_CHECKING:
     from partition_core.backends.onnxruntime.backend import Plain
 
+_NO_COPIES = ("session.disable_prepacking", "1")
+"""Weights beside a model are mapped and not copied: 2.5 GB of them run within 2 GB of memory."""
 _EXTERNAL_DATA = "session.model_external_initializers_file_folder_path"
 # Multiplicative hashing: the first number that onnxruntime draws follows the seed, and those of
 # runs that are compared must be far apart, so that a coin does not fall the same in all of them.
@@ -48,6 +50,7 @@ class PlainSession:
         self._options = onnxruntime.SessionOptions()
         self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._options.log_severity_level = 4  # its error log repeats the exception
+        self._options.add_session_config_entry(*_NO_COPIES)
         if settings.data is not None:
             self._options.add_session_config_entry(_EXTERNAL_DATA, str(settings.data))
         self._session: Any = self._loaded()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +106,7 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
     yield "recipe batches", canonical_json(recipe.proof.batches)
     yield from proof_files(job)
     yield "recipe unproven", recipe.proof.unproven
+    yield from _scaled_by(job)
     yield from pinned_entry(job)
     yield from declared_inputs(job, recipe.model.depends_on)
     form = form_of(recipe)
@@ -117,6 +119,15 @@ def entries(job: StepJob, _: str = "") -> Iterator[tuple[str, str]]:
         label = path.relative_to(job.root).as_posix()
         yield f"code {label}", digest_of(job, path, "model")
     yield from common_entries(job, "export", form.versions(), source_module(recipe))
+
+
+def _scaled_by(job: StepJob) -> Iterator[tuple[str, str]]:
+    """Yield what weights from a seed depend on that are scaled on the inputs of another variant."""
+    other = job.file.scaled_by
+    if other is not None:
+        yield f"scaled by {other.recipe.name}", canonical_json(other.recipe.export)
+        for label, text in proof_files(dataclasses.replace(job, file=other)):
+            yield f"scaled by {label}", text
 
 
 def work(job: StepJob, _: str = "") -> Callable[[Path], Outcome]:

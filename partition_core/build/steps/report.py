@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partition_core.base.folders import COMPARISON, END2END, RECIPES, RECORDING, REPORT
+from partition_core.base.folders import COMPARISON, END2END, RECORDING, REPORT
 from partition_core.base.packages import installed, versions
 from partition_core.base.wording import warn
 from partition_core.build.fingerprint_entries import common_entries, running_versions
@@ -113,11 +113,10 @@ def _source(job: StepJob) -> Source:
     }
     proof = json.loads(job.path(proven.files[PROOF]).read_bytes())
     figures = _figures(job, model, recording, proof["proof"])
-    recipe_path = job.root / RECIPES / f"{job.recipe.name}.yaml"
     return Source(
         recipe=job.recipe,
         recipe_file=job.file.file,
-        recipe_text=recipe_path.read_text(encoding="utf-8"),
+        recipe_text=job.file.sources[0].read_text(encoding="utf-8"),
         overview=overview(model, job.segments, sizes_in(model, shapes)),
         models={name: model.file.size for name, model in job.models.items()},
         proven=proof,

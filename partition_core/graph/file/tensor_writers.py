@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from partition_core.graph.file.byte_range import Piece
+from partition_core.graph.file.byte_range import Piece, content_of
 from partition_core.graph.file.tensor import (
     DOUBLES,
     FLOATS,
@@ -37,12 +37,32 @@ class Inline:
         return _with(tensor, name, RAW, message(RAW, [self._folder.bytes_of(tensor)]))
 
 
-class Beside:
-    """Large tensors go into one data file called `location`, whose content is `pieces`."""
+class Changed:
+    """All bytes go into the model, as `change` returns them for a tensor's dtype and bytes."""
 
-    def __init__(self, folder: Folder, location: str) -> None:
+    def __init__(self, folder: Folder, change: Callable[[int, bytes], bytes]) -> None:
+        self._folder = folder
+        self._change = change
+
+    def written(self, tensor: Tensor, name: str) -> list[Piece]:
+        """Return the TensorProto of `tensor` under `name`; raises CutError."""
+        content = self._folder.bytes_of(tensor) if tensor.external else tensor.raw
+        if content is None:
+            return _as_it_is(tensor, name)
+        changed = self._change(tensor.dtype, content_of(content))
+        return _with(tensor, name, RAW, message(RAW, [changed]))
+
+
+class Beside:
+    """Large tensors go into one data file called `location`, whose content is `pieces`.
+
+    Only those called `names`, unless it is None.
+    """
+
+    def __init__(self, folder: Folder, location: str, names: Collection[str] | None = None) -> None:
         self._folder = folder
         self._location = location
+        self._names = None if names is None else frozenset(names)
         self.pieces: list[Piece] = []
         self.size = 0
 
@@ -51,7 +71,7 @@ class Beside:
         content = self._folder.bytes_of(tensor) if tensor.external else tensor.raw
         if content is None:
             return _as_it_is(tensor, name)
-        if len(content) < SMALL:
+        if len(content) < SMALL or (self._names is not None and name not in self._names):
             return _with(tensor, name, RAW, message(RAW, [content]))
         gap = -self.size % ALIGNMENT
         entries = external_data(self._location, self.size + gap, len(content))

@@ -243,6 +243,7 @@ def _parts(model: Mapping[str, Any]) -> Parts:
         box_heads=_count(heads.get("bbox_head")),
         mask_heads=_count(heads.get("mask_head")),
         dense_head=parts.get("bbox_head") is not None,
+        mask_branch=parts.get("mask_head") is not None,
         suppresses="decoder" not in parts,
         features=True,
     )

@@ -125,6 +125,7 @@ def parts_of(detector: nn.Module) -> Parts:
         box_heads=_count(getattr(roi_head, "bbox_head", None)),
         mask_heads=_count(getattr(roi_head, "mask_head", None)),
         dense_head=getattr(detector, "bbox_head", None) is not None,
+        mask_branch=getattr(detector, "mask_head", None) is not None,
         suppresses=not isinstance(detector, DetectionTransformer),
         features=hasattr(detector, "extract_feat"),
     )

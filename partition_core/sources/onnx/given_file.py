@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition_core.backends.onnxruntime.backend import output_types
+from partition_core.base.build_name import BuildName
 from partition_core.base.errors import BuildError, CutError, Problem, ProofError, problem
 from partition_core.graph.external import check_external_data, locations
 from partition_core.graph.file.graph import Model
@@ -26,6 +27,7 @@ from partition_core.graph.model_inputs import (
     check_inputs,
     drawn_inputs,
     expected_inputs,
+    fix_sizes,
     inputs_of,
     open_batches,
 )
@@ -34,6 +36,7 @@ from partition_core.graph.scope import scopes_of
 from partition_core.graph.stored_models import END2END_PLACEMENTS
 from partition_core.graph.structural_marks import structural_marks
 from partition_core.graph.tensor_patterns import expanded
+from partition_core.graph.undefined import check_defined
 from partition_core.recipe.file import RecipeFile
 from partition_core.recipe.input_forms import ALL_FIXED, TensorType
 from partition_core.recipe.mark_reference import MarkReference, Side
@@ -80,6 +83,8 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
         _check_size(model, path.name, job.recipe.export.weights)
         own = marks_of(model).tensors
     with in_recipe(job.file):
+        if BuildName.of(job.recipe.name).variant:
+            fix_sizes(model, _model(job.recipe).inputs)
         _check_names(job.recipe, own)
         added = marks_by_name(model, _named(job.recipe, model)).tensors
         if job.recipe.partition.cut:
@@ -97,9 +102,10 @@ def marked_by(job: Job, path: Path) -> MarkedFile:
 
 
 def opened(file: RecipeFile, path: Path) -> Model:
-    """Return the ONNX file at `path`; raises BuildError for an incomplete one."""
+    """Return the ONNX file at `path`; raises BuildError for a broken or incomplete one."""
     with about(file, path):
         model = read_model(path)
+        check_defined(model, path.name)
         pinned = pinned_by(file)
         if pinned is not None and pinned.is_url and (elsewhere := locations(model)):
             what = f"it has weights in another file, '{elsewhere[0]}', which is not fetched"
