@@ -16,6 +16,7 @@ from partition_core.backends.backend import Backend, backend, backend_module
 from partition_core.backends.outputs import outputs_of
 from partition_core.base import packages
 from partition_core.base.arrays import Arrays
+from partition_core.base.build_name import BuildName
 from partition_core.base.disk import file_digest
 from partition_core.base.errors import BuildError, ProofError, one_of, suggestion
 from partition_core.base.fingerprint import Fingerprint
@@ -77,7 +78,8 @@ def _in_target(job: StepJob, variables: Mapping[str, str]) -> Iterator[str]:
     if lack := chosen.missing():
         raise BuildError.at(f"target={target.segment}={target.name}", lack)
     tolerance = _tolerance(variables, agreement_of(target).relative_l2)
-    default = job.project.build_folder(job.recipe.name) / FOLDER / target.folder
+    build = BuildName.of(job.recipe.name)
+    default = job.root / build.folder / FOLDER / build.file(target.folder)
     out = Path(variables["out"]) if variables.get("out") else default
     _check_free(out)
     with _fed(job, target.segment) as (segment, fed, scratch):
