@@ -39,6 +39,7 @@ COSTLY = {
     "tests/mmdet/test_detector.py": 30,
     "tests/onnx_source/test_marking_models.py": 30,
     "tests/scenario/test_import_mmdeploy.py": 30,
+    "tests/diagnosing/test_command.py": 20,
     "tests/scenario/test_interruptions.py": 20,
     "tests/backends/test_conversions.py": 20,
     "tests/docs/test_readme.py": 10,

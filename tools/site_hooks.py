@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = "recipe-reference.md"
 ORDER = (
     "index.md", "quick-start.md", REFERENCE, "marks.md", "branches.md", "questions.md",
-    "policies.md", "report.md", "run.md", "backends.md", "quantize.md", "cache.md", "ci.md",
-    "from-mmdeploy.md", "python.md", "any_detector.md", "coverage.md", "design_notes.md",
-    "benchmarks.md",
+    "policies.md", "report.md", "run.md", "backends.md", "diagnose.md", "quantize.md",
+    "cache.md", "ci.md", "from-mmdeploy.md", "python.md", "any_detector.md", "coverage.md",
+    "design_notes.md", "benchmarks.md",
 )  # fmt: skip
 _SECTIONS = (
     ("model", "mmdet_model", "torch_model"),

@@ -7,7 +7,7 @@ when it loads a segment.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
@@ -131,6 +131,26 @@ class Backend(Protocol):
 
     def agreement(self) -> Agreement:
         """Return how closely the outputs must match those of end2end."""
+
+    def can_give(self, dtype: str, rank: int) -> bool:
+        """Return whether an output of a segment may be a tensor of this dtype and rank."""
+        return True
+
+    def code(self, files: Sequence[Path], inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """Return lines of Python that compute `given` from `inputs`, both arrays by name.
+
+        They need numpy, as `np`, the package `extra`, both imported, and the converted `files` in
+        the working directory. Empty if there are none for this runtime.
+        """
+        return ""
+
+    def conversion_code(self, model: str) -> str:
+        """Return lines of Python that convert the ONNX file `model` in the working directory.
+
+        They set `failure` to the reason if that fails, and need the package `extra`, imported.
+        Empty if there are none for this runtime.
+        """
+        return ""
 
     def frugal(self) -> Backend:
         """Return the same backend without memory kept between runs, to measure a peak."""

@@ -28,6 +28,7 @@ from partition_core.build.steps import (
     ALL_SEGMENTS,
     CUT,
     EXPORT,
+    PROVE,
     StepName,
     all_steps,
 )
@@ -420,6 +421,22 @@ class RecipeBuild:
                 placement,
                 scratch,
             )
+
+    def diagnosis(self, variables: Mapping[str, str], say: Say) -> Iterator[str]:
+        """Find where a segment goes wrong, by the variables of the command; yield lines about it.
+
+        Raises PartitionError.
+        """
+        from partition_core.build.diagnosing import diagnose
+
+        needed = (EXPORT,) if variables.get("against") else (EXPORT, CUT, PROVE)
+        for name, step in self.plan.names.items():
+            if step.row.kind in needed:
+                for each in self.meant(name):
+                    if self.is_up_to_date:
+                        self.carry_out(each, say)  # its result may have been removed
+                    self.plan.result_of(each)
+        return diagnose(self.plan.job(say=say), variables)
 
     def _job_with_export(self, say: Say) -> StepJob:
         if self.is_up_to_date:

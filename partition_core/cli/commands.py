@@ -39,6 +39,7 @@ COMMANDS = (
     Command("tensors", "suggest_tasks", ("match", "out"), of_models=True),
     Command("calibrate", "run_tasks", ("images", "from", "out")),
     Command("merge", "run_tasks", ("with", "out", "tolerance")),
+    Command("diagnose", "run_tasks", ("target", "segment", "with", "against", "out", "tolerance")),
     Command("detect", "run_tasks", ("image", "out", "score", "use")),
     Command("push", "share_tasks", ("artifact",)),
     Command("pull", "share_tasks", ("artifact",)),

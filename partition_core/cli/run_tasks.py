@@ -1,4 +1,4 @@
-"""The tasks that run a built model: `doit detect`, `doit calibrate` and `doit merge`."""
+"""The tasks that run a built model: `detect`, `calibrate`, `merge` and `diagnose`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from partition_core.cli.command_line import commands, paths_in_full
 _SCORE = "0.3"
 _CALIBRATION = "calibration"
 _PYTORCH = "pytorch"
+_DIAGNOSED = (
+    "expected target=SEGMENT.onnx=TARGET, or segment=SEGMENT.onnx with=FILE.onnx, or "
+    "against=pytorch"
+)
 _RUNNERS = ("onnxruntime", _PYTORCH)
 
 
@@ -61,6 +65,17 @@ def task_merge() -> Task:
     return _task("merge", lines, check)
 
 
+def task_diagnose() -> Task:
+    """Find the first tensor that `target=…`, or `segment=… with=…`, computes otherwise."""
+
+    def lines(build: RecipeBuild, variables: Mapping[str, str]) -> Iterable[str]:
+        return build.diagnosis(variables, say)
+
+    # What a proof refuses can be diagnosed too.
+    is_proven = not (doit_cmd._CMDLINE_VARS or {}).get("against")
+    return _task("diagnose", lines, _check_diagnosed, "prove" if is_proven else "export")
+
+
 def task_calibrate() -> Task:
     """Write calibration data: each segment's inputs for the pictures in `images=…`."""
 
@@ -83,8 +98,9 @@ def _task(
     command: str,
     lines: Callable[[RecipeBuild, Mapping[str, str]], Iterable[str]],
     check: Callable[[Mapping[str, str]], None],
+    after: str = "build",
 ) -> Task:
-    """Return a task that runs one recipe's build folder, once that is built.
+    """Return a task that runs one recipe's build folder, behind the command `after` of the recipe.
 
     What the command line lacks is an error only if the command is in it: doit creates all tasks.
     """
@@ -100,7 +116,7 @@ def _task(
     except PartitionError as error:
         raise InvalidDodoFile(str(error)) from error
     check_number(command, builds)
-    return {"actions": [action], "task_dep": [f"build:{builds[0].name}"], "verbosity": 2}
+    return {"actions": [action], "task_dep": [f"{after}:{builds[0].name}"], "verbosity": 2}
 
 
 def _use(variables: Mapping[str, str]) -> dict[str, str]:
@@ -123,6 +139,19 @@ def _check_source(command: str, name: str, variables: Mapping[str, str], expecte
         raise RecipeError.at(f"doit {command}", f"{name}= is missing", f"expected {expected}")
     if not Path(variables[name]).exists():
         raise RecipeError.at(f"doit {command}", *missing_file(Path.cwd(), variables[name]))
+
+
+def _check_diagnosed(variables: Mapping[str, str]) -> None:
+    """Raise RecipeError unless the variables say what is diagnosed, in one of the ways."""
+    given = {name for name in ("target", "segment", "with", "against") if variables.get(name)}
+    if len(given) > 1 and given != {"segment", "with"}:
+        what = f"{' and '.join(f'{name}=' for name in sorted(given))} do not go together"
+        raise RecipeError.at("doit diagnose", what, _DIAGNOSED)
+    if given in ({"segment"}, {"with"}):
+        lacking = "with" if "segment" in given else "segment"
+        raise RecipeError.at("doit diagnose", f"{lacking}= is missing", _DIAGNOSED)
+    if variables.get("against", _PYTORCH) != _PYTORCH:
+        raise RecipeError.at(f"against={variables['against']}", "unknown", one_of([_PYTORCH]))
 
 
 def _check_runner(name: str) -> None:

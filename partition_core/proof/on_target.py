@@ -43,7 +43,6 @@ from partition_core.proof.comparison import (
 RunTarget = Callable[[Sequence[Arrays]], Sequence[Arrays]]
 """Runs the converted segment on the inputs of each sample."""
 
-_DIAGNOSE = "allow more with 'tolerance' of this target if that is good enough"
 _OTHER_INPUTS = "name inputs that differ more in 'proof.inputs' or 'proof.images'"
 
 
@@ -72,12 +71,14 @@ def compare_target(
     detects: bool,
     random: Collection[tuple[str, str]] = (),
     not_run: Collection[str] = (),
+    remedy: str = "",
 ) -> dict[str, Any]:
     """Return the figures of a converted segment, as plain data; raise ProofError if it differs.
 
     `detects` is whether the outputs of end2end are detections; `random` are pairs of a segment and
     its output that differs between runs, which is not compared; segments in `not_run` cannot be
-    run here. Samples whose sizes the segment does not take prove nothing and are left out.
+    run here. `remedy` is what to do about a difference. Samples whose sizes the segment does not
+    take prove nothing and are left out.
     """
     if segment in not_run:
         what = "cannot be compared, since onnxruntime lacks an operator of the segment"
@@ -86,7 +87,10 @@ def compare_target(
     compared = _run_both(boundary, run, chain, recording, random, not_run)
     tensors = [each for each in boundary.outputs if (segment, each.name) not in random]
     figures = {tensor.name: _tensor_figures(tensor, compared) for tensor in tensors}
-    problems = [*_differences(tensors, compared, agreement), *_blind(tensors, compared, agreement)]
+    problems = [
+        *_differences(tensors, compared, agreement, remedy),
+        *_blind(tensors, compared, agreement),
+    ]
     found = _detections(compared, agreement) if detects else {}
     if not problems:
         problems = list(_lost(found, agreement))
@@ -98,6 +102,29 @@ def compare_target(
         **({"kept": agreement.kept, "detections": found} if found else {}),
         "outputs": _output_figures(compared, detects),
     }
+
+
+def inputs_in_chain(
+    segment: str,
+    chain: Chain,
+    recording: Recording,
+    random: Collection[tuple[str, str]] = (),
+    not_run: Collection[str] = (),
+) -> list[dict[str, Array]]:
+    """Return what the chain, all of it in onnxruntime, feeds a segment on each usable sample.
+
+    `random` and `not_run` are as in `compare_target`. Raises ProofError if a segment fails.
+    """
+    boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
+    samples = _usable(recording, boundaries, chain)
+    values = initial_values(sample.inputs for sample in samples)
+    fed: list[dict[str, Array]] = []
+    for boundary, fed in walk(boundaries, _feeds(chain, random), values, _recorded(samples)):
+        if boundary.save_file == segment:
+            break
+        session = Plain(boundary.save_file).load(chain.files[boundary.save_file])
+        add(values, boundary, [session(arrays) for arrays in fed])
+    return fed
 
 
 def comparison_line(figures: Mapping[str, Any]) -> str:
@@ -120,18 +147,10 @@ def _run_both(
 ) -> _Compared:
     """Run the chain in onnxruntime, and its segments behind the target on what that gives too."""
     boundaries = [each for each in chain.boundaries if each.save_file not in not_run]
-    samples = [sample for sample in recording.samples if _fits(sample, boundaries, chain)]
-    if not samples:
-        what = "no sample has the sizes of all segments"
-        raise ProofError.at("", what, "", "write shapes under 'export.inputs' that give them")
-    feeds = feeds_of(each for each in chain.edges if (each.producer, each.output) not in random)
+    samples = _usable(recording, boundaries, chain)
+    feeds, recorded = _feeds(chain, random), _recorded(samples)
     inputs = [sample.inputs for sample in samples]
     compared = _Compared(initial_values(inputs), initial_values(inputs))
-
-    def recorded(number: int, tensor: Tensor) -> Array:
-        array: Array = samples[number].marks[tensor.reference]
-        return array
-
     for boundary in boundaries:
         ((_, fed),) = walk([boundary], feeds, compared.plain, recorded)
         ((_, mixed),) = walk([boundary], feeds, compared.mixed, recorded)
@@ -157,6 +176,31 @@ def _run_both(
         and edge.producer not in not_run
     }
     return compared
+
+
+def _feeds(
+    chain: Chain, random: Collection[tuple[str, str]]
+) -> dict[str, dict[str, tuple[str, str]]]:
+    return feeds_of(each for each in chain.edges if (each.producer, each.output) not in random)
+
+
+def _recorded(samples: Sequence[RecordedSample]) -> Callable[[int, Tensor], Array]:
+    def recorded(number: int, tensor: Tensor) -> Array:
+        array: Array = samples[number].marks[tensor.reference]
+        return array
+
+    return recorded
+
+
+def _usable(
+    recording: Recording, boundaries: Sequence[SegmentBoundary], chain: Chain
+) -> list[RecordedSample]:
+    """Return the samples of the sizes that segments have; raises ProofError if there are none."""
+    samples = [sample for sample in recording.samples if _fits(sample, boundaries, chain)]
+    if not samples:
+        what = "no sample has the sizes of all segments"
+        raise ProofError.at("", what, "", "write shapes under 'export.inputs' that give them")
+    return samples
 
 
 def _fits(sample: RecordedSample, boundaries: Sequence[SegmentBoundary], chain: Chain) -> bool:
@@ -204,7 +248,7 @@ def _tensor_figures(tensor: Tensor, compared: _Compared) -> dict[str, float]:
 
 
 def _differences(
-    tensors: Sequence[Tensor], compared: _Compared, agreement: Agreement
+    tensors: Sequence[Tensor], compared: _Compared, agreement: Agreement, remedy: str
 ) -> Iterator[Problem]:
     for number, (ours, theirs) in enumerate(zip(compared.given, compared.expected, strict=True)):
         for name in (tensor.name for tensor in tensors):
@@ -215,7 +259,7 @@ def _differences(
                     f"its output '{name}' differs from onnxruntime's for sample {number}: relative "
                     f"L2 {apart:.3g}, {difference(ours[name], theirs[name])}",
                     f"expected it {agreement}",
-                    _DIAGNOSE,
+                    remedy,
                 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +25,40 @@ _AGREEMENTS = {
     # and 3 of 500; trained networks are nearer (6e-4).
     "float16": Agreement(5e-2, 0.9),
 }
+MOST_DIMS = 4
+"""Of a blob, besides the batch."""
+FLAGS = {"float32": "fp16=0", "float16": "fp16=1"}
+"""pnnx's option for the dtype of the weights."""
+_LOADED = """\
+# The files are those of `pnnx culprit.onnx {flag}`, with ONNX's names.
+net, given = ncnn.Net(), {{}}
+for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+    setattr(net.opt, f"use_{{option}}", False)
+assert not net.load_param({param!r}) and not net.load_model({weights!r})
+run = net.create_extractor()
+"""
+_FED = """\
+array = np.ascontiguousarray(inputs[{name!r}], np.{dtype})
+run.input({blob!r}, ncnn.Mat(array, batch_index={axis}).clone())
+"""
+_READ = """\
+given[{name!r}] = np.array(run.extract({blob!r})[1].numpy(batch_index={axis}))
+"""
+_CONVERSION = """\
+import importlib.util
+import pathlib
+import subprocess
+
+folder = pathlib.Path(importlib.util.find_spec("pnnx").origin).parent
+run = subprocess.run([folder / "pnnx", {model!r}, {flag!r}], text=True, capture_output=True)
+printed = run.stdout + run.stderr
+marked = (line for line in printed.splitlines() if line.startswith(("ignore ", "todo ")))
+left_out = sorted({{line.split()[1] for line in marked}})
+failure = f"pnnx leaves out {{', '.join(left_out)}}" if left_out else ""
+failure = failure or ("" if run.returncode == 0 else printed)
+if not failure and ncnn.Net().load_param("{stem}.ncnn.param"):
+    failure = "ncnn cannot load it"
+"""
 _NCNN = "run `pip install 'partition-core[ncnn]'`"
 _PNNX = "run `pip install --no-deps pnnx` (its dependencies, torch for CUDA, are not needed)"
 
@@ -101,6 +135,37 @@ class Ncnn(Backend):
     def agreement(self) -> Agreement:
         """Return how closely outputs agree with weights of this precision."""
         return _AGREEMENTS[self.precision]
+
+    def can_give(self, dtype: str, rank: int) -> bool:
+        """Return whether a blob can hold it."""
+        return dtype == "float32" and 1 <= rank <= MOST_DIMS
+
+    def code(self, files: Sequence[Path], inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """Return lines of Python that run the files, with the layout of each tensor."""
+        from partition_core.backends.ncnn.layout import read_layout
+
+        ends = read_layout(files[2])
+        fed = "".join(
+            _FED.format(
+                blob=end.blob,
+                name=end.name,
+                dtype="int32" if end.dtype.startswith("int") else "float32",
+                axis=end.batch_index,
+            )
+            for end in ends.inputs
+        )
+        read = "".join(
+            _READ.format(blob=end.blob, name=end.name, axis=end.batch_index) for end in ends.outputs
+        )
+        param, weights = (file.name for file in files[:2])
+        return (
+            f"{_LOADED.format(param=param, weights=weights, flag=FLAGS[self.precision])}{fed}{read}"
+        )
+
+    def conversion_code(self, model: str) -> str:
+        """Return lines of Python that run pnnx's program in its package, and load its files."""
+        stem = model.removesuffix(".onnx")
+        return _CONVERSION.format(model=model, stem=stem, flag=FLAGS[self.precision])
 
 
 BACKEND = Ncnn

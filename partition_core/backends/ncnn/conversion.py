@@ -16,6 +16,7 @@ from pathlib import Path
 from partition_core.backends import trial
 from partition_core.backends.backend import Conversion
 from partition_core.backends.converter import fresh_files, run_module, run_program
+from partition_core.backends.ncnn.backend import FLAGS, MOST_DIMS
 from partition_core.backends.ncnn.layout import NO_BATCH, End, Layout
 from partition_core.backends.ncnn.param_text import Param, can_be_blob, read_param
 from partition_core.backends.ncnn.plain_copy import write_copy
@@ -25,10 +26,8 @@ from partition_core.base.wording import first_of
 from partition_core.graph.file.graph import Value
 
 _TOOL = "pnnx"
-_FLAGS = {"float32": "fp16=0", "float16": "fp16=1"}
 _SHORT = {"float32": "f32", "int32": "i32", "int64": "i64"}
 _FLOATS = ("float32",)
-_MOST_DIMS = 4
 # Layers that read integers as such; any other one would read their bits as a float's.
 _TAKE_INTEGERS = frozenset(("Embed", "Split"))
 _UNUSED = tuple(f"{name}=/dev/null" for name in ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx"))
@@ -150,7 +149,7 @@ def _run(
         write_copy(segment.model, copy)
     except CutError as error:
         raise ConversionError(*error.problems) from error
-    options = [_FLAGS[precision], *_UNUSED]
+    options = [FLAGS[precision], *_UNUSED]
     if len(runs) > 1:
         shapes = (",".join(map(_shape, inputs)) for inputs, _ in runs)
         options += [f"inputshape{n}={text}" for n, text in zip(("", "2"), shapes, strict=True)]
@@ -212,7 +211,7 @@ def _layout(segment: SegmentFile, param: Param, axes: Mapping[str, int | None]) 
         sides.append(tuple(End(p.name, p.dtype, p.dims, blob, axes[blob]) for p, blob in numbered))
     ends = Layout(*sides)
     for end in (*ends.inputs, *ends.outputs):
-        most = _MOST_DIMS + (end.batch_axis is not None)
+        most = MOST_DIMS + (end.batch_axis is not None)
         if len(end.dims) > most:
             what = f"its tensor '{end.name}' has {len(end.dims)} dims"
             raise ConversionError(segment.problem(what, f"expected at most {most} for ncnn"))

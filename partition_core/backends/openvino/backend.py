@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,11 @@ from partition_core.base.packages import installed
 if TYPE_CHECKING:
     from partition_core.backends.openvino.session import Session
 
+DTYPES = (
+    *("bool", "float16", "float32", "float64"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+"""Those of the tensors at the ends of segments."""
 _AGREEMENTS = {
     # YOLOv3-608: relative L2 1.7e-5; 7 of 6,720 detections lost, whose overlap with a kept one was
     # 0.4499945 at a threshold of 0.45; on MobileNetV2 at 320 x 320 3e-6, and none of 500. So few
@@ -23,6 +28,20 @@ _AGREEMENTS = {
     # 2e-3 and 5 of 500; trained networks are nearer (6e-4).
     "float16": Agreement(5e-2, 0.9),
 }
+_RUNNING = """\
+options = {{"INFERENCE_PRECISION_HINT": "f32"}}
+model = openvino.Core().compile_model({xml!r}, "CPU", options)
+results = model([inputs[name] for name in {inputs}])
+given = dict(zip({outputs}, results.values()))
+"""
+_CONVERSION = """\
+failure = ""
+try:
+    core = openvino.Core()
+    core.compile_model(core.read_model({model!r}), "CPU")
+except Exception as error:
+    failure = str(error)
+"""
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,18 @@ class OpenVino(Backend):
     def agreement(self) -> Agreement:
         """Return how closely outputs agree with weights of this precision."""
         return _AGREEMENTS[self.precision]
+
+    def can_give(self, dtype: str, rank: int) -> bool:
+        """Return whether OpenVINO has the dtype."""
+        return dtype in DTYPES
+
+    def code(self, files: Sequence[Path], inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        """Return lines of Python that run the IR, computed in float32."""
+        return _RUNNING.format(xml=files[0].name, inputs=list(inputs), outputs=list(outputs))
+
+    def conversion_code(self, model: str) -> str:
+        """Return lines of Python that read an ONNX file."""
+        return _CONVERSION.format(model=model)
 
 
 BACKEND = OpenVino

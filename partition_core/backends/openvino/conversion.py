@@ -13,16 +13,13 @@ from pathlib import Path
 
 from partition_core.backends.backend import Conversion
 from partition_core.backends.converter import fresh_files, run_as_program, run_module
+from partition_core.backends.openvino.backend import DTYPES
 from partition_core.backends.segment_file import read_segment
 from partition_core.backends.trial import as_argument
 from partition_core.backends.trial import main as try_out
 from partition_core.base.errors import ConversionError
 from partition_core.base.wording import one_line
 
-_DTYPES = (
-    *("bool", "float16", "float32", "float64"),
-    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
 _UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
 _AROUND = re.compile(r"Check '.*?' failed at \S+:|Exception from \S+:")
 
@@ -30,7 +27,7 @@ _AROUND = re.compile(r"Check '.*?' failed at \S+:|Exception from \S+:")
 def converted(file: Path, folder: Path, names: Sequence[str], precision: str) -> Conversion:
     """Return the IR of the segment in `file`, new files in `folder`; raises ConversionError."""
     segment = read_segment(file)
-    segment.refuse_dtypes("OpenVINO", _DTYPES)
+    segment.refuse_dtypes("OpenVINO", DTYPES)
     written = tuple(folder.resolve() / name for name in names)
     with fresh_files(segment, "OpenVINO", written) as files:
         ends = as_argument(segment.ends)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from partition_core.build.note_checks import NoteCheck
 
 _NOT_RUN = "it is for a device, and nothing here runs it or compares what it computes"
+_REMEDY = (
+    "`doit diagnose recipe={recipe} target={segment}={target}` finds the first tensor that "
+    "differs, or allow more with 'tolerance' of this target if that is good enough"
+)
 NOTES: Mapping[str, NoteCheck] = {"summary": is_text}
 
 
@@ -82,6 +86,9 @@ def work(job: StepJob, subject: str) -> Callable[[Path], Outcome]:
                 detects=bool(job.result("export").notes["detects"]),
                 random={(each["segment"], each["output"]) for each in proof["unproven"]},
                 not_run=proof["not_run"]["segments"],
+                remedy=_REMEDY.format(
+                    recipe=job.recipe.name, segment=target.segment, target=target.name
+                ),
             )
         (folder / COMPARISON).write_text(json.dumps(figures), encoding="utf-8")
         return Outcome({"summary": comparison_line(figures)})
