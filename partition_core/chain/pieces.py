@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from partition_core.base.arrays import Arrays
+if TYPE_CHECKING:
+    from partition_core.base.arrays import Arrays
 
 MODEL_INPUT = "end2end input"
 MODEL_OUTPUT = "end2end output"

@@ -43,7 +43,7 @@ class Net(nn.Module):
 build = Net
 """
 RECIPE = """\
-model: {{source: torch, factory: net:build, args: {{block: {block}}}, weights: {{seed: 0}}}}
+model: {{source: torch, factory: diagnosed:build, args: {{block: {block}}}, weights: {{seed: 0}}}}
 export: {{inputs: {{image: {{shape: [1, 3, 32, 32]}}}}}}
 marks: [{{name: whole, on: model, inputs: [image], outputs: [scores]}}]
 partition:
@@ -56,7 +56,7 @@ partition:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     folder = tmp_path_factory.mktemp("modules")
     project = Scratch(folder / "project", folder / "store")
-    project.write("net.py", NET)
+    project.write("diagnosed.py", NET)
     for block in ("scaled", "plain"):
         project.write(f"recipes/{block}.yaml", RECIPE.format(block=block))
     return project
