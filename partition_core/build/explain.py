@@ -21,7 +21,7 @@ def explanation(plan: Plan) -> Iterator[str]:
     waiting = ""
     for name, step in plan.steps():
         verdict = _verdict(plan, name, step, former, waiting)
-        if verdict.startswith("build"):
+        if verdict.startswith(("build", "fetch")):
             waiting = waiting or name
         yield f"{plan.recipe}: {name}: {verdict}"
     for artifact in plan.artifacts:

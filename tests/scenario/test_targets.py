@@ -227,3 +227,24 @@ def test_the_report_shows_each_target_and_why_one_failed(project: FileScratch) -
     figures = failed.split("ncnn-float16<span")[1]
     assert "onnxruntime" in figures
     assert "small" in figures
+
+
+def test_a_target_is_pushed_and_pulled_by_itself(project: FileScratch, tmp_path: Path) -> None:
+    (tmp_path / "remote").mkdir()
+    project.write("partition.toml", f'remote = "{tmp_path / "remote"}"\n')
+    project.built()
+    before = project.artifacts_of("body.openvino")
+    project.built("push", "recipe=tiny")
+    project.built("clean", "build:tiny")
+    project.store = tmp_path / "another store"
+    assert "tiny: cut body.onnx: build if the result of 'export' changes" in project.built(
+        "build", "--dry-run"
+    )
+    said = project.built("pull", "recipe=tiny", "artifact=body.openvino")
+    assert "tiny: convert body.openvino: got body.xml, body.bin\n" in said
+    assert "ncnn" not in said
+    assert "end2end.onnx" not in said
+    assert project.artifacts_of("body.openvino") == before
+    assert {path.name for path in (project.folder / "build/tiny").iterdir()} == {"body.openvino"}
+    project.built("pull", "recipe=tiny")
+    assert folders(project) == {"body.openvino", "body.ncnn-float16"}
