@@ -183,7 +183,7 @@ def page(rows: list[Row]) -> str:
         "",
         "`python benchmarks/targets.py` makes this page: each model is built by `doit build` on "
         f"seeded weights at {SIDE} × {SIDE} pixels, its first segment converted, run in the target "
-        "on the inputs of the proof and compared. It is cut by `no_postprocess`, or, marked *b*, by "
+        "on the inputs of the proof and compared. It is cut by `no_postprocess` or, marked *b*, by "
         "`backbone_head`, where that does not fit or leaves what the runtime lacks. The figure is "
         "the largest relative L2 of a tensor that crosses; *same* are the detections that the rest "
         "of the chain gives behind it, of those of `end2end.onnx`.",
