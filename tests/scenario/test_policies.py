@@ -68,8 +68,8 @@ RECIPES = ("no_postprocess", *IMPORTED, "backbone_head")
 TWO_PICTURES = ("two_stage", "no_postprocess")
 
 
-SAMPLE = [RECIPES[0], *(pytest.param(name, marks=thorough) for name in RECIPES[1:])]
-"""A run that is not thorough builds the first alone."""
+EACH = [pytest.param(name, marks=thorough) for name in RECIPES]
+"""Other tests of a run that is not thorough build detectors by these policies too."""
 
 
 PARTS = {
@@ -152,7 +152,7 @@ def _nodes(body: Any) -> list[Any]:
     return [*body.node, *(node for graph in inner for node in _nodes(graph))]
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", EACH)
 def test_the_segments_chain_to_the_whole(project: Scratch, name: str) -> None:
     told = manifest(project, name)
     assert told["coverage"]["uncovered"] == []
@@ -184,7 +184,7 @@ def test_a_later_segment_takes_the_picture_for_its_free_size_alone(project: Scra
     }
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", EACH)
 def test_a_segment_holds_the_work_that_the_policy_gives_it(project: Scratch, name: str) -> None:
     for file, (own, foreign) in PARTS[name].items():
         found = operators(built(project, name) / file)
@@ -192,7 +192,7 @@ def test_a_segment_holds_the_work_that_the_policy_gives_it(project: Scratch, nam
         assert not foreign & found, file
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", EACH)
 def test_the_proof_saw_detections_on_every_sample(project: Scratch, name: str) -> None:
     samples = manifest(project, name)["proof"]["samples"]
     assert len(samples) == (4 if name in IMPORTED else 2)
