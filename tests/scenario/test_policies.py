@@ -69,7 +69,7 @@ TWO_PICTURES = ("two_stage", "no_postprocess")
 
 
 EACH = [pytest.param(name, marks=thorough) for name in RECIPES]
-"""Other tests of a run that is not thorough build detectors by these policies too."""
+"""Each is a whole build of a detector; `test_structural_policies` has smaller models."""
 
 
 PARTS = {
