@@ -176,8 +176,8 @@ def page(rows: list[Row]) -> str:
     lines = [
         "# Targets",
         "",
-        f"Of {len(rows)} models that MMDeploy lists for mmdet, {counts['openvino']} run in "
-        f"OpenVINO and {counts['ncnn']} in ncnn as in onnxruntime: "
+        f"Of the {len(MODELS)} models that MMDeploy lists for mmdet {len(rows)} were run, of which "
+        f"{counts['openvino']} run in OpenVINO and {counts['ncnn']} in ncnn as in onnxruntime: "
         + " and ".join(_by_policy(rows, name) for name in TARGETS)
         + ".",
         "",
