@@ -110,7 +110,7 @@ def row_of(name: str, limit: float, store: Path | None) -> Row:
     for policy in POLICIES:
         made = _built(name, policy, limit, store)
         for target in TARGETS:
-            if not agrees(row, target) and (agrees(made, target) or not row.get(target)):
+            if not agrees(row, target):
                 row[target], row["cut_by"][target] = made[target], policy
         if all(agrees(row, target) for target in TARGETS):
             break
